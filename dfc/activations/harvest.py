@@ -1,0 +1,244 @@
+"""Run both models over the corpus and write their paired activations.
+
+Two stages. `pair` draws documents from the sources, tokenises them for both models and
+pairs the tokens. `harvest` runs each model on its own, one after the other, up to its
+site. Both write shard by shard: what was written before an interruption stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from hashlib import blake2b
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from dfc import alignment, corpus, models, progress, runs
+from dfc.activations import shards
+from dfc.activations.shards import Manifest, ShardFacts, SideFacts
+from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
+from dfc.corpus import Document
+from dfc.runs import Run
+
+_DOCUMENTS_AT_ONCE = 8
+CORPUS_SCHEMA = pa.schema(
+    {
+        "document": pa.int32(),
+        "source": pa.string(),
+        "held_out": pa.bool_(),
+        "roles": pa.list_(pa.string()),
+        "contents": pa.list_(pa.string()),
+    }
+)
+
+
+def pair(run: Run) -> None:
+    """Draw documents until there are enough pairs; write corpus.parquet and the shards' tokens.
+
+    Sources are mixed so that their pairs are in the ratio of their weights, until one after another runs dry.
+
+    Raises:
+        UserError: if a source cannot be read, or no two tokens can be paired.
+    """
+    config = run.config()
+    tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
+    shutil.rmtree(run.activations, ignore_errors=True)
+    documents: list[dict[str, object]] = []
+    pending: list[dict[str, object]] = []
+    total = pending_pairs = shard = 0
+
+    with progress.bar("pairing tokens", config.corpus.pairs, "pairs") as bar:
+        drawn = _mixed(config)
+        feedback = 0
+        while total < config.corpus.pairs:
+            try:
+                batch = drawn.send(feedback) if documents else next(drawn)
+            except StopIteration:
+                break
+            renderings = {side: [corpus.render(document, tokenizers[side]) for document in batch] for side in SIDES}
+            tokens = {
+                side: alignment.tokenize(renderings[side], tokenizers[side], config.models.side(side).max_tokens)
+                for side in SIDES
+            }
+            feedback = 0
+            for document, a, b in zip(batch, tokens["a"], tokens["b"], strict=True):
+                pairs = alignment.align(a, b)
+                number, found = len(documents), len(pairs.ends)
+                held_out = _is_held_out(number, config.corpus)
+                documents.append(
+                    {
+                        "document": number,
+                        "source": document.source,
+                        "held_out": held_out,
+                        "roles": [turn.role for turn in document.turns],
+                        "contents": [turn.content for turn in document.turns],
+                    }
+                )
+                pending.append(
+                    {
+                        "document": number,
+                        "held_out": held_out,
+                        "ids_a": a.ids,
+                        "ids_b": b.ids,
+                        "index_a": pairs.index_a,
+                        "index_b": pairs.index_b,
+                        "ends": pairs.ends,
+                    }
+                )
+                feedback += found
+                pending_pairs += found
+                if pending_pairs >= config.harvest.shard_pairs:
+                    _write_tokens(run, shard, pending)
+                    pending, pending_pairs, shard = [], 0, shard + 1
+            total += feedback
+            bar.update(feedback)
+        if pending_pairs:
+            _write_tokens(run, shard, pending)
+    if total == 0:
+        raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
+    with runs.replacing(run.corpus) as temporary:
+        pq.write_table(pa.Table.from_pylist(documents, schema=CORPUS_SCHEMA), temporary, compression="zstd")
+    runs.record(run, "pair", documents=len(documents), pairs=total)
+
+
+def harvest(run: Run) -> None:
+    """Run both models over the paired documents and write the activation store.
+
+    Raises:
+        UserError: if a model does not load or has no such layer.
+    """
+    config = run.config()
+    count = len(list((run.activations / "tokens").glob("*.parquet")))
+    facts: dict[Side, tuple[str | None, int, int]] = {}
+    for side in SIDES:
+        model_config = config.models.side(side)
+        missing = [shard for shard in range(count) if not shards.rows_path(run.activations, side, shard).exists()]
+        model = models.load(model_config)
+        revision = getattr(model.model.config, "_commit_hash", None)
+        facts[side] = revision, len(model.blocks), model.width
+        _harvest_side(run, side, model, missing, count, config)
+        del model
+    shards.write_manifest(run.activations, _manifest(run, config, count, facts))
+    runs.record(run, "harvest", models=config.models.model_dump(mode="json"))
+
+
+def _mixed(config: RunConfig) -> Iterator[list[Document]]:
+    """Small batches of documents from the sources in turn; `send` tells how many pairs the last one gave."""
+    sources = corpus.open_sources(config.corpus)
+    weights = {source.name: source.weight for source in config.corpus.sources}
+    given = dict.fromkeys(sources, 0.0)
+    while sources:
+        name = min(sources, key=lambda source: given[source] / weights[source])
+        batch = list(islice(sources[name], _DOCUMENTS_AT_ONCE))
+        if batch:
+            given[name] += (yield batch) or 0
+        else:
+            del sources[name]
+
+
+def _is_held_out(document: int, config: CorpusConfig) -> bool:
+    """Drawn by a hash, so that it does not depend on what else is in the corpus."""
+    digest = blake2b(f"{config.seed}/{document}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") < config.held_out * 2**32
+
+
+def _write_tokens(run: Run, shard: int, rows: list[dict[str, object]]) -> None:
+    with runs.replacing(shards.tokens_path(run.activations, shard)) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=shards.TOKENS_SCHEMA), temporary, compression="zstd")
+
+
+def _harvest_side(
+    run: Run, side: Side, model: models.LoadedModel, missing: list[int], count: int, config: RunConfig
+) -> None:
+    """Write one model's rows for the shards that miss them."""
+    sizes = [
+        int(np.sum(_lengths(pq.read_table(shards.tokens_path(run.activations, shard), columns=[f"ids_{side}"])[0])))
+        for shard in range(count)
+    ]
+    done = sum(size for shard, size in enumerate(sizes) if shard not in set(missing))
+    with progress.bar(f"reading {model.title}"[:22], sum(sizes), "tokens", done) as bar, model.stream_reader() as read:
+        for shard in missing:
+            tokens = pq.read_table(shards.tokens_path(run.activations, shard))
+            ids = [np.asarray(row) for row in tokens[f"ids_{side}"].to_pylist()]
+            paired = [np.asarray(row, dtype=np.int64) for row in tokens[f"index_{side}"].to_pylist()]
+            first_row = np.concatenate([[0], np.cumsum([len(index) for index in paired])])
+            rows = torch.empty(int(first_row[-1]), model.width, dtype=torch.bfloat16)
+            for batch in _batches([len(sequence) for sequence in ids], config.harvest.batch_tokens):
+                stream = read(*_pad([ids[i] for i in batch], model.device))
+                for place, document in enumerate(batch):
+                    start, stop = int(first_row[document]), int(first_row[document + 1])
+                    index = torch.from_numpy(paired[document]).to(stream.device)
+                    rows[start:stop] = stream[place, index].to(torch.bfloat16).cpu()
+                bar.update(sum(len(ids[i]) for i in batch))
+            shards.write_rows(run.activations, side, shard, rows)
+
+
+def _lengths(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    return np.diff(lists.combine_chunks().offsets.to_numpy())
+
+
+def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Documents of like length together, at most `batch_tokens` tokens each, padding included; empty ones left out."""
+    batch: list[int] = []
+    for document in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i]):
+        if batch and (len(batch) + 1) * lengths[document] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(document)
+    if batch:
+        yield batch
+
+
+def _pad(sequences: list[npt.NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, padded on the right (on the left, learned positions would shift)."""
+    length = max(len(sequence) for sequence in sequences)
+    ids = torch.zeros(len(sequences), length, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.from_numpy(sequence)
+        mask[row, : len(sequence)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def _manifest(run: Run, config: RunConfig, count: int, facts: dict[Side, tuple[str | None, int, int]]) -> Manifest:
+    """Medians, scales and the outliers' limits from the norms of all rows."""
+    rows = [shards.flatten(pq.read_table(shards.tokens_path(run.activations, shard))) for shard in range(count)]
+    late = np.concatenate([np.minimum(r.index_a, r.index_b) >= config.harvest.skip_first for r in rows])
+    target = np.sqrt(sum(width for _, _, width in facts.values()) / 2)
+    sides: dict[Side, SideFacts] = {}
+    for side in SIDES:
+        norms = np.concatenate([shards.read_norms(run.activations, side, shard) for shard in range(count)])
+        usable = norms[late & np.isfinite(norms)]
+        if not len(usable):
+            raise UserError(
+                f"{run.path}: every pair of model {side.upper()} lies in the first {config.harvest.skip_first} tokens or is "
+                f"not finite; use longer texts, or dtype float32 or bfloat16."
+            )
+        median = float(np.median(usable))
+        revision, layers, width = facts[side]
+        model = config.models.side(side)
+        sides[side] = SideFacts(
+            name=model.title,
+            source=model.source,
+            revision=revision,
+            layer=model.layer,
+            layers=layers,
+            width=width,
+            dtype=model.dtype,
+            median_norm=median,
+            norm_limit=median * config.harvest.outlier_factor,
+            scale=float(target) / median,
+        )
+    limits = sides["a"].norm_limit, sides["b"].norm_limit
+    listed = []
+    for shard, shard_rows in enumerate(rows):
+        keep = shards.keep_mask(run.activations, shard, shard_rows, config.harvest.skip_first, limits)
+        held_out = int((keep & shard_rows.held_out).sum())
+        listed.append(ShardFacts(len(keep), int(keep.sum()) - held_out, held_out))
+    return Manifest(sides["a"], sides["b"], config.harvest.skip_first, tuple(listed))

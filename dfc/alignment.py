@@ -1,0 +1,119 @@
+"""Pair the tokens of one document under two tokenizers.
+
+Two tokens are a pair when their content ends at the same character of the document:
+these are the last tokens of the shortest windows with equal text, which the paper's
+greedy two-pointer search (Algorithm 1) finds by comparing decoded strings. Character
+offsets give them in linear time, and no character can break them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerFast
+
+from dfc.corpus import Rendering
+
+Ints = npt.NDArray[np.int64]
+_SPACES = np.array([ord(c) for c in map(chr, range(0x110000)) if c.isspace()], dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A document under one tokenizer.
+
+    Attributes:
+        ids: token ids, (length,).
+        starts, ends: characters of the rendered text that each token covers, (length,).
+        content_ends: where each token's content ends in the document's content, (length,);
+            -1 for tokens without content: white space, template, special tokens.
+    """
+
+    ids: Ints
+    starts: Ints
+    ends: Ints
+    content_ends: Ints
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Paired tokens of one document, increasing on both sides: three arrays of one length."""
+
+    index_a: Ints
+    index_b: Ints
+    ends: Ints
+
+
+def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[Tokens]:
+    """Tokenise documents with one tokenizer, each cut to `max_tokens`."""
+    result: list[Tokens] = []
+    for add_special_tokens, group in groupby(renderings, key=lambda rendering: rendering.add_special_tokens):
+        members = list(group)
+        encodings = tokenizer(
+            [rendering.text for rendering in members],
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            truncation=True,
+            max_length=max_tokens,
+        )
+        for rendering, id_list, offset_list in zip(
+            members, encodings["input_ids"], encodings["offset_mapping"], strict=True
+        ):
+            ids = np.array(id_list, dtype=np.int64)
+            offsets = np.array(offset_list, dtype=np.int64).reshape(-1, 2)
+            starts, ends = offsets[:, 0], offsets[:, 1]
+            special = np.isin(ids, tokenizer.all_special_ids)
+            result.append(Tokens(ids, starts, ends, content_ends(rendering, starts, ends, special)))
+    return result
+
+
+def content_ends(rendering: Rendering, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]) -> Ints:
+    """Where each token's content ends in the document's content; -1 where it has none.
+
+    White space at a token's end is no content: `foo` and `foo\\n` end at the same character.
+    """
+    result = np.full(len(starts), -1, dtype=np.int64)
+    codes = np.frombuffer(rendering.text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
+    solid = ~np.isin(codes, _SPACES)
+    # trimmed[i]: end of the last solid character among the first i characters
+    trimmed = np.maximum.accumulate(np.concatenate([[0], np.where(solid, np.arange(1, len(codes) + 1), 0)]))
+    solid_ends = trimmed[ends]
+    has_content = (solid_ends > starts) & ~special
+    for text_start, content_start, length in rendering.turns:
+        # A token may reach into the white space that the template puts before a turn, not into its words.
+        begins_inside = (starts >= text_start) | (trimmed[text_start] <= starts)
+        inside = has_content & begins_inside & (solid_ends > text_start) & (solid_ends <= text_start + length)
+        result[inside] = solid_ends[inside] - text_start + content_start
+    return result
+
+
+def align(a: Tokens, b: Tokens) -> Pairs:
+    """The pairs of a document's tokens."""
+    ends_a, index_a = _last_at_each_end(a.content_ends)
+    ends_b, index_b = _last_at_each_end(b.content_ends)
+    ends, in_a, in_b = np.intersect1d(ends_a, ends_b, assume_unique=True, return_indices=True)
+    return Pairs(index_a[in_a], index_b[in_b], ends)
+
+
+def token_texts(text: str, tokens: Tokens) -> list[str]:
+    """The text of each token, white space included, so that together they give `text` back.
+
+    Of the tokens that share one character (its bytes), the last one shows it and the others are empty.
+    """
+    completes = np.append(tokens.ends[1:] != tokens.ends[:-1], True)[: len(tokens.ends)]
+    until = np.maximum.accumulate(np.where(completes, tokens.ends, 0))
+    since = np.concatenate([[0], until])
+    return [text[start:end] for start, end in zip(since.tolist(), until.tolist(), strict=False)]
+
+
+def _last_at_each_end(content_ends: Ints) -> tuple[Ints, Ints]:
+    """Distinct ends in increasing order, and the last token at each."""
+    index = np.flatnonzero(content_ends >= 0)
+    ends = content_ends[index]
+    last = np.append(ends[1:] != ends[:-1], True)[: len(ends)]
+    return ends[last], index[last]

@@ -1,0 +1,97 @@
+"""The command line: `python -m dfc`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfc import config, demo, doctor, pipeline, progress, runs
+from dfc.config import UserError
+
+app = typer.Typer(
+    help="What does one language model know or do that another does not? See README.md for the path through a run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_APP = Path(__file__).parent.parent / "app.py"
+
+Settings = Annotated[Path, typer.Argument(help="a run's YAML; see data/presets/")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")]
+Port = Annotated[int, typer.Option(help="port of the app on localhost")]
+
+
+@app.command()
+def run(settings: Settings) -> None:
+    """Do everything: pair, harvest, train, index. What is done is not done again."""
+    made = runs.create(config.load(settings))
+    pipeline.run_stages(made)
+    progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
+
+
+@app.command()
+def harvest(name: RunName) -> None:
+    """Pair tokens and collect the activations of both models."""
+    pipeline.run_stages(runs.find(name), until="harvest")
+
+
+@app.command()
+def train(name: RunName) -> None:
+    """Train the crosscoder, going on from the last checkpoint."""
+    pipeline.run_stages(runs.find(name), until="train")
+
+
+@app.command()
+def index(
+    name: RunName,
+    again: Annotated[bool, typer.Option("--again", help="write the feature store anew even if there is one")] = False,
+) -> None:
+    """Write features.duckdb: statistics, contexts and logit lens of every feature."""
+    pipeline.run_stages(runs.find(name), until="index", again="index" if again else None)
+
+
+@app.command(name="demo")
+def run_demo(
+    port: Port = 8501,
+    open_app: Annotated[bool, typer.Option("--app/--no-app", help="open the app at the end")] = True,
+) -> None:
+    """Fetch two small real models and texts, do everything, and open the app."""
+    made = runs.create(config.load(demo.PRESET))
+    if not made.done()["index"]:
+        demo.fetch()
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
+        pipeline.run_stages(made)
+    if open_app:
+        open_in_browser(port)
+
+
+@app.command(name="app")
+def open_in_browser(port: Port = 8501) -> None:
+    """Open the app on the runs of this machine."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "streamlit", "run", str(_APP), "--server.port", str(port)]))
+
+
+@app.command(name="doctor")
+def run_doctor() -> None:
+    """Print versions, cores, memory, models and runs, and what is missing."""
+    print(doctor.report())
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one sentence and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        progress.say(f"dfc: {error}")
+        sys.exit(2)
+    except typer._click.exceptions.ClickException as error:  # noqa: SLF001
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        progress.say("\ninterrupted; start the same command again to go on")
+        sys.exit(130)

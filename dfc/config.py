@@ -1,0 +1,217 @@
+"""Every choice of a run, as frozen models with one line of help per field.
+
+A run is one YAML file. Unknown keys, wrong types and impossible combinations are
+refused with one sentence that names the file, the key and the remedy. This module
+knows no torch: it can be imported anywhere at no cost.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Side = Literal["a", "b"]
+Partition = Literal["a", "b", "shared"]
+SIDES: tuple[Side, Side] = ("a", "b")
+PARTITIONS: tuple[Partition, Partition, Partition] = ("a", "b", "shared")
+
+
+class UserError(Exception):
+    """Something the user can mend; its text is one sentence with what, where and the remedy."""
+
+
+class Section(BaseModel):
+    """Base of all configuration: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Section):
+    source: str = Field(description="a hub id, a local folder, or a GGUF file")
+    layer: int = Field(ge=0, description="index of the block whose output is read")
+    name: str = Field(default="", description="what the model is called in the app; default: from its source")
+    revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="precision of the forward pass; half precision is slow on a CPU"
+    )
+    device: str = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
+    device_map: str | None = Field(default=None, description="spread a large model over devices, as in transformers")
+    blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
+    max_tokens: int = Field(default=1024, ge=8, description="longest sequence run through the model; texts are cut to it")
+    trust_remote_code: bool = Field(default=False, description="run code that comes with the model: off unless you trust it")
+
+    @property
+    def title(self) -> str:
+        """Name for people: `name`, or the last part of `source`."""
+        return self.name or Path(self.source).name.removesuffix(".gguf")
+
+
+class ModelPair(Section):
+    a: ModelConfig = Field(description="the first model")
+    b: ModelConfig = Field(description="the second model")
+
+    def side(self, side: Side) -> ModelConfig:
+        return self.a if side == "a" else self.b
+
+
+class SourceConfig(Section):
+    name: str = Field(min_length=1, description="label that every document of this source carries")
+    path: str = Field(description="a JSONL file (or a glob of several), or the id of a dataset on the hub")
+    subset: str | None = Field(default=None, description="configuration of a hub dataset, e.g. sample-10BT")
+    split: str = Field(default="train", description="split of a hub dataset")
+    text: str = Field(default="text", description="field that holds plain text")
+    messages: str = Field(default="messages", description="field that holds a chat as a list of {role, content}")
+    weight: float = Field(default=1.0, gt=0, description="share of the corpus's pairs, relative to the other sources")
+
+
+class CorpusConfig(Section):
+    sources: tuple[SourceConfig, ...] = Field(min_length=1, description="where the documents come from")
+    pairs: int = Field(default=100_000, ge=1, description="stop once this many token pairs were found")
+    max_characters: int = Field(default=4_000, ge=1, description="longer documents are cut here")
+    held_out: float = Field(default=0.1, gt=0, lt=1, description="share of documents kept out of training, for measuring")
+    seed: int = Field(default=0, description="order in which each source's documents are drawn")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two sources share a name: {', '.join(names)}; give each its own")
+        return self
+
+
+class HarvestConfig(Section):
+    shard_pairs: int = Field(default=8_192, ge=1, description="pairs in one file of activations")
+    batch_tokens: int = Field(default=2_048, ge=1, description="tokens in one forward pass, padding included")
+    skip_first: int = Field(default=4, ge=0, description="leave out pairs within the first tokens of a sequence (attention sinks)")
+    outlier_factor: float = Field(default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median")
+
+
+class CrosscoderConfig(Section):
+    kind: Literal["dfc", "standard"] = Field(default="dfc", description="dfc: with dedicated partitions; standard: all shared")
+    features: int = Field(default=16_384, ge=3, description="size of the whole dictionary")
+    exclusive_a: float = Field(default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model A may use")
+    exclusive_b: float = Field(default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model B may use")
+    k: int = Field(default=64, ge=1, description="active features per pair")
+    budget: Literal["per_partition", "joint"] = Field(
+        default="per_partition", description="one BatchTopK per partition, or one over the whole dictionary"
+    )
+    budget_a: float = Field(default=0.1, gt=0, lt=0.5, description="share of k for A's exclusive features (budget: per_partition)")
+    budget_b: float = Field(default=0.1, gt=0, lt=0.5, description="share of k for B's exclusive features (budget: per_partition)")
+    shared_combine: Literal["mean", "sum"] = Field(default="mean", description="how a shared feature joins its two encoders")
+    rank_by: Literal["value", "norm_sum", "norm_mean", "norm_max"] = Field(
+        default="norm_mean", description="what BatchTopK ranks: the activation, or it times the decoder norm"
+    )
+    decoder_norm: float = Field(default=0.4, gt=0, description="norm of each decoder vector at the start, per model")
+
+    @property
+    def partition_sizes(self) -> tuple[int, int, int]:
+        """Number of features in the partitions A, B and shared."""
+        if self.kind == "standard":
+            return 0, 0, self.features
+        only_a, only_b = (max(1, round(self.features * share)) for share in (self.exclusive_a, self.exclusive_b))
+        return only_a, only_b, self.features - only_a - only_b
+
+
+class TrainingConfig(Section):
+    steps: int = Field(default=100_000, ge=1, description="optimizer steps")
+    batch: int = Field(default=2_048, ge=1, description="pairs per step")
+    learning_rate: float = Field(default=1e-4, gt=0, description="Adam's step size after the warm-up")
+    warmup_steps: int = Field(default=1_000, ge=0, description="steps over which the learning rate grows from 0")
+    decay_fraction: float = Field(default=0.2, ge=0, le=1, description="last part of training over which it falls to 0")
+    k_start: int = Field(default=1_000, ge=1, description="k at the first step, annealed linearly down to crosscoder.k")
+    k_anneal_steps: int = Field(default=5_000, ge=0, description="steps over which k is annealed")
+    aux_weight: float = Field(default=0.03, ge=0, description="weight of the AuxK loss that revives dead features")
+    aux_k: int = Field(default=512, ge=1, description="dead features per pair and partition that reconstruct the residual")
+    dead_after_pairs: int = Field(default=10_000_000, ge=1, description="a feature is dead after so many pairs without firing")
+    threshold_decay: float = Field(default=0.999, gt=0, lt=1, description="moving average of the inference threshold")
+    threshold_start: int = Field(default=1_000, ge=0, description="step at which that average starts")
+    clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
+    checkpoint_every: int = Field(default=1_000, ge=1, description="steps between checkpoints")
+    log_every: int = Field(default=50, ge=1, description="steps between lines of metrics.jsonl")
+    window_shards: int = Field(default=16, ge=1, description="shards whose pairs are shuffled together")
+    seed: int = Field(default=0, description="seed of the weights and of the order of the pairs")
+
+
+class IndexConfig(Section):
+    top_contexts: int = Field(default=20, ge=1, description="strongest contexts kept for each feature")
+    band_contexts: int = Field(default=5, ge=0, description="contexts sampled from each of 4 lower quantile bands")
+    pairs_before: int = Field(default=32, ge=0, description="paired tokens of context before the peak")
+    pairs_after: int = Field(default=12, ge=0, description="paired tokens of context after the peak")
+    logit_tokens: int = Field(default=20, ge=1, description="promoted and suppressed tokens kept, per model")
+    batch: int = Field(default=2_048, ge=1, description="pairs encoded at once")
+
+
+class RunConfig(Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run and of its folder")
+    models: ModelPair = Field(description="the two models that are compared")
+    corpus: CorpusConfig = Field(description="the texts on which they are compared")
+    harvest: HarvestConfig = Field(default=HarvestConfig(), description="how activations are collected")
+    crosscoder: CrosscoderConfig = Field(default=CrosscoderConfig(), description="the dictionary")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="how it is trained")
+    index: IndexConfig = Field(default=IndexConfig(), description="what is kept about each feature")
+
+
+def load(path: Path) -> RunConfig:
+    """Read a run's YAML.
+
+    Raises:
+        UserError: if the file is missing, is not YAML, or holds an unknown or wrong value.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the presets that ship are in data/presets/.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); give a run's YAML file.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no settings; start from one of data/presets/.")
+    return parse(content, origin=str(path))
+
+
+def parse(content: dict[str, Any], origin: str) -> RunConfig:
+    """Check a run's settings; `origin` is named in the error.
+
+    Raises:
+        UserError: naming the first wrong key and, where one is close, the right one.
+    """
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_explain(error)}") from None
+
+
+def dump(config: RunConfig) -> str:
+    """The run's YAML, complete with every default."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    location = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(known)}."
+        return f"unknown key `{location}`; {hint}"
+    if first["type"] == "missing":
+        return f"`{location}` is missing; add it."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{location}`: {message[0].lower()}{message[1:]} (got {first['input']!r:.80})." if location else message
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the section at `location` of a RunConfig."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation: Any = section.model_fields[part].annotation
+        args = [arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+        section = args[0] if args else annotation
+    return list(section.model_fields)

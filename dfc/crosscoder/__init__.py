@@ -1,0 +1,1 @@
+"""The Dedicated Feature Crosscoder: the partitioned dictionary, BatchTopK, and training."""

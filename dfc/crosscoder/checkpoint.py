@@ -1,0 +1,62 @@
+"""Training state on disk: everything needed to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dfc import runs
+from dfc.crosscoder.model import Crosscoder
+
+
+@dataclass
+class TrainingState:
+    """What changes while a crosscoder is trained, beside its own parameters and buffers.
+
+    Attributes:
+        step: optimizer steps done.
+        seconds: time spent on them.
+        optimizer: Adam.
+        pairs_since_fired: for each feature, (features,).
+    """
+
+    step: int
+    seconds: float
+    optimizer: torch.optim.Adam
+    pairs_since_fired: Tensor
+
+
+def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
+    """Write checkpoint.safetensors in place of the one before."""
+    tensors = {f"model.{name}": tensor for name, tensor in crosscoder.state_dict().items()}
+    for name, parameter in crosscoder.named_parameters():
+        for key, tensor in state.optimizer.state[parameter].items():
+            tensors[f"adam.{key}.{name}"] = tensor
+    tensors["pairs_since_fired"] = state.pairs_since_fired
+    facts = json.dumps({"step": state.step, "seconds": state.seconds})
+    with runs.replacing(folder / "checkpoint.safetensors") as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"facts": facts})
+
+
+def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
+    """Bring crosscoder and state to the last checkpoint; False if there is none."""
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return False
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    crosscoder.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+    for name, parameter in crosscoder.named_parameters():
+        state.optimizer.state[parameter] = {
+            key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+    state.step, state.seconds = facts["step"], facts["seconds"]
+    state.pairs_since_fired = tensors["pairs_since_fired"]
+    return True

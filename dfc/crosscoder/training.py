@@ -1,0 +1,269 @@
+"""Train a crosscoder on an activation store (PAPER: training)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfc import progress, runs
+from dfc.activations.loader import held_out_rows, training_batches
+from dfc.activations.shards import ActivationStore
+from dfc.config import PARTITIONS, CrosscoderConfig, TrainingConfig, UserError
+from dfc.crosscoder import checkpoint, model
+from dfc.crosscoder.batch_topk import Entries, SparsePass, batch_topk, largest_in_each_row
+from dfc.crosscoder.checkpoint import TrainingState
+from dfc.crosscoder.model import Crosscoder
+from dfc.runs import Run
+
+_HELD_OUT_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step measured: the main and AuxK losses per pair, FVE, L0, and which features fired."""
+
+    loss: Tensor
+    aux_loss: Tensor
+    fve: tuple[Tensor, Tensor]
+    l0: dict[str, float]
+    fired: Tensor
+
+
+def k_at(step: int, config: CrosscoderConfig, training: TrainingConfig) -> float:
+    """k at a step, counted from 0: linear from `k_start` to `crosscoder.k` over `k_anneal_steps`."""
+    if step >= training.k_anneal_steps:
+        return config.k
+    start = max(training.k_start, config.k)
+    return start + (config.k - start) * step / training.k_anneal_steps
+
+
+def learning_rate_at(step: int, training: TrainingConfig) -> float:
+    """Linear warm-up from 0, constant, linear decay to 0 over the last `decay_fraction`."""
+    warm = min(1.0, (step + 1) / training.warmup_steps) if training.warmup_steps else 1.0
+    decay_steps = training.decay_fraction * training.steps
+    cool = min(1.0, (training.steps - step) / decay_steps) if decay_steps else 1.0
+    return training.learning_rate * warm * cool
+
+
+def budgets(k: float, rows: int, crosscoder: Crosscoder) -> dict[str, int]:
+    """Active entries that each partition may have in a batch of `rows` pairs (budget: per_partition)."""
+    config = crosscoder.config
+    shares = {"a": config.budget_a, "b": config.budget_b, "shared": 1 - config.budget_a - config.budget_b}
+    if config.kind == "standard":
+        shares["shared"] = 1.0
+    return {name: max(1, round(k * rows * shares[name])) for name, _ in crosscoder.parts}
+
+
+@torch.no_grad()
+def select(crosscoder: Crosscoder, activations: list[Tensor], k: float) -> tuple[list[Entries], list[Tensor]]:
+    """BatchTopK over a batch's activations: entries and the smallest kept ranking value of each partition."""
+    scores = crosscoder.scores(activations)
+    rows = len(activations[0])
+    if crosscoder.config.budget == "joint":
+        entries, threshold = batch_topk(scores, activations, max(1, round(k * rows)))
+        return entries, [threshold] * len(entries)
+    counts = budgets(k, rows, crosscoder)
+    entries, thresholds = [], []
+    for (name, _), score, block in zip(crosscoder.parts, scores, activations, strict=True):
+        [chosen], threshold = batch_topk([score], [block], counts[name])
+        entries.append(chosen)
+        thresholds.append(threshold)
+    return entries, thresholds
+
+
+def forward(
+    crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: int
+) -> tuple[StepResult, list[Tensor]]:
+    """One forward pass of training on scaled rows (batch, width_a + width_b).
+
+    The loss is Σ_m ‖x^m − x̂^m‖² per pair. AuxK: in each partition the `aux_k` strongest dead features of each
+    pair reconstruct what is left over, detached and without the decoder bias.
+
+    Returns:
+        The result, and each partition's smallest kept ranking value.
+    """
+    activations = crosscoder.activations(x)
+    entries, thresholds = select(crosscoder, activations, k)
+    total = crosscoder.decoder_bias.expand(len(x), -1)
+    total = total + _decode(crosscoder, x, entries)
+    residual = x - total
+    loss = residual.square().sum() / len(x)
+    aux_loss = loss.new_zeros(())
+    if dead.any():
+        revived = []
+        for (name, part), block in zip(crosscoder.parts, activations, strict=True):
+            first = crosscoder.first_id(name)
+            columns = dead[first : first + len(part)].nonzero()[:, 0]
+            revived.append(largest_in_each_row(block, aux_k, columns))
+        aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum().nan_to_num() / len(x)
+    return _measure(crosscoder, x, residual.detach(), entries, loss, aux_loss), thresholds
+
+
+def train(run: Run) -> None:
+    """Train to the last step, going on from the last checkpoint, and write the crosscoder.
+
+    Raises:
+        UserError: if the store is too small, or the loss stops being finite.
+    """
+    config = run.config()
+    store = ActivationStore(run.activations)
+    crosscoder, state = _start(config.crosscoder, config.training, store)
+    if checkpoint.restore(run.crosscoder, crosscoder, state):
+        progress.say(f"going on from step {state.step}")
+    held_out = held_out_rows(store, _HELD_OUT_ROWS)
+    _cut_metrics(run, state.step)
+    batches = training_batches(
+        store, config.training.batch, config.training.window_shards, config.training.seed, skip=state.step
+    )
+    with progress.bar("training", config.training.steps, "steps", state.step) as bar:
+        for line in _steps(crosscoder, state, batches, config.training, held_out, run):
+            with run.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            shown = {key: f"{line[key]:.3f}" for key in ("fve_a", "fve_b") if key in line}
+            if shown:
+                bar.set_postfix(shown, refresh=False)
+            bar.update(state.step - bar.n)
+    model.save(crosscoder, run.crosscoder)
+    runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), **_held_out_fve(crosscoder, held_out))
+
+
+def _start(
+    config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore
+) -> tuple[Crosscoder, TrainingState]:
+    """A crosscoder and a training state at step 0."""
+    manifest = store.manifest
+    widths, scales = (manifest.a.width, manifest.b.width), (manifest.a.scale, manifest.b.scale)
+    crosscoder = Crosscoder(config, widths, scales)
+    first = next(training_batches(store, training.batch, training.window_shards, training.seed))
+    crosscoder.initialise(training.seed, first.median(dim=0).values)
+    optimizer = torch.optim.Adam(crosscoder.parameters(), lr=training.learning_rate, fused=True)
+    return crosscoder, TrainingState(0, 0.0, optimizer, torch.zeros(config.features, dtype=torch.long))
+
+
+def _steps(
+    crosscoder: Crosscoder,
+    state: TrainingState,
+    batches: Iterator[Tensor],
+    training: TrainingConfig,
+    held_out: Tensor,
+    run: Run,
+) -> Iterator[dict[str, Any]]:
+    """Take the remaining steps; give a line of metrics whenever one is due, and keep checkpoints."""
+    results: list[StepResult] = []
+    for x in islice(batches, training.steps - state.step):
+        started = time.monotonic()
+        k, rate = k_at(state.step, crosscoder.config, training), learning_rate_at(state.step, training)
+        dead = state.pairs_since_fired >= training.dead_after_pairs
+        result, thresholds = forward(crosscoder, x, k, dead, training.aux_k)
+        if not torch.isfinite(result.loss):
+            raise UserError(
+                f"{run.path}: the loss is not finite at step {state.step}; the last good checkpoint is in "
+                f"{run.crosscoder}; lower training.learning_rate and train again."
+            )
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.zero_grad(set_to_none=True)
+        (result.loss + training.aux_weight * result.aux_loss).backward()
+        torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), training.clip_gradient)
+        state.optimizer.step()
+        state.step += 1
+        state.pairs_since_fired += len(x)
+        state.pairs_since_fired[result.fired] = 0
+        _follow_threshold(crosscoder, thresholds, state.step, training)
+        state.seconds += time.monotonic() - started
+        results.append(replace(result, loss=result.loss.detach(), aux_loss=result.aux_loss.detach()))
+        if state.step % training.log_every == 0 or state.step == training.steps:
+            yield _metrics(crosscoder, state, results, k, rate, training)
+            results = []
+        if state.step % training.checkpoint_every == 0 or state.step == training.steps:
+            checkpoint.save(run.crosscoder, crosscoder, state)
+            yield {"step": state.step, **_held_out_fve(crosscoder, held_out)}
+
+
+def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:
+    """Sum of the partitions' contributions, without the decoder bias; differentiable in all weights."""
+    total = torch.zeros_like(x)
+    for (name, part), chosen in zip(crosscoder.parts, entries, strict=True):
+        columns = crosscoder.columns(name)
+        contribution = SparsePass.apply(
+            x[:, columns], crosscoder.decoder_bias[columns], part.encoder, part.bias, part.decoder, crosscoder.gain(name), chosen
+        )
+        total[:, columns] = total[:, columns] + contribution
+    return total
+
+
+@torch.no_grad()
+def _measure(
+    crosscoder: Crosscoder, x: Tensor, residual: Tensor, entries: list[Entries], loss: Tensor, aux_loss: Tensor
+) -> StepResult:
+    fired = [
+        crosscoder.first_id(name) + chosen.columns for (name, _), chosen in zip(crosscoder.parts, entries, strict=True)
+    ]
+    l0 = {name: len(chosen.rows) / len(x) for (name, _), chosen in zip(crosscoder.parts, entries, strict=True)}
+    return StepResult(loss, aux_loss, fve(x, residual, crosscoder.widths), l0, torch.cat(fired))
+
+
+def fve(x: Tensor, residual: Tensor, widths: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Fraction of variance explained in each model: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖²."""
+    variance = (x - x.mean(0)).square().sum(0).split(widths)
+    unexplained = residual.square().sum(0).split(widths)
+    a, b = (1 - left.sum() / all_.sum() for left, all_ in zip(unexplained, variance, strict=True))
+    return a, b
+
+
+@torch.no_grad()
+def _held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
+    """FVE on held-out rows with the threshold of inference."""
+    residual = torch.cat([part - crosscoder.decode(crosscoder.encode(part), len(part)) for part in x.split(2_048)])
+    a, b = fve(x, residual, crosscoder.widths)
+    return {"held_out_fve_a": a.item(), "held_out_fve_b": b.item()}
+
+
+@torch.no_grad()
+def _follow_threshold(
+    crosscoder: Crosscoder, thresholds: list[Tensor], step: int, training: TrainingConfig
+) -> None:
+    """Moving average of the smallest kept ranking values; before it starts, the last batch's."""
+    decay = training.threshold_decay if step > training.threshold_start else 0.0
+    for (name, _), threshold in zip(crosscoder.parts, thresholds, strict=True):
+        place = PARTITIONS.index(name)
+        crosscoder.threshold[place] = decay * crosscoder.threshold[place] + (1 - decay) * threshold
+
+
+def _metrics(
+    crosscoder: Crosscoder, state: TrainingState, results: list[StepResult], k: float, rate: float, training: TrainingConfig
+) -> dict[str, Any]:
+    """Means over the last steps, as one line of metrics.jsonl."""
+
+    def mean(values: list[Tensor]) -> float:
+        return float(torch.stack(values).mean())
+
+    dead = state.pairs_since_fired >= training.dead_after_pairs
+    line: dict[str, Any] = {
+        "step": state.step,
+        "loss": mean([result.loss for result in results]),
+        "aux_loss": mean([result.aux_loss for result in results]),
+        "fve_a": mean([result.fve[0] for result in results]),
+        "fve_b": mean([result.fve[1] for result in results]),
+        "k": k,
+        "learning_rate": rate,
+        "seconds": round(state.seconds, 2),
+    }
+    for name, part in crosscoder.parts:
+        first = crosscoder.first_id(name)
+        line[f"l0_{name}"] = sum(result.l0[name] for result in results) / len(results)
+        line[f"dead_{name}"] = float(dead[first : first + len(part)].float().mean())
+    return line
+
+
+def _cut_metrics(run: Run, step: int) -> None:
+    """Drop lines past the checkpoint from which training goes on."""
+    kept = [line for line in run.metric_lines() if line["step"] <= step]
+    runs.write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in kept))

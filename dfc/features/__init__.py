@@ -1,0 +1,1 @@
+"""What each feature is: statistics, contexts, and the tokens it promotes."""

@@ -1,0 +1,186 @@
+"""The stretches of text on which features fire, in both tokenisations.
+
+The statistics say which documents to show; this pass goes over their shards once more,
+looks up each feature's activation on every paired token around its peak, and cuts the
+same stretch of text out of both models' tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerFast
+
+from dfc import alignment, corpus, progress
+from dfc.activations.loader import kept_rows
+from dfc.activations.shards import ActivationStore
+from dfc.config import SIDES, RunConfig, Side
+from dfc.corpus import Document
+from dfc.crosscoder.model import Crosscoder
+from dfc.features.statistics import Ints, Statistics, encode_shard, rank_in_group
+
+BANDS = 4
+_SHOWN_PEAKS = 5
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Contexts to be shown; arrays of one length, sorted by row.
+
+    Attributes:
+        feature, band, rank: what is shown where; band 0 is the strongest.
+        row: global row of the peak.
+        peak: activation there.
+    """
+
+    feature: Ints
+    band: Ints
+    rank: Ints
+    row: Ints
+    peak: npt.NDArray[np.float32]
+
+
+def choose(statistics: Statistics, per_band: int) -> Chosen:
+    """The strongest contexts, and `per_band` from each quarter of a uniform sample of the others."""
+    features, size = statistics.top.rows.shape
+    feature = np.repeat(np.arange(features), size)
+    rank, rows, peaks = np.tile(np.arange(size), features), statistics.top.rows.ravel(), statistics.top.values.ravel()
+    used = rows >= 0
+    top = feature[used], np.zeros(int(used.sum()), dtype=np.int64), rank[used], rows[used], peaks[used]
+
+    sample = statistics.sample
+    shown = (sample.rows[:, :, None] == statistics.top.rows[:, None, :]).any(axis=2)
+    keys = np.where((sample.rows >= 0) & ~shown, sample.values, -np.inf)
+    order = np.argsort(-keys, axis=1, kind="stable")
+    left = np.isfinite(keys).sum(axis=1)
+    place = np.arange(keys.shape[1])[None, :]
+    band = np.minimum(place * BANDS // np.maximum(left, 1)[:, None], BANDS - 1) + 1
+    drawn = np.take_along_axis(sample.keys, order, axis=1)  # random, so the largest few of a band are a fair draw
+    feature = np.repeat(np.arange(features), keys.shape[1]).reshape(keys.shape)
+    usable = place < left[:, None]
+    columns = [array[usable] for array in (feature, band, drawn)]
+    by_draw = np.lexsort((-columns[2], columns[1], columns[0]))
+    in_band = rank_in_group((columns[0] * (BANDS + 1) + columns[1])[by_draw])
+    picked = by_draw[in_band < per_band]
+    lower_rows = np.take_along_axis(sample.rows, order, axis=1)[usable][picked]
+    lower_peaks = np.take_along_axis(sample.values, order, axis=1)[usable][picked]
+    lower = columns[0][picked], columns[1][picked], in_band[in_band < per_band], lower_rows, lower_peaks
+
+    merged = [np.concatenate(pair) for pair in zip(top, lower, strict=True)]
+    by_row = np.argsort(merged[3], kind="stable")
+    return Chosen(*(array[by_row] for array in merged))
+
+
+def build(
+    chosen: Chosen,
+    crosscoder: Crosscoder,
+    store: ActivationStore,
+    documents: pa.Table,
+    tokenizers: dict[Side, PreTrainedTokenizerFast],
+    config: RunConfig,
+) -> pa.Table:
+    """The contexts table, sorted by feature, band and rank."""
+    pieces = []
+    shard_of = chosen.row >> 32
+    with progress.bar("features: contexts", len(chosen.row), "contexts") as bar:
+        for shard in np.unique(shard_of).tolist():
+            start, stop = np.searchsorted(shard_of, [shard, shard + 1])
+            part = Chosen(*(array[start:stop] for array in vars(chosen).values()))
+            pieces.append(pa.Table.from_pylist(list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config))))
+            bar.update(int(stop - start))
+    return pa.concat_tables(pieces).sort_by([("feature_id", "ascending"), ("band", "ascending"), ("rank", "ascending")])
+
+
+def peak_tokens(contexts: pa.Table, features: int, side_of: list[Side]) -> list[list[str]]:
+    """For each feature the commonest texts at the peak of its top contexts.
+
+    Args:
+        contexts: the contexts table.
+        features: number of features.
+        side_of: in which model's tokens each feature is read, (features,).
+    """
+    counts: list[Counter[str]] = [Counter() for _ in range(features)]
+    columns = ("feature_id", "band", "tokens_a", "peak_a", "tokens_b", "peak_b")
+    for feature, band, tokens_a, peak_a, tokens_b, peak_b in zip(*(contexts[c].to_pylist() for c in columns), strict=True):
+        if band == 0:
+            text = tokens_a[peak_a] if side_of[feature] == "a" else tokens_b[peak_b]
+            counts[feature][text.strip()] += 1
+    return [[text for text, _ in count.most_common(_SHOWN_PEAKS)] for count in counts]
+
+
+def _of_shard(
+    shard: int,
+    chosen: Chosen,
+    crosscoder: Crosscoder,
+    store: ActivationStore,
+    documents: pa.Table,
+    tokenizers: dict[Side, PreTrainedTokenizerFast],
+    config: RunConfig,
+) -> Iterator[dict[str, object]]:
+    rows = store.rows(shard)
+    kept = store.keep(shard)
+    codes = encode_shard(crosscoder, kept_rows(store, shard), config.index.batch)
+    total = len(rows.document)
+    keys = codes.features * total + codes.rows  # increasing, since codes are sorted
+    first_of = dict(zip(*(array.tolist() for array in np.unique(rows.document, return_index=True)), strict=True))
+    pairs_of = np.bincount(rows.document)
+    texts: dict[int, dict[Side, list[str]]] = {}
+    for feature, band, rank, row, peak in zip(*(array.tolist() for array in vars(chosen).values()), strict=True):
+        at = row & 0xFFFFFFFF
+        document = int(rows.document[at])
+        begin = first_of[document]
+        end = begin + int(pairs_of[document])
+        start, stop = max(begin, at - config.index.pairs_before), min(end, at + config.index.pairs_after + 1)
+        if document not in texts:
+            texts[document] = _token_texts(documents, document, tokenizers, config)
+        wanted = feature * total + np.arange(start, stop)
+        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        values = np.where(keys[place] == wanted, codes.values[place], np.float32(0))
+        context: dict[str, object] = {
+            "feature_id": feature,
+            "band": band,
+            "rank": rank,
+            "document": document,
+            "source": documents["source"][document].as_py(),
+            "peak": peak,
+        }
+        for side, index in zip(SIDES, (rows.index_a, rows.index_b), strict=True):
+            # Unpaired tokens after the pair before the first one belong to this stretch too.
+            first = 0 if start == begin else int(index[start - 1]) + 1
+            activations: list[float | None] = [None] * (int(index[stop - 1]) + 1 - first)
+            for token, value, known in zip(index[start:stop].tolist(), values.tolist(), kept[start:stop].tolist(), strict=True):
+                activations[token - first] = value if known else None
+            context[f"tokens_{side}"] = texts[document][side][first : int(index[stop - 1]) + 1]
+            context[f"activations_{side}"] = activations
+            context[f"peak_{side}"] = int(index[at]) - first
+        yield context
+
+
+def _token_texts(
+    documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerFast], config: RunConfig
+) -> dict[Side, list[str]]:
+    """Texts of all tokens of a document in both models."""
+    document = stored_document(documents, number)
+    result: dict[Side, list[str]] = {}
+    for side in SIDES:
+        rendering = corpus.render(document, tokenizers[side])
+        [tokens] = alignment.tokenize([rendering], tokenizers[side], config.models.side(side).max_tokens)
+        result[side] = alignment.token_texts(rendering.text, tokens)
+    return result
+
+
+def stored_document(documents: pa.Table, number: int) -> Document:
+    """A document of corpus.parquet; its row number is its id."""
+    row = documents.slice(number, 1).to_pylist()[0]
+    return Document(row["source"], tuple(corpus.Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True)))
+
+
+def read_documents(store: ActivationStore) -> pa.Table:
+    """The run's corpus."""
+    return pq.read_table(store.folder.parent / "corpus.parquet")

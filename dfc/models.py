@@ -1,0 +1,298 @@
+"""Causal language models: loading them, finding their blocks, reading and editing the residual stream.
+
+A model comes from a hub, a local folder or a GGUF file. Everything that can be wrong
+about a site (the block whose output is read) is found when the model is loaded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from dfc import runs
+from dfc.config import ModelConfig, UserError
+from dfc.progress import say
+
+transformers_logging.disable_progress_bar()  # a stage shows its own
+
+KNOWN_BLOCKS = ("model.layers", "model.language_model.layers", "transformer.h", "gpt_neox.layers", "backbone.layers")
+KNOWN_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal LM with its tokenizer and one site, the output of block `config.layer`.
+
+    nnsight traces of one model must not run at the same time: whoever runs it holds `lock`.
+    """
+
+    config: ModelConfig
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    blocks_path: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def title(self) -> str:
+        return self.config.title
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.model.get_submodule(self.blocks_path)
+
+    @property
+    def site(self) -> nn.Module:
+        """The block whose output is the stream that is read and edited."""
+        return self.blocks[self.config.layer]
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the tokenizer brings a chat template."""
+        return self.tokenizer.chat_template is not None
+
+    @property
+    def context_length(self) -> int:
+        """Longest sequence that may be run, in tokens."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return min(self.config.max_tokens, limit or self.config.max_tokens)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is running this model now."""
+        return self.lock.locked()
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm between the last block and the unembedding.
+
+        Raises:
+            UserError: if none is found beside the blocks.
+        """
+        parent = self.model.get_submodule(self.blocks_path.rpartition(".")[0])
+        for name in KNOWN_FINAL_NORMS:
+            if hasattr(parent, name):
+                return getattr(parent, name)
+        names = ", ".join(name for name, _ in parent.named_children())
+        raise UserError(f"{self.title}: no final norm beside its blocks, only {names}; the logit lens needs one.")
+
+    @cached_property
+    def live(self) -> Any:
+        """The model wrapped by nnsight, for interventions."""
+        from nnsight import TransformersModel
+
+        return TransformersModel(self.model, tokenizer=self.tokenizer, task="text-generation")
+
+    @property
+    def live_site(self) -> Any:
+        """The site as nnsight sees it."""
+        envoy = self.live
+        for name in self.blocks_path.split("."):
+            envoy = getattr(envoy, name)
+        return envoy[self.config.layer]
+
+    @contextmanager
+    def stream_reader(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
+        """A function (ids, attention mask), each (batch, length), to the stream (batch, length, width) at the site.
+
+        The forward pass ends at the site: later blocks and the unembedding are not run.
+        """
+        caught: list[Tensor] = []
+
+        def catch(module: nn.Module, inputs: Any, output: Any) -> None:
+            caught.append(output[0] if isinstance(output, tuple) else output)
+            raise _StopForwardError
+
+        def read(ids: Tensor, mask: Tensor) -> Tensor:
+            try:
+                self.model(input_ids=ids, attention_mask=mask, use_cache=False)
+            except _StopForwardError:
+                pass
+            return caught.pop()
+
+        handle = self.site.register_forward_hook(catch)
+        try:
+            with torch.inference_mode():
+                yield read
+        finally:
+            handle.remove()
+
+
+class _StopForwardError(Exception):
+    """Ends a forward pass at the site."""
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
+    """The model's tokenizer.
+
+    Raises:
+        UserError: if it cannot be loaded or gives no character offsets.
+    """
+    folder = _folder_or_id(config)
+    with _explaining(config, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{config.source}: its tokenizer ({type(tokenizer).__name__}) gives no character offsets, by which tokens are "
+            f"paired; use a model with a fast tokenizer (a tokenizer.json)."
+        )
+    return tokenizer
+
+
+def load(config: ModelConfig) -> LoadedModel:
+    """Load a model and check its site.
+
+    Raises:
+        UserError: if the model does not load, its blocks are not found, or `layer` does not exist.
+    """
+    folder = _folder_or_id(config)
+    tokenizer = load_tokenizer(config)
+    with _explaining(config, "model"):
+        settings = AutoConfig.from_pretrained(folder, revision=config.revision, trust_remote_code=config.trust_remote_code)
+        _check_layer(config, getattr(settings.get_text_config(), "num_hidden_layers", None))
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+            dtype=getattr(torch, config.dtype),
+            device_map=config.device_map,
+        )
+    if config.device_map is None:
+        model.to(_device(config.device))
+    model.eval().requires_grad_(False)
+    path = _find_blocks(model, config)
+    _check_layer(config, len(model.get_submodule(path)))
+    return LoadedModel(config, model, tokenizer, path)
+
+
+_shared: dict[ModelConfig, LoadedModel] = {}
+_shared_lock = threading.Lock()
+
+
+def shared(config: ModelConfig) -> LoadedModel:
+    """The model, loaded at most once in this process: what the app uses."""
+    with _shared_lock:
+        if config not in _shared:
+            _shared[config] = load(config)
+        return _shared[config]
+
+
+def layers_of(config: ModelConfig) -> int:
+    """Number of blocks, read from the model's settings without loading its weights."""
+    with _explaining(config, "model"):
+        settings = AutoConfig.from_pretrained(
+            _folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    return int(settings.get_text_config().num_hidden_layers)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _folder_or_id(config: ModelConfig) -> str:
+    """What transformers loads from: a GGUF file is turned into a folder of safetensors once."""
+    if not config.source.endswith(".gguf"):
+        return config.source
+    file = Path(config.source)
+    folder = file.with_suffix("")
+    if not (folder / "model.safetensors").exists():
+        if not file.exists():
+            raise UserError(f"models: {file}: no such GGUF file; the demo's two are fetched by `make demo-data`.")
+        _convert_gguf(file, folder)
+    return str(folder)
+
+
+def _convert_gguf(file: Path, folder: Path) -> None:
+    """Dequantise a GGUF file into a folder that loads in a second instead of a minute."""
+    from transformers import GgufConfig
+
+    say(f"{file.name}: converting to safetensors, once (a minute or two)")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),  # without it generation is five times slower
+        )
+    except Exception as error:  # whatever the reader of a foreign format raises
+        raise UserError(f"{file}: is not a GGUF file that transformers can read ({_first_line(error)}).") from error
+    # save_pretrained refuses while the model still carries the marks of its quantizer.
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.hf_quantizer, model.is_quantized = None, False
+    with runs.replacing(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
+@contextmanager
+def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
+    """Turn what transformers raises about a source into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise UserError(
+            f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "
+            f"give the id of a causal language model on the hub, a local folder, or a GGUF file."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _check_layer(config: ModelConfig, count: int | None) -> None:
+    if count is not None and config.layer >= count:
+        raise UserError(
+            f"{config.source}: there is no layer {config.layer}; its {count} blocks are 0 to {count - 1} "
+            f"(half way is {count // 2}): set `layer` to one of them."
+        )
+
+
+def _find_blocks(model: PreTrainedModel, config: ModelConfig) -> str:
+    """Module path of the list of blocks: the one configured, a known one, or the only long list of equal modules."""
+    lists = {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) and len({type(block) for block in module}) == 1
+    }
+    if config.blocks is not None:
+        if config.blocks in lists:
+            return config.blocks
+    else:
+        for path in KNOWN_BLOCKS:
+            if path in lists:
+                return path
+        outermost = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
+        if len(outermost) == 1:
+            return outermost[0]
+    found = ", ".join(f"{path} ({len(module)})" for path, module in lists.items()) or "none"
+    wanted = f"`blocks: {config.blocks}` is not one of them" if config.blocks else "it is not clear which holds the blocks"
+    raise UserError(
+        f"{config.source} ({type(model).__name__}): {wanted}; lists of modules found: {found}; "
+        f"name one with the key `blocks` of this model."
+    )

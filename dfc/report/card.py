@@ -1,0 +1,219 @@
+"""The card of one feature: what it is, where it fires and what it does, on one sheet.
+
+One template serves the browser, the PNG and the PDF. This module turns the store's rows
+into what the template prints; every text is escaped there (autoescape) or in `heatmap`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dfc.config import SIDES, Partition, Side
+from dfc.report import palette, render
+from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label
+from dfc.report.palette import Theme
+from dfc.store.reader import Context, FeatureRow, Store
+
+TOP_CONTEXTS = 6
+LOGIT_TOKENS = 8
+SOURCES = 8
+EXCERPT = (130, 80)
+"""Columns of text before and after the peak of a context."""
+
+TITLES: dict[Partition, str] = {"a": "Only in model A", "b": "Only in model B", "shared": "Shared by both models"}
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a list: its label, its length as a share of the longest, and its value."""
+
+    label: str
+    share: float
+    value: str
+
+
+@dataclass(frozen=True)
+class TokenList:
+    """Tokens that a feature promotes or suppresses in one model."""
+
+    side: Side
+    direction: str
+    bars: list[Bar]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Activations in bins of equal width on a log axis, in the units of a viewBox of 400 × 120."""
+
+    bars: list[tuple[float, float, float]]
+    """x, width and height."""
+    ticks: list[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One context as the card shows it."""
+
+    peak: str
+    source: str
+    html: Markup
+
+
+def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme = "light") -> str:
+    """A complete HTML document of one feature, `render.WIDTH` CSS pixels wide.
+
+    It loads nothing: fonts are the reader's own where the packaged ones are not installed.
+
+    Raises:
+        UserError: if the run has no such feature.
+    """
+    feature, facts = store.feature(feature_id), store.facts()
+    side: Side = "b" if feature.partition == "b" else "a"
+    return _templates.get_template("card.html").render(
+        feature=feature,
+        title=TITLES[feature.partition],
+        models=store.models(),
+        variables=Markup(palette.css_variables(theme)),
+        heatmap_css=Markup(HEATMAP_CSS),
+        font_stack=Markup(render.font_stack()),
+        ramp=palette.ramp(feature.partition, theme),
+        numbers=_numbers(feature),
+        peak_tokens=[label(token) for token in feature.peak_tokens],
+        histogram=histogram(feature.histogram, facts["histogram_edges"]),
+        token_lists=_token_lists(store.logits(feature_id)),
+        sources=_sources(store.sources(feature_id)),
+        groups=_groups(store.contexts(feature_id), side, feature),
+        side=side,
+        run_name=run_name,
+        permalink=permalink(run_name, feature_id),
+        created=str(facts["created"])[:10],
+    )
+
+
+def feature_card_png(store: Store, feature_id: int, run_name: str, theme: Theme = "light") -> bytes:
+    """The card as a PNG at twice its size in CSS pixels, cut to its content.
+
+    Raises:
+        UserError: if the run has no such feature.
+    """
+    return render.to_png(feature_card_html(store, feature_id, run_name, theme))
+
+
+def feature_card_pdf(store: Store, feature_id: int, run_name: str, theme: Theme = "light") -> bytes:
+    """The card as a PDF of one page.
+
+    Raises:
+        UserError: if the run has no such feature.
+    """
+    html = feature_card_html(store, feature_id, run_name, theme)
+    return render.to_pdf(html, title=f"Feature {feature_id} of {run_name}")
+
+
+def permalink(run_name: str, feature_id: int) -> str:
+    """Where the app shows a feature, relative to the app's address."""
+    return f"/Feature?{urlencode({'run': run_name, 'feature': feature_id})}"
+
+
+def histogram(counts: list[int], edges: list[float]) -> Histogram | None:
+    """The filled part of a log-binned histogram; None if nothing was counted.
+
+    Args:
+        counts: of each bin.
+        edges: of the bins, one more than counts, log-spaced.
+    """
+    filled = [index for index, count in enumerate(counts) if count]
+    if not filled:
+        return None
+    first, last = max(0, filled[0] - 1), min(len(counts), filled[-1] + 2)
+    low, high = math.log10(edges[first]), math.log10(edges[last])
+
+    def x(value: float) -> float:
+        return 400 * (math.log10(value) - low) / (high - low)
+
+    bars = [
+        (x(edges[i]), x(edges[i + 1]) - x(edges[i]), max(1.0, 100 * counts[i] / max(counts)))
+        for i in range(first, last)
+        if counts[i]
+    ]
+    steps = (1,) if high - low > 2 else (1, 2, 5)
+    values = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+    return Histogram(bars, [(x(value), f"{value:g}") for value in values if low <= math.log10(value) <= high])
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with two significant digits."""
+    if share == 0:
+        return "0 %"
+    digits = max(0, 1 - math.floor(math.log10(100 * share)))
+    return f"{100 * share:.{digits}f} %"
+
+
+def _short(name: str, limit: int = 24) -> str:
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+
+
+def _numbers(feature: FeatureRow) -> list[tuple[str, str, str]]:
+    """Name, value and remark of each key number."""
+    if not feature.alive:
+        return []
+    often = f"1 in {round(1 / feature.density):,} tokens" if feature.density < 0.5 else "of tokens"
+    return [
+        ("Density", percent(feature.density), often),
+        ("Max activation", f"{feature.max:.3g}", "on one token"),
+        ("Mean activation", f"{feature.mean:.3g}", "where it fires"),
+        ("Main source", _short(feature.main_source), f"specificity {percent(feature.specificity)}"),
+    ]
+
+
+def _token_lists(logits: pd.DataFrame) -> list[TokenList]:
+    lists = []
+    for side in SIDES:
+        for direction in ("promoted", "suppressed"):
+            rows = logits[(logits["side"] == side) & (logits["direction"] == direction)].head(LOGIT_TOKENS)
+            if len(rows):
+                largest = float(rows["value"].abs().max()) or 1.0
+                bars = [
+                    Bar(label(token), abs(value) / largest, f"{value:+.2f}")
+                    for token, value in zip(rows["token"], rows["value"], strict=True)
+                ]
+                lists.append(TokenList(side, direction, bars))
+    return lists
+
+
+def _sources(rows: pd.DataFrame) -> list[Bar]:
+    largest = float(rows["rate"].max()) if len(rows) else 0.0
+    if largest == 0:
+        return []
+    shown = rows.head(SOURCES)
+    return [
+        Bar(source, rate / largest, percent(rate)) for source, rate in zip(shown["source"], shown["rate"], strict=True)
+    ]
+
+
+def _groups(contexts: list[Context], side: Side, feature: FeatureRow) -> list[tuple[str, list[Example]]]:
+    """The strongest contexts and one of each lower band, under their headings; groups without any are left out."""
+    strongest = [context for context in contexts if context.band == 0][:TOP_CONTEXTS]
+    first_of_band = {context.band: context for context in reversed(contexts) if context.band > 0}
+    weaker = [first_of_band[band] for band in sorted(first_of_band)]
+    groups = [("Strongest contexts", strongest), ("Weaker contexts, one from each lower quarter", weaker)]
+    return [(heading, [_example(context, side, feature) for context in group]) for heading, group in groups if group]
+
+
+def _example(context: Context, side: Side, feature: FeatureRow) -> Example:
+    html = context_html(excerpt(context, side, *EXCERPT), side, feature.max, feature.partition)
+    return Example(f"{context.peak:.3g}", _short(context.source), Markup(html))

@@ -1,0 +1,1 @@
+"""Feature vectors in each model's own space, and generation with them."""

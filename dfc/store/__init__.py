@@ -1,0 +1,7 @@
+"""What is known about every feature of a run, in one DuckDB file.
+
+The only room with SQL. It takes and gives plain tables and knows no torch.
+"""
+
+SCHEMA_VERSION = 1
+TABLES = ("run", "models", "features", "contexts", "logits", "sources")

@@ -1,0 +1,241 @@
+"""Read a feature store: plain rows and tables for the app, the reports and scripts.
+
+The file is attached read-only to an in-memory connection, with one cursor per call, so
+that any number of threads and processes may read at once; a store that was replaced is
+attached anew.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import duckdb
+import pandas as pd
+
+from dfc.config import Partition, UserError
+from dfc.store import SCHEMA_VERSION
+
+Order = Literal[
+    "feature_id", "density", "max", "mean", "relative_norm", "norm_a", "norm_b", "specificity", "main_source", "count"
+]
+
+_connections: dict[Path, tuple[int, duckdb.DuckDBPyConnection]] = {}
+_connections_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class FeatureQuery:
+    """A filtered, sorted page of the features table."""
+
+    partitions: tuple[Partition, ...] = ("a", "b", "shared")
+    alive_only: bool = True
+    density: tuple[float, float] = (0.0, 1.0)
+    main_source: str | None = None
+    search: str = ""
+    order: Order = "specificity"
+    descending: bool = True
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """One row of the table `features`; schema.sql says what each column means."""
+
+    feature_id: int
+    partition: Partition
+    alive: bool
+    count: int
+    density: float
+    mean: float
+    max: float
+    quantiles: list[float]
+    histogram: list[int]
+    norm_a: float
+    norm_b: float
+    relative_norm: float
+    peak_tokens: list[str]
+    main_source: str
+    specificity: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stretch of a document on which a feature fires, in both tokenisations.
+
+    `activations_*[i]` is the feature's activation on `tokens_*[i]`, None where that token is not paired.
+    """
+
+    feature_id: int
+    band: int
+    rank: int
+    document: int
+    source: str
+    peak: float
+    tokens_a: list[str]
+    tokens_b: list[str]
+    activations_a: list[float | None]
+    activations_b: list[float | None]
+    peak_a: int
+    peak_b: int
+
+
+class Store:
+    """A run's features.duckdb, read-only.
+
+    Raises:
+        UserError: if the file is missing, is no feature store, or has another schema.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise UserError(f"{path}: this run has no feature store yet; make it with `python -m dfc index {path.parent}`.")
+        try:
+            self._connection = _attach(path)
+            version = self.facts().get("schema_version")
+        except duckdb.Error as error:
+            raise UserError(
+                f"{path}: is not a readable feature store ({str(error).splitlines()[0]}); "
+                f"delete it and make it again with `python -m dfc index {path.parent}`."
+            ) from None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path}: was written with schema {version}, this version reads {SCHEMA_VERSION}; "
+                f"make it again with `python -m dfc index --again {path.parent}`."
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """The table `run` as a dictionary."""
+        rows = self._cursor("SELECT key, value FROM store.run").fetchall()
+        return {key: json.loads(value) for key, value in rows}
+
+    def models(self) -> pd.DataFrame:
+        """One row per side, indexed by 'a' and 'b'."""
+        return self._cursor("SELECT * FROM store.models ORDER BY side").df().set_index("side")
+
+    def features(self, query: FeatureQuery) -> pd.DataFrame:
+        """One page of features, with the columns that a table shows."""
+        where, values = _conditions(query)
+        direction = "DESC" if query.descending else "ASC"
+        if query.order not in get_args(Order):  # the only text that enters a statement
+            raise ValueError(f"cannot order by {query.order}")
+        return self._cursor(
+            f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
+                       peak_tokens, main_source, specificity, histogram
+                FROM store.features WHERE {where}
+                ORDER BY {query.order} {direction}, feature_id LIMIT ? OFFSET ?""",
+            [*values, query.limit, query.offset],
+        ).df()
+
+    def count(self, query: FeatureQuery) -> int:
+        """How many features match, all pages together."""
+        where, values = _conditions(query)
+        return int(self._one(f"SELECT count(*) FROM store.features WHERE {where}", values)[0])
+
+    def feature(self, feature_id: int) -> FeatureRow:
+        """Everything in one row of `features`.
+
+        Raises:
+            UserError: if the run has no such feature.
+        """
+        cursor = self._cursor("SELECT * FROM store.features WHERE feature_id = ?", [feature_id])
+        names = [column[0] for column in cursor.description or []]
+        row = cursor.fetchone()
+        if row is None:
+            total = self._one("SELECT count(*) FROM store.features")[0]
+            raise UserError(f"feature {feature_id} does not exist in this run; its features are 0 to {total - 1}.")
+        return FeatureRow(**dict(zip(names, row, strict=True)))
+
+    def contexts(self, feature_id: int) -> list[Context]:
+        """Contexts of one feature, the strongest band first."""
+        cursor = self._cursor("SELECT * FROM store.contexts WHERE feature_id = ? ORDER BY band, rank", [feature_id])
+        names = [column[0] for column in cursor.description or []]
+        return [Context(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+    def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
+        """The first context of each of several features."""
+        cursor = self._cursor(
+            "SELECT * FROM store.contexts WHERE band = 0 AND rank = 0 AND list_contains(?, feature_id)", [feature_ids]
+        )
+        names = [column[0] for column in cursor.description or []]
+        found = [Context(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        return {context.feature_id: context for context in found}
+
+    def logits(self, feature_id: int) -> pd.DataFrame:
+        """Promoted and suppressed tokens: side, direction, rank, token, value."""
+        return self._cursor(
+            "SELECT side, direction, rank, token, value FROM store.logits WHERE feature_id = ? ORDER BY ALL", [feature_id]
+        ).df()
+
+    def sources(self, feature_id: int) -> pd.DataFrame:
+        """Firing counts and rates over sources, the highest rate first."""
+        return self._cursor(
+            "SELECT source, count, rate FROM store.sources WHERE feature_id = ? ORDER BY rate DESC, source", [feature_id]
+        ).df()
+
+    def norms(self) -> pd.DataFrame:
+        """What the norm charts draw: one row per feature."""
+        return self._cursor(
+            """SELECT feature_id, partition, alive, density, norm_a, norm_b, relative_norm, peak_tokens
+               FROM store.features ORDER BY feature_id"""
+        ).df()
+
+    def partitions(self) -> pd.DataFrame:
+        """Features and alive features in each partition, indexed by partition."""
+        return (
+            self._cursor(
+                """SELECT partition, count(*) AS features, count(*) FILTER (alive) AS alive,
+                          sum(density) AS l0, median(density) FILTER (alive) AS median_density
+                   FROM store.features GROUP BY partition ORDER BY partition"""
+            )
+            .df()
+            .set_index("partition")
+        )
+
+    def _cursor(self, sql: str, values: list[Any] | None = None) -> duckdb.DuckDBPyConnection:
+        return self._connection.cursor().execute(sql, values or [])
+
+    def _one(self, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
+        row = self._cursor(sql, values).fetchone()
+        assert row is not None, sql
+        return row
+
+
+def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
+    terms, values = ["list_contains(?, partition)", "density BETWEEN ? AND ?"], [list(query.partitions), *query.density]
+    if query.alive_only:
+        terms.append("alive")
+    if query.main_source is not None:
+        terms.append("main_source = ?")
+        values.append(query.main_source)
+    if query.search:
+        # Token texts are joined first, since a word may be cut into several tokens.
+        terms.append(
+            """(contains(lower(array_to_string(peak_tokens, ' ')), lower(?)) OR feature_id IN (
+                SELECT feature_id FROM store.contexts
+                WHERE contains(lower(array_to_string(tokens_a, '')), lower(?))))"""
+        )
+        values += [query.search, query.search]
+    return " AND ".join(terms), values
+
+
+def _attach(path: Path) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection with the file attached as `store`, shared while the file stays the same."""
+    path = path.resolve()
+    modified = path.stat().st_mtime_ns
+    with _connections_lock:
+        known = _connections.get(path)
+        if known is not None and known[0] == modified:
+            return known[1]
+        if known is not None:
+            known[1].close()
+        connection = duckdb.connect()
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS store (READ_ONLY)")
+        _connections[path] = modified, connection
+        return connection

@@ -1,0 +1,59 @@
+"""Write a feature store beside its place and rename it into place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from dfc.store import SCHEMA_VERSION, TABLES
+
+_SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+
+
+class StoreWriter:
+    """A context manager; readers see the new store, whole, when the block ends without an error.
+
+    Tables may be appended in several pieces; the rows of one table must come in feature order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(path.name + ".part")
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary.unlink(missing_ok=True)
+        self._connection = duckdb.connect(str(self._temporary))
+        self._connection.execute(_SCHEMA)
+        self.facts({"schema_version": SCHEMA_VERSION})
+        return self
+
+    def facts(self, values: Mapping[str, Any]) -> None:
+        """Add entries to the table `run`; values are kept as JSON."""
+        keys = list(values)
+        texts = [json.dumps(values[key], ensure_ascii=False) for key in keys]
+        self.append("run", pa.table({"key": keys, "value": texts}))
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Add rows, whose columns are those of the schema in any order."""
+        if table not in TABLES:
+            raise ValueError(f"no such table: {table}")
+        self._connection.register("incoming", rows)
+        self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        self._connection.unregister("incoming")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        if kind is None:
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,215 @@
+"""Plotly charts in the app's own look, light and dark.
+
+Text from stores must be escaped before it becomes a hover text: plotly reads some HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dfc.config import PARTITIONS, SIDES, Partition, Side
+from dfc.report.palette import THEMES, Theme
+
+FONT = '"Source Sans", "Source Sans Pro", sans-serif'
+
+
+def show(figure: go.Figure, key: str, alt: str) -> None:
+    """Draw a chart that is looked at, without plotly's tool bar."""
+    st.plotly_chart(figure, theme=None, key=f"chart_{key}", alt=alt, config={"displayModeBar": False})
+
+
+def select(figure: go.Figure, key: str, alt: str) -> list[int]:
+    """Draw a chart whose points can be selected.
+
+    Returns:
+        The first value of `customdata` of every point selected, without repetition.
+    """
+    config = {"displaylogo": False, "modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
+    event: Any = st.plotly_chart(figure, theme=None, key=f"chart_{key}", alt=alt, on_select="rerun", config=config)
+    points = event.selection.get("points", []) if event else []
+    values = (point.get("customdata") for point in points)
+    return list(dict.fromkeys(int(value[0] if isinstance(value, list) else value) for value in values if value))
+
+
+def training(lines: Sequence[dict[str, Any]], names: dict[Side, str], theme: Theme) -> go.Figure:
+    """Share of variance explained in both models over the steps; held-out documents as rings."""
+    frame = pd.DataFrame(lines)
+    figure = _figure(theme, height=300)
+    for side in SIDES:
+        colour = THEMES[theme].hue(side).mark
+        for column, held_out in ((f"fve_{side}", False), (f"held_out_fve_{side}", True)):
+            if column not in frame:
+                continue
+            rows = frame.loc[frame[column].notna(), ["step", column]]
+            style: dict[str, Any] = (
+                {
+                    "mode": "markers",
+                    "marker": {"color": colour, "size": 8, "symbol": "circle-open", "line": {"width": 2}},
+                }
+                if held_out
+                else {"mode": "lines", "line": {"color": colour, "width": 2}}
+            )
+            label = f"{_escape(names[side])}{', held-out documents' if held_out else ''}"
+            figure.add_scatter(
+                x=rows["step"].tolist(),
+                y=rows[column].tolist(),
+                name=label,
+                **style,
+                showlegend=not held_out,
+                hovertemplate=f"step %{{x:,}}: %{{y:.1%}}<extra>{label}</extra>",
+            )
+    figure.update_yaxes(tickformat=".0%", range=_share_range(frame), title_text="variance explained")
+    figure.update_xaxes(title_text="step", tickformat=",")
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    return figure
+
+
+def curve(lines: Sequence[dict[str, Any]], columns: dict[str, str], theme: Theme, title: str) -> go.Figure:
+    """Figures from metrics.jsonl over the steps; `columns` maps a column to its label."""
+    frame = pd.DataFrame(lines)
+    figure = _figure(theme, height=300)
+    tones = {"loss": THEMES[theme].ink}
+    for partition in PARTITIONS:
+        tones |= dict.fromkeys((f"dead_{partition}", f"l0_{partition}"), THEMES[theme].hue(partition).mark)
+    for column, label in columns.items():
+        if column in frame:
+            rows = frame.loc[frame[column].notna(), ["step", column]]
+            figure.add_scatter(
+                x=rows["step"].tolist(),
+                y=rows[column].tolist(),
+                name=_escape(label),
+                mode="lines",
+                line={"color": tones.get(column, THEMES[theme].muted), "width": 2},
+                hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{_escape(label)}</extra>",
+            )
+    figure.update_xaxes(title_text="step", tickformat=",")
+    figure.update_yaxes(title_text=title)
+    figure.update_layout(
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=len(columns) > 1
+    )
+    return figure
+
+
+def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partition, theme: Theme) -> go.Figure:
+    """How strongly a feature fires, where it fires; the bins grow in even ratios."""
+    figure = _figure(theme, height=190)
+    filled = [place for place, value in enumerate(counts) if value] or [0, len(counts) - 1]
+    places = range(max(0, filled[0] - 1), min(len(counts), filled[-1] + 2))
+    figure.add_bar(
+        x=list(places),
+        y=[counts[place] for place in places],
+        marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
+        customdata=[f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in places],
+        hovertemplate="%{y:,} pairs at %{customdata}<extra></extra>",
+    )
+    ticks = list(places)[:: max(1, len(places) // 4)]
+    figure.update_xaxes(
+        title_text="activation, logarithmic",
+        showgrid=False,
+        tickvals=[tick - 0.5 for tick in ticks],
+        ticktext=[f"{edges[tick]:.2g}" for tick in ticks],
+    )
+    figure.update_yaxes(title_text="pairs", nticks=4)
+    figure.update_layout(margin={"l": 44, "r": 4, "t": 6, "b": 38}, bargap=0.08)
+    return figure
+
+
+def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: Theme) -> go.Figure:
+    """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis."""
+    figure = _figure(theme, height=360)
+    for partition in PARTITIONS:
+        values = norms.loc[norms["partition"] == partition, "relative_norm"]
+        bins = pd.cut(values, [place / 40 for place in range(41)], include_lowest=True, labels=False)
+        counts = bins.value_counts().sort_index()
+        figure.add_bar(
+            x=[(int(place) + 0.5) / 40 for place in counts.index],
+            y=counts.tolist(),
+            width=0.023,
+            name=_escape(labels[partition]),
+            marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
+            hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    figure.update_xaxes(
+        title_text="relative norm: 0 only B, 1 only A", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
+    )
+    figure.update_yaxes(type="log", title_text="features (logarithmic)", dtick=1)
+    return figure
+
+
+def norm_scatter(norms: pd.DataFrame, labels: dict[Partition, str], names: dict[Side, str], theme: Theme) -> go.Figure:
+    """‖d_A‖ against ‖d_B‖, one point a feature, drawn by WebGL."""
+    figure = _figure(theme, height=460)
+    for partition in ("shared", "a", "b"):
+        rows = norms[norms["partition"] == partition]
+        texts = [_escape(" ".join(repr(token)[1:-1] for token in tokens[:3]))[:120] for tokens in rows["peak_tokens"]]
+        figure.add_scattergl(
+            x=rows["norm_a"].tolist(),
+            y=rows["norm_b"].tolist(),
+            mode="markers",
+            name=_escape(labels[partition]),
+            customdata=[[identity] for identity in rows["feature_id"].tolist()],
+            text=texts,
+            marker={
+                "color": THEMES[theme].hue(partition).mark,
+                "size": 6,
+                "opacity": 0.55 if partition == "shared" else 0.8,
+            },
+            hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>‖d_A‖ %{x:.2f}, ‖d_B‖ %{y:.2f}<extra></extra>",
+        )
+    figure.update_layout(
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="closest", dragmode="select"
+    )
+    top_a, top_b = float(norms["norm_a"].max()) or 1.0, float(norms["norm_b"].max()) or 1.0
+    figure.update_xaxes(
+        title_text=f"‖d_A‖ in {_escape(names['a'])}", range=[-0.02 * top_a, 1.04 * top_a], zeroline=True
+    )
+    figure.update_yaxes(
+        title_text=f"‖d_B‖ in {_escape(names['b'])}", range=[-0.03 * top_b, 1.04 * top_b], zeroline=True
+    )
+    return figure
+
+
+def _figure(theme: Theme, height: int) -> go.Figure:
+    """An empty figure in the app's look."""
+    colours = THEMES[theme]
+    figure = go.Figure()
+    axis = {
+        "gridcolor": colours.line,
+        "linecolor": colours.line,
+        "zerolinecolor": colours.line,
+        "zeroline": False,
+        "tickfont": {"color": colours.muted, "size": 12},
+        "automargin": True,
+        "title": {"font": {"color": colours.muted, "size": 13}, "standoff": 8},
+    }
+    figure.update_layout(
+        template="none",
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "color": colours.ink, "size": 13},
+        margin={"l": 48, "r": 8, "t": 34, "b": 44},
+        hoverlabel={"bgcolor": colours.raised, "bordercolor": colours.line, "font": {"color": colours.ink}},
+        legend={"font": {"size": 13}},
+        xaxis=axis,
+        yaxis=axis,
+    )
+    return figure
+
+
+def _share_range(frame: pd.DataFrame) -> list[float]:
+    """From 0 to a little over the highest; a first step far below 0 would hide everything else."""
+    columns = [column for column in frame if "fve" in str(column)]
+    top = float(frame[columns].max().max()) if columns else 1.0
+    return [0.0, min(1.0, max(0.1, top + 0.08))]
+
+
+def _escape(text: str) -> str:
+    """Text for plotly, which takes <b>, <a> and the like for markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,51 @@
+"""A feature in a list: what it is called, where it comes from, and its strongest context."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import Side
+from dfc.report.heatmap import context_html, excerpt
+from dfc.store.reader import Context
+from dfc.ui import address
+from dfc.ui.address import Place
+from dfc.ui.frame import View
+from dfc.ui.text import chips, one_in, percent
+
+EXCERPT_BEFORE, EXCERPT_AFTER = 130, 70
+
+
+def row(view: View, feature: Any, context: Context | None, side: Side, place: Place | None = None) -> None:
+    """One feature: a link with its figures on the left, its strongest context on the right.
+
+    Args:
+        view: the page.
+        feature: a row of `Store.features`, as a named tuple.
+        context: its strongest context, if it has one.
+        side: in whose tokens the context is shown.
+        place: the list the feature stands in, passed on to its page.
+    """
+    identity = int(feature.feature_id)
+    with st.container(key=f"found_{identity}"):
+        left, right = st.columns([2, 5], gap="medium")
+        with left:
+            st.page_link(
+                address.FEATURE_PAGE,
+                label=f"Feature {identity}",
+                icon=":material/arrow_outward:",
+                icon_position="right",
+                query_params=address.feature_params(view.run.name, identity, place),
+            )
+            st.html(
+                f'<div class="dfc-small">{percent(float(feature.specificity), 2)} on {escape(feature.main_source)}'
+                f" · fires {one_in(float(feature.density))}</div>"
+                f'<div class="dfc-{feature.partition}">{chips(list(feature.peak_tokens)[:4])}</div>'
+            )
+        if context is None:
+            right.html('<p class="dfc-muted">No context was kept.</p>')
+        else:
+            shown = excerpt(context, side, EXCERPT_BEFORE, EXCERPT_AFTER)
+            right.html(f'<div class="dfc-text">{context_html(shown, side, feature.max, feature.partition)}</div>')

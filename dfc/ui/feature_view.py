@@ -1,0 +1,184 @@
+"""One feature: where it fires, how strongly, what it writes, and in which model."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dfc.config import SIDES
+from dfc.report.palette import Theme
+from dfc.runs import Run
+from dfc.store.reader import FeatureQuery, FeatureRow, Store
+from dfc.ui import address, context_list, data, feature_list, feature_panels, feature_table
+from dfc.ui.address import Place
+from dfc.ui.frame import View, model_names
+from dfc.ui.style import partition_badge
+from dfc.ui.text import chips, number, one_in, percent
+
+PER_SIDE = 5
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    identity = address.feature_id()
+    if identity is None:
+        _choose(view)
+        return
+    feature = view.store.feature(identity)
+    names = model_names(view.config)
+    _controls(view, feature)
+    st.html(
+        f'<div class="dfc-hero dfc-{feature.partition}"><h1>Feature {identity} '
+        f'{partition_badge(feature.partition, names)}</h1><div title="{feature_table.HELP["peak_tokens"]}">'
+        f"{chips(feature.peak_tokens) or '<span class=dfc-muted>no peak tokens</span>'}</div></div>"
+    )
+    _figures(feature)
+    if not feature.alive:
+        st.info(
+            "This feature is dead: it fired on none of the kept pairs, so there are no contexts to read, and it "
+            "cannot steer.",
+            icon=":material/bedtime:",
+        )
+    left, right = st.columns([5, 3], gap="large")
+    with left:
+        context_list.show(view, feature, names)
+    with right:
+        feature_panels.show(view, feature, names)
+
+
+def _figures(feature: FeatureRow) -> None:
+    columns = st.columns(4)
+    columns[0].metric(
+        "Fires",
+        one_in(feature.density),
+        border=True,
+        help=f"Share of token pairs on which it fires: {percent(feature.density)}, {feature.count:,} pairs.",
+    )
+    columns[1].metric(
+        "Strongest",
+        number(feature.max),
+        border=True,
+        help=f"{feature_table.HELP['max']} Where it fires, it averages {number(feature.mean)}.",
+    )
+    columns[2].metric(
+        "Specificity", percent(feature.specificity, 2), border=True, help=feature_table.HELP["specificity"]
+    )
+    columns[3].metric("Main source", feature.main_source or "–", border=True, help=feature_table.HELP["main_source"])
+
+
+def _controls(view: View, feature: FeatureRow) -> None:
+    """Previous, next, steer and the card."""
+    place = address.place()
+    before, after, where = _neighbours(view.store, feature, place)
+    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+        st.button(
+            "Previous",
+            icon=":material/chevron_left:",
+            disabled=before is None,
+            on_click=_go,
+            args=(before,),
+            key="previous",
+            shortcut="Left",
+        )
+        st.button(
+            "Next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=after is None,
+            on_click=_go,
+            args=(after,),
+            key="next",
+            shortcut="Right",
+        )
+        st.html(f'<span class="dfc-small">{where}</span>', width="content")
+        st.space("stretch")
+        st.page_link(
+            address.STEER_PAGE,
+            label="Steer with it",
+            icon=":material/explore:",
+            query_params=address.feature_params(view.run.name, feature.feature_id)
+            | {"side": "b" if feature.partition == "b" else "a"},
+        )
+        store_path, run, theme, identity = view.store.path, view.run, view.theme, feature.feature_id
+        st.download_button(
+            "Card as PNG",
+            data=lambda: _card(Store(store_path), run, identity, theme),
+            on_click="ignore",
+            file_name=f"{run.name}-feature-{identity}.png",
+            mime="image/png",
+            icon=":material/image:",
+            key="card",
+            help="A picture of this feature for a report or a slide; made when you click.",
+        )
+
+
+def _card(store: Store, run: Run, identity: int, theme: Theme) -> bytes:
+    from dfc.report.card import feature_card_png
+
+    return feature_card_png(store, identity, run.name, theme)
+
+
+def _neighbours(
+    store: Store, feature: FeatureRow, place: Place | None
+) -> tuple[dict[str, str] | None, dict[str, str] | None, str]:
+    """Addresses of the features before and after, and where this one stands, in words.
+
+    They follow the list from which the feature was opened; without one, the numbers of the
+    features of its partition that are alive.
+    """
+    if place is not None:
+        steps = [_at(store, address.neighbour(place, step)) for step in (-1, 1)]
+        by = "" if place.query.order == "feature_id" else f", by {place.query.order.replace('_', ' ')}"
+        return steps[0], steps[1], f"{place.position + 1:,} of {store.count(place.query):,} in the list{by}"
+    norms = data.norms(store)
+    chosen = norms.loc[(norms["partition"] == feature.partition) & norms["alive"], "feature_id"].to_numpy()
+    lower, higher = chosen[chosen < feature.feature_id], chosen[chosen > feature.feature_id]
+    before = {"feature": str(int(lower[-1]))} if len(lower) else None
+    after = {"feature": str(int(higher[0]))} if len(higher) else None
+    return before, after, "by number, in its partition"
+
+
+def _at(store: Store, place: Place) -> dict[str, str] | None:
+    if place.position < 0:
+        return None
+    query = FeatureQuery(**{**vars(place.query), "limit": 1, "offset": place.position})
+    found = store.features(query)["feature_id"]
+    return {"feature": str(int(found.iloc[0])), "list": address.pack(place)} if len(found) else None
+
+
+def _go(params: dict[str, str]) -> None:
+    for name, value in params.items():
+        st.query_params[name] = value
+
+
+def _choose(view: View) -> None:
+    """No feature in the address: offer some."""
+    names = model_names(view.config)
+    st.html(
+        '<div class="dfc-hero"><h1>Which feature?</h1><p>Open one by its number, or start with the most telling ones '
+        "below.</p></div>"
+    )
+    with st.container(width=260):
+        st.number_input(
+            "Number",
+            min_value=0,
+            value=None,
+            step=1,
+            placeholder="e.g. 12",
+            key="jump",
+            on_change=_jump,
+            help="The number of a feature in this run's dictionary.",
+        )
+    for side in SIDES:
+        query = FeatureQuery(partitions=(side,), limit=PER_SIDE)
+        table = view.store.features(query)
+        if table.empty:
+            continue
+        st.html(partition_badge(side, names))
+        contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
+        for position, row in enumerate(table.itertuples()):
+            feature_list.row(view, row, contexts.get(int(row.feature_id)), side, Place(query, position))
+
+
+def _jump() -> None:
+    if st.session_state["jump"] is not None:
+        st.query_params["feature"] = str(int(st.session_state["jump"]))

@@ -1,0 +1,142 @@
+"""The frame that every page stands in: look, navigation, choice of the run, and errors.
+
+`pages/` beside `app.py` is Streamlit's classic multipage mode, in which each page is a
+program of its own; a deep link on a fresh server runs that page alone. So every page opens
+this frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import streamlit as st
+
+from dfc import runs
+from dfc.config import SIDES, RunConfig, Side, UserError
+from dfc.report.palette import Theme
+from dfc.runs import Run
+from dfc.store.reader import Store
+from dfc.ui import address, empty, style
+from dfc.ui.text import plain
+
+PAGES = (
+    ("app.py", "Overview", ":material/space_dashboard:"),
+    (address.TABLE_PAGE, "Exclusive features", ":material/table_rows:"),
+    (address.FEATURE_PAGE, "Feature", ":material/frame_inspect:"),
+    ("pages/3_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:"),
+    (address.STEER_PAGE, "Steer", ":material/explore:"),
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page is given: the chosen run, its settings and its store."""
+
+    run: Run
+    config: RunConfig
+    store: Store
+    theme: Theme
+
+    def name(self, side: Side) -> str:
+        """What a model is called; told apart where both are called the same."""
+        return model_names(self.config)[side]
+
+
+@contextmanager
+def frame(title: str) -> Iterator[View]:
+    """The whole app around a page's body.
+
+    Where there is nothing to show (no runs, a run that is not finished, a broken store), the
+    frame says so and the body does not run.
+    """
+    st.set_page_config(page_title=f"{title} · dfc", page_icon=str(style.ICON), layout="wide")
+    theme = style.current_theme()
+    st.html(f"<style>{style.css(theme)}</style>")
+    all_runs = runs.all_runs()
+    with guard():
+        if not all_runs:
+            _navigation(None)
+            empty.no_runs(runs.data_folder() / "runs")
+            st.stop()
+        run = _choose(all_runs)
+        run_config = run.config()
+        _legend(run_config)
+        if not run.done()["index"]:
+            empty.unfinished(run, model_names(run_config), theme)
+            st.stop()
+        yield View(run, run_config, Store(run.store), theme)
+
+
+@contextmanager
+def guard() -> Iterator[None]:
+    """Show what the user can mend as one sentence, and end the page there."""
+    try:
+        yield
+    except UserError as error:
+        sentence = _sentence(str(error))
+    except duckdb.Error as error:
+        sentence = (
+            f"The feature store could not be read ({str(error).splitlines()[0]:.200}); reload the page, "
+            "and if this stays, make the store again with `python -m dfc index --again` and the run's folder."
+        )
+    else:
+        return
+    st.error(sentence, icon=":material/error:")
+    st.stop()
+
+
+def _sentence(text: str) -> str:
+    """With a capital letter, unless it begins with a path or a name."""
+    return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text
+
+
+def model_names(run_config: RunConfig) -> dict[Side, str]:
+    """What both models are called; layers are added where the names are the same."""
+    models = run_config.models
+    if models.a.title != models.b.title:
+        return {side: models.side(side).title for side in SIDES}
+    return {side: f"{models.side(side).title} ({side.upper()}, layer {models.side(side).layer})" for side in SIDES}
+
+
+def _choose(all_runs: list[Run]) -> Run:
+    """The run in the address, or the one finished last; and the selector that changes it."""
+    names = [run.name for run in all_runs]
+    wanted = address.get("run") or max(all_runs, key=_finished).name
+    st.session_state["run_choice"] = wanted if wanted in names else None
+    _navigation(wanted if wanted in names else None, names)
+    if wanted not in names:
+        raise UserError(f"There is no run called “{plain(wanted):.60}”; the runs are: {', '.join(map(plain, names))}.")
+    if address.get("run") != wanted:
+        st.query_params["run"] = wanted
+    return next(run for run in all_runs if run.name == wanted)
+
+
+def _finished(run: Run) -> tuple[bool, float]:
+    path = run.store if run.store.exists() else run.path
+    return run.store.exists(), path.stat().st_mtime
+
+
+def _navigation(run_name: str | None, names: list[str] | None = None) -> None:
+    with st.sidebar:
+        st.html(style.WORDMARK)
+        if names:
+            index = None if run_name is None else 0  # with an index it cannot be cleared; the key decides which
+            st.selectbox("Run", names, index=index, key="run_choice", placeholder="Choose a run", on_change=_change_run)
+        params = {"run": run_name} if run_name else {}
+        with st.container(gap="xxsmall", key="navigation"):
+            for page, title, icon in PAGES:
+                st.page_link(page, label=title, icon=icon, query_params=params, width="stretch")
+
+
+def _change_run() -> None:
+    """Another run: what the address says about the old one (its feature, its list) goes."""
+    st.query_params.clear()
+    st.query_params["run"] = st.session_state["run_choice"]
+
+
+def _legend(run_config: RunConfig) -> None:
+    with st.sidebar:
+        st.html(style.legend(model_names(run_config), {side: run_config.models.side(side).layer for side in SIDES}))

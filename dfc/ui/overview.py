@@ -1,0 +1,191 @@
+"""The front page of a run, told as a story: what was compared, whether to trust it, what was found."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import PARTITIONS, SIDES, Partition, Side
+from dfc.store.reader import FeatureQuery
+from dfc.ui import address, charts, data, feature_list
+from dfc.ui.frame import View, model_names
+from dfc.ui.style import section, side_name
+from dfc.ui.text import count, number, percent
+
+FOUND = 10
+HELP = {
+    "fve": "Fraction of variance explained: how much of the model's activations the dictionary rebuilds, "
+    "on documents kept out of training. 1 is all of it.",
+    "l0": "Features active at once on an average pair of tokens.",
+    "alive": "Share of the partition's features that fired at least once on the kept pairs.",
+    "share": "Which part of all active features belongs to this partition.",
+    "density": "Share of the token pairs on which the partition's middle feature fires.",
+    "pairs": "Tokens of the two models that end at the same character of the same text.",
+    "dropped": "Pairs left out everywhere: the first tokens of a text and tokens of outlying norm, "
+    "where models keep bookkeeping rather than meaning.",
+}
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    facts, names = data.facts(view.store), model_names(view.config)
+    _hero(view, facts, names)
+    _models(view, names)
+    _corpus(view, facts)
+    _health(view, facts, names)
+    if view.store.partitions().index.isin(SIDES).any():
+        for side in SIDES:
+            _found(view, side, names)
+    else:
+        section(
+            "What only one of them has", "This crosscoder has no dedicated partitions: every feature may serve both."
+        )
+        st.page_link(
+            "pages/3_Decoder_norms.py",
+            label="See which model uses which feature",
+            icon=":material/scatter_plot:",
+            query_params={"run": view.run.name},
+        )
+
+
+def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
+    partitions = view.store.partitions()["features"]
+    only = {side: int(partitions.get(side, 0)) for side in SIDES}
+    what = "a crosscoder"
+    if only["a"] or only["b"]:
+        rest = (
+            f"{count(only['a'])} of them may be used by {side_name('a', names)} alone and {count(only['b'])} by "
+            f"{side_name('b', names)} alone. What those fire on is what the models do not share."
+        )
+    else:
+        rest = "All of them may be used by both models; decoder norms tell which one uses them."
+    if facts.get("kind") == "dfc":
+        what = "a dedicated feature crosscoder"
+    st.html(
+        f'<div class="dfc-hero"><div class="dfc-eyebrow">Run {escape(view.run.name)}</div>'
+        f"<h1>{side_name('a', names)} <small>against</small> {side_name('b', names)}</h1>"
+        f"<p>Both models read the same texts. From {count(facts.get('kept_pairs'))} pairs of their tokens {what} "
+        f"learned {count(facts.get('features'))} features. {rest}</p></div>"
+    )
+
+
+def _models(view: View, names: dict[Side, str]) -> None:
+    models = view.store.models()
+    for column, side in zip(st.columns(2), SIDES, strict=True):
+        row = models.loc[side]
+        figures = (
+            ("Layer", f"{int(row['layer'])} of {int(row['layers'])}", "The block whose output was read."),
+            ("Width", f"{int(row['width']):,}", "Numbers in the residual stream at each token."),
+            ("Explained", percent(float(row["fve"])), HELP["fve"]),
+        )
+        cells = "".join(
+            f'<div><dt title="{escape(help_text)}">{label}</dt><dd>{value}</dd></div>'
+            for label, value, help_text in figures
+        )
+        column.html(
+            f'<div class="dfc-model dfc-{side}"><div class="dfc-eyebrow">Model {side.upper()}</div>'
+            f'<h3>{escape(names[side])}</h3><div class="dfc-small">{escape(str(row["source"]))}</div><dl>{cells}</dl></div>'
+        )
+
+
+def _corpus(view: View, facts: dict[str, Any]) -> None:
+    section("What they read", "The texts decide what can be found: a difference that no text shows stays unseen.")
+    sources: dict[str, int] = facts.get("source_pairs") or {}
+    columns = st.columns(4)
+    pairs, dropped = facts.get("pairs") or 0, facts.get("dropped_pairs") or 0
+    held_out = f"Texts that both models read; {count(facts.get('held_out_documents'))} of them kept out of training."
+    columns[0].metric("Documents", count(facts.get("documents")), border=True, help=held_out)
+    columns[1].metric("Sources", count(len(sources)), border=True, help="Kinds of text, each under a name of its own.")
+    columns[2].metric("Token pairs", count(facts.get("kept_pairs")), border=True, help=HELP["pairs"])
+    columns[3].metric("Left out", percent(dropped / pairs if pairs else None, 2), border=True, help=HELP["dropped"])
+    top = max(sources.values(), default=0)
+    bars = "".join(
+        f'<span class="dfc-word">{escape(name)}</span>'
+        f'<span class="dfc-bar"><i style="width:{100 * pairs / top if top else 0:.1f}%"></i></span>'
+        f'<span class="dfc-value">{count(pairs)} pairs</span>'
+        for name, pairs in sorted(sources.items(), key=lambda item: -item[1])
+    )
+    if bars:
+        st.html(f'<div class="dfc-bars">{bars}</div>')
+
+
+def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
+    section(
+        "Whether to trust it",
+        "A dictionary that explains little, or whose exclusive features are dead or fire everywhere, says little "
+        "about the models.",
+    )
+    columns = st.columns(4)
+    for column, side in zip(columns, SIDES, strict=False):
+        column.metric(f"Explained, {side.upper()}", percent(facts.get(f"fve_{side}")), border=True, help=HELP["fve"])
+    columns[2].metric("Active at once", number(facts.get("l0"), 1), border=True, help=HELP["l0"])
+    alive = view.store.partitions()
+    share = alive["alive"].sum() / max(1, alive["features"].sum())
+    columns[3].metric("Alive", percent(float(share)), border=True, help=HELP["alive"])
+    st.html(_partition_table(view, facts, names))
+    lines = data.metric_lines(view.run)
+    if lines:
+        left, right = st.columns([3, 2], gap="medium")
+        with left:
+            held_out = "Lines: training batches. Rings: documents kept out of training."
+            st.markdown("**Variance explained while training**", help=f"{HELP['fve']} {held_out}")
+            charts.show(charts.training(lines, names, view.theme), "training", "Variance explained over training steps")
+        with right:
+            st.markdown("**Loss while training**", help="Squared error of both models' activations; lower is better.")
+            charts.show(charts.curve(lines, {"loss": "loss"}, view.theme, "loss"), "loss", "Loss over training steps")
+
+
+def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) -> str:
+    table, total = view.store.partitions(), float(facts.get("l0") or 0)
+    heads = (
+        ("", ""),
+        ("features", ""),
+        ("alive", HELP["alive"]),
+        ("active at once", HELP["l0"]),
+        ("share of active", HELP["share"]),
+        ("median density", HELP["density"]),
+    )
+    head = "".join(f'<th title="{escape(help_text)}">{escape(title)}</th>' for title, help_text in heads)
+    rows = "".join(
+        f'<tr><td><i class="dfc-dot dfc-{partition}"></i>{escape(_label(partition, names))}</td>'
+        f"<td>{count(table.loc[partition, 'features'])}</td>"
+        f"<td>{percent(facts.get(f'alive_{partition}'))}</td>"
+        f"<td>{number(facts.get(f'l0_{partition}'), 1)}</td>"
+        f"<td>{percent(float(facts.get(f'l0_{partition}') or 0) / total if total else None)}</td>"
+        f"<td>{percent(table.loc[partition, 'median_density'], 2)}</td></tr>"
+        for partition in PARTITIONS
+        if partition in table.index
+    )
+    return f'<table class="dfc-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _label(partition: Partition, names: dict[Side, str]) -> str:
+    return "shared by both" if partition == "shared" else f"only in {names[partition]}"
+
+
+def _found(view: View, side: Side, names: dict[Side, str]) -> None:
+    query = FeatureQuery(partitions=(side,), limit=FOUND)
+    table = view.store.features(query)
+    other = names["b" if side == "a" else "a"]
+    section(
+        f"What only {names[side]} has",
+        f"The features of {side_name(side, names)} that {escape(other)} has no use of, those first that keep most "
+        "to one kind of text. Each is shown where it fires most strongly.",
+    )
+    if table.empty:
+        st.html('<p class="dfc-muted">No feature of this partition is alive.</p>')
+        return
+    contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
+    for position, row in enumerate(table.itertuples()):
+        place = address.Place(query, position)
+        feature_list.row(view, row, contexts.get(int(row.feature_id)), side, place)
+    total = view.store.count(query)
+    st.page_link(
+        address.TABLE_PAGE,
+        label=f"All {total:,} in the table",
+        icon=":material/arrow_forward:",
+        icon_position="right",
+        query_params={"run": view.run.name, "show": side},
+    )

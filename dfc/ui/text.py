@@ -1,0 +1,61 @@
+"""Numbers and names as people read them, and text from stores made harmless."""
+
+from __future__ import annotations
+
+import html
+import math
+
+from dfc.report.heatmap import label
+
+STAGE_TITLES = {
+    "pair": "Texts paired",
+    "harvest": "Activations collected",
+    "train": "Dictionary trained",
+    "index": "Features described",
+}
+
+
+def percent(share: float | None, digits: int = 3) -> str:
+    """A share as a percentage with `digits` significant digits, e.g. `0.0432 %`."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    if share == 0:
+        return "0 %"
+    value = share * 100
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(decimals, 6)}f} %"
+
+
+def one_in(share: float) -> str:
+    """A share as a frequency, e.g. `1 in 2,300`."""
+    if share <= 0:
+        return "never"
+    if share >= 0.5:
+        return "more often than not"
+    return f"1 in {round(1 / share):,}"
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """A number with separators, or a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.{decimals}f}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with separators; large ones in thousands or millions."""
+    if value is None:
+        return "–"
+    if value >= 10_000_000:
+        return f"{value / 1e6:,.0f} M"
+    return f"{value:,.0f}"
+
+
+def chips(tokens: list[str]) -> str:
+    """Tokens as a row of HTML chips, escaped."""
+    return "".join(f'<span class="dfc-chip">{html.escape(label(token[:40]))}</span>' for token in tokens)
+
+
+def plain(text: str) -> str:
+    """Text for a place that reads Markdown: every mark is escaped."""
+    return "".join(f"\\{mark}" if mark in "\\`*_{}[]()<>#+-.!|~$:^=&" else mark for mark in " ".join(text.split()))
