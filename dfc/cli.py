@@ -85,13 +85,7 @@ def run_doctor() -> None:
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit code 2."""
     try:
-        app(standalone_mode=False)
+        app()
     except UserError as error:
         progress.say(f"dfc: {error}")
         sys.exit(2)
-    except typer._click.exceptions.ClickException as error:  # noqa: SLF001
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        progress.say("\ninterrupted; start the same command again to go on")
-        sys.exit(130)

@@ -41,8 +41,12 @@ class ModelConfig(Section):
     device: str = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
     device_map: str | None = Field(default=None, description="spread a large model over devices, as in transformers")
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
-    max_tokens: int = Field(default=1024, ge=8, description="longest sequence run through the model; texts are cut to it")
-    trust_remote_code: bool = Field(default=False, description="run code that comes with the model: off unless you trust it")
+    max_tokens: int = Field(
+        default=1024, ge=8, description="longest sequence run through the model; texts are cut to it"
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="run code that comes with the model: off unless you trust it"
+    )
 
     @property
     def title(self) -> str:
@@ -72,7 +76,9 @@ class CorpusConfig(Section):
     sources: tuple[SourceConfig, ...] = Field(min_length=1, description="where the documents come from")
     pairs: int = Field(default=100_000, ge=1, description="stop once this many token pairs were found")
     max_characters: int = Field(default=4_000, ge=1, description="longer documents are cut here")
-    held_out: float = Field(default=0.1, gt=0, lt=1, description="share of documents kept out of training, for measuring")
+    held_out: float = Field(
+        default=0.1, gt=0, lt=1, description="share of documents kept out of training, for measuring"
+    )
     seed: int = Field(default=0, description="order in which each source's documents are drawn")
 
     @model_validator(mode="after")
@@ -86,22 +92,38 @@ class CorpusConfig(Section):
 class HarvestConfig(Section):
     shard_pairs: int = Field(default=8_192, ge=1, description="pairs in one file of activations")
     batch_tokens: int = Field(default=2_048, ge=1, description="tokens in one forward pass, padding included")
-    skip_first: int = Field(default=4, ge=0, description="leave out pairs within the first tokens of a sequence (attention sinks)")
-    outlier_factor: float = Field(default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median")
+    skip_first: int = Field(
+        default=4, ge=0, description="leave out pairs within the first tokens of a sequence (attention sinks)"
+    )
+    outlier_factor: float = Field(
+        default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median"
+    )
 
 
 class CrosscoderConfig(Section):
-    kind: Literal["dfc", "standard"] = Field(default="dfc", description="dfc: with dedicated partitions; standard: all shared")
+    kind: Literal["dfc", "standard"] = Field(
+        default="dfc", description="dfc: with dedicated partitions; standard: all shared"
+    )
     features: int = Field(default=16_384, ge=3, description="size of the whole dictionary")
-    exclusive_a: float = Field(default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model A may use")
-    exclusive_b: float = Field(default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model B may use")
+    exclusive_a: float = Field(
+        default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model A may use"
+    )
+    exclusive_b: float = Field(
+        default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model B may use"
+    )
     k: int = Field(default=64, ge=1, description="active features per pair")
     budget: Literal["per_partition", "joint"] = Field(
         default="per_partition", description="one BatchTopK per partition, or one over the whole dictionary"
     )
-    budget_a: float = Field(default=0.1, gt=0, lt=0.5, description="share of k for A's exclusive features (budget: per_partition)")
-    budget_b: float = Field(default=0.1, gt=0, lt=0.5, description="share of k for B's exclusive features (budget: per_partition)")
-    shared_combine: Literal["mean", "sum"] = Field(default="mean", description="how a shared feature joins its two encoders")
+    budget_a: float = Field(
+        default=0.1, gt=0, lt=0.5, description="share of k for A's exclusive features (budget: per_partition)"
+    )
+    budget_b: float = Field(
+        default=0.1, gt=0, lt=0.5, description="share of k for B's exclusive features (budget: per_partition)"
+    )
+    shared_combine: Literal["mean", "sum"] = Field(
+        default="mean", description="how a shared feature joins its two encoders"
+    )
     rank_by: Literal["value", "norm_sum", "norm_mean", "norm_max"] = Field(
         default="norm_mean", description="what BatchTopK ranks: the activation, or it times the decoder norm"
     )
@@ -125,8 +147,12 @@ class TrainingConfig(Section):
     k_start: int = Field(default=1_000, ge=1, description="k at the first step, annealed linearly down to crosscoder.k")
     k_anneal_steps: int = Field(default=5_000, ge=0, description="steps over which k is annealed")
     aux_weight: float = Field(default=0.03, ge=0, description="weight of the AuxK loss that revives dead features")
-    aux_k: int = Field(default=512, ge=1, description="dead features per pair and partition that reconstruct the residual")
-    dead_after_pairs: int = Field(default=10_000_000, ge=1, description="a feature is dead after so many pairs without firing")
+    aux_k: int = Field(
+        default=512, ge=1, description="dead features per pair and partition that reconstruct the residual"
+    )
+    dead_after_pairs: int = Field(
+        default=10_000_000, ge=1, description="a feature is dead after so many pairs without firing"
+    )
     threshold_decay: float = Field(default=0.999, gt=0, lt=1, description="moving average of the inference threshold")
     threshold_start: int = Field(default=1_000, ge=0, description="step at which that average starts")
     clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
@@ -212,6 +238,8 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         if isinstance(part, int):
             continue
         annotation: Any = section.model_fields[part].annotation
-        args = [arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+        args = [
+            arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type) and issubclass(arg, BaseModel)
+        ]
         section = args[0] if args else annotation
     return list(section.model_fields)

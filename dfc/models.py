@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -122,10 +122,8 @@ class LoadedModel:
             raise _StopForwardError
 
         def read(ids: Tensor, mask: Tensor) -> Tensor:
-            try:
+            with suppress(_StopForwardError):
                 self.model(input_ids=ids, attention_mask=mask, use_cache=False)
-            except _StopForwardError:
-                pass
             return caught.pop()
 
         handle = self.site.register_forward_hook(catch)
@@ -153,8 +151,8 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
         )
     if not tokenizer.is_fast:
         raise UserError(
-            f"{config.source}: its tokenizer ({type(tokenizer).__name__}) gives no character offsets, by which tokens are "
-            f"paired; use a model with a fast tokenizer (a tokenizer.json)."
+            f"{config.source}: its tokenizer ({type(tokenizer).__name__}) gives no character offsets, by which tokens "
+            f"are paired; use a model with a fast tokenizer (a tokenizer.json)."
         )
     return tokenizer
 
@@ -168,7 +166,9 @@ def load(config: ModelConfig) -> LoadedModel:
     folder = _folder_or_id(config)
     tokenizer = load_tokenizer(config)
     with _explaining(config, "model"):
-        settings = AutoConfig.from_pretrained(folder, revision=config.revision, trust_remote_code=config.trust_remote_code)
+        settings = AutoConfig.from_pretrained(
+            folder, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
         _check_layer(config, getattr(settings.get_text_config(), "num_hidden_layers", None))
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -291,7 +291,9 @@ def _find_blocks(model: PreTrainedModel, config: ModelConfig) -> str:
         if len(outermost) == 1:
             return outermost[0]
     found = ", ".join(f"{path} ({len(module)})" for path, module in lists.items()) or "none"
-    wanted = f"`blocks: {config.blocks}` is not one of them" if config.blocks else "it is not clear which holds the blocks"
+    wanted = (
+        f"`blocks: {config.blocks}` is not one of them" if config.blocks else "it is not clear which holds the blocks"
+    )
     raise UserError(
         f"{config.source} ({type(model).__name__}): {wanted}; lists of modules found: {found}; "
         f"name one with the key `blocks` of this model."

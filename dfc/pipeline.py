@@ -35,7 +35,11 @@ def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> N
             if run.done()[stage] and stage != again:
                 progress.say(f"{stage}: done already")
                 continue
-            _STAGES[stage](run)
+            try:
+                _STAGES[stage](run)
+            except KeyboardInterrupt:
+                progress.say(f"\n{stage}: interrupted; start the same command again to go on")
+                raise
     for stage, done in run.done().items():
         if not done and STAGES.index(stage) <= STAGES.index(until):
             raise UserError(f"{run.path}: stage `{stage}` left no result; run it again.")

@@ -70,7 +70,9 @@ class Run:
             UserError: if the folder is no run.
         """
         if not (self.path / "run.yaml").exists():
-            raise UserError(f"{self.path}: is not a run (it has no run.yaml); runs are made with `python -m dfc run YAML`.")
+            raise UserError(
+                f"{self.path}: is not a run (it has no run.yaml); runs are made with `python -m dfc run YAML`."
+            )
         return config.load(self.path / "run.yaml")
 
     def done(self) -> dict[str, bool]:
@@ -106,7 +108,9 @@ class Run:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{self.path}: another process is working on this run; wait for it or stop it.") from None
+                raise UserError(
+                    f"{self.path}: another process is working on this run; wait for it or stop it."
+                ) from None
             yield
 
 
@@ -121,7 +125,8 @@ def create(run_config: RunConfig) -> Run:
         difference = _first_difference(run.config().model_dump(mode="json"), run_config.model_dump(mode="json"))
         if difference:
             raise UserError(
-                f"{run.path}: was made with other settings ({difference}); give the new run another `name`, or delete the folder."
+                f"{run.path}: was made with other settings ({difference}); "
+                f"give the new run another `name`, or delete the folder."
             )
     else:
         run.path.mkdir(parents=True, exist_ok=True)
@@ -162,7 +167,9 @@ def record(run: Run, stage: str, **facts: Any) -> None:
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     packages = ("torch", "transformers", "tokenizers", "nnsight", "duckdb", "streamlit", "numpy", "pandas")
-    return {"dfc": __version__, "python": platform.python_version()} | {name: metadata.version(name) for name in packages}
+    return {"dfc": __version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in packages
+    }
 
 
 @contextmanager

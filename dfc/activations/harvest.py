@@ -22,6 +22,7 @@ from torch import Tensor
 from dfc import alignment, corpus, models, progress, runs
 from dfc.activations import shards
 from dfc.activations.shards import Manifest, ShardFacts, SideFacts
+from dfc.alignment import Pairs, Tokens
 from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
 from dfc.corpus import Document
 from dfc.runs import Run
@@ -47,59 +48,27 @@ def pair(run: Run) -> None:
         UserError: if a source cannot be read, or no two tokens can be paired.
     """
     config = run.config()
-    tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
     shutil.rmtree(run.activations, ignore_errors=True)
     documents: list[dict[str, object]] = []
-    pending: list[dict[str, object]] = []
-    total = pending_pairs = shard = 0
-
+    pending: list[dict[str, object]] = []  # documents of the shard that is being filled
+    total = in_shard = shard = 0
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs") as bar:
-        drawn = _mixed(config)
-        feedback = 0
-        while total < config.corpus.pairs:
-            try:
-                batch = drawn.send(feedback) if documents else next(drawn)
-            except StopIteration:
+        for document, a, b, pairs in _paired_documents(config):
+            place = {"document": len(documents), "held_out": _is_held_out(len(documents), config.corpus)}
+            roles, contents = [turn.role for turn in document.turns], [turn.content for turn in document.turns]
+            documents.append({**place, "source": document.source, "roles": roles, "contents": contents})
+            indices = {"index_a": pairs.index_a, "index_b": pairs.index_b, "ends": pairs.ends}
+            pending.append({**place, "ids_a": a.ids, "ids_b": b.ids, **indices})
+            in_shard += len(pairs.ends)
+            total += len(pairs.ends)
+            bar.update(len(pairs.ends))
+            if in_shard >= config.harvest.shard_pairs:
+                _write_tokens(run, shard, pending)
+                pending, in_shard, shard = [], 0, shard + 1
+            if total >= config.corpus.pairs:
                 break
-            renderings = {side: [corpus.render(document, tokenizers[side]) for document in batch] for side in SIDES}
-            tokens = {
-                side: alignment.tokenize(renderings[side], tokenizers[side], config.models.side(side).max_tokens)
-                for side in SIDES
-            }
-            feedback = 0
-            for document, a, b in zip(batch, tokens["a"], tokens["b"], strict=True):
-                pairs = alignment.align(a, b)
-                number, found = len(documents), len(pairs.ends)
-                held_out = _is_held_out(number, config.corpus)
-                documents.append(
-                    {
-                        "document": number,
-                        "source": document.source,
-                        "held_out": held_out,
-                        "roles": [turn.role for turn in document.turns],
-                        "contents": [turn.content for turn in document.turns],
-                    }
-                )
-                pending.append(
-                    {
-                        "document": number,
-                        "held_out": held_out,
-                        "ids_a": a.ids,
-                        "ids_b": b.ids,
-                        "index_a": pairs.index_a,
-                        "index_b": pairs.index_b,
-                        "ends": pairs.ends,
-                    }
-                )
-                feedback += found
-                pending_pairs += found
-                if pending_pairs >= config.harvest.shard_pairs:
-                    _write_tokens(run, shard, pending)
-                    pending, pending_pairs, shard = [], 0, shard + 1
-            total += feedback
-            bar.update(feedback)
-        if pending_pairs:
-            _write_tokens(run, shard, pending)
+    if in_shard:
+        _write_tokens(run, shard, pending)
     if total == 0:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
     with runs.replacing(run.corpus) as temporary:
@@ -128,18 +97,26 @@ def harvest(run: Run) -> None:
     runs.record(run, "harvest", models=config.models.model_dump(mode="json"))
 
 
-def _mixed(config: RunConfig) -> Iterator[list[Document]]:
-    """Small batches of documents from the sources in turn; `send` tells how many pairs the last one gave."""
+def _paired_documents(config: RunConfig) -> Iterator[tuple[Document, Tokens, Tokens, Pairs]]:
+    """Documents with both models' tokens, from the source that lags most behind its weight, until all run dry."""
+    tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
     sources = corpus.open_sources(config.corpus)
     weights = {source.name: source.weight for source in config.corpus.sources}
-    given = dict.fromkeys(sources, 0.0)
+    given = dict.fromkeys(sources, 0)
     while sources:
         name = min(sources, key=lambda source: given[source] / weights[source])
         batch = list(islice(sources[name], _DOCUMENTS_AT_ONCE))
-        if batch:
-            given[name] += (yield batch) or 0
-        else:
+        if not batch:
             del sources[name]
+            continue
+        tokens = {}
+        for side, tokenizer in tokenizers.items():
+            renderings = [corpus.render(document, tokenizer) for document in batch]
+            tokens[side] = alignment.tokenize(renderings, tokenizer, config.models.side(side).max_tokens)
+        for document, a, b in zip(batch, tokens["a"], tokens["b"], strict=True):
+            pairs = alignment.align(a, b)
+            given[name] += len(pairs.ends)
+            yield document, a, b, pairs
 
 
 def _is_held_out(document: int, config: CorpusConfig) -> bool:
@@ -217,8 +194,8 @@ def _manifest(run: Run, config: RunConfig, count: int, facts: dict[Side, tuple[s
         usable = norms[late & np.isfinite(norms)]
         if not len(usable):
             raise UserError(
-                f"{run.path}: every pair of model {side.upper()} lies in the first {config.harvest.skip_first} tokens or is "
-                f"not finite; use longer texts, or dtype float32 or bfloat16."
+                f"{run.path}: every pair of model {side.upper()} lies in the first {config.harvest.skip_first} tokens "
+                f"or is not finite; use longer texts, or dtype float32 or bfloat16."
             )
         median = float(np.median(usable))
         revision, layers, width = facts[side]

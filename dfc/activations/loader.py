@@ -32,7 +32,9 @@ class KeptRows:
     held_out: Tensor
 
 
-def training_batches(store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int = 0) -> Iterator[Tensor]:
+def training_batches(
+    store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int = 0
+) -> Iterator[Tensor]:
     """Endless batches (batch, width_a + width_b) of scaled training rows, in an order fixed by the seed.
 
     Shards are read whole and in random order; rows are shuffled across a window of several.

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +132,9 @@ class ActivationStore:
     def raw(self, shard: int) -> Tensor:
         """Both models' stream side by side, unscaled, (pairs, width_a + width_b) bfloat16."""
         pairs = self.manifest.shards[shard].pairs
-        return torch.cat([map_rows(self.folder, side, shard, pairs, self.manifest.side(side).width) for side in SIDES], dim=1)
+        return torch.cat(
+            [map_rows(self.folder, side, shard, pairs, self.manifest.side(side).width) for side in SIDES], dim=1
+        )
 
     def column_scale(self) -> Tensor:
         """The scale of each column of `raw`, (width_a + width_b,)."""
@@ -145,7 +146,13 @@ class ActivationStore:
 
     def keep(self, shard: int) -> npt.NDArray[np.bool_]:
         """Which rows count: no first positions, no outliers, nothing that is not finite."""
-        return keep_mask(self.folder, shard, self.rows(shard), self.manifest.skip_first, (self.manifest.a.norm_limit, self.manifest.b.norm_limit))
+        return keep_mask(
+            self.folder,
+            shard,
+            self.rows(shard),
+            self.manifest.skip_first,
+            (self.manifest.a.norm_limit, self.manifest.b.norm_limit),
+        )
 
 
 def keep_mask(
@@ -175,10 +182,12 @@ def flatten(tokens: pa.Table) -> Rows:
 
 
 def tokens_path(folder: Path, shard: int) -> Path:
+    """Where a shard's tokens lie."""
     return folder / "tokens" / f"{shard:05d}.parquet"
 
 
 def rows_path(folder: Path, side: Side, shard: int) -> Path:
+    """Where one model's rows of a shard lie."""
     return folder / side / f"{shard:05d}.bf16"
 
 
@@ -207,9 +216,10 @@ def map_rows(folder: Path, side: Side, shard: int, pairs: int, width: int) -> Te
 
 
 def read_norms(folder: Path, side: Side, shard: int) -> npt.NDArray[np.float32]:
+    """Norms of a shard's rows, unscaled, (pairs,)."""
     return np.fromfile(rows_path(folder, side, shard).with_suffix(".norms"), dtype=np.float32)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    content: dict[str, Any] = asdict(manifest)
-    runs.write_json(folder / "manifest.json", content)
+    """Mark the store as complete."""
+    runs.write_json(folder / "manifest.json", asdict(manifest))

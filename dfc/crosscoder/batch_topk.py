@@ -125,7 +125,9 @@ class SparsePass(torch.autograd.Function):
         sorted_columns = entries.columns[order]
         by_decoder = reconstruct(Entries(sorted_columns, rows, entries.values[order]), gradient, features)
         by_encoder = reconstruct(Entries(sorted_columns, rows, by_value[order] * gain), x - pre_bias, features)
-        by_bias = torch.zeros(features, dtype=by_value.dtype, device=by_value.device).index_add_(0, entries.columns, by_value)
+        by_bias = torch.zeros(features, dtype=by_value.dtype, device=by_value.device).index_add_(
+            0, entries.columns, by_value
+        )
         by_pre_bias = -gain * (by_bias @ encoder)
         return None, by_pre_bias, by_encoder, by_bias, by_decoder, None, None
 

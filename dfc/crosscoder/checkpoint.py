@@ -52,7 +52,9 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
     with safe_open(path, framework="pt") as file:
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    crosscoder.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+    crosscoder.load_state_dict(
+        {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    )
     for name, parameter in crosscoder.named_parameters():
         state.optimizer.state[parameter] = {
             key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")

@@ -56,7 +56,9 @@ class Crosscoder(nn.Module):
     scale: Tensor
     threshold: Tensor
 
-    def __init__(self, config: CrosscoderConfig, widths: tuple[int, int], scales: tuple[float, float] = (1.0, 1.0)) -> None:
+    def __init__(
+        self, config: CrosscoderConfig, widths: tuple[int, int], scales: tuple[float, float] = (1.0, 1.0)
+    ) -> None:
         super().__init__()
         self.config = config
         self.widths = widths
@@ -108,7 +110,9 @@ class Crosscoder(nn.Module):
                 columns = self._own_columns(name, side)
                 shape = part.decoder[:, columns].shape
                 directions = torch.randn(shape, generator=generator)
-                part.decoder[:, columns] = self.config.decoder_norm * nn.functional.normalize(directions, dim=1).to(part.decoder)
+                part.decoder[:, columns] = self.config.decoder_norm * nn.functional.normalize(directions, dim=1).to(
+                    part.decoder
+                )
             part.encoder.copy_(part.decoder)
             part.bias.zero_()
         self.decoder_bias.copy_(centre)
@@ -130,7 +134,9 @@ class Crosscoder(nn.Module):
         weights: list[Tensor | None] = []
         for name, part in self.parts:
             norms = torch.stack([part.decoder[:, self._own_columns(name, side)].norm(dim=1) for side in _sides(name)])
-            weights.append({"norm_sum": norms.sum(0), "norm_mean": norms.mean(0), "norm_max": norms.amax(0)}[self.config.rank_by])
+            weights.append(
+                {"norm_sum": norms.sum(0), "norm_mean": norms.mean(0), "norm_max": norms.amax(0)}[self.config.rank_by]
+            )
         return weights
 
     def scores(self, activations: list[Tensor]) -> list[Tensor]:
@@ -168,7 +174,7 @@ class Crosscoder(nn.Module):
         return raw.float() * torch.repeat_interleave(self.scale, torch.tensor(self.widths, device=self.scale.device))
 
     def decoder_vectors(self, side: Side) -> tuple[Tensor, Tensor]:
-        """Global ids of the features that act in one model, and their decoder vectors (features, width), scaled space."""
+        """Global ids of the features that act in one model, and their scaled decoder vectors, (features, width)."""
         ids, vectors = [], []
         for name, part in self.parts:
             if side in _sides(name):
@@ -205,10 +211,14 @@ def load(folder: Path) -> Crosscoder:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         state = load_file(folder / "model.safetensors")
     except FileNotFoundError:
-        raise UserError(f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`.") from None
+        raise UserError(
+            f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`."
+        ) from None
     crosscoder = Crosscoder(CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"]))
     try:
         crosscoder.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{folder}: its weights do not fit its config.json ({str(error).splitlines()[0]}); train it again.") from None
+        raise UserError(
+            f"{folder}: its weights do not fit its config.json ({str(error).splitlines()[0]}); train it again."
+        ) from None
     return crosscoder.eval()

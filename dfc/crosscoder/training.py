@@ -78,9 +78,7 @@ def select(crosscoder: Crosscoder, activations: list[Tensor], k: float) -> tuple
     return entries, thresholds
 
 
-def forward(
-    crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: int
-) -> tuple[StepResult, list[Tensor]]:
+def forward(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: int) -> tuple[StepResult, list[Tensor]]:
     """One forward pass of training on scaled rows (batch, width_a + width_b).
 
     The loss is Σ_m ‖x^m − x̂^m‖² per pair. AuxK: in each partition the `aux_k` strongest dead features of each
@@ -193,7 +191,13 @@ def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor
     for (name, part), chosen in zip(crosscoder.parts, entries, strict=True):
         columns = crosscoder.columns(name)
         contribution = SparsePass.apply(
-            x[:, columns], crosscoder.decoder_bias[columns], part.encoder, part.bias, part.decoder, crosscoder.gain(name), chosen
+            x[:, columns],
+            crosscoder.decoder_bias[columns],
+            part.encoder,
+            part.bias,
+            part.decoder,
+            crosscoder.gain(name),
+            chosen,
         )
         total[:, columns] = total[:, columns] + contribution
     return total
@@ -227,9 +231,7 @@ def _held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _follow_threshold(
-    crosscoder: Crosscoder, thresholds: list[Tensor], step: int, training: TrainingConfig
-) -> None:
+def _follow_threshold(crosscoder: Crosscoder, thresholds: list[Tensor], step: int, training: TrainingConfig) -> None:
     """Moving average of the smallest kept ranking values; before it starts, the last batch's."""
     decay = training.threshold_decay if step > training.threshold_start else 0.0
     for (name, _), threshold in zip(crosscoder.parts, thresholds, strict=True):
@@ -238,7 +240,12 @@ def _follow_threshold(
 
 
 def _metrics(
-    crosscoder: Crosscoder, state: TrainingState, results: list[StepResult], k: float, rate: float, training: TrainingConfig
+    crosscoder: Crosscoder,
+    state: TrainingState,
+    results: list[StepResult],
+    k: float,
+    rate: float,
+    training: TrainingConfig,
 ) -> dict[str, Any]:
     """Means over the last steps, as one line of metrics.jsonl."""
 

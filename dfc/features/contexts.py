@@ -92,7 +92,9 @@ def build(
         for shard in np.unique(shard_of).tolist():
             start, stop = np.searchsorted(shard_of, [shard, shard + 1])
             part = Chosen(*(array[start:stop] for array in vars(chosen).values()))
-            pieces.append(pa.Table.from_pylist(list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config))))
+            pieces.append(
+                pa.Table.from_pylist(list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config)))
+            )
             bar.update(int(stop - start))
     return pa.concat_tables(pieces).sort_by([("feature_id", "ascending"), ("band", "ascending"), ("rank", "ascending")])
 
@@ -107,7 +109,9 @@ def peak_tokens(contexts: pa.Table, features: int, side_of: list[Side]) -> list[
     """
     counts: list[Counter[str]] = [Counter() for _ in range(features)]
     columns = ("feature_id", "band", "tokens_a", "peak_a", "tokens_b", "peak_b")
-    for feature, band, tokens_a, peak_a, tokens_b, peak_b in zip(*(contexts[c].to_pylist() for c in columns), strict=True):
+    for feature, band, tokens_a, peak_a, tokens_b, peak_b in zip(
+        *(contexts[c].to_pylist() for c in columns), strict=True
+    ):
         if band == 0:
             text = tokens_a[peak_a] if side_of[feature] == "a" else tokens_b[peak_b]
             counts[feature][text.strip()] += 1
@@ -154,7 +158,9 @@ def _of_shard(
             # Unpaired tokens after the pair before the first one belong to this stretch too.
             first = 0 if start == begin else int(index[start - 1]) + 1
             activations: list[float | None] = [None] * (int(index[stop - 1]) + 1 - first)
-            for token, value, known in zip(index[start:stop].tolist(), values.tolist(), kept[start:stop].tolist(), strict=True):
+            for token, value, known in zip(
+                index[start:stop].tolist(), values.tolist(), kept[start:stop].tolist(), strict=True
+            ):
                 activations[token - first] = value if known else None
             context[f"tokens_{side}"] = texts[document][side][first : int(index[stop - 1]) + 1]
             context[f"activations_{side}"] = activations
@@ -178,7 +184,9 @@ def _token_texts(
 def stored_document(documents: pa.Table, number: int) -> Document:
     """A document of corpus.parquet; its row number is its id."""
     row = documents.slice(number, 1).to_pylist()[0]
-    return Document(row["source"], tuple(corpus.Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True)))
+    return Document(
+        row["source"], tuple(corpus.Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True))
+    )
 
 
 def read_documents(store: ActivationStore) -> pa.Table:

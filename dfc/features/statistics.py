@@ -108,7 +108,7 @@ class Statistics:
         return float(a), float(b)
 
     def quantiles(self) -> Floats:
-        """Quantiles of the non-zero activations at QUANTILE_LEVELS, interpolated in the histogram, (features, levels)."""
+        """Of the non-zero activations at QUANTILE_LEVELS, interpolated in the histogram, (features, levels)."""
         cumulative = np.cumsum(self.histogram, axis=1) / np.maximum(self.count, 1)[:, None]
         result = np.zeros((len(self.count), len(QUANTILE_LEVELS)), dtype=np.float32)
         every = np.arange(len(self.count))
@@ -215,9 +215,7 @@ def _count(statistics: Statistics, codes: ShardCodes, sources: Ints, rows: KeptR
         table += flat.reshape(table.shape)
 
 
-def _keep_documents(
-    statistics: Statistics, codes: ShardCodes, rows: KeptRows, generator: np.random.Generator
-) -> None:
+def _keep_documents(statistics: Statistics, codes: ShardCodes, rows: KeptRows, generator: np.random.Generator) -> None:
     """Offer each feature's peak in each document, so that no document is shown twice."""
     documents = rows.document.numpy()[_place(codes.rows, rows)]
     order = np.lexsort((-codes.values, documents, codes.features))

@@ -36,8 +36,8 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     if feature.partition not in ("shared", side):
         other = run.config().models.side(side).title
         raise UserError(
-            f"feature {feature_id} is exclusive to model {feature.partition.upper()}: it has no decoder vector in {other}, "
-            f"so it cannot steer it; choose model {feature.partition.upper()}, or a shared feature."
+            f"feature {feature_id} is exclusive to model {feature.partition.upper()}: it has no decoder vector in "
+            f"{other}, so it cannot steer it; choose model {feature.partition.upper()}, or a shared feature."
         )
     if feature.max <= 0:
         raise UserError(f"feature {feature_id} is dead: it never fires on this run's texts; choose one that is alive.")

@@ -94,7 +94,9 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.exists():
-            raise UserError(f"{path}: this run has no feature store yet; make it with `python -m dfc index {path.parent}`.")
+            raise UserError(
+                f"{path}: this run has no feature store yet; make it with `python -m dfc index {path.parent}`."
+            )
         try:
             self._connection = _attach(path)
             version = self.facts().get("schema_version")
@@ -169,13 +171,15 @@ class Store:
     def logits(self, feature_id: int) -> pd.DataFrame:
         """Promoted and suppressed tokens: side, direction, rank, token, value."""
         return self._cursor(
-            "SELECT side, direction, rank, token, value FROM store.logits WHERE feature_id = ? ORDER BY ALL", [feature_id]
+            "SELECT side, direction, rank, token, value FROM store.logits WHERE feature_id = ? ORDER BY ALL",
+            [feature_id],
         ).df()
 
     def sources(self, feature_id: int) -> pd.DataFrame:
         """Firing counts and rates over sources, the highest rate first."""
         return self._cursor(
-            "SELECT source, count, rate FROM store.sources WHERE feature_id = ? ORDER BY rate DESC, source", [feature_id]
+            "SELECT source, count, rate FROM store.sources WHERE feature_id = ? ORDER BY rate DESC, source",
+            [feature_id],
         ).df()
 
     def norms(self) -> pd.DataFrame:

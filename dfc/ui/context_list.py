@@ -24,22 +24,19 @@ BANDS = {
 }
 
 
-def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
-    labels = {"a": f"{names['a']}'s", "b": f"{names['b']}'s", "both": "both"}
-    own = "b" if feature.partition == "b" else "a"
     shown = st.segmented_control(
-        "Tokens",
-        ["a", "b", "both"],
-        format_func=lambda key: labels[key],
-        default=own,
+        "Tokens of",
+        ["A", "B", "both"],
+        default="B" if feature.partition == "b" else "A",
         required=True,
         key="tokens",
         bind="query-params",
         help="The same texts, cut into tokens as one model or the other sees them.",
     )
-    sides = SIDES if shown == "both" else tuple(side for side in SIDES if side == shown)
+    sides = SIDES if shown == "both" else tuple(side for side in SIDES if side == shown.lower())
     if not contexts:
         st.html('<p class="dfc-muted">No contexts were kept for this feature.</p>')
         return
@@ -55,7 +52,8 @@ def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
         f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition)}</div>' for side in sides
     )
     return (
-        f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b><span>{escape(context.source)}</span>'
+        f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
+        f"<span>{escape(context.source)}</span>"
         f"<span>document {context.document:,}</span></div>{texts}</div>"
     )
 

@@ -14,7 +14,14 @@ from dfc.ui import data, feature_table, style
 from dfc.ui.frame import View, model_names
 
 PAGE_ROWS = 50
-SHOW: dict[str, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
+SHOW: dict[str, tuple[Partition, ...]] = {
+    "side by side": ("a", "b"),
+    "only A": ("a",),
+    "only B": ("b",),
+    "shared": ("shared",),
+}
+"""Choices of what is shown; they stand in the address as they are read."""
+
 ORDERS: dict[Order, str] = {
     "specificity": "specificity",
     "density": "density",
@@ -84,13 +91,10 @@ def _table(view: View, query: FeatureQuery, total: int, page: int, names: dict[S
 
 
 def _filters(view: View) -> Filters:
-    labels = {"both": "side by side", "a": "only A", "b": "only B", "shared": "shared"}
     sources = list(data.facts(view.store).get("source_pairs") or {})
     reset: Any = {"bind": "query-params", "on_change": _first_page}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
-    shown = top[0].segmented_control(
-        "Show", list(SHOW), format_func=lambda key: labels[key], default="both", required=True, key="show", **reset
-    )
+    shown = top[0].segmented_control("Show", list(SHOW), default="side by side", required=True, key="show", **reset)
     search = top[1].text_input(
         "Search",
         key="search",
@@ -139,7 +143,7 @@ def _filters(view: View) -> Filters:
         order=order,
         descending=not ascending,
     )
-    return Filters(shown or "both", query)
+    return Filters(shown, query)
 
 
 def _density(value: float) -> str:

@@ -21,7 +21,7 @@ LOGITS = 10
 def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     """Draw the panels, one under the other."""
     facts = data.facts(view.store)
-    if feature.alive and sum(feature.histogram):
+    if feature.alive and any(feature.histogram):
         st.markdown(
             "**How strongly it fires**",
             help=f"{feature_table.HELP['histogram']} Pairs on which it is silent are not counted.",

@@ -46,11 +46,13 @@ def show(
         columns: which columns, in order.
         query: what the table is a page of; the feature's page then goes on through that list.
     """
-    shown = table.assign(
-        peak_tokens=[[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]],
-        histogram=[_heights(counts) for counts in table["histogram"]] if "histogram" in table else None,
-        density=table["density"] * 100,
+    shown = table.copy()
+    shown["peak_tokens"] = pd.Series(
+        [[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]], table.index
     )
+    if "histogram" in table:
+        shown["histogram"] = pd.Series([_heights(counts) for counts in table["histogram"]], table.index)
+    shown["density"] *= 100
     partition: Partition = table["partition"].iloc[0] if table["partition"].nunique() == 1 else "shared"
     event: Any = st.dataframe(
         shown,

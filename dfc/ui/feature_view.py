@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from dfc.config import SIDES
@@ -40,7 +42,7 @@ def show(view: View) -> None:
         )
     left, right = st.columns([5, 3], gap="large")
     with left:
-        context_list.show(view, feature, names)
+        context_list.show(view, feature)
     with right:
         feature_panels.show(view, feature, names)
 
@@ -96,7 +98,7 @@ def _controls(view: View, feature: FeatureRow) -> None:
             label="Steer with it",
             icon=":material/explore:",
             query_params=address.feature_params(view.run.name, feature.feature_id)
-            | {"side": "b" if feature.partition == "b" else "a"},
+            | {"side": "B" if feature.partition == "b" else "A"},
         )
         store_path, run, theme, identity = view.store.path, view.run, view.theme, feature.feature_id
         st.download_button(
@@ -175,7 +177,8 @@ def _choose(view: View) -> None:
             continue
         st.html(partition_badge(side, names))
         contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
-        for position, row in enumerate(table.itertuples()):
+        rows: Any = table.itertuples()
+        for position, row in enumerate(rows):
             feature_list.row(view, row, contexts.get(int(row.feature_id)), side, Place(query, position))
 
 

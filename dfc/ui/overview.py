@@ -74,7 +74,7 @@ def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
 def _models(view: View, names: dict[Side, str]) -> None:
     models = view.store.models()
     for column, side in zip(st.columns(2), SIDES, strict=True):
-        row = models.loc[side]
+        row: Any = models.loc[side]
         figures = (
             ("Layer", f"{int(row['layer'])} of {int(row['layers'])}", "The block whose output was read."),
             ("Width", f"{int(row['width']):,}", "Numbers in the residual stream at each token."),
@@ -86,7 +86,8 @@ def _models(view: View, names: dict[Side, str]) -> None:
         )
         column.html(
             f'<div class="dfc-model dfc-{side}"><div class="dfc-eyebrow">Model {side.upper()}</div>'
-            f'<h3>{escape(names[side])}</h3><div class="dfc-small">{escape(str(row["source"]))}</div><dl>{cells}</dl></div>'
+            f'<h3>{escape(names[side])}</h3><div class="dfc-small">{escape(str(row["source"]))}</div>'
+            f"<dl>{cells}</dl></div>"
         )
 
 
@@ -138,7 +139,8 @@ def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
 
 
 def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) -> str:
-    table, total = view.store.partitions(), float(facts.get("l0") or 0)
+    table: Any = view.store.partitions()
+    total = float(facts.get("l0") or 0)
     heads = (
         ("", ""),
         ("features", ""),
@@ -178,7 +180,8 @@ def _found(view: View, side: Side, names: dict[Side, str]) -> None:
         st.html('<p class="dfc-muted">No feature of this partition is alive.</p>')
         return
     contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
-    for position, row in enumerate(table.itertuples()):
+    rows: Any = table.itertuples()
+    for position, row in enumerate(rows):
         place = address.Place(query, position)
         feature_list.row(view, row, contexts.get(int(row.feature_id)), side, place)
     total = view.store.count(query)
@@ -187,5 +190,5 @@ def _found(view: View, side: Side, names: dict[Side, str]) -> None:
         label=f"All {total:,} in the table",
         icon=":material/arrow_forward:",
         icon_position="right",
-        query_params={"run": view.run.name, "show": side},
+        query_params={"run": view.run.name, "show": f"only {side.upper()}"},
     )

@@ -48,6 +48,15 @@ class Request:
         return replace(self, feature=-1, strength=0.0)
 
 
+@dataclass
+class _Kept:
+    """An answer in the session, as far as it came."""
+
+    request: Request
+    text: str = ""
+    whole: bool = False
+
+
 def start() -> None:
     """Ask for a generation in the coming run of the script."""
     st.session_state[_START] = True
@@ -76,8 +85,8 @@ def answers(view: View, request: Request) -> Iterator[tuple[Answers, str]]:
     vector = steering_vector(Run(Path(request.run)), request.feature, request.side)
     model = models.shared(view.config.models.side(request.side))
     key = request.unsteered()
-    done = st.session_state.get(_BASELINE)
-    if done is None or done["request"] != key or not done["whole"]:
+    done: _Kept | None = st.session_state.get(_BASELINE)
+    if done is None or done.request != key or not done.whole:
         for text, message in _grow(_BASELINE, key, model, request, None):
             yield (text, None), message
     baseline = _kept(_BASELINE, key)
@@ -95,19 +104,18 @@ def _grow(
     chat = request.chat and model.is_chat
     strength = request.strength if vector is not None else 0.0
     pieces = stream(model, request.prompt, sampling, vector, strength, chat)
-    kept = {"request": key, "text": "", "whole": False}
-    st.session_state[slot] = kept
+    kept = st.session_state[slot] = _Kept(key)
     while model.busy:
         yield "", "Somebody else is using this model; waiting …"
         time.sleep(0.2)
     yield "", "Reading the prompt …"
-    with closing(pieces):  # type: ignore[type-var]  # a generator
+    with closing(pieces):  # type: ignore[type-var]  # a generator, whose closing frees the model
         for piece in pieces:
-            kept["text"] += piece
-            yield kept["text"], "Steering …" if vector is not None else "Writing the baseline …"
-    kept["whole"] = True
+            kept.text += piece
+            yield kept.text, "Steering …" if vector is not None else "Writing the baseline …"
+    kept.whole = True
 
 
 def _kept(slot: str, request: Request) -> str | None:
-    kept = st.session_state.get(slot)
-    return kept["text"] if kept is not None and kept["request"] == request else None
+    kept: _Kept | None = st.session_state.get(slot)
+    return kept.text if kept is not None and kept.request == request else None

@@ -10,7 +10,7 @@ from html import escape
 
 import streamlit as st
 
-from dfc.config import SIDES, Side
+from dfc.config import Side
 from dfc.report.heatmap import context_html, excerpt
 from dfc.store.reader import FeatureRow
 from dfc.ui import address, steer_run
@@ -27,8 +27,8 @@ def show(view: View) -> None:
     names = model_names(view.config)
     st.html(
         "<div class=\"dfc-hero\"><h1>Steer</h1><p>Add a feature's direction to one model's stream at every token and "
-        "read what changes. The same model, left alone, writes beside it. A feature that means something moves the text "
-        "toward it; strengths beyond what the model knows end in noise.</p></div>"
+        "read what changes. The same model, left alone, writes beside it. A feature that means something moves the "
+        "text toward it; strengths beyond what the model knows end in noise.</p></div>"
     )
     st.session_state["steer_feature"] = address.feature_id()
     left, right = st.columns([2, 5], gap="large", vertical_alignment="top")
@@ -78,18 +78,16 @@ def _change_feature() -> None:
 
 
 def _side(feature: FeatureRow) -> Side:
-    own: Side = "b" if feature.partition == "b" else "a"
     chosen = st.segmented_control(
         "Model",
-        list(SIDES),
-        format_func=lambda side: f"Model {side.upper()}",
-        default=own,
+        ["A", "B"],
+        default="B" if feature.partition == "b" else "A",
         required=True,
         key="side",
         bind="query-params",
         help="Which model is steered. It must have a vector for the feature.",
     )
-    return chosen or own
+    return "b" if chosen == "B" else "a"
 
 
 def _obstacle(feature: FeatureRow, side: Side) -> str | None:
@@ -145,8 +143,8 @@ def _request(view: View, feature: FeatureRow, side: Side) -> Request:
         0.5,
         key="strength",
         bind="query-params",
-        help="In multiples of the feature's strongest activation on the corpus. 0 changes nothing, negative pushes away. "
-        "1 to 4 is usual; far beyond, the model falls apart.",
+        help="In multiples of the feature's strongest activation on the corpus. 0 changes nothing, negative pushes "
+        "away. 1 to 4 is usual; far beyond, the model falls apart.",
     )
     tokens = columns[1].number_input(
         "Tokens at most", 1, 1024, 60, key="max_tokens", bind="query-params", help="How long each answer may get."
@@ -193,9 +191,8 @@ def _generate(view: View, request: Request, names: dict[Side, str]) -> None:
     side = request.side
     columns = st.columns(2, gap="medium")
     columns[0].html(f'<div class="dfc-small">{side_name(side, names)}, left alone</div>')
-    columns[1].html(
-        f'<div class="dfc-small">{side_name(side, names)}, steered by {request.strength:+g} × feature {request.feature}</div>'
-    )
+    steered = f"steered by {request.strength:+g} × feature {request.feature}"
+    columns[1].html(f'<div class="dfc-small">{side_name(side, names)}, {steered}</div>')
     boxes = [column.empty() for column in columns]
     if not running:
         _start_button(slot)

@@ -1,0 +1,35 @@
+# make demo   everything, from two real models to the app      make app    the app on what there is
+# make test   everything is checked                            make clean  the environment goes, runs stay
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo demo-data app test clean
+
+demo: $(VENV)/.ready
+	$(RUN) -m dfc demo
+
+demo-data: $(VENV)/.ready
+	$(RUN) -m dfc demo --no-app
+
+app: $(VENV)/.ready
+	$(RUN) -m dfc app
+
+test: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest
+
+$(VENV)/.ready: requirements.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'dfc needs Python 3.11 or newer; name one with PYTHON=...')"
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV)

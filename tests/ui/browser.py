@@ -1,0 +1,137 @@
+"""The app in a real browser, in a few lines:
+
+with app_server(data_folder) as address, browser(chromium) as new_page:
+    page = open_page(new_page(), f"{address}/Steer?run=demo&feature=3&side=A")
+    page.get_by_role("button", name="Generate").click()
+    wait_until_idle(page)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60.0
+RUN_MILLISECONDS = 60_000
+PROBED_BY_STREAMLIT = ("/_stcore/health", "/_stcore/host-config")
+"""On a deep link Streamlit's own front end tries these under the page's path first; 404 is its way to learn."""
+
+
+@dataclass
+class Complaints:
+    """What a page's console and network complained about."""
+
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.found.append(f"exception: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        place = message.location["url"] if message.location else ""
+        if message.type == "error" and not place.endswith(PROBED_BY_STREAMLIT):
+            self.found.append(f"{message.text} ({place})")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(("http://localhost:", "data:", "blob:")):
+            self.found.append(f"leaves this machine: {request.url}")
+
+
+@contextmanager
+def app_server(data_folder: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """`streamlit run app.py` on a free port, on the given data; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
+    settings = {**os.environ, "DFC_DATA": str(data_folder.resolve()), **(environment or {})}
+    log = data_folder.resolve() / f"server-{port}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _wait_for(f"http://localhost:{port}/_stcore/health", process, log)
+            yield f"http://localhost:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@contextmanager
+def browser(
+    executable: str, theme: Literal["light", "dark"] = "light", complaints: Complaints | None = None
+) -> Iterator[Callable[[], Page]]:
+    """A browser; yields a function that opens an empty page of 1280 × 900."""
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        context: Any = program.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme)
+
+        def new_page() -> Page:
+            page: Page = context.new_page()
+            if complaints is not None:
+                complaints.watch(page)
+            return page
+
+        try:
+            yield new_page
+        finally:
+            program.close()
+
+
+def open_page(page: Page, address: str) -> Page:
+    """Go to an address of the app and wait until its script has run to the end."""
+    page.goto(address)
+    page.get_by_test_id("stSidebarContent").wait_for(timeout=RUN_MILLISECONDS)
+    wait_until_idle(page)
+    return page
+
+
+def wait_until_idle(page: Page, milliseconds: float = RUN_MILLISECONDS) -> None:
+    """Wait until no script is running and what it drew has settled."""
+    page.wait_for_timeout(200)
+    page.wait_for_function(
+        "() => document.querySelector('[data-test-script-state=notRunning]')"
+        " && !document.querySelector('[data-testid=stSkeleton]') && !document.querySelector('[data-stale=true]')",
+        timeout=milliseconds,
+    )
+    page.wait_for_timeout(300)
+
+
+def failures(page: Page) -> list[str]:
+    """Texts of exceptions and error boxes on the page."""
+    boxes = page.locator("[data-testid=stException], [data-testid=stAlertContentError]")
+    return [box.inner_text() for box in boxes.all()]
+
+
+def click_cell(page: Page, table: int = 0, row: int = 0, column_x: float = 30.0) -> None:
+    """Click a cell of a table that Streamlit draws on a canvas."""
+    frame = page.get_by_test_id("stDataFrame").nth(table)
+    frame.scroll_into_view_if_needed()
+    frame.click(position={"x": column_x, "y": 36 * (row + 1) + 18})
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"the app ended at its start:\n{log.read_text()}")
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"the app did not start within {START_SECONDS:.0f} s:\n{log.read_text()}")

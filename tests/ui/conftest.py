@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.ui.browser import app_server
+from tests.ui.folders import make_half_run, make_run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a browser."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium or Chrome on this machine: install one, e.g. apt-get install chromium, to run the browser tests")
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a finished and an unfinished run; nobody writes to it."""
+    folder = tmp_path_factory.mktemp("data")
+    make_half_run(folder)
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(data_folder: Path) -> Iterator[str]:
+    """Address of an app on `data_folder`."""
+    with app_server(data_folder) as address:
+        yield address

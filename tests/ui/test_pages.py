@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from tests.ui.folders import (
+    A_FEATURE,
+    B_FEATURE,
+    DEAD_FEATURE,
+    FEATURES,
+    HOSTILE_FEATURE,
+    SHARED_FEATURE,
+    make_broken_run,
+    make_half_run,
+    make_old_run,
+    make_run,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERVIEW = "app.py"
+TABLE, FEATURE, NORMS, STEER = (
+    "pages/1_Exclusive_features.py",
+    "pages/2_Feature.py",
+    "pages/3_Decoder_norms.py",
+    "pages/4_Steer.py",
+)
+PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DFC_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def finished(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DFC_DATA", str(data_folder))
+    return data_folder
+
+
+def visit(page: str, **parameters: str) -> AppTest:
+    """Open a page with an address, as a reader who follows a link."""
+    test = AppTest.from_file(str(ROOT / OVERVIEW), default_timeout=60)
+    test.query_params.update(parameters)
+    test.run()
+    if page != OVERVIEW:
+        test.switch_page(page)
+        test.query_params.update(parameters)
+        test.run()
+    return test
+
+
+def text(test: AppTest) -> str:
+    """Everything that is written on the page."""
+    elements = [*test.get("html"), *test.markdown, *test.code, *test.caption, *test.error, *test.warning, *test.info]
+    return "\n".join(str(getattr(element, "value", None) or element.proto.body) for element in elements)
+
+
+def parameter(test: AppTest, name: str) -> str:
+    """One parameter of the address; AppTest gives it alone or in a list."""
+    value = test.query_params[name]
+    return value if isinstance(value, str) else value[0]
+
+
+def calm(test: AppTest) -> AppTest:
+    """The page itself, if nothing on it is an error."""
+    assert not test.exception, test.exception[0].message
+    assert not test.error, test.error[0].value
+    return test
+
+
+@pytest.mark.parametrize("page", PAGES)
+class TestEveryPage:
+    def test_without_runs_says_how_to_make_one(self, page: str, data: Path) -> None:
+        test = calm(visit(page))
+        assert [code.value for code in test.code] == ["make demo", "python -m dfc run data/presets/….yaml"]
+
+    def test_shows_a_run(self, page: str, finished: Path) -> None:
+        test = calm(visit(page, run="demo"))
+        assert "SmolLM2-135M-Instruct" in text(test)
+        assert "Gemma-3-270m" in text(test)
+
+    def test_without_a_run_in_the_address_takes_the_one_that_is_finished(self, page: str, finished: Path) -> None:
+        test = calm(visit(page))
+        assert parameter(test, "run") == "demo"
+
+    def test_half_written_run_names_the_stage_and_the_command(self, page: str, data: Path) -> None:
+        run = make_half_run(data)
+        test = calm(visit(page, run="half"))
+        assert "The stage “Dictionary trained” (train) is missing" in text(test)
+        assert [code.value for code in test.code] == [f"python -m dfc run {run.path / 'run.yaml'}"]
+
+    def test_unknown_run_lists_those_there_are(self, page: str, finished: Path) -> None:
+        test = visit(page, run="nobody")
+        assert not test.exception
+        assert [error.value for error in test.error] == [
+            "There is no run called “nobody”; the runs are: demo, half."
+        ]
+
+    def test_broken_store_is_one_sentence_with_the_remedy(self, page: str, data: Path) -> None:
+        run = make_broken_run(data)
+        test = visit(page, run="broken")
+        assert not test.exception
+        [error] = test.error
+        assert str(run.store) in error.value
+        assert f"python -m dfc index {run.path}" in error.value
+
+    def test_older_schema_is_one_sentence_with_the_remedy(self, page: str, data: Path) -> None:
+        run = make_old_run(data)
+        test = visit(page, run="old")
+        assert not test.exception
+        [error] = test.error
+        assert "schema 0" in error.value
+        assert f"python -m dfc index --again {run.path}" in error.value
+
+    def test_broken_settings_are_one_sentence(self, page: str, data: Path) -> None:
+        run = make_run(data, "typo", features=20)
+        settings = run.path / "run.yaml"
+        settings.write_text(settings.read_text().replace("crosscoder:", "croscoder:"))
+        test = visit(page, run="typo")
+        assert not test.exception
+        assert "did you mean `crosscoder`?" in test.error[0].value
+
+    def test_every_link_passes_the_run_on(self, page: str, finished: Path) -> None:
+        test = visit(page, run="demo")
+        links = [link.proto for link in test.get("page_link") if not link.proto.external]
+        assert len(links) >= 5
+        assert all("run=demo" in link.query_string for link in links)
+
+
+class TestOverview:
+    def test_ten_findings_for_each_model_with_their_contexts(self, finished: Path) -> None:
+        test = calm(visit(OVERVIEW, run="demo"))
+        links = [link.proto for link in test.get("page_link") if link.proto.label.startswith("Feature ")]
+        assert len(links) == 20
+        assert len([body for body in text(test).split("\n") if 'class="dfc-context dfc-a"' in body]) == 10
+        assert len([body for body in text(test).split("\n") if 'class="dfc-context dfc-b"' in body]) == 10
+
+    def test_health_figures(self, finished: Path) -> None:
+        test = calm(visit(OVERVIEW, run="demo"))
+        figures = {metric.label: metric.value for metric in test.metric}
+        assert figures["Explained, A"] == "69.5 %"
+        assert figures["Explained, B"] == "69.8 %"
+        assert figures["Active at once"] == "32.0"
+        assert figures["Token pairs"] == "166,000"
+        assert all(metric.help for metric in test.metric)
+
+
+class TestExclusiveFeatures:
+    def test_both_sides_beside_each_other(self, finished: Path) -> None:
+        a, b = (frame.value for frame in calm(visit(TABLE, run="demo")).dataframe)
+        assert set(a["partition"]) == {"a"}
+        assert set(b["partition"]) == {"b"}
+        assert a["specificity"].is_monotonic_decreasing
+
+    def test_address_sets_the_filters(self, finished: Path) -> None:
+        test = visit(TABLE, run="demo", show="only A", order="density", source="code", rising="true")
+        [table] = [frame.value for frame in calm(test).dataframe]
+        assert set(table["main_source"]) == {"code"}
+        assert table["density"].is_monotonic_increasing
+
+    def test_pages_are_cut_by_the_store(self, finished: Path) -> None:
+        first = visit(TABLE, run="demo", show="only A").dataframe[0].value
+        second = visit(TABLE, run="demo", show="only A", page="2").dataframe[0].value
+        assert len(first) == 50
+        assert len(second) == FEATURES // 5 - 1 - 50  # one of the partition is dead
+        assert not set(first["feature_id"]) & set(second["feature_id"])
+
+    def test_search_finds_contexts(self, finished: Path) -> None:
+        test = calm(visit(TABLE, run="demo", search="caesar", show="only B"))
+        found = test.dataframe[0].value
+        assert len(found) > 0
+        assert set(found["main_source"]) & {"scripture"}
+
+    def test_nothing_found_says_so(self, finished: Path) -> None:
+        test = calm(visit(TABLE, run="demo", search="no such text anywhere"))
+        assert not test.dataframe
+        assert "No feature passes these filters" in text(test)
+
+    def test_another_filter_starts_at_the_first_page(self, finished: Path) -> None:
+        test = visit(TABLE, run="demo", show="only A", page="2")
+        test.toggle(key="rising").set_value(True).run()
+        assert calm(test).session_state["page"] == 1
+        assert len(test.dataframe[0].value) == 50
+
+
+class TestFeature:
+    @pytest.mark.parametrize("feature", [A_FEATURE, B_FEATURE, SHARED_FEATURE, HOSTILE_FEATURE, DEAD_FEATURE])
+    def test_every_kind_opens_by_address(self, feature: int, finished: Path) -> None:
+        test = calm(visit(FEATURE, run="demo", feature=str(feature)))
+        assert f"Feature {feature} " in text(test)
+
+    def test_contexts_by_band(self, finished: Path) -> None:
+        words = text(calm(visit(FEATURE, run="demo", feature=str(A_FEATURE))))
+        titles = ["Strongest contexts", "Upper quarter", "Second quarter", "Third quarter", "Weakest quarter"]
+        places = [words.index(title) for title in titles]
+        assert places == sorted(places)
+        assert words.count('class="dfc-context dfc-a"') == 40
+
+    def test_both_tokenisations(self, finished: Path) -> None:
+        words = text(calm(visit(FEATURE, run="demo", feature=str(A_FEATURE), tokens="both")))
+        assert words.count('class="dfc-context dfc-a"') == 80
+
+    def test_hostile_text_is_escaped(self, finished: Path) -> None:
+        words = text(calm(visit(FEATURE, run="demo", feature=str(HOSTILE_FEATURE), tokens="both")))
+        for bait in ("<script", "<img", "onerror=alert(1)>", "<h1>owned"):
+            assert bait not in words
+
+    def test_dead_feature_says_so(self, finished: Path) -> None:
+        test = calm(visit(FEATURE, run="demo", feature=str(DEAD_FEATURE)))
+        assert "This feature is dead" in test.info[0].value
+
+    def test_next_goes_on_by_number(self, finished: Path) -> None:
+        test = visit(FEATURE, run="demo", feature=str(A_FEATURE))
+        test.button(key="next").click().run()
+        assert parameter(calm(test), "feature") == str(A_FEATURE + 1)
+        test.button(key="previous").click().run()
+        assert parameter(test, "feature") == str(A_FEATURE)
+        assert test.button(key="previous").disabled
+
+    def test_next_follows_the_list_it_came_from(self, finished: Path) -> None:
+        order = visit(TABLE, run="demo", show="only B", order="density").dataframe[0].value["feature_id"].tolist()
+        test = visit(FEATURE, run="demo", feature=str(order[0]), list="at=0&in=b&by=density")
+        assert "1 of 59 in the list, by density" in text(test)
+        test.button(key="next").click().run()
+        test.button(key="next").click().run()
+        assert parameter(calm(test), "feature") == str(order[2])
+
+    @pytest.mark.parametrize("list_", ["", "nonsense", "at=x&in=a", "at=-1&in=a", "at=1&in=q", "at=1&in=a&by=drop"])
+    def test_a_list_that_makes_no_sense_is_ignored(self, list_: str, finished: Path) -> None:
+        test = calm(visit(FEATURE, run="demo", feature="3", list=list_))
+        assert "by number, in its partition" in text(test)
+
+    def test_without_a_feature_offers_some(self, finished: Path) -> None:
+        test = calm(visit(FEATURE, run="demo"))
+        assert len([link for link in test.get("page_link") if link.proto.label.startswith("Feature ")]) == 10
+        test.number_input(key="jump").set_value(7).run()
+        assert parameter(test, "feature") == "7"
+
+    @pytest.mark.parametrize(
+        ("feature", "sentence"),
+        [
+            ("99999", "Feature 99999 does not exist in this run; its features are 0 to 299."),
+            ("-1", "The address asks for the feature “-1”; a feature is a whole number from 0."),
+            ("<b>x", "The address asks for the feature “<b>x”; a feature is a whole number from 0."),
+            ("9" * 30, f"Feature {'9' * 30} does not exist in this run; its features are 0 to 299."),
+        ],
+    )
+    def test_wrong_feature_is_one_sentence(self, feature: str, sentence: str, finished: Path) -> None:
+        test = visit(FEATURE, run="demo", feature=feature)
+        assert not test.exception
+        assert [error.value for error in test.error] == [sentence]
+
+
+class TestDecoderNorms:
+    def test_dead_features_can_be_shown(self, finished: Path) -> None:
+        test = calm(visit(NORMS, run="demo", alive="false"))
+        assert test.toggle(key="alive").value is False
+        assert len(test.get("plotly_chart")) == 2
+
+
+class TestSteer:
+    def test_preset_by_address(self, finished: Path) -> None:
+        test = calm(visit(STEER, run="demo", feature=str(B_FEATURE), side="B", strength="-3.5", prompt="Tell me"))
+        assert test.number_input(key="steer_feature").value == B_FEATURE
+        assert test.segmented_control(key="side").value == "B"
+        assert test.slider(key="strength").value == -3.5
+        assert test.text_area(key="prompt").value == "Tell me"
+        assert test.button(key="generate")
+
+    def test_without_a_feature_asks_for_one(self, finished: Path) -> None:
+        assert "Choose the feature" in calm(visit(STEER, run="demo")).info[0].value
+
+    def test_exclusive_feature_says_why_it_cannot_steer_the_other(self, finished: Path) -> None:
+        test = calm(visit(STEER, run="demo", feature=str(A_FEATURE), side="B"))
+        assert "is exclusive to A" in test.warning[0].value
+        assert not [button for button in test.button if button.key == "generate"]
+
+    def test_dead_feature_cannot_steer(self, finished: Path) -> None:
+        test = calm(visit(STEER, run="demo", feature=str(DEAD_FEATURE)))
+        assert "is dead" in test.warning[0].value
+
+    @pytest.mark.parametrize("strength", ["nan", "inf", "1e999", "strong", "999"])
+    def test_impossible_strength_falls_back(self, strength: str, finished: Path) -> None:
+        test = calm(visit(STEER, run="demo", feature=str(A_FEATURE), strength=strength))
+        assert test.slider(key="strength").value == 2.0
+
+
+def test_pages_load_without_torch() -> None:
+    code = "import sys, dfc.ui.overview, dfc.ui.feature_view, dfc.ui.norms_view, dfc.ui.exclusive_view, dfc.ui.steer_view"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(sorted({{'torch', 'transformers', 'nnsight'}} & set(sys.modules)))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "[]"
