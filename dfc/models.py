@@ -157,21 +157,44 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a model's settings say, without its weights: commit on the hub, number of blocks, stream width."""
+
+    revision: str | None
+    layers: int
+    width: int
+
+
+def describe(config: ModelConfig) -> Description:
+    """Read a model's settings and check that the layer exists.
+
+    Raises:
+        UserError: if the settings cannot be read, or there is no such layer.
+    """
+    with _explaining(config, "model"):
+        settings = AutoConfig.from_pretrained(
+            _folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+        text = settings.get_text_config()
+        description = Description(
+            getattr(settings, "_commit_hash", None), int(text.num_hidden_layers), int(text.hidden_size)
+        )
+    _check_layer(config, description.layers)
+    return description
+
+
 def load(config: ModelConfig) -> LoadedModel:
     """Load a model and check its site.
 
     Raises:
         UserError: if the model does not load, its blocks are not found, or `layer` does not exist.
     """
-    folder = _folder_or_id(config)
+    describe(config)
     tokenizer = load_tokenizer(config)
     with _explaining(config, "model"):
-        settings = AutoConfig.from_pretrained(
-            folder, revision=config.revision, trust_remote_code=config.trust_remote_code
-        )
-        _check_layer(config, getattr(settings.get_text_config(), "num_hidden_layers", None))
         model = AutoModelForCausalLM.from_pretrained(
-            folder,
+            _folder_or_id(config),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
             dtype=getattr(torch, config.dtype),
@@ -195,15 +218,6 @@ def shared(config: ModelConfig) -> LoadedModel:
         if config not in _shared:
             _shared[config] = load(config)
         return _shared[config]
-
-
-def layers_of(config: ModelConfig) -> int:
-    """Number of blocks, read from the model's settings without loading its weights."""
-    with _explaining(config, "model"):
-        settings = AutoConfig.from_pretrained(
-            _folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
-        )
-    return int(settings.get_text_config().num_hidden_layers)
 
 
 def _device(name: str) -> torch.device:
@@ -265,8 +279,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _check_layer(config: ModelConfig, count: int | None) -> None:
-    if count is not None and config.layer >= count:
+def _check_layer(config: ModelConfig, count: int) -> None:
+    if config.layer >= count:
         raise UserError(
             f"{config.source}: there is no layer {config.layer}; its {count} blocks are 0 to {count - 1} "
             f"(half way is {count // 2}): set `layer` to one of them."

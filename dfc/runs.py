@@ -115,22 +115,26 @@ class Run:
 
 
 def create(run_config: RunConfig) -> Run:
-    """The folder of a run, with its YAML; an existing one must have been made with the same settings.
+    """The folder of a run, with its YAML; settings may still change as long as nothing was made with them.
 
     Raises:
-        UserError: naming the first setting that differs.
+        UserError: naming the first setting that differs from what the run was made with.
     """
     run = Run(data_folder() / "runs" / run_config.name)
     if (run.path / "run.yaml").exists():
-        difference = _first_difference(run.config().model_dump(mode="json"), run_config.model_dump(mode="json"))
-        if difference:
-            raise UserError(
-                f"{run.path}: was made with other settings ({difference}); "
-                f"give the new run another `name`, or delete the folder."
-            )
-    else:
-        run.path.mkdir(parents=True, exist_ok=True)
-        write_text(run.path / "run.yaml", config.dump(run_config))
+        old, new = run.config().model_dump(mode="json"), run_config.model_dump(mode="json")
+        for sections, result in (
+            (("models", "corpus", "harvest"), run.activations),
+            (("crosscoder", "training"), run.crosscoder),
+            (("index",), run.store),
+        ):
+            difference = next(filter(None, (_first_difference(old[key], new[key], key) for key in sections)), "")
+            if difference and result.exists():
+                raise UserError(
+                    f"{result}: was made with other settings ({difference}); "
+                    f"give the new run another `name`, or delete what was made."
+                )
+    write_text(run.path / "run.yaml", config.dump(run_config))
     return run
 
 
@@ -197,10 +201,10 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def _first_difference(old: Any, new: Any, key: str = "") -> str:
+def _first_difference(old: Any, new: Any, key: str) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in old.keys() | new.keys():
-            difference = _first_difference(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+        for name in new:
+            difference = _first_difference(old.get(name), new[name], f"{key}.{name}")
             if difference:
                 return difference
         return ""

@@ -48,6 +48,8 @@ def pair(run: Run) -> None:
         UserError: if a source cannot be read, or no two tokens can be paired.
     """
     config = run.config()
+    for side in SIDES:
+        models.describe(config.models.side(side))  # a wrong layer is found before any work is done
     shutil.rmtree(run.activations, ignore_errors=True)
     documents: list[dict[str, object]] = []
     pending: list[dict[str, object]] = []  # documents of the shard that is being filled
@@ -84,16 +86,11 @@ def harvest(run: Run) -> None:
     """
     config = run.config()
     count = len(list((run.activations / "tokens").glob("*.parquet")))
-    facts: dict[Side, tuple[str | None, int, int]] = {}
     for side in SIDES:
-        model_config = config.models.side(side)
         missing = [shard for shard in range(count) if not shards.rows_path(run.activations, side, shard).exists()]
-        model = models.load(model_config)
-        revision = getattr(model.model.config, "_commit_hash", None)
-        facts[side] = revision, len(model.blocks), model.width
-        _harvest_side(run, side, model, missing, count, config)
-        del model
-    shards.write_manifest(run.activations, _manifest(run, config, count, facts))
+        if missing:
+            _harvest_side(run, side, models.load(config.models.side(side)), missing, count, config)
+    shards.write_manifest(run.activations, _manifest(run, config, count))
     runs.record(run, "harvest", models=config.models.model_dump(mode="json"))
 
 
@@ -183,11 +180,12 @@ def _pad(sequences: list[npt.NDArray[np.int64]], device: torch.device) -> tuple[
     return ids.to(device), mask.to(device)
 
 
-def _manifest(run: Run, config: RunConfig, count: int, facts: dict[Side, tuple[str | None, int, int]]) -> Manifest:
+def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
     """Medians, scales and the outliers' limits from the norms of all rows."""
+    described = {side: models.describe(config.models.side(side)) for side in SIDES}
     rows = [shards.flatten(pq.read_table(shards.tokens_path(run.activations, shard))) for shard in range(count)]
     late = np.concatenate([np.minimum(r.index_a, r.index_b) >= config.harvest.skip_first for r in rows])
-    target = np.sqrt(sum(width for _, _, width in facts.values()) / 2)
+    target = np.sqrt(sum(model.width for model in described.values()) / 2)
     sides: dict[Side, SideFacts] = {}
     for side in SIDES:
         norms = np.concatenate([shards.read_norms(run.activations, side, shard) for shard in range(count)])
@@ -198,15 +196,14 @@ def _manifest(run: Run, config: RunConfig, count: int, facts: dict[Side, tuple[s
                 f"or is not finite; use longer texts, or dtype float32 or bfloat16."
             )
         median = float(np.median(usable))
-        revision, layers, width = facts[side]
         model = config.models.side(side)
         sides[side] = SideFacts(
             name=model.title,
             source=model.source,
-            revision=revision,
+            revision=described[side].revision,
             layer=model.layer,
-            layers=layers,
-            width=width,
+            layers=described[side].layers,
+            width=described[side].width,
             dtype=model.dtype,
             median_norm=median,
             norm_limit=median * config.harvest.outlier_factor,

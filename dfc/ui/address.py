@@ -76,9 +76,11 @@ def pack(place: Place) -> str:
 
 def place() -> Place | None:
     """The list in the address; None where there is none or it makes no sense."""
-    text = get("list")
-    if not text:
-        return None
+    return unpack(get("list") or "")
+
+
+def unpack(text: str) -> Place | None:
+    """What `pack` made; None of any other text."""
     entries = dict(parse_qsl(text))
     try:
         partitions = tuple(name for name in entries["in"].split(",") if name in PARTITIONS)

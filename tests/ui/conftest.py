@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.ui.browser import app_server
 from tests.ui.folders import make_half_run, make_run
 
@@ -15,7 +16,9 @@ def chromium() -> str:
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
         if found := shutil.which(name):
             return found
-    pytest.skip("no Chromium or Chrome on this machine: install one, e.g. apt-get install chromium, to run the browser tests")
+    pytest.skip(
+        "no Chromium or Chrome on this machine: install one, e.g. apt-get install chromium, to run the browser tests"
+    )
 
 
 @pytest.fixture(scope="session")

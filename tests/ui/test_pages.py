@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -42,7 +43,7 @@ def finished(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return data_folder
 
 
-def visit(page: str, **parameters: str) -> AppTest:
+def visit(page: str, /, **parameters: str) -> AppTest:
     """Open a page with an address, as a reader who follows a link."""
     test = AppTest.from_file(str(ROOT / OVERVIEW), default_timeout=60)
     test.query_params.update(parameters)
@@ -97,9 +98,7 @@ class TestEveryPage:
     def test_unknown_run_lists_those_there_are(self, page: str, finished: Path) -> None:
         test = visit(page, run="nobody")
         assert not test.exception
-        assert [error.value for error in test.error] == [
-            "There is no run called “nobody”; the runs are: demo, half."
-        ]
+        assert [error.value for error in test.error] == ["There is no run called “nobody”; the runs are: demo, half."]
 
     def test_broken_store_is_one_sentence_with_the_remedy(self, page: str, data: Path) -> None:
         run = make_broken_run(data)
@@ -291,7 +290,9 @@ class TestSteer:
 
 
 def test_pages_load_without_torch() -> None:
-    code = "import sys, dfc.ui.overview, dfc.ui.feature_view, dfc.ui.norms_view, dfc.ui.exclusive_view, dfc.ui.steer_view"
+    code = (
+        "import sys, dfc.ui.overview, dfc.ui.feature_view, dfc.ui.norms_view, dfc.ui.exclusive_view, dfc.ui.steer_view"
+    )
     result = subprocess.run(
         [sys.executable, "-c", f"{code}\nprint(sorted({{'torch', 'transformers', 'nnsight'}} & set(sys.modules)))"],
         cwd=ROOT,

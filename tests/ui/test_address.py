@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from dfc.store.reader import FeatureQuery
+from dfc.ui import address, text
+from dfc.ui.address import Place
+
+shares = st.floats(0, 1).map(lambda value: float(f"{value:g}"))
+queries = st.builds(
+    FeatureQuery,
+    partitions=st.sampled_from([("a",), ("b",), ("shared",), ("a", "b"), ("a", "b", "shared")]),
+    alive_only=st.booleans(),
+    density=st.tuples(shares, shares),
+    main_source=st.none() | st.text(min_size=1, max_size=20).filter(lambda name: name.isprintable()),
+    search=st.text(max_size=20).filter(lambda name: name.isprintable()),
+    order=st.sampled_from(["specificity", "density", "feature_id"]),
+    descending=st.booleans(),
+)
+
+
+@given(queries, st.integers(0, 200_000))
+def test_a_list_survives_the_address(query: FeatureQuery, position: int) -> None:
+    assert address.unpack(address.pack(Place(query, position))) == Place(query, position)
+
+
+@given(st.text(max_size=60))
+def test_any_text_for_a_list_is_a_place_or_nothing(entry: str) -> None:
+    found = address.unpack(entry)
+    assert found is None or found.position >= 0
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.00043217, "0.0432 %"), (float("nan"), "–")]
+)
+def test_percent(share: float, shown: str) -> None:
+    assert text.percent(share) == shown
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, "never"), (0.001, "1 in 1,000"), (0.9, "more often than not")])
+def test_one_in(share: float, shown: str) -> None:
+    assert text.one_in(share) == shown
+
+
+@given(st.text(max_size=40))
+def test_plain_text_stays_text_in_markdown(words: str) -> None:
+    shown = text.plain(words)
+    marks = [place for place, mark in enumerate(shown) if mark in "`*_[]()<>#!|~$"]
+    assert all(shown[place - 1] == "\\" for place in marks)
+
+
+def test_chips_are_escaped() -> None:
+    shown = text.chips(["<script>", '"><img onerror=alert(1)>', "\n"])
+    assert "<script" not in shown
+    assert "<img" not in shown
+    assert "↵" in shown
+
+
+def test_guard_turns_errors_into_one_sentence() -> None:
+    def page() -> None:
+        import duckdb
+        import streamlit as st
+
+        from dfc.config import UserError
+        from dfc.ui.frame import guard
+
+        if st.query_params["which"] == "user":
+            with guard():
+                raise UserError("the prompt is empty; type something.")
+        with guard():
+            raise duckdb.IOException("IO Error: gone\nstack")
+
+    user = AppTest.from_function(page)
+    user.query_params["which"] = "user"
+    user.run()
+    assert [error.value for error in user.error] == ["The prompt is empty; type something."]
+    store = AppTest.from_function(page)
+    store.query_params["which"] = "store"
+    store.run()
+    assert "IO Error: gone" in store.error[0].value
+    assert "stack" not in store.error[0].value
+    assert not store.exception

@@ -1,0 +1,146 @@
+"""The app in a real browser, on a fresh server."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.ui.browser import Complaints, app_server, browser, click_cell, failures, open_page, wait_until_idle
+from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
+
+PATHS = {
+    "Overview": "/?run=demo",
+    "Exclusive features": "/Exclusive_features?run=demo&show=only+B&order=density",
+    "Feature": f"/Feature?run=demo&feature={A_FEATURE}&tokens=both",
+    "Decoder norms": "/Decoder_norms?run=demo",
+    "Steer": f"/Steer?run=demo&feature={A_FEATURE}&strength=3.5",
+}
+
+
+@pytest.fixture(scope="module")
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str, complaints: Complaints) -> Iterator[Page]:
+    with browser(chromium, complaints=complaints) as new_page:
+        yield new_page()
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_complain(complaints: Complaints) -> Iterator[None]:
+    complaints.found.clear()
+    yield
+    assert complaints.found == []
+
+
+@pytest.mark.parametrize("title", PATHS)
+def test_deep_link_on_a_fresh_server(
+    title: str, page: Page, chromium: str, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with app_server(data_folder) as address:
+        open_page(page, address + PATHS[title])
+        expect(page).to_have_title(re.compile(f"^{title} · dfc"))
+        assert failures(page) == []
+        links = page.get_by_test_id("stSidebarContent").get_by_test_id("stPageLink").all_inner_texts()
+        assert [link.split("\n")[-1] for link in links] == list(PATHS)
+        for part in PATHS[title].partition("?")[2].split("&"):
+            assert part in page.url
+        page.goto("about:blank")
+
+
+@pytest.mark.parametrize("title", PATHS)
+def test_dark_theme(title: str, chromium: str, server: str) -> None:
+    with browser(chromium, theme="dark") as new_page:
+        page = open_page(new_page(), server + PATHS[title])
+        assert failures(page) == []
+        assert (
+            page.evaluate("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+            == "rgb(18, 22, 26)"
+        )
+
+
+def test_links_keep_the_run(page: Page, server: str) -> None:
+    open_page(page, f"{server}/?run=demo")
+    for title in ("Decoder norms", "Steer", "Exclusive features", "Overview"):
+        page.get_by_test_id("stSidebarContent").get_by_role("link", name=title).click()
+        expect(page).to_have_title(re.compile(f"^{title}"))
+        wait_until_idle(page)
+        assert "run=demo" in page.url
+        assert failures(page) == []
+
+
+def test_finding_on_the_front_page_opens_its_feature(page: Page, server: str) -> None:
+    open_page(page, f"{server}/?run=demo")
+    link = page.get_by_role("link", name=re.compile(r"Feature \d+")).first
+    number = re.findall(r"\d+", link.inner_text())[0]
+    link.click()
+    expect(page.get_by_role("heading", name=f"Feature {number}")).to_be_visible()
+    assert f"feature={number}" in page.url
+
+
+def test_row_click_opens_the_feature_and_next_goes_on(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Exclusive_features?run=demo&show=only+A&order=feature_id&rising=true")
+    click_cell(page, row=4)
+    expect(page).to_have_title(re.compile("^Feature ·"))
+    wait_until_idle(page)
+    number = int(re.findall(r"feature=(\d+)", page.url)[0])
+    assert "run=demo" in page.url
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("6 of 59 in the list")).to_be_visible()
+    assert f"feature={number}" not in page.url
+    page.go_back()
+    page.go_back()
+
+
+def test_another_run_is_chosen_in_the_side_bar(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Feature?run=demo&feature=3")
+    page.get_by_test_id("stSidebarContent").get_by_test_id("stSelectbox").click()
+    page.get_by_role("option", name="half").click()
+    expect(page.get_by_text("is missing. What is done is kept")).to_be_visible()
+    assert "run=half" in page.url
+    assert "feature=" not in page.url
+
+
+def test_card_is_downloaded_as_a_png(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Feature?run=demo&feature={A_FEATURE}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Card as PNG").click()
+    assert download.value.suggested_filename == f"demo-feature-{A_FEATURE}.png"
+    content = Path(download.value.path()).read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert zlib.crc32(content[12:29]) == int.from_bytes(content[29:33], "big")  # the header chunk is whole
+
+
+def test_box_selection_lists_features(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Decoder_norms?run=demo")
+    chart = page.get_by_test_id("stPlotlyChart").nth(1)
+    chart.scroll_into_view_if_needed()
+    plot = chart.locator(".nsewdrag").bounding_box()
+    assert plot is not None
+    page.mouse.move(plot["x"] + plot["width"] * 0.3, plot["y"] + plot["height"] * 0.2)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + plot["width"] * 0.6, plot["y"] + plot["height"] * 0.8, steps=5)
+    page.mouse.up()
+    expect(page.get_by_text(re.compile(r"^\d+ selected"))).to_be_visible()
+    click_cell(page)
+    expect(page).to_have_title(re.compile("^Feature ·"))
+
+
+def test_hostile_text_runs_nothing(page: Page, server: str) -> None:
+    page.once("dialog", lambda dialog: pytest.fail(f"a script of the corpus ran: {dialog.message}"))
+    open_page(page, f"{server}/Feature?run=demo&feature={HOSTILE_FEATURE}&tokens=both")
+    assert page.locator(".dfc-context img, .dfc-context script, .dfc-context h1").count() == 0
+    assert page.get_by_text("<script>").count() > 0
+
+
+def test_nothing_is_wider_than_the_window(page: Page, server: str) -> None:
+    for path in PATHS.values():
+        open_page(page, server + path)
+        assert page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth") <= 1280
