@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +14,8 @@ from torch import Tensor
 
 from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ def training_batches(
 ) -> Iterator[Tensor]:
     """Endless batches (batch, width_a + width_b) of scaled training rows, in an order fixed by the seed.
 
-    Shards are read whole and in random order; rows are shuffled across a window of several.
-    A window's last rows that do not fill a batch are left out of that epoch.
+    Shards are read whole and in random order, ahead of time in a thread; rows are shuffled across a window of
+    several. A window's last rows that do not fill a batch are left out of that epoch.
 
     Args:
         store: where the rows lie.
@@ -50,28 +55,21 @@ def training_batches(
     Raises:
         UserError: if there are fewer training rows than one batch.
     """
-    counts = [shard.train for shard in store.manifest.shards]
-    if sum(counts) < batch:
-        raise UserError(
-            f"{store.folder}: holds {sum(counts)} pairs for training, fewer than one batch of {batch}; "
-            f"raise corpus.pairs or lower training.batch."
-        )
     scale = store.column_scale()
-    epoch = 0
-    while True:
-        generator = np.random.default_rng([seed, epoch])
-        for window in _windows(generator.permutation(len(counts)).tolist(), counts, window_shards, batch):
-            batches = sum(counts[shard] for shard in window) // batch
-            order = generator.permutation(sum(counts[shard] for shard in window))
-            if skip >= batches:
-                skip -= batches
-                continue
-            rows = torch.cat([_training_rows(store, shard) for shard in window])
-            for index in range(skip, batches):
-                chosen = torch.from_numpy(order[index * batch : (index + 1) * batch])
-                yield rows[chosen].float() * scale
-            skip = 0
-        epoch += 1
+    windows = _windows(store, batch, window_shards, seed, skip)
+    read = ((torch.cat([store.raw(s)[_training_places(store, s)] for s in shards]), order) for shards, order in windows)
+    for rows, chosen in read_ahead(read):
+        for indices in chosen:
+            yield rows[indices].float() * scale
+
+
+def rows_of_batch(
+    store: ActivationStore, batch: int, window_shards: int, seed: int, number: int
+) -> list[tuple[int, int]]:
+    """(shard, row) of each row of the batch that `training_batches` gives as its `number`-th."""
+    shards, batches = next(_windows(store, batch, window_shards, seed, number))
+    places = [(shard, row) for shard in shards for row in _training_places(store, shard).tolist()]
+    return [places[index] for index in batches[0].tolist()]
 
 
 def kept_rows(store: ActivationStore, shard: int) -> KeptRows:
@@ -105,12 +103,42 @@ def held_out_rows(store: ActivationStore, limit: int) -> Tensor:
     return result
 
 
-def _training_rows(store: ActivationStore, shard: int) -> Tensor:
-    chosen = torch.from_numpy(store.keep(shard) & ~store.rows(shard).held_out)
-    return store.raw(shard)[chosen]
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each computed in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
-def _windows(order: list[int], counts: list[int], shards: int, batch: int) -> Iterator[list[int]]:
+def _training_places(store: ActivationStore, shard: int) -> Tensor:
+    """Rows of a shard that are trained on."""
+    return torch.from_numpy(np.flatnonzero(store.keep(shard) & ~store.rows(shard).held_out))
+
+
+def _windows(
+    store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Without end: the shards of a window, and for each batch in it the indices of its rows among the window's."""
+    counts = [shard.train for shard in store.manifest.shards]
+    if sum(counts) < batch:
+        raise UserError(
+            f"{store.folder}: holds {sum(counts)} pairs for training, fewer than one batch of {batch}; "
+            f"raise corpus.pairs or lower training.batch."
+        )
+    for epoch in itertools.count():
+        generator = np.random.default_rng([seed, epoch])
+        for shards in _cut(generator.permutation(len(counts)).tolist(), counts, window_shards, batch):
+            rows = sum(counts[shard] for shard in shards)
+            order = torch.from_numpy(generator.permutation(rows))
+            batches = list(order[: rows - rows % batch].split(batch))
+            if skip < len(batches):
+                yield shards, batches[skip:]
+            skip = max(0, skip - len(batches))
+
+
+def _cut(order: list[int], counts: list[int], shards: int, batch: int) -> Iterator[list[int]]:
     """Cut an order of shards into windows of at least so many shards and one batch."""
     window: list[int] = []
     for shard in order:

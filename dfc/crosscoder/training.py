@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dfc import progress, runs
-from dfc.activations.loader import held_out_rows, training_batches
+from dfc.activations.loader import held_out_rows, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, CrosscoderConfig, TrainingConfig, UserError
 from dfc.crosscoder import checkpoint, model
@@ -104,69 +104,23 @@ def forward(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: in
     return _measure(crosscoder, x, residual.detach(), entries, loss, aux_loss), thresholds
 
 
-def train(run: Run) -> None:
-    """Train to the last step, going on from the last checkpoint, and write the crosscoder.
+def fit(
+    crosscoder: Crosscoder, state: TrainingState, batches: Iterator[Tensor], training: TrainingConfig
+) -> Iterator[StepResult]:
+    """Take the remaining steps, one for each item: what a step measured, with nothing left to differentiate.
 
     Raises:
-        UserError: if the store is too small, or the loss stops being finite.
+        NonFiniteLossError: before the weights are touched.
     """
-    config = run.config()
-    store = ActivationStore(run.activations)
-    crosscoder, state = _start(config.crosscoder, config.training, store)
-    if checkpoint.restore(run.crosscoder, crosscoder, state):
-        progress.say(f"going on from step {state.step}")
-    held_out = held_out_rows(store, _HELD_OUT_ROWS)
-    _cut_metrics(run, state.step)
-    batches = training_batches(
-        store, config.training.batch, config.training.window_shards, config.training.seed, skip=state.step
-    )
-    with progress.bar("training", config.training.steps, "steps", state.step) as bar:
-        for line in _steps(crosscoder, state, batches, config.training, held_out, run):
-            with run.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            shown = {key: f"{line[key]:.3f}" for key in ("fve_a", "fve_b") if key in line}
-            if shown:
-                bar.set_postfix(shown, refresh=False)
-            bar.update(state.step - bar.n)
-    model.save(crosscoder, run.crosscoder)
-    runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), **_held_out_fve(crosscoder, held_out))
-
-
-def _start(
-    config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore
-) -> tuple[Crosscoder, TrainingState]:
-    """A crosscoder and a training state at step 0."""
-    manifest = store.manifest
-    widths, scales = (manifest.a.width, manifest.b.width), (manifest.a.scale, manifest.b.scale)
-    crosscoder = Crosscoder(config, widths, scales)
-    first = next(training_batches(store, training.batch, training.window_shards, training.seed))
-    crosscoder.initialise(training.seed, first.median(dim=0).values)
-    optimizer = torch.optim.Adam(crosscoder.parameters(), lr=training.learning_rate, fused=True)
-    return crosscoder, TrainingState(0, 0.0, optimizer, torch.zeros(config.features, dtype=torch.long))
-
-
-def _steps(
-    crosscoder: Crosscoder,
-    state: TrainingState,
-    batches: Iterator[Tensor],
-    training: TrainingConfig,
-    held_out: Tensor,
-    run: Run,
-) -> Iterator[dict[str, Any]]:
-    """Take the remaining steps; give a line of metrics whenever one is due, and keep checkpoints."""
-    results: list[StepResult] = []
     for x in islice(batches, training.steps - state.step):
         started = time.monotonic()
-        k, rate = k_at(state.step, crosscoder.config, training), learning_rate_at(state.step, training)
         dead = state.pairs_since_fired >= training.dead_after_pairs
+        k = k_at(state.step, crosscoder.config, training)
         result, thresholds = forward(crosscoder, x, k, dead, training.aux_k)
         if not torch.isfinite(result.loss):
-            raise UserError(
-                f"{run.path}: the loss is not finite at step {state.step}; the last good checkpoint is in "
-                f"{run.crosscoder}; lower training.learning_rate and train again."
-            )
+            raise NonFiniteLossError(f"the loss is {result.loss.item()} at step {state.step}")
         for group in state.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate_at(state.step, training)
         state.optimizer.zero_grad(set_to_none=True)
         (result.loss + training.aux_weight * result.aux_loss).backward()
         torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), training.clip_gradient)
@@ -176,13 +130,72 @@ def _steps(
         state.pairs_since_fired[result.fired] = 0
         _follow_threshold(crosscoder, thresholds, state.step, training)
         state.seconds += time.monotonic() - started
-        results.append(replace(result, loss=result.loss.detach(), aux_loss=result.aux_loss.detach()))
-        if state.step % training.log_every == 0 or state.step == training.steps:
-            yield _metrics(crosscoder, state, results, k, rate, training)
-            results = []
-        if state.step % training.checkpoint_every == 0 or state.step == training.steps:
-            checkpoint.save(run.crosscoder, crosscoder, state)
-            yield {"step": state.step, **_held_out_fve(crosscoder, held_out)}
+        yield replace(result, loss=result.loss.detach(), aux_loss=result.aux_loss.detach())
+
+
+def new_state(crosscoder: Crosscoder, training: TrainingConfig) -> TrainingState:
+    """A training state at step 0."""
+    optimizer = torch.optim.Adam(crosscoder.parameters(), lr=training.learning_rate, fused=True)
+    return TrainingState(0, 0.0, optimizer, torch.zeros(crosscoder.config.features, dtype=torch.long))
+
+
+def train(run: Run) -> None:
+    """Train to the last step, going on from the last checkpoint, and write the crosscoder.
+
+    Raises:
+        UserError: if the store is too small, or the loss stops being finite.
+    """
+    config = run.config()
+    training = config.training
+    store = ActivationStore(run.activations)
+    crosscoder = _new_crosscoder(config.crosscoder, training, store)
+    state = new_state(crosscoder, training)
+    if checkpoint.restore(run.crosscoder, crosscoder, state):
+        progress.say(f"going on from step {state.step}")
+    held_out = held_out_rows(store, _HELD_OUT_ROWS)
+    _cut_metrics(run, state.step)
+    order = store, training.batch, training.window_shards, training.seed
+    results: list[StepResult] = []
+    try:
+        with progress.bar("training", training.steps, "steps", state.step) as bar:
+            for result in fit(crosscoder, state, training_batches(*order, skip=state.step), training):
+                results.append(result)
+                bar.update()
+                last = state.step == training.steps
+                if last or state.step % training.log_every == 0:
+                    line = _metrics(crosscoder, state, results, training)
+                    _log(run, line)
+                    bar.set_postfix({key: f"{line[key]:.3f}" for key in ("fve_a", "fve_b")}, refresh=False)
+                    results = []
+                if last or state.step % training.checkpoint_every == 0:
+                    checkpoint.save(run.crosscoder, crosscoder, state)
+                    _log(run, {"step": state.step, **held_out_fve(crosscoder, held_out)})
+    except NonFiniteLossError as error:
+        shard, row = min(rows_of_batch(*order, number=state.step))
+        raise UserError(
+            f"{run.path}: {error}, in a batch of rows from shard {shard}, row {row} on; the last good checkpoint is in "
+            f"{run.crosscoder}: lower training.learning_rate and train again."
+        ) from None
+    model.save(crosscoder, run.crosscoder)
+    runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), **held_out_fve(crosscoder, held_out))
+
+
+class NonFiniteLossError(Exception):
+    """The loss of a step is infinite or not a number."""
+
+
+def _new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore) -> Crosscoder:
+    """A crosscoder at step 0, its decoder bias at the median of the first batch."""
+    a, b = store.manifest.a, store.manifest.b
+    crosscoder = Crosscoder(config, (a.width, b.width), (a.scale, b.scale))
+    first = next(training_batches(store, training.batch, training.window_shards, training.seed))
+    crosscoder.initialise(training.seed, first.median(dim=0).values)
+    return crosscoder
+
+
+def _log(run: Run, line: dict[str, Any]) -> None:
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:
@@ -210,7 +223,8 @@ def _measure(
     fired = [
         crosscoder.first_id(name) + chosen.columns for (name, _), chosen in zip(crosscoder.parts, entries, strict=True)
     ]
-    l0 = {name: len(chosen.rows) / len(x) for (name, _), chosen in zip(crosscoder.parts, entries, strict=True)}
+    named = zip(crosscoder.parts, entries, strict=True)
+    l0: dict[str, float] = {name: len(chosen.rows) / len(x) for (name, _), chosen in named}
     return StepResult(loss, aux_loss, fve(x, residual, crosscoder.widths), l0, torch.cat(fired))
 
 
@@ -223,7 +237,7 @@ def fve(x: Tensor, residual: Tensor, widths: tuple[int, int]) -> tuple[Tensor, T
 
 
 @torch.no_grad()
-def _held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
+def held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
     """FVE on held-out rows with the threshold of inference."""
     residual = torch.cat([part - crosscoder.decode(crosscoder.encode(part), len(part)) for part in x.split(2_048)])
     a, b = fve(x, residual, crosscoder.widths)
@@ -240,12 +254,7 @@ def _follow_threshold(crosscoder: Crosscoder, thresholds: list[Tensor], step: in
 
 
 def _metrics(
-    crosscoder: Crosscoder,
-    state: TrainingState,
-    results: list[StepResult],
-    k: float,
-    rate: float,
-    training: TrainingConfig,
+    crosscoder: Crosscoder, state: TrainingState, results: list[StepResult], training: TrainingConfig
 ) -> dict[str, Any]:
     """Means over the last steps, as one line of metrics.jsonl."""
 
@@ -259,8 +268,8 @@ def _metrics(
         "aux_loss": mean([result.aux_loss for result in results]),
         "fve_a": mean([result.fve[0] for result in results]),
         "fve_b": mean([result.fve[1] for result in results]),
-        "k": k,
-        "learning_rate": rate,
+        "k": k_at(state.step - 1, crosscoder.config, training),
+        "learning_rate": learning_rate_at(state.step - 1, training),
         "seconds": round(state.seconds, 2),
     }
     for name, part in crosscoder.parts:

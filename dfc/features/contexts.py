@@ -23,7 +23,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side
 from dfc.corpus import Document
 from dfc.crosscoder.model import Crosscoder
-from dfc.features.statistics import Ints, Statistics, encode_shard, rank_in_group
+from dfc.features.statistics import Ints, LargestOfEach, Statistics, encode_shard
 
 BANDS = 4
 _SHOWN_PEAKS = 5
@@ -48,33 +48,10 @@ class Chosen:
 
 def choose(statistics: Statistics, per_band: int) -> Chosen:
     """The strongest contexts, and `per_band` from each quarter of a uniform sample of the others."""
-    features, size = statistics.top.rows.shape
-    feature = np.repeat(np.arange(features), size)
-    rank, rows, peaks = np.tile(np.arange(size), features), statistics.top.rows.ravel(), statistics.top.values.ravel()
-    used = rows >= 0
-    top = feature[used], np.zeros(int(used.sum()), dtype=np.int64), rank[used], rows[used], peaks[used]
-
-    sample = statistics.sample
-    shown = (sample.rows[:, :, None] == statistics.top.rows[:, None, :]).any(axis=2)
-    keys = np.where((sample.rows >= 0) & ~shown, sample.values, -np.inf)
-    order = np.argsort(-keys, axis=1, kind="stable")
-    left = np.isfinite(keys).sum(axis=1)
-    place = np.arange(keys.shape[1])[None, :]
-    band = np.minimum(place * BANDS // np.maximum(left, 1)[:, None], BANDS - 1) + 1
-    drawn = np.take_along_axis(sample.keys, order, axis=1)  # random, so the largest few of a band are a fair draw
-    feature = np.repeat(np.arange(features), keys.shape[1]).reshape(keys.shape)
-    usable = place < left[:, None]
-    columns = [array[usable] for array in (feature, band, drawn)]
-    by_draw = np.lexsort((-columns[2], columns[1], columns[0]))
-    in_band = rank_in_group((columns[0] * (BANDS + 1) + columns[1])[by_draw])
-    picked = by_draw[in_band < per_band]
-    lower_rows = np.take_along_axis(sample.rows, order, axis=1)[usable][picked]
-    lower_peaks = np.take_along_axis(sample.values, order, axis=1)[usable][picked]
-    lower = columns[0][picked], columns[1][picked], in_band[in_band < per_band], lower_rows, lower_peaks
-
-    merged = [np.concatenate(pair) for pair in zip(top, lower, strict=True)]
-    by_row = np.argsort(merged[3], kind="stable")
-    return Chosen(*(array[by_row] for array in merged))
+    parts = [_strongest(statistics.top), *_lower_bands(statistics, per_band)]
+    columns = [np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])]
+    by_row = np.argsort(columns[3], kind="stable")
+    return Chosen(*(column[by_row] for column in columns))
 
 
 def build(
@@ -116,6 +93,32 @@ def peak_tokens(contexts: pa.Table, features: int, side_of: list[Side]) -> list[
             text = tokens_a[peak_a] if side_of[feature] == "a" else tokens_b[peak_b]
             counts[feature][text.strip()] += 1
     return [[text for text, _ in count.most_common(_SHOWN_PEAKS)] for count in counts]
+
+
+def _strongest(top: LargestOfEach) -> Chosen:
+    feature, rank = np.nonzero(top.rows >= 0)
+    band = np.zeros_like(feature)
+    return Chosen(feature, band, rank, top.rows[feature, rank], top.values[feature, rank])
+
+
+def _lower_bands(statistics: Statistics, per_band: int) -> Iterator[Chosen]:
+    """The sample without what is shown already, sorted by value and cut into quarters, and a fair draw from each."""
+    sample = statistics.sample
+    shown = (sample.rows[:, :, None] == statistics.top.rows[:, None, :]).any(axis=2)
+    usable = (sample.rows >= 0) & ~shown
+    order = np.argsort(-np.where(usable, sample.values, -np.inf), axis=1, kind="stable")
+    left = usable.sum(axis=1)[:, None]
+    quarter = np.arange(order.shape[1]) * BANDS // np.maximum(left, 1)
+    for band in range(BANDS):
+        inside = (quarter == band) & (np.arange(order.shape[1]) < left)
+        # The sample's keys are random: the largest few of a quarter are a fair draw from it.
+        keys = np.where(inside, np.take_along_axis(sample.keys, order, axis=1), -np.inf)
+        drawn = np.argsort(-keys, axis=1, kind="stable")[:, :per_band]
+        feature, rank = np.nonzero(np.isfinite(np.take_along_axis(keys, drawn, axis=1)))
+        place = order[feature, drawn[feature, rank]]
+        yield Chosen(
+            feature, np.full_like(feature, band + 1), rank, sample.rows[feature, place], sample.values[feature, place]
+        )
 
 
 def _of_shard(

@@ -18,6 +18,8 @@ from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
 
+_EVEN_FIRINGS = 10
+
 
 def index(run: Run) -> None:
     """Collect statistics, contexts and logit lens of every feature and write features.duckdb.
@@ -69,7 +71,8 @@ def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, source
     for side in SIDES:
         ids, vectors = crosscoder.decoder_vectors(side)
         norms[side][ids.numpy()] = vectors.norm(dim=1).numpy()
-    rates = found.by_source / np.maximum(found.source_pairs, 1)
+    # A few firings spread evenly are added, so that a feature that fired once is not called specific.
+    rates = found.by_source / np.maximum(found.source_pairs, 1) + _EVEN_FIRINGS / found.pairs
     strongest = rates.argmax(axis=1)
     alive = found.count > 0
     return pa.table(
@@ -88,7 +91,7 @@ def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, source
             "relative_norm": norms["a"] / np.maximum(norms["a"] + norms["b"], np.finfo(np.float32).tiny),
             "peak_tokens": contexts.peak_tokens(shown, len(partitions), sides),
             "main_source": [sources[source] if lives else "" for source, lives in zip(strongest, alive, strict=True)],
-            "specificity": rates.max(axis=1) / np.maximum(rates.sum(axis=1), np.finfo(np.float64).tiny),
+            "specificity": rates.max(axis=1) / rates.sum(axis=1),
         }
     )
 

@@ -185,9 +185,11 @@ def encode_shard(
             statistics.held_out_pairs += int(held_out.sum())
             centred = (x[held_out] - mean).double()
             moments += torch.stack([centred.sum(0), centred.square().sum(0)])
-    row, feature, value = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else ([], [], [])
+    row = np.concatenate([np.zeros(0, dtype=np.int64), *(part[0] for part in found)])
+    feature = np.concatenate([np.zeros(0, dtype=np.int64), *(part[1] for part in found)])
+    value = np.concatenate([np.zeros(0, dtype=np.float32), *(part[2] for part in found)])
     order = np.lexsort((row, feature))
-    return ShardCodes(np.asarray(row)[order], np.asarray(feature)[order], np.asarray(value)[order])
+    return ShardCodes(row[order], feature[order], value[order])
 
 
 def rank_in_group(groups: Ints) -> Ints:

@@ -32,7 +32,7 @@ CREATE TABLE features (
     relative_norm FLOAT   NOT NULL,  -- norm_a / (norm_a + norm_b)
     peak_tokens   VARCHAR[] NOT NULL, -- commonest texts at the peak of the top contexts
     main_source   VARCHAR NOT NULL,  -- source with the highest firing rate
-    specificity   FLOAT   NOT NULL   -- that rate's share of the sum of the rates over sources
+    specificity   FLOAT   NOT NULL   -- that rate's share of the sum over sources, ten evenly spread firings added
 );
 
 CREATE TABLE contexts (     -- one row per context

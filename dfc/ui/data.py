@@ -6,6 +6,7 @@ never change them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.runs import Run
-from dfc.store.reader import Store
+from dfc.store.reader import FeatureQuery, Store
 
 
 def norms(store: Store) -> pd.DataFrame:
@@ -29,6 +30,21 @@ def metric_lines(run: Run) -> list[dict[str, Any]]:
 def facts(store: Store) -> dict[str, Any]:
     """The facts of the run."""
     return _facts(str(store.path), _stamp(store.path))
+
+
+def partitions(store: Store) -> pd.DataFrame:
+    """Features and alive features in each partition."""
+    return _partitions(str(store.path), _stamp(store.path))
+
+
+def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
+    """One page of features."""
+    return _features(str(store.path), _stamp(store.path), query)
+
+
+def count(store: Store, query: FeatureQuery) -> int:
+    """How many features match, all pages together."""
+    return _count(str(store.path), _stamp(store.path), replace(query, limit=0, offset=0))
 
 
 def _stamp(path: Path) -> int:
@@ -48,3 +64,18 @@ def _metric_lines(path: str, stamp: int) -> list[dict[str, Any]]:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _facts(path: str, stamp: int) -> dict[str, Any]:
     return Store(Path(path)).facts()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _partitions(path: str, stamp: int) -> pd.DataFrame:
+    return Store(Path(path)).partitions()
+
+
+@st.cache_data(max_entries=64, show_spinner="Searching …")
+def _features(path: str, stamp: int, query: FeatureQuery) -> pd.DataFrame:
+    return Store(Path(path)).features(query)
+
+
+@st.cache_data(max_entries=256, show_spinner="Searching …")
+def _count(path: str, stamp: int, query: FeatureQuery) -> int:
+    return Store(Path(path)).count(query)

@@ -54,7 +54,7 @@ def show(view: View) -> None:
     filters = _filters(view)
     partitions = SHOW[filters.show]
     queries = [replace(filters.query, partitions=(partition,)) for partition in partitions]
-    totals = [view.store.count(query) for query in queries]
+    totals = [data.count(view.store, query) for query in queries]
     pages = max(1, math.ceil(max(totals) / PAGE_ROWS))
     tables = st.container()
     page = _page(pages)
@@ -80,7 +80,7 @@ def _table(view: View, query: FeatureQuery, total: int, page: int, names: dict[S
     first, last = min(query.offset + 1, total), min(query.offset + PAGE_ROWS, total)
     figures = f"{first:,} to {last:,} of {total:,}" if total > PAGE_ROWS else f"{total:,}"
     st.html(f'{style.partition_badge(partition, names)} <span class="dfc-small">&ensp;{figures}</span>')
-    table = view.store.features(query)
+    table = data.features(view.store, query)
     if table.empty:
         if total:
             st.html('<p class="dfc-muted">No more on this page.</p>')

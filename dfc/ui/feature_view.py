@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -26,6 +27,7 @@ def show(view: View) -> None:
         _choose(view)
         return
     feature = view.store.feature(identity)
+    st.set_page_config(page_title=f"Feature {identity} · dfc")
     names = model_names(view.config)
     _controls(view, feature)
     st.html(
@@ -130,7 +132,7 @@ def _neighbours(
     if place is not None:
         steps = [_at(store, address.neighbour(place, step)) for step in (-1, 1)]
         by = "" if place.query.order == "feature_id" else f", by {place.query.order.replace('_', ' ')}"
-        return steps[0], steps[1], f"{place.position + 1:,} of {store.count(place.query):,} in the list{by}"
+        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, place.query):,} in the list{by}"
     norms = data.norms(store)
     chosen = norms.loc[(norms["partition"] == feature.partition) & norms["alive"], "feature_id"].to_numpy()
     lower, higher = chosen[chosen < feature.feature_id], chosen[chosen > feature.feature_id]
@@ -142,8 +144,8 @@ def _neighbours(
 def _at(store: Store, place: Place) -> dict[str, str] | None:
     if place.position < 0:
         return None
-    query = FeatureQuery(**{**vars(place.query), "limit": 1, "offset": place.position})
-    found = store.features(query)["feature_id"]
+    query = replace(place.query, limit=1, offset=place.position)
+    found = data.features(store, query)["feature_id"]
     return {"feature": str(int(found.iloc[0])), "list": address.pack(place)} if len(found) else None
 
 
@@ -172,7 +174,7 @@ def _choose(view: View) -> None:
         )
     for side in SIDES:
         query = FeatureQuery(partitions=(side,), limit=PER_SIDE)
-        table = view.store.features(query)
+        table = data.features(view.store, query)
         if table.empty:
             continue
         st.html(partition_badge(side, names))

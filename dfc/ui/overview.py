@@ -35,7 +35,7 @@ def show(view: View) -> None:
     _models(view, names)
     _corpus(view, facts)
     _health(view, facts, names)
-    if view.store.partitions().index.isin(SIDES).any():
+    if data.partitions(view.store).index.isin(SIDES).any():
         for side in SIDES:
             _found(view, side, names)
     else:
@@ -51,7 +51,7 @@ def show(view: View) -> None:
 
 
 def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
-    partitions = view.store.partitions()["features"]
+    partitions = data.partitions(view.store)["features"]
     only = {side: int(partitions.get(side, 0)) for side in SIDES}
     what = "a crosscoder"
     if only["a"] or only["b"]:
@@ -122,7 +122,7 @@ def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
     for column, side in zip(columns, SIDES, strict=False):
         column.metric(f"Explained, {side.upper()}", percent(facts.get(f"fve_{side}")), border=True, help=HELP["fve"])
     columns[2].metric("Active at once", number(facts.get("l0"), 1), border=True, help=HELP["l0"])
-    alive = view.store.partitions()
+    alive = data.partitions(view.store)
     share = alive["alive"].sum() / max(1, alive["features"].sum())
     columns[3].metric("Alive", percent(float(share)), border=True, help=HELP["alive"])
     st.html(_partition_table(view, facts, names))
@@ -139,7 +139,7 @@ def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
 
 
 def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) -> str:
-    table: Any = view.store.partitions()
+    table: Any = data.partitions(view.store)
     total = float(facts.get("l0") or 0)
     heads = (
         ("", ""),
@@ -169,7 +169,7 @@ def _label(partition: Partition, names: dict[Side, str]) -> str:
 
 def _found(view: View, side: Side, names: dict[Side, str]) -> None:
     query = FeatureQuery(partitions=(side,), limit=FOUND)
-    table = view.store.features(query)
+    table = data.features(view.store, query)
     other = names["b" if side == "a" else "a"]
     section(
         f"What only {names[side]} has",
@@ -184,7 +184,7 @@ def _found(view: View, side: Side, names: dict[Side, str]) -> None:
     for position, row in enumerate(rows):
         place = address.Place(query, position)
         feature_list.row(view, row, contexts.get(int(row.feature_id)), side, place)
-    total = view.store.count(query)
+    total = data.count(view.store, query)
     st.page_link(
         address.TABLE_PAGE,
         label=f"All {total:,} in the table",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dfc.config import Side
+from dfc.config import Side, UserError
 from dfc.runs import Run
 from dfc.ui.frame import View
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Answers = tuple[str | None, str | None]
 """Baseline and steered; None before it has begun."""
 
-_START, _BASELINE, _STEERED = "steer_start", "steer_baseline", "steer_steered"
+_START, _PROBLEM, _BASELINE, _STEERED = "steer_start", "steer_problem", "steer_baseline", "steer_steered"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,25 @@ def start() -> None:
 def take_start() -> bool:
     """Whether a generation was asked for; asking lasts for one run of the script."""
     return bool(st.session_state.pop(_START, False))
+
+
+@contextmanager
+def problems_kept() -> Iterator[None]:
+    """Keep what the user can mend for the coming run of the script, which draws the page at rest."""
+    try:
+        yield
+    except UserError as error:
+        st.session_state[_PROBLEM] = error
+
+
+def raise_problem() -> None:
+    """Raise what was kept.
+
+    Raises:
+        UserError: if the last generation ended with one.
+    """
+    if problem := st.session_state.pop(_PROBLEM, None):
+        raise problem
 
 
 def last_answers(request: Request) -> Answers:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from html import escape
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import Side
 from dfc.report.heatmap import context_html, excerpt
 from dfc.store.reader import FeatureRow
 from dfc.ui import address, steer_run
 from dfc.ui.frame import View, model_names
-from dfc.ui.steer_run import Request
+from dfc.ui.steer_run import Answers, Request
 from dfc.ui.style import partition_badge, side_name
 from dfc.ui.text import chips, number
 
@@ -186,33 +187,33 @@ def _generate(view: View, request: Request, names: dict[Side, str]) -> None:
     """The button, and both answers."""
     running = steer_run.take_start()
     with st.container(horizontal=True, vertical_alignment="center"):
-        slot = st.empty()
+        if running:
+            st.button("Stop", icon=":material/stop:", key="stop", type="primary")
+        else:
+            st.button(
+                "Generate", icon=":material/play_arrow:", key="generate", type="primary", on_click=steer_run.start
+            )
         status = st.empty()
-    side = request.side
+    steer_run.raise_problem()
     columns = st.columns(2, gap="medium")
-    columns[0].html(f'<div class="dfc-small">{side_name(side, names)}, left alone</div>')
+    name = side_name(request.side, names)
+    columns[0].html(f'<div class="dfc-small">{name}, left alone</div>')
     steered = f"steered by {request.strength:+g} × feature {request.feature}"
-    columns[1].html(f'<div class="dfc-small">{side_name(side, names)}, {steered}</div>')
+    columns[1].html(f'<div class="dfc-small">{name}, {steered}</div>')
     boxes = [column.empty() for column in columns]
     if not running:
-        _start_button(slot)
-        answers = steer_run.last_answers(request)
-        boxes[0].html(_answer(answers[0], side, on=False))
-        boxes[1].html(_answer(answers[1], side, on=True))
+        _draw(boxes, steer_run.last_answers(request), request.side)
         return
-    slot.button("Stop", icon=":material/stop:", key="stop", type="primary")
-    try:
+    with steer_run.problems_kept():
         for answers, message in steer_run.answers(view, request):
-            status.html(f'<span class="dfc-small">{escape(message)}</span>' if message else "&nbsp;")
-            boxes[0].html(_answer(answers[0], side, on=False))
-            boxes[1].html(_answer(answers[1], side, on=True))
-        status.empty()
-    finally:
-        _start_button(slot)
+            status.html(f'<span class="dfc-small">{escape(message)}</span>')
+            _draw(boxes, answers, request.side)
+    st.rerun()  # so that the button is Generate again
 
 
-def _start_button(slot: st.delta_generator.DeltaGenerator) -> None:
-    slot.button("Generate", icon=":material/play_arrow:", key="generate", type="primary", on_click=steer_run.start)
+def _draw(boxes: list[DeltaGenerator], answers: Answers, side: Side) -> None:
+    for box, text, on in zip(boxes, answers, (False, True), strict=True):
+        box.html(_answer(text, side, on))
 
 
 def _answer(text: str | None, side: Side, on: bool) -> str:

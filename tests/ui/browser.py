@@ -15,11 +15,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
 
@@ -71,17 +71,20 @@ def app_server(data_folder: Path, environment: dict[str, str] | None = None) -> 
             process.wait(timeout=20)
 
 
+class NewPage(Protocol):
+    """Opens an empty page of 1280 × 900."""
+
+    def __call__(self, theme: Literal["light", "dark"] = "light") -> Page: ...
+
+
 @contextmanager
-def browser(
-    executable: str, theme: Literal["light", "dark"] = "light", complaints: Complaints | None = None
-) -> Iterator[Callable[[], Page]]:
-    """A browser; yields a function that opens an empty page of 1280 × 900."""
+def browser(executable: str, complaints: Complaints | None = None) -> Iterator[NewPage]:
+    """A browser; yields a function that opens an empty page. One at a time in a process."""
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        context: Any = program.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme)
 
-        def new_page() -> Page:
-            page: Page = context.new_page()
+        def new_page(theme: Literal["light", "dark"] = "light") -> Page:
+            page = program.new_page(viewport={"width": 1280, "height": 900}, color_scheme=theme)
             if complaints is not None:
                 complaints.watch(page)
             return page

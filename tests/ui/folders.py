@@ -10,7 +10,7 @@ import duckdb
 from dfc import config
 from dfc.config import CorpusConfig, CrosscoderConfig, ModelConfig, ModelPair, RunConfig, SourceConfig
 from dfc.runs import Run
-from tests.stores import SOURCES, make_store
+from tests.stores import SOURCES, TEXTS, make_store
 
 FEATURES = 300
 A_FEATURE, B_FEATURE, SHARED_FEATURE, DEAD_FEATURE = 0, 60, 150, 59
@@ -70,3 +70,45 @@ def make_old_run(data_folder: Path, name: str = "old") -> Run:
     with duckdb.connect(str(run.store)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
     return run
+
+
+def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair | None = None) -> Run:
+    """A finished run whose two models and crosscoder can be loaded: small random ones, unless models are given."""
+    import torch
+
+    from dfc import models as loading
+    from dfc.crosscoder import model as crosscoder_model
+
+    pair = models or ModelPair(
+        a=_make_model(data_folder / "models" / "tiny-a", width=32), b=_make_model(data_folder / "models" / "tiny-b", 48)
+    )
+    run = make_run(data_folder, name)
+    settings = make_config(name).model_copy(update={"models": pair})
+    (run.path / "run.yaml").write_text(config.dump(settings))
+    widths = loading.describe(pair.a).width, loading.describe(pair.b).width
+    crosscoder = crosscoder_model.Crosscoder(settings.crosscoder, widths)
+    crosscoder.initialise(0, torch.zeros(sum(widths)))
+    crosscoder_model.save(crosscoder, run.crosscoder)
+    return run
+
+
+def _make_model(folder: Path, width: int) -> ModelConfig:
+    """A Llama with random weights and a tokenizer trained on the texts of `make_store`."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<s>"]
+    )
+    tokenizer.train_from_iterator([text for texts in TEXTS.values() for text in texts], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(folder)
+    torch.manual_seed(width)
+    size = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 3, "num_attention_heads": 4}
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=1024, eos_token_id=None, **size)
+    ).save_pretrained(folder)
+    return ModelConfig(source=str(folder), layer=1)

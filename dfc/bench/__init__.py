@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured stands beside its floor or a peer, in one table of one run."""

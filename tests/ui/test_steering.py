@@ -1,0 +1,124 @@
+"""The Steer page in a real browser, on two small random models that never end of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.ui.browser import NewPage, app_server, browser, failures, open_page, wait_until_idle
+from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
+
+LONG = 900
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("steering")
+    make_steerable_run(folder)
+    settings = make_steerable_run(folder, "elsewhere").path / "run.yaml"
+    settings.write_text(settings.read_text().replace("tiny-a", "gone"))
+    with app_server(folder, {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def new_page(chromium: str) -> Iterator[NewPage]:
+    with browser(chromium) as opener:
+        yield opener
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Iterator[Page]:
+    page = new_page()
+    yield page
+    page.close()
+
+
+def generate(page: Page) -> None:
+    page.locator(".st-key-generate button").click()
+    page.locator(".st-key-stop button").wait_for()
+
+
+def stop(page: Page) -> None:
+    page.locator(".st-key-stop button").click()
+    page.locator(".st-key-generate button").wait_for()
+
+
+def answers(page: Page) -> list[Locator]:
+    return page.locator(".dfc-answer").all()
+
+
+def wait_for_words(page: Page, place: int = 0) -> None:
+    page.wait_for_function(
+        f"() => (document.querySelectorAll('.dfc-answer')[{place}]?.innerText ?? '').length > 20", timeout=60_000
+    )
+
+
+def test_baseline_beside_steered(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&feature={SHARED_FEATURE}&side=B&strength=20&max_tokens=30&prompt=In+the")
+    generate(page)
+    page.locator(".st-key-generate button").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    baseline, steered = (answer.inner_text() for answer in answers(page))
+    assert baseline
+    assert steered
+    assert baseline != steered
+    assert failures(page) == []
+
+
+def test_strength_0_changes_nothing(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&strength=0&max_tokens=30")
+    generate(page)
+    page.locator(".st-key-generate button").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    baseline, steered = (answer.inner_text() for answer in answers(page))
+    assert baseline == steered != ""
+
+
+def test_stop_frees_the_model(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&feature={B_FEATURE}&side=B&max_tokens={LONG}")
+    generate(page)
+    wait_for_words(page)
+    stop(page)
+    wait_until_idle(page)
+    text = answers(page)[0].inner_text()
+    page.wait_for_timeout(1_000)
+    assert answers(page)[0].inner_text() == text
+    generate(page)  # the model is free: a new text begins at once
+    wait_for_words(page)
+    stop(page)
+
+
+def test_second_reader_waits_and_is_told(page: Page, new_page: NewPage, server: str) -> None:
+    other = new_page()
+    for reader in (page, other):
+        open_page(reader, f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens={LONG}")
+    generate(page)
+    wait_for_words(page)
+    generate(other)
+    expect(other.get_by_text("Somebody else is using this model; waiting")).to_be_visible()
+    stop(page)
+    wait_for_words(other)
+    other.close()  # a closed tab frees the model, too
+    generate(page)
+    page.wait_for_function("() => document.querySelectorAll('.dfc-answer')[0].innerText.length > 0", timeout=60_000)
+    stop(page)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ("run=steer&prompt=+", "The prompt is empty"),
+        (f"run=steer&max_tokens={LONG}&prompt={'word+' * 400}", "shorten it, or ask for fewer new tokens"),
+        ("run=elsewhere", "models/gone: its model could not be loaded"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(parameters: str, sentence: str, page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?feature={A_FEATURE}&{parameters}")
+    page.locator(".st-key-generate button").click()
+    expect(page.get_by_test_id("stAlertContentError")).to_contain_text(sentence, timeout=60_000)
+    assert page.locator(".st-key-generate button").is_enabled()
+    assert len(failures(page)) == 1
