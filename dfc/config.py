@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Side = Literal["a", "b"]
 Partition = Literal["a", "b", "shared"]
 SIDES: tuple[Side, Side] = ("a", "b")
+# Parts of a dictionary; designated features are shared ones whose decoders are tied (kind: dsf).
+Part = Literal["a", "b", "designated", "shared"]
 PARTITIONS: tuple[Partition, Partition, Partition] = ("a", "b", "shared")
 
 
@@ -101,8 +103,9 @@ class HarvestConfig(Section):
 
 
 class CrosscoderConfig(Section):
-    kind: Literal["dfc", "standard"] = Field(
-        default="dfc", description="dfc: with dedicated partitions; standard: all shared"
+    kind: Literal["dfc", "standard", "dsf"] = Field(
+        default="dfc",
+        description="dfc: with dedicated partitions; standard: all shared; dsf: standard with some decoders tied",
     )
     features: int = Field(default=16_384, ge=3, description="size of the whole dictionary")
     exclusive_a: float = Field(
@@ -121,6 +124,12 @@ class CrosscoderConfig(Section):
     budget_b: float = Field(
         default=0.1, gt=0, lt=0.5, description="share of k for B's exclusive features (budget: per_partition)"
     )
+    designated: float = Field(
+        default=0.1, gt=0, lt=1, description="fraction of the dictionary with tied decoders (dsf)"
+    )
+    designated_budget: float = Field(
+        default=2.0, gt=0, description="how many times their proportional part of k they get (dsf)"
+    )
     shared_combine: Literal["mean", "sum"] = Field(
         default="mean", description="how a shared feature joins its two encoders"
     )
@@ -129,13 +138,34 @@ class CrosscoderConfig(Section):
     )
     decoder_norm: float = Field(default=0.4, gt=0, description="norm of each decoder vector at the start, per model")
 
+    @model_validator(mode="after")
+    def _budgets_leave_something(self) -> Self:
+        if self.kind == "dsf" and self.budget == "joint":
+            raise ValueError("kind dsf raises the budget of its designated features: it needs `budget: per_partition`")
+        if any(share <= 0 for share in self.part_budgets.values()):
+            raise ValueError(f"the parts' budgets leave nothing for one of them: {self.part_budgets}")
+        return self
+
     @property
-    def partition_sizes(self) -> tuple[int, int, int]:
-        """Number of features in the partitions A, B and shared."""
+    def part_sizes(self) -> dict[Part, int]:
+        """Number of features in each part of the dictionary, in the order of their ids."""
         if self.kind == "standard":
-            return 0, 0, self.features
+            return {"shared": self.features}
+        if self.kind == "dsf":
+            tied = max(1, round(self.features * self.designated))
+            return {"designated": tied, "shared": self.features - tied}
         only_a, only_b = (max(1, round(self.features * share)) for share in (self.exclusive_a, self.exclusive_b))
-        return only_a, only_b, self.features - only_a - only_b
+        return {"a": only_a, "b": only_b, "shared": self.features - only_a - only_b}
+
+    @property
+    def part_budgets(self) -> dict[Part, float]:
+        """Share of k that each part gets where each has a budget of its own."""
+        if self.kind == "standard":
+            return {"shared": 1.0}
+        if self.kind == "dsf":
+            tied = self.designated * self.designated_budget
+            return {"designated": tied, "shared": 1 - tied}
+        return {"a": self.budget_a, "b": self.budget_b, "shared": 1 - self.budget_a - self.budget_b}
 
 
 class TrainingConfig(Section):

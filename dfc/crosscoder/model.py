@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfc import runs
-from dfc.config import PARTITIONS, SIDES, CrosscoderConfig, Partition, Side, UserError
+from dfc.config import SIDES, CrosscoderConfig, Part, Partition, Side, UserError
 from dfc.crosscoder.batch_topk import Entries, reaching, reconstruct
 
 
@@ -32,118 +32,151 @@ class Codes:
 
 
 class Dictionary(nn.Module):
-    """One partition: (features, width) encoder and decoder over the columns it may use."""
+    """One part of the dictionary: encoder and decoder over the columns its features may use.
 
-    def __init__(self, features: int, width: int) -> None:
+    Attributes:
+        name: which part.
+        columns: of x = [x_a, x_b] that it sees and writes.
+        first_id: global id of its first feature.
+        gain: factor on the encoder's product: shared features average their two encoders, or add them.
+        encoder, bias: (features, own columns), (features,).
+        threshold: the least ranking value that counts as active at inference.
+    """
+
+    threshold: Tensor
+
+    def __init__(
+        self, name: Part, features: int, first_id: int, config: CrosscoderConfig, widths: tuple[int, int]
+    ) -> None:
         super().__init__()
+        width_a, width_b = widths
+        self.name = name
+        self.first_id = first_id
+        self.widths = widths
+        self.columns = {"a": slice(0, width_a), "b": slice(width_a, width_a + width_b)}.get(
+            name, slice(0, width_a + width_b)
+        )
+        self.gain = 0.5 if self.partition == "shared" and config.shared_combine == "mean" else 1.0
+        width = self.columns.stop - self.columns.start
         self.encoder = nn.Parameter(torch.zeros(features, width))
-        self.decoder = nn.Parameter(torch.zeros(features, width))
         self.bias = nn.Parameter(torch.zeros(features))
+        # Designated features have one decoder vector for both models (kind: dsf).
+        self.decoder_weight = nn.Parameter(torch.zeros(features, width_a if name == "designated" else width))
+        self.register_buffer("threshold", torch.zeros(()))
 
     def __len__(self) -> int:
         return len(self.bias)
 
+    @property
+    def partition(self) -> Partition:
+        """Whose features these are."""
+        return "shared" if self.name == "designated" else self.name
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The models in which these features act."""
+        return SIDES if self.partition == "shared" else (self.partition,)
+
+    @property
+    def decoder(self) -> Tensor:
+        """Decoder vectors, (features, own columns)."""
+        if self.name == "designated":
+            return torch.cat([self.decoder_weight, self.decoder_weight], dim=1)
+        return self.decoder_weight
+
+    def of_side(self, side: Side) -> slice:
+        """Which of its own columns belong to one of its models."""
+        if self.partition != "shared":
+            return slice(None)
+        return slice(0, self.widths[0]) if side == "a" else slice(self.widths[0], None)
+
+    @torch.no_grad()
+    def initialise(self, norm: float, generator: torch.Generator) -> None:
+        """Random decoder directions of one norm in each model; the encoder starts as their transpose."""
+        blocks = [slice(None)] if self.name == "designated" else [self.of_side(side) for side in self.sides]
+        for block in blocks:
+            shape = self.decoder_weight[:, block].shape
+            directions = nn.functional.normalize(torch.randn(shape, generator=generator), dim=1)
+            self.decoder_weight[:, block] = norm * directions.to(self.decoder_weight)
+        self.encoder.copy_(self.decoder)
+        self.bias.zero_()
+
+    @torch.no_grad()
+    def rank_weight(self, rank_by: str) -> Tensor | None:
+        """What BatchTopK multiplies activations with for ranking, (features,); None: nothing."""
+        if rank_by == "value":
+            return None
+        decoder = self.decoder
+        norms = torch.stack([decoder[:, self.of_side(side)].norm(dim=1) for side in self.sides])
+        return {"norm_sum": norms.sum(0), "norm_mean": norms.mean(0), "norm_max": norms.amax(0)}[rank_by]
+
 
 class Crosscoder(nn.Module):
-    """Encoder, BatchTopK threshold and decoder of a DFC or a standard crosscoder (PAPER: architecture).
+    """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF (PAPER: architecture).
 
     Args:
         config: sizes and choices.
         widths: widths of the two residual streams.
         scales: what each model's stream is multiplied by before it is encoded.
+
+    Raises:
+        UserError: if decoders are to be tied between streams of different width.
     """
 
     scale: Tensor
-    threshold: Tensor
 
     def __init__(
         self, config: CrosscoderConfig, widths: tuple[int, int], scales: tuple[float, float] = (1.0, 1.0)
     ) -> None:
         super().__init__()
+        if config.kind == "dsf" and widths[0] != widths[1]:
+            raise UserError(
+                f"crosscoder.kind: dsf ties decoder vectors between the models, whose widths differ ({widths[0]} and "
+                f"{widths[1]}); choose dfc or standard, or two models of one width."
+            )
         self.config = config
         self.widths = widths
-        sizes = dict(zip(PARTITIONS, config.partition_sizes, strict=True))
-        self.dictionaries = nn.ModuleDict(
-            {
-                name: Dictionary(size, len(range(sum(widths))[self.columns(name)]))
-                for name, size in sizes.items()
-                if size
-            }
-        )
+        self.dictionaries = nn.ModuleDict()
+        first_id = 0
+        for name, size in config.part_sizes.items():
+            self.dictionaries[name] = Dictionary(name, size, first_id, config, widths)
+            first_id += size
         self.decoder_bias = nn.Parameter(torch.zeros(sum(widths)))
         self.register_buffer("scale", torch.tensor(scales))
-        # The least ranking value that counts as active at inference, for each of a, b, shared.
-        self.register_buffer("threshold", torch.zeros(len(PARTITIONS)))
 
     @property
-    def parts(self) -> list[tuple[Partition, Dictionary]]:
-        """The partitions that have features, in the order of global ids."""
-        return [(name, self.dictionaries[name]) for name in PARTITIONS if name in self.dictionaries]  # type: ignore[misc]
-
-    def columns(self, partition: Partition) -> slice:
-        """Columns of x = [x_a, x_b] that a partition may use."""
-        width_a, width_b = self.widths
-        return {"a": slice(0, width_a), "b": slice(width_a, width_a + width_b), "shared": slice(0, width_a + width_b)}[
-            partition
-        ]
-
-    def gain(self, partition: Partition) -> float:
-        """Factor on the encoder's product: a shared feature averages its two encoders, or adds them."""
-        return 0.5 if partition == "shared" and self.config.shared_combine == "mean" else 1.0
-
-    def first_id(self, partition: Partition) -> int:
-        """Global id of a partition's first feature."""
-        only_a, only_b, _ = self.config.partition_sizes
-        return {"a": 0, "b": only_a, "shared": only_a + only_b}[partition]
+    def parts(self) -> list[Dictionary]:
+        """The parts of the dictionary in the order of global ids."""
+        return list(self.dictionaries.values())  # type: ignore[arg-type]
 
     @torch.no_grad()
     def initialise(self, seed: int, centre: Tensor) -> None:
-        """Random decoder directions of the configured norm in each model; the encoder starts as their transpose.
+        """Random decoder directions and encoders to match.
 
         Args:
             seed: of the directions.
             centre: where the decoder bias starts, (width_a + width_b,).
         """
         generator = torch.Generator().manual_seed(seed)
-        for name, part in self.parts:
-            for side in SIDES if name == "shared" else (name,):
-                columns = self._own_columns(name, side)
-                shape = part.decoder[:, columns].shape
-                directions = torch.randn(shape, generator=generator)
-                part.decoder[:, columns] = self.config.decoder_norm * nn.functional.normalize(directions, dim=1).to(
-                    part.decoder
-                )
-            part.encoder.copy_(part.decoder)
-            part.bias.zero_()
+        for part in self.parts:
+            part.initialise(self.config.decoder_norm, generator)
         self.decoder_bias.copy_(centre)
 
     @torch.no_grad()
     def activations(self, x: Tensor) -> list[Tensor]:
-        """ReLU'd pre-activations of scaled rows (rows, width_a + width_b), one (rows, features) tensor a partition."""
+        """ReLU'd pre-activations of scaled rows (rows, width_a + width_b), one (rows, features) tensor a part."""
         centred = x - self.decoder_bias
         return [
-            torch.addmm(part.bias, centred[:, self.columns(name)], part.encoder.T, alpha=self.gain(name)).relu_()
-            for name, part in self.parts
+            torch.addmm(part.bias, centred[:, part.columns], part.encoder.T, alpha=part.gain).relu_()
+            for part in self.parts
         ]
 
     @torch.no_grad()
-    def rank_weights(self) -> list[Tensor | None]:
-        """What BatchTopK multiplies each feature's activation with for ranking; None: nothing."""
-        if self.config.rank_by == "value":
-            return [None for _ in self.parts]
-        weights: list[Tensor | None] = []
-        for name, part in self.parts:
-            norms = torch.stack([part.decoder[:, self._own_columns(name, side)].norm(dim=1) for side in _sides(name)])
-            weights.append(
-                {"norm_sum": norms.sum(0), "norm_mean": norms.mean(0), "norm_max": norms.amax(0)}[self.config.rank_by]
-            )
-        return weights
-
     def scores(self, activations: list[Tensor]) -> list[Tensor]:
-        """Ranking values, shaped as the activations."""
+        """What BatchTopK ranks, shaped as the activations."""
+        weights = [part.rank_weight(self.config.rank_by) for part in self.parts]
         return [
-            values if weight is None else values * weight
-            for values, weight in zip(activations, self.rank_weights(), strict=True)
+            values if weight is None else values * weight for values, weight in zip(activations, weights, strict=True)
         ]
 
     @torch.no_grad()
@@ -151,22 +184,21 @@ class Crosscoder(nn.Module):
         """Codes of scaled rows (rows, width_a + width_b) with the threshold of inference."""
         activations = self.activations(x)
         rows, features, values = [], [], []
-        for (name, _), block, score in zip(self.parts, activations, self.scores(activations), strict=True):
-            entries = reaching(score, block, self.threshold[PARTITIONS.index(name)])
+        for part, block, score in zip(self.parts, activations, self.scores(activations), strict=True):
+            entries = reaching(score, block, part.threshold)
             rows.append(entries.rows)
-            features.append(entries.columns + self.first_id(name))
+            features.append(entries.columns + part.first_id)
             values.append(entries.values)
         return Codes(torch.cat(rows), torch.cat(features), torch.cat(values))
 
     @torch.no_grad()
     def decode(self, codes: Codes, rows: int) -> Tensor:
-        """Reconstruction in the scaled space, (rows, width_a + width_b)."""
+        """Reconstruction in the scaled space, (rows, width_a + width_b), from codes as `encode` gives them."""
         result = self.decoder_bias.repeat(rows, 1)
-        for name, part in self.parts:
-            first = self.first_id(name)
-            mine = (codes.features >= first) & (codes.features < first + len(part))
-            entries = Entries(codes.rows[mine], codes.features[mine] - first, codes.values[mine])
-            result[:, self.columns(name)] += reconstruct(entries, part.decoder, rows)
+        for part in self.parts:
+            mine = (codes.features >= part.first_id) & (codes.features < part.first_id + len(part))
+            entries = Entries(codes.rows[mine], codes.features[mine] - part.first_id, codes.values[mine])
+            result[:, part.columns] += reconstruct(entries, part.decoder, rows)
         return result
 
     def scaled(self, raw: Tensor) -> Tensor:
@@ -175,22 +207,14 @@ class Crosscoder(nn.Module):
 
     def decoder_vectors(self, side: Side) -> tuple[Tensor, Tensor]:
         """Global ids of the features that act in one model, and their scaled decoder vectors, (features, width)."""
-        ids, vectors = [], []
-        for name, part in self.parts:
-            if side in _sides(name):
-                ids.append(self.first_id(name) + torch.arange(len(part)))
-                vectors.append(part.decoder.detach()[:, self._own_columns(name, side)])
+        acting = [part for part in self.parts if side in part.sides]
+        ids = [part.first_id + torch.arange(len(part)) for part in acting]
+        vectors = [part.decoder.detach()[:, part.of_side(side)] for part in acting]
         return torch.cat(ids), torch.cat(vectors)
 
-    def _own_columns(self, partition: Partition, side: Side) -> slice:
-        """Columns of a partition's dictionary that belong to one model."""
-        if partition != "shared":
-            return slice(None)
-        return slice(0, self.widths[0]) if side == "a" else slice(self.widths[0], None)
-
-
-def _sides(partition: Partition) -> tuple[Side, ...]:
-    return SIDES if partition == "shared" else (partition,)
+    def partitions(self) -> list[Partition]:
+        """Partition of each global feature id."""
+        return [part.partition for part in self.parts for _ in range(len(part))]
 
 
 def save(crosscoder: Crosscoder, folder: Path) -> None:

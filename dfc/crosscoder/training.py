@@ -15,7 +15,7 @@ from torch import Tensor
 from dfc import progress, runs
 from dfc.activations.loader import held_out_rows, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, CrosscoderConfig, TrainingConfig, UserError
+from dfc.config import CrosscoderConfig, TrainingConfig, UserError
 from dfc.crosscoder import checkpoint, model
 from dfc.crosscoder.batch_topk import Entries, SparsePass, batch_topk, largest_in_each_row
 from dfc.crosscoder.checkpoint import TrainingState
@@ -52,15 +52,6 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
     return training.learning_rate * warm * cool
 
 
-def budgets(k: float, rows: int, crosscoder: Crosscoder) -> dict[str, int]:
-    """Active entries that each partition may have in a batch of `rows` pairs (budget: per_partition)."""
-    config = crosscoder.config
-    shares = {"a": config.budget_a, "b": config.budget_b, "shared": 1 - config.budget_a - config.budget_b}
-    if config.kind == "standard":
-        shares["shared"] = 1.0
-    return {name: max(1, round(k * rows * shares[name])) for name, _ in crosscoder.parts}
-
-
 @torch.no_grad()
 def select(crosscoder: Crosscoder, activations: list[Tensor], k: float) -> tuple[list[Entries], list[Tensor]]:
     """BatchTopK over a batch's activations: entries and the smallest kept ranking value of each partition."""
@@ -69,10 +60,10 @@ def select(crosscoder: Crosscoder, activations: list[Tensor], k: float) -> tuple
     if crosscoder.config.budget == "joint":
         entries, threshold = batch_topk(scores, activations, max(1, round(k * rows)))
         return entries, [threshold] * len(entries)
-    counts = budgets(k, rows, crosscoder)
     entries, thresholds = [], []
-    for (name, _), score, block in zip(crosscoder.parts, scores, activations, strict=True):
-        [chosen], threshold = batch_topk([score], [block], counts[name])
+    shares = crosscoder.config.part_budgets
+    for part, score, block in zip(crosscoder.parts, scores, activations, strict=True):
+        [chosen], threshold = batch_topk([score], [block], max(1, round(k * rows * shares[part.name])))
         entries.append(chosen)
         thresholds.append(threshold)
     return entries, thresholds
@@ -96,9 +87,8 @@ def forward(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: in
     aux_loss = loss.new_zeros(())
     if dead.any():
         revived = []
-        for (name, part), block in zip(crosscoder.parts, activations, strict=True):
-            first = crosscoder.first_id(name)
-            columns = dead[first : first + len(part)].nonzero()[:, 0]
+        for part, block in zip(crosscoder.parts, activations, strict=True):
+            columns = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
             revived.append(largest_in_each_row(block, aux_k, columns))
         aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum().nan_to_num() / len(x)
     return _measure(crosscoder, x, residual.detach(), entries, loss, aux_loss), thresholds
@@ -201,18 +191,12 @@ def _log(run: Run, line: dict[str, Any]) -> None:
 def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:
     """Sum of the partitions' contributions, without the decoder bias; differentiable in all weights."""
     total = torch.zeros_like(x)
-    for (name, part), chosen in zip(crosscoder.parts, entries, strict=True):
-        columns = crosscoder.columns(name)
+    for part, chosen in zip(crosscoder.parts, entries, strict=True):
+        bias = crosscoder.decoder_bias[part.columns]
         contribution = SparsePass.apply(
-            x[:, columns],
-            crosscoder.decoder_bias[columns],
-            part.encoder,
-            part.bias,
-            part.decoder,
-            crosscoder.gain(name),
-            chosen,
+            x[:, part.columns], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
         )
-        total[:, columns] = total[:, columns] + contribution
+        total[:, part.columns] = total[:, part.columns] + contribution
     return total
 
 
@@ -220,12 +204,10 @@ def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor
 def _measure(
     crosscoder: Crosscoder, x: Tensor, residual: Tensor, entries: list[Entries], loss: Tensor, aux_loss: Tensor
 ) -> StepResult:
-    fired = [
-        crosscoder.first_id(name) + chosen.columns for (name, _), chosen in zip(crosscoder.parts, entries, strict=True)
-    ]
-    named = zip(crosscoder.parts, entries, strict=True)
-    l0: dict[str, float] = {name: len(chosen.rows) / len(x) for (name, _), chosen in named}
-    return StepResult(loss, aux_loss, fve(x, residual, crosscoder.widths), l0, torch.cat(fired))
+    chosen = list(zip(crosscoder.parts, entries, strict=True))
+    fired = torch.cat([part.first_id + entry.columns for part, entry in chosen])
+    l0: dict[str, float] = {part.name: len(entry.rows) / len(x) for part, entry in chosen}
+    return StepResult(loss, aux_loss, fve(x, residual, crosscoder.widths), l0, fired)
 
 
 def fve(x: Tensor, residual: Tensor, widths: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -248,9 +230,8 @@ def held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
 def _follow_threshold(crosscoder: Crosscoder, thresholds: list[Tensor], step: int, training: TrainingConfig) -> None:
     """Moving average of the smallest kept ranking values; before it starts, the last batch's."""
     decay = training.threshold_decay if step > training.threshold_start else 0.0
-    for (name, _), threshold in zip(crosscoder.parts, thresholds, strict=True):
-        place = PARTITIONS.index(name)
-        crosscoder.threshold[place] = decay * crosscoder.threshold[place] + (1 - decay) * threshold
+    for part, threshold in zip(crosscoder.parts, thresholds, strict=True):
+        part.threshold.mul_(decay).add_((1 - decay) * threshold)
 
 
 def _metrics(
@@ -272,10 +253,9 @@ def _metrics(
         "learning_rate": learning_rate_at(state.step - 1, training),
         "seconds": round(state.seconds, 2),
     }
-    for name, part in crosscoder.parts:
-        first = crosscoder.first_id(name)
-        line[f"l0_{name}"] = sum(result.l0[name] for result in results) / len(results)
-        line[f"dead_{name}"] = float(dead[first : first + len(part)].float().mean())
+    for part in crosscoder.parts:
+        line[f"l0_{part.name}"] = sum(result.l0[part.name] for result in results) / len(results)
+        line[f"dead_{part.name}"] = float(dead[part.first_id : part.first_id + len(part)].float().mean())
     return line
 
 

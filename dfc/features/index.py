@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dfc import models, progress, runs
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, SIDES, Partition, Side
+from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import contexts, logit_lens, statistics
@@ -58,14 +58,8 @@ def index(run: Run) -> None:
     runs.record(run, "index", fve_a=found.fve[0], fve_b=found.fve[1])
 
 
-def partition_of(crosscoder: Crosscoder) -> list[Partition]:
-    """Partition of each global feature id."""
-    sizes = crosscoder.config.partition_sizes
-    return [name for name, size in zip(PARTITIONS, sizes, strict=True) for _ in range(size)]
-
-
 def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, sources: list[str]) -> pa.Table:
-    partitions = partition_of(crosscoder)
+    partitions = crosscoder.partitions()
     sides: list[Side] = ["b" if partition == "b" else "a" for partition in partitions]
     norms = {side: np.zeros(len(partitions), dtype=np.float32) for side in SIDES}
     for side in SIDES:
@@ -156,9 +150,9 @@ def _facts(
         "histogram_edges": HISTOGRAM_EDGES.tolist(),
         "source_pairs": dict(zip(sources, found.source_pairs.tolist(), strict=True)),
     }
-    for partition, size in zip(PARTITIONS, crosscoder.config.partition_sizes, strict=True):
-        first = crosscoder.first_id(partition)
-        counts = found.count[first : first + size]
+    partitions = np.array(crosscoder.partitions())
+    for partition in PARTITIONS:
+        counts = found.count[partitions == partition]
         facts[f"l0_{partition}"] = float(counts.sum() / found.pairs)
-        facts[f"alive_{partition}"] = float((counts > 0).mean()) if size else 0.0
+        facts[f"alive_{partition}"] = float((counts > 0).mean()) if len(counts) else 0.0
     return facts

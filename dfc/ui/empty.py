@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from html import escape
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def no_runs(folder: Path) -> None:
             "features may be used by one model alone. What those features fire on is the difference between the "
             f"models.</p><p>There are no runs in <code>{escape(str(folder))}</code>. Start one:</p></div>"
         )
-        st.markdown("**The demo**: two small real models, on this machine, in about a quarter of an hour")
+        st.markdown("**The demo**: two small real models and their texts, on this machine")
         st.code("make demo", language="bash")
         st.markdown("**Your own pair**: copy a preset, name two models, two layers and a corpus")
         st.code("python -m dfc run data/presets/….yaml", language="bash")
@@ -43,7 +44,7 @@ def unfinished(run: Run, names: dict[Side, str], theme: Theme) -> None:
         "the command below goes on from there.</p></div>"
     )
     st.html(f'<ol class="dfc-stages">{"".join(_stage(stage, done[stage], stage == missing) for stage in STAGES)}</ol>')
-    st.code(f"python -m dfc run {run.path / 'run.yaml'}", language="bash")
+    st.code(f"python -m dfc run {shlex.quote(str(run.path / 'run.yaml'))}", language="bash")
     st.caption("If it is running now, let it run, and reload this page when it has finished.")
     lines = run.metric_lines()
     if lines:

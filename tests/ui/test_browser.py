@@ -97,8 +97,17 @@ def test_row_click_opens_the_feature_and_next_goes_on(page: Page, server: str) -
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("6 of 59 in the list")).to_be_visible()
     assert f"feature={number}" not in page.url
+
+
+def test_back_from_a_feature_shows_the_same_list(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Exclusive_features?run=demo&show=only+B&order=density&page=2")
+    expect(page.get_by_text("51 to 59 of 59")).to_be_visible()
+    click_cell(page, row=1)
+    expect(page).to_have_title(re.compile(r"^Feature \d+ · dfc"))
+    wait_until_idle(page)
     page.go_back()
-    page.go_back()
+    expect(page.get_by_text("51 to 59 of 59")).to_be_visible()
+    assert "show=only+B" in page.url
 
 
 def test_another_run_is_chosen_in_the_side_bar(page: Page, server: str) -> None:

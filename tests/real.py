@@ -1,0 +1,41 @@
+"""A small run on the two real models of the demo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dfc import config, demo, pipeline, runs
+from dfc.runs import Run
+
+PROJECT = Path(__file__).parent.parent
+
+
+def make_real_run(data: Path) -> Run:
+    """Fetch the demo's models and texts into the project's data folder, and make a run of a few thousand pairs in `data`."""
+    os.chdir(PROJECT)  # the preset's paths start at the project
+    demo.fetch()
+    preset = config.load(demo.PRESET)
+    small = preset.model_copy(
+        update={
+            "name": "real",
+            "corpus": preset.corpus.model_copy(update={"pairs": 6_000}),
+            "harvest": preset.harvest.model_copy(update={"shard_pairs": 2_048}),
+            "crosscoder": preset.crosscoder.model_copy(update={"features": 512, "k": 16}),
+            "training": preset.training.model_copy(
+                update={"steps": 400, "batch": 256, "warmup_steps": 20, "k_start": 64, "k_anneal_steps": 40}
+                | {"dead_after_pairs": 5_000, "threshold_start": 60, "threshold_decay": 0.95, "checkpoint_every": 100}
+            ),
+        }
+    )
+    before = os.environ.get("DFC_DATA")
+    os.environ["DFC_DATA"] = str(data)
+    try:
+        run = runs.create(small)
+        pipeline.run_stages(run)
+    finally:
+        if before is None:
+            del os.environ["DFC_DATA"]
+        else:
+            os.environ["DFC_DATA"] = before
+    return run
