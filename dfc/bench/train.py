@@ -50,7 +50,8 @@ def _crosscoder(features: int) -> tuple[Crosscoder, Tensor]:
 def _floor(features: int) -> Callable[[], object]:
     """The product that no BatchTopK step can do without: every pre-activation of the batch, once."""
     crosscoder, x = _crosscoder(features)
-    return lambda: [crosscoder.activations(x)]
+    products = [(x[:, part.columns].contiguous(), part.encoder.detach()) for part in crosscoder.parts]
+    return lambda: [rows @ encoder.T for rows, encoder in products]
 
 
 def _step(features: int) -> Callable[[], object]:

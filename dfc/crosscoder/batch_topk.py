@@ -1,21 +1,21 @@
 """BatchTopK and the sparse arithmetic around it.
 
-Of a batch's pre-activations only k per row stay. One dense product finds them; all that
-follows, the reconstruction and every weight's gradient, touches the active entries alone.
+Of a batch's pre-activations only k per row stay. Dense products find them, block by block of
+features, so that no batch × dictionary tensor ever exists; all that follows, the
+reconstruction and every weight's gradient, touches the active entries alone.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
-
-_SAMPLE = 1 << 16
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
@@ -27,70 +27,87 @@ class Entries:
     Attributes:
         rows, columns: place of each entry, (entries,).
         values: activations, (entries,), all > 0.
+        scores: what they are ranked by, (entries,).
     """
 
     rows: Tensor
     columns: Tensor
     values: Tensor
+    scores: Tensor
+
+    def take(self, chosen: Tensor) -> Entries:
+        """Those that a mask or an index chooses."""
+        return Entries(self.rows[chosen], self.columns[chosen], self.values[chosen], self.scores[chosen])
 
 
-def batch_topk(scores: Sequence[Tensor], activations: Sequence[Tensor], k: int) -> tuple[list[Entries], Tensor]:
-    """The k largest positive scores of all blocks together, exactly k even among ties, fewer if fewer are positive.
-
-    A quantile of a sample gives a bound that leaves about twice as many candidates as are needed;
-    should it leave too few, all positive scores are candidates.
+def reaching(blocks: Iterable[tuple[int, Tensor, Tensor]], bound: float) -> Entries:
+    """All positive entries whose score reaches a bound.
 
     Args:
-        scores: ranking values, non-negative (rows, features) tensors.
-        activations: what is kept where a score is chosen, of the same shapes.
-        k: how many, at least 1.
+        blocks: (first column, activations, scores), both (rows, columns), each used before the next is asked for.
+        bound: least score.
+    """
+    found: list[Entries] = []
+    for first, activations, scores in blocks:
+        rows, columns = (scores >= bound if bound > 0 else scores > 0).nonzero(as_tuple=True)
+        found.append(Entries(rows, columns + first, activations[rows, columns], scores[rows, columns]))
+    merged = Entries(*(torch.cat([getattr(part, name) for part in found]) for name in Entries.__annotations__))
+    return merged if len(found) == 1 else merged.take(argsort(merged.rows))
+
+
+def exactly(candidates: Sequence[Entries], k: int) -> tuple[list[Entries], Tensor]:
+    """The k entries with the largest scores of all candidates together, exactly k even among ties.
 
     Returns:
-        Entries of each block, and the smallest chosen score (0 if fewer than k are positive).
+        Them, part by part as the candidates came, and the smallest of their scores; with fewer than k candidates, all
+        and 0: nothing positive was left out.
     """
-    bound = _sampled_bound(scores, 2 * k)
-    places = [(block > bound).nonzero(as_tuple=True) for block in scores]
-    if bound > 0 and sum(len(rows) for rows, _ in places) < k:
-        places = [(block > 0).nonzero(as_tuple=True) for block in scores]
-    found = torch.cat([block[place] for block, place in zip(scores, places, strict=True)])
-    threshold = found.new_zeros(())
-    chosen = torch.ones_like(found, dtype=torch.bool)
-    if len(found) > k:
-        threshold = found.kthvalue(len(found) - k + 1).values
-        chosen = found > threshold
-        ties = (found == threshold).nonzero()[:, 0]
-        chosen[ties[: k - int(chosen.sum())]] = True
-    elif len(found) == k:
-        threshold = found.min()
-    parts = chosen.split([len(rows) for rows, _ in places])
-    entries = []
-    for block, (rows, columns), part in zip(activations, places, parts, strict=True):
-        rows, columns = rows[part], columns[part]
-        entries.append(Entries(rows, columns, block[rows, columns]))
-    return entries, threshold
+    scores = torch.cat([part.scores for part in candidates])
+    if len(scores) < k:
+        return list(candidates), scores.new_zeros(())
+    threshold = scores.kthvalue(len(scores) - k + 1).values
+    chosen = scores > threshold
+    ties = (scores == threshold).nonzero()[:, 0]
+    chosen[ties[: k - int(chosen.sum())]] = True
+    masks = chosen.split([len(part.scores) for part in candidates])
+    return [part.take(mask) for part, mask in zip(candidates, masks, strict=True)], threshold
 
 
-def reaching(scores: Tensor, activations: Tensor, threshold: Tensor) -> Entries:
-    """Entries of `activations` (rows, features) whose score is positive and reaches the threshold."""
-    rows, columns = ((scores >= threshold) & (scores > 0)).nonzero(as_tuple=True)
-    return Entries(rows, columns, activations[rows, columns])
+def argsort(numbers: Tensor) -> Tensor:
+    """Stable order of whole numbers; numpy merges sorted runs much faster than torch sorts on a CPU."""
+    if numbers.device.type == "cpu":
+        return torch.from_numpy(np.argsort(numbers.numpy(), kind="stable"))
+    return torch.argsort(numbers, stable=True)
 
 
-def largest_in_each_row(activations: Tensor, k: int, columns: Tensor) -> Entries:
-    """The k largest positive activations of each row among some columns (AuxK's choice among dead features)."""
-    values, place = activations[:, columns].topk(min(k, len(columns)), dim=1)
+def largest_in_each_row(activations: Tensor, columns: Tensor, k: int) -> Entries:
+    """The k largest positive activations of each row (AuxK's choice among dead features).
+
+    Args:
+        activations: (rows, some features).
+        columns: which features these are, (some features,).
+        k: how many of each row.
+    """
+    values, place = activations.topk(min(k, activations.shape[1]), dim=1)
     positive = values > 0
     rows = positive.nonzero(as_tuple=True)[0]
-    return Entries(rows, columns[place[positive]], values[positive])
+    return Entries(rows, columns[place[positive]], values[positive], values[positive])
 
 
-def reconstruct(entries: Entries, decoder: Tensor, rows: int) -> Tensor:
-    """Sum of activation × decoder vector over each row's entries, (rows, width)."""
-    if not entries.rows.numel():
-        return decoder.new_zeros(rows, decoder.shape[1])
-    return embedding_bag(
-        entries.columns, decoder, _starts(entries.rows, rows), mode="sum", per_sample_weights=entries.values
-    )
+def weighted_sums(rows: Tensor, columns: Tensor, weights: Tensor, vectors: Tensor, count: int) -> Tensor:
+    """Σ weight · vectors[column] over the entries of each row, (count, width).
+
+    Args:
+        rows: increasing row numbers, (entries,).
+        columns: (entries,), into `vectors`.
+        weights: (entries,).
+        vectors: (…, width).
+        count: number of rows, those without entries included.
+    """
+    if not len(rows):
+        return vectors.new_zeros(count, vectors.shape[1])
+    starts = torch.searchsorted(rows, torch.arange(count, device=rows.device))
+    return embedding_bag(columns, vectors, starts, mode="sum", per_sample_weights=weights)
 
 
 class SparsePass(torch.autograd.Function):
@@ -113,18 +130,17 @@ class SparsePass(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, pre_bias, encoder, decoder)
         ctx.gain, ctx.entries = gain, entries
-        return reconstruct(entries, decoder, len(x))
+        return weighted_sums(entries.rows, entries.columns, entries.values, decoder, len(x))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | float | None, ...]:
         x, pre_bias, encoder, decoder = ctx.saved_tensors
         gradient, entries, gain = gradients[0].contiguous(), ctx.entries, ctx.gain
         by_value = _products(entries, gradient, decoder)
-        order = torch.argsort(entries.columns.int(), stable=True)  # 32 bits sort three times as fast
-        rows, features = entries.rows[order], len(encoder)
-        sorted_columns = entries.columns[order]
-        by_decoder = reconstruct(Entries(sorted_columns, rows, entries.values[order]), gradient, features)
-        by_encoder = reconstruct(Entries(sorted_columns, rows, by_value[order] * gain), x - pre_bias, features)
+        order = argsort(entries.columns)
+        rows, columns, features = entries.rows[order], entries.columns[order], len(encoder)
+        by_decoder = weighted_sums(columns, rows, entries.values[order], gradient, features)
+        by_encoder = weighted_sums(columns, rows, by_value[order] * gain, x - pre_bias, features)
         by_bias = torch.zeros(features, dtype=by_value.dtype, device=by_value.device).index_add_(
             0, entries.columns, by_value
         )
@@ -139,19 +155,3 @@ def _products(entries: Entries, left: Tensor, right: Tensor) -> Tensor:
         starts, entries.columns, torch.zeros_like(entries.values), (len(left), len(right)), check_invariants=False
     )
     return torch.sparse.sampled_addmm(pattern, left, right.t()).values()
-
-
-def _sampled_bound(scores: Sequence[Tensor], k: int) -> Tensor:
-    """About the k-th largest of all scores, from a sample; 0 where they are few."""
-    flat = [block.reshape(-1) for block in scores]
-    total = sum(len(block) for block in flat)
-    if total < 4 * _SAMPLE:
-        return flat[0].new_zeros(())
-    step = total // _SAMPLE | 1  # odd, so that the sample walks through all columns
-    sample = torch.cat([block[::step] for block in flat])
-    return sample.kthvalue(max(1, int(len(sample) * (1 - k / total)))).values
-
-
-def _starts(rows: Tensor, count: int) -> Tensor:
-    """Index of each row's first entry, (count,), from sorted row numbers."""
-    return torch.searchsorted(rows, torch.arange(count, device=rows.device))

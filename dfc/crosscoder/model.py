@@ -10,6 +10,7 @@ features first, then B's, then the shared ones.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from dfc import runs
 from dfc.config import SIDES, CrosscoderConfig, Part, Partition, Side, UserError
-from dfc.crosscoder.batch_topk import Entries, reaching, reconstruct
+from dfc.crosscoder.batch_topk import reaching, weighted_sums
+
+_BLOCK = 1024  # features whose activations are computed, ranked and dropped while they are in the cache
 
 
 @dataclass(frozen=True)
@@ -163,33 +166,28 @@ class Crosscoder(nn.Module):
         self.decoder_bias.copy_(centre)
 
     @torch.no_grad()
-    def activations(self, x: Tensor) -> list[Tensor]:
-        """ReLU'd pre-activations of scaled rows (rows, width_a + width_b), one (rows, features) tensor a part."""
-        centred = x - self.decoder_bias
-        return [
-            torch.addmm(part.bias, centred[:, part.columns], part.encoder.T, alpha=part.gain).relu_()
-            for part in self.parts
-        ]
+    def blocks(self, part: Dictionary, x: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """A part's ReLU'd pre-activations of scaled rows (rows, width_a + width_b), a block of features at a time.
 
-    @torch.no_grad()
-    def scores(self, activations: list[Tensor]) -> list[Tensor]:
-        """What BatchTopK ranks, shaped as the activations."""
-        weights = [part.rank_weight(self.config.rank_by) for part in self.parts]
-        return [
-            values if weight is None else values * weight for values, weight in zip(activations, weights, strict=True)
-        ]
+        Yields:
+            First feature of the block within the part, activations, and what BatchTopK ranks, both (rows, features).
+        """
+        centred = x[:, part.columns] - self.decoder_bias[part.columns]
+        weight = part.rank_weight(self.config.rank_by)
+        for first in range(0, len(part), _BLOCK):
+            own = slice(first, first + _BLOCK)
+            activations = torch.addmm(part.bias[own], centred, part.encoder[own].T, alpha=part.gain).relu_()
+            yield first, activations, activations if weight is None else activations * weight[own]
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
         """Codes of scaled rows (rows, width_a + width_b) with the threshold of inference."""
-        activations = self.activations(x)
-        rows, features, values = [], [], []
-        for part, block, score in zip(self.parts, activations, self.scores(activations), strict=True):
-            entries = reaching(score, block, part.threshold)
-            rows.append(entries.rows)
-            features.append(entries.columns + part.first_id)
-            values.append(entries.values)
-        return Codes(torch.cat(rows), torch.cat(features), torch.cat(values))
+        found = [(part, reaching(self.blocks(part, x), float(part.threshold))) for part in self.parts]
+        return Codes(
+            torch.cat([entries.rows for _, entries in found]),
+            torch.cat([entries.columns + part.first_id for part, entries in found]),
+            torch.cat([entries.values for _, entries in found]),
+        )
 
     @torch.no_grad()
     def decode(self, codes: Codes, rows: int) -> Tensor:
@@ -197,8 +195,8 @@ class Crosscoder(nn.Module):
         result = self.decoder_bias.repeat(rows, 1)
         for part in self.parts:
             mine = (codes.features >= part.first_id) & (codes.features < part.first_id + len(part))
-            entries = Entries(codes.rows[mine], codes.features[mine] - part.first_id, codes.values[mine])
-            result[:, part.columns] += reconstruct(entries, part.decoder, rows)
+            columns = codes.features[mine] - part.first_id
+            result[:, part.columns] += weighted_sums(codes.rows[mine], columns, codes.values[mine], part.decoder, rows)
         return result
 
     def scaled(self, raw: Tensor) -> Tensor:

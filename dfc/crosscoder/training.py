@@ -17,12 +17,13 @@ from dfc.activations.loader import held_out_rows, rows_of_batch, training_batche
 from dfc.activations.shards import ActivationStore
 from dfc.config import CrosscoderConfig, TrainingConfig, UserError
 from dfc.crosscoder import checkpoint, model
-from dfc.crosscoder.batch_topk import Entries, SparsePass, batch_topk, largest_in_each_row
+from dfc.crosscoder.batch_topk import Entries, SparsePass, exactly, largest_in_each_row, reaching
 from dfc.crosscoder.checkpoint import TrainingState
-from dfc.crosscoder.model import Crosscoder
+from dfc.crosscoder.model import Crosscoder, Dictionary
 from dfc.runs import Run
 
 _HELD_OUT_ROWS = 8_192
+_SAMPLED_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,36 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
 
 
 @torch.no_grad()
-def select(crosscoder: Crosscoder, activations: list[Tensor], k: float) -> tuple[list[Entries], list[Tensor]]:
-    """BatchTopK over a batch's activations: entries and the smallest kept ranking value of each partition."""
-    scores = crosscoder.scores(activations)
-    rows = len(activations[0])
+def select(crosscoder: Crosscoder, x: Tensor, k: float) -> tuple[list[Entries], list[Tensor]]:
+    """BatchTopK over a batch of scaled rows: entries and the smallest kept ranking value of each part."""
+    parts, budgets = crosscoder.parts, crosscoder.config.part_budgets
     if crosscoder.config.budget == "joint":
-        entries, threshold = batch_topk(scores, activations, max(1, round(k * rows)))
-        return entries, [threshold] * len(entries)
-    entries, thresholds = [], []
-    shares = crosscoder.config.part_budgets
-    for part, score, block in zip(crosscoder.parts, scores, activations, strict=True):
-        [chosen], threshold = batch_topk([score], [block], max(1, round(k * rows * shares[part.name])))
-        entries.append(chosen)
-        thresholds.append(threshold)
-    return entries, thresholds
+        entries, threshold = _select(crosscoder, parts, x, max(1, round(k * len(x))))
+        return entries, [threshold] * len(parts)
+    chosen = [_select(crosscoder, [part], x, max(1, round(k * len(x) * budgets[part.name]))) for part in parts]
+    return [entries for [entries], _ in chosen], [threshold for _, threshold in chosen]
+
+
+def _select(crosscoder: Crosscoder, parts: list[Dictionary], x: Tensor, k: int) -> tuple[list[Entries], Tensor]:
+    """The k strongest entries of some parts together; candidates are those above a bound that leaves enough."""
+    for bound in _bounds(crosscoder, parts, x, k):
+        candidates = [reaching(crosscoder.blocks(part, x), bound) for part in parts]
+        if sum(len(entries.rows) for entries in candidates) >= k:
+            break
+    return exactly(candidates, k)
+
+
+def _bounds(crosscoder: Crosscoder, parts: list[Dictionary], x: Tensor, k: int) -> Iterator[float]:
+    """A little below the last threshold; what twice as many entries of a few rows reach; 0."""
+    last = min(float(part.threshold) for part in parts)
+    if last > 0:
+        yield 0.9 * last
+    if len(x) > _SAMPLED_ROWS:
+        sample = x[:_SAMPLED_ROWS]
+        scores = torch.cat([block.flatten() for part in parts for _, _, block in crosscoder.blocks(part, sample)])
+        wanted = 2 * k * _SAMPLED_ROWS // len(x)
+        yield float(scores.kthvalue(max(1, len(scores) - wanted)).values)
+    yield 0.0
 
 
 def forward(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: int) -> tuple[StepResult, list[Tensor]]:
@@ -78,18 +95,14 @@ def forward(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: in
     Returns:
         The result, and each partition's smallest kept ranking value.
     """
-    activations = crosscoder.activations(x)
-    entries, thresholds = select(crosscoder, activations, k)
+    entries, thresholds = select(crosscoder, x, k)
     total = crosscoder.decoder_bias.expand(len(x), -1)
     total = total + _decode(crosscoder, x, entries)
     residual = x - total
     loss = residual.square().sum() / len(x)
     aux_loss = loss.new_zeros(())
     if dead.any():
-        revived = []
-        for part, block in zip(crosscoder.parts, activations, strict=True):
-            columns = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
-            revived.append(largest_in_each_row(block, aux_k, columns))
+        revived = [_strongest_dead(crosscoder, part, x, dead, aux_k) for part in crosscoder.parts]
         aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum().nan_to_num() / len(x)
     return _measure(crosscoder, x, residual.detach(), entries, loss, aux_loss), thresholds
 
@@ -186,6 +199,15 @@ def _new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: A
 def _log(run: Run, line: dict[str, Any]) -> None:
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+@torch.no_grad()
+def _strongest_dead(crosscoder: Crosscoder, part: Dictionary, x: Tensor, dead: Tensor, k: int) -> Entries:
+    """Each pair's k strongest activations among a part's dead features."""
+    columns = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
+    centred = x[:, part.columns] - crosscoder.decoder_bias[part.columns]
+    activations = torch.addmm(part.bias[columns], centred, part.encoder[columns].T, alpha=part.gain).relu_()
+    return largest_in_each_row(activations, columns, k)
 
 
 def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:

@@ -28,6 +28,8 @@ class Place:
 
     query: FeatureQuery
     position: int
+    beside: bool = False
+    """Whether the list stood beside that of the other model."""
 
 
 def get(name: str) -> str | None:
@@ -69,6 +71,8 @@ def pack(place: Place) -> str:
         entries.append(("density", f"{query.density[0]:g}..{query.density[1]:g}"))
     if query.main_source is not None:
         entries.append(("source", query.main_source))
+    if place.beside:
+        entries.append(("beside", 1))
     if query.search:
         entries.append(("search", query.search))
     return urlencode(entries)
@@ -101,7 +105,18 @@ def unpack(text: str) -> Place | None:
         order=order,  # type: ignore[arg-type]  # checked above
         descending="up" not in entries,
     )
-    return Place(query, position)
+    return Place(query, position, "beside" in entries)
+
+
+def list_params(run_name: str, place: Place) -> dict[str, str]:
+    """The address of the table that shows this place of a list."""
+    return {"run": run_name, "list": pack(place)}
+
+
+def forget(*names: str) -> None:
+    """Take parameters out of the address."""
+    for name in names:
+        st.query_params.pop(name, None)
 
 
 def neighbour(place: Place, step: int) -> Place:

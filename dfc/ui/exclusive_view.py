@@ -10,7 +10,8 @@ import streamlit as st
 
 from dfc.config import Partition, Side
 from dfc.store.reader import FeatureQuery, Order
-from dfc.ui import data, feature_table, style
+from dfc.ui import address, data, feature_table, style
+from dfc.ui.address import Place
 from dfc.ui.frame import View, model_names
 
 PAGE_ROWS = 50
@@ -51,6 +52,7 @@ def show(view: View) -> None:
         '<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets one model use alone. '
         "The order is a first guess at what is worth reading; click a row to judge for yourself.</p></div>"
     )
+    _restore(address.place())
     filters = _filters(view)
     partitions = SHOW[filters.show]
     queries = [replace(filters.query, partitions=(partition,)) for partition in partitions]
@@ -87,7 +89,8 @@ def _table(view: View, query: FeatureQuery, total: int, page: int, names: dict[S
         else:
             st.html('<p class="dfc-muted">No feature passes these filters. Widen the density or clear the search.</p>')
         return
-    feature_table.show(view, table, f"table_{partition}", feature_table.WIDE if alone else feature_table.NARROW, query)
+    columns = feature_table.WIDE if alone else feature_table.NARROW
+    feature_table.show(view, table, f"table_{partition}", columns, query, not alone)
 
 
 def _filters(view: View) -> Filters:
@@ -144,6 +147,27 @@ def _filters(view: View) -> Filters:
         descending=not ascending,
     )
     return Filters(shown, query)
+
+
+def _restore(place: Place | None) -> None:
+    """Set the filters to a list that a feature was opened from.
+
+    Its page links back here with the list; and where Streamlit changes the page, the first step
+    back in the browser brings the new page's parameters with the old page's path.
+    """
+    if place is None:
+        return
+    query = place.query
+    single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
+    st.session_state["show"] = single if single and not place.beside else "side by side"
+    st.session_state["order"] = query.order
+    st.session_state["rising"] = not query.descending
+    st.session_state["alive"] = query.alive_only
+    st.session_state["source"] = query.main_source
+    st.session_state["search"] = query.search
+    st.session_state["density"] = tuple(min(DENSITIES, key=lambda step: abs(step - end)) for end in query.density)
+    st.session_state["page"] = place.position // PAGE_ROWS + 1
+    address.forget("list", "feature")
 
 
 def _density(value: float) -> str:

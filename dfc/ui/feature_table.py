@@ -35,7 +35,12 @@ WIDE = (*NARROW, "max", "mean", "norm_a", "norm_b")
 
 
 def show(
-    view: View, table: pd.DataFrame, key: str, columns: tuple[str, ...], query: FeatureQuery | None = None
+    view: View,
+    table: pd.DataFrame,
+    key: str,
+    columns: tuple[str, ...],
+    query: FeatureQuery | None = None,
+    beside: bool = False,
 ) -> None:
     """Draw the table and open the feature that is clicked.
 
@@ -45,6 +50,7 @@ def show(
         key: of the widget, unique on the page.
         columns: which columns, in order.
         query: what the table is a page of; the feature's page then goes on through that list.
+        beside: whether it stands beside the table of the other model.
     """
     shown = table.copy()
     shown["peak_tokens"] = pd.Series(
@@ -69,7 +75,7 @@ def show(
     cells = event.selection.cells if event else []
     if cells:
         row = int(cells[0][0])
-        place = Place(query, query.offset + row) if query else None
+        place = Place(query, query.offset + row, beside) if query else None
         identity = int(table["feature_id"].iloc[row])
         st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, identity, place))
 

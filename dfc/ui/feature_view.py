@@ -93,7 +93,16 @@ def _controls(view: View, feature: FeatureRow) -> None:
             key="next",
             shortcut="Right",
         )
-        st.html(f'<span class="dfc-small">{where}</span>', width="content")
+        if place is None:
+            st.html(f'<span class="dfc-small">{where}</span>', width="content")
+        else:
+            st.page_link(
+                address.TABLE_PAGE,
+                label=where,
+                icon=":material/table_rows:",
+                help="Back to this list in the table.",
+                query_params=address.list_params(view.run.name, place),
+            )
         st.space("stretch")
         st.page_link(
             address.STEER_PAGE,

@@ -22,9 +22,9 @@ queries = st.builds(
 )
 
 
-@given(queries, st.integers(0, 200_000))
-def test_a_list_survives_the_address(query: FeatureQuery, position: int) -> None:
-    assert address.unpack(address.pack(Place(query, position))) == Place(query, position)
+@given(st.builds(Place, queries, st.integers(0, 200_000), st.booleans()))
+def test_a_list_survives_the_address(place: Place) -> None:
+    assert address.unpack(address.pack(place)) == place
 
 
 @given(st.text(max_size=60))

@@ -186,6 +186,16 @@ class TestExclusiveFeatures:
         assert calm(test).session_state["page"] == 1
         assert len(test.dataframe[0].value) == 50
 
+    def test_a_list_in_the_address_sets_the_filters(self, finished: Path) -> None:
+        entry = "at=51&in=b&by=density&up=1&beside=1&density=1e-05..0.3"
+        test = calm(visit(TABLE, run="demo", list=entry, feature="70"))
+        assert len(test.dataframe) == 2
+        assert test.session_state["page"] == 2
+        assert test.session_state["density"] == (1e-05, 0.3)
+        assert test.toggle(key="rising").value is True
+        assert "list" not in test.query_params
+        assert "feature" not in test.query_params
+
 
 class TestFeature:
     @pytest.mark.parametrize("feature", [A_FEATURE, B_FEATURE, SHARED_FEATURE, HOSTILE_FEATURE, DEAD_FEATURE])
@@ -224,7 +234,7 @@ class TestFeature:
     def test_next_follows_the_list_it_came_from(self, finished: Path) -> None:
         order = visit(TABLE, run="demo", show="only B", order="density").dataframe[0].value["feature_id"].tolist()
         test = visit(FEATURE, run="demo", feature=str(order[0]), list="at=0&in=b&by=density")
-        assert "1 of 59 in the list, by density" in text(test)
+        assert "1 of 59 in the list, by density" in [link.proto.label for link in test.get("page_link")]
         test.button(key="next").click().run()
         test.button(key="next").click().run()
         assert parameter(calm(test), "feature") == str(order[2])
