@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dfc import config, demo, pipeline, runs
@@ -11,10 +13,25 @@ from dfc.runs import Run
 PROJECT = Path(__file__).parent.parent
 
 
+@contextmanager
+def data_folder(folder: Path) -> Iterator[None]:
+    """DFC_DATA for the length of a block, where a fixture outlives the test that asked for it."""
+    before = os.environ.get("DFC_DATA")
+    os.environ["DFC_DATA"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DFC_DATA"]
+        else:
+            os.environ["DFC_DATA"] = before
+
+
 def make_real_run(data: Path) -> Run:
     """Fetch the demo's models and texts into the project's data folder, and make a run of a few thousand pairs in `data`."""
     os.chdir(PROJECT)  # the preset's paths start at the project
-    demo.fetch()
+    with data_folder(PROJECT / "data"):
+        demo.fetch()
     preset = config.load(demo.PRESET)
     small = preset.model_copy(
         update={
@@ -28,14 +45,7 @@ def make_real_run(data: Path) -> Run:
             ),
         }
     )
-    before = os.environ.get("DFC_DATA")
-    os.environ["DFC_DATA"] = str(data)
-    try:
+    with data_folder(data):
         run = runs.create(small)
         pipeline.run_stages(run)
-    finally:
-        if before is None:
-            del os.environ["DFC_DATA"]
-        else:
-            os.environ["DFC_DATA"] = before
     return run

@@ -9,7 +9,7 @@ import math
 import queue
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ def stream(
     vector: SteeringVector | None = None,
     strength: float = 0.0,
     chat: bool = False,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """Pieces of the continuation, as soon as they are there; closing the iterator frees the model within a token.
 
     Args:
@@ -160,7 +160,7 @@ def _generate(model: LoadedModel, prompt: Tensor, sampling: Sampling, added: Ten
                     site.output += added
 
 
-def _text(model: LoadedModel, ids: Iterator[int]) -> Iterator[str]:
+def _text(model: LoadedModel, ids: Iterator[int]) -> Generator[str, None, None]:
     """Decode incrementally, holding back characters whose bytes are not complete."""
     seen: list[int] = []
     given = ""

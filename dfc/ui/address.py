@@ -113,12 +113,6 @@ def list_params(run_name: str, place: Place) -> dict[str, str]:
     return {"run": run_name, "list": pack(place)}
 
 
-def forget(*names: str) -> None:
-    """Take parameters out of the address."""
-    for name in names:
-        st.query_params.pop(name, None)
-
-
 def neighbour(place: Place, step: int) -> Place:
     """The place `step` further down the list; it may lie outside."""
     return replace(place, position=place.position + step)

@@ -52,7 +52,7 @@ def show(view: View) -> None:
         '<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets one model use alone. '
         "The order is a first guess at what is worth reading; click a row to judge for yourself.</p></div>"
     )
-    _restore(address.place())
+    _restore(view, address.place())
     filters = _filters(view)
     partitions = SHOW[filters.show]
     queries = [replace(filters.query, partitions=(partition,)) for partition in partitions]
@@ -149,25 +149,29 @@ def _filters(view: View) -> Filters:
     return Filters(shown, query)
 
 
-def _restore(place: Place | None) -> None:
-    """Set the filters to a list that a feature was opened from.
+def _restore(view: View, place: Place | None) -> None:
+    """Go on to the list that a feature was opened from, if the address names one.
 
-    Its page links back here with the list; and where Streamlit changes the page, the first step
-    back in the browser brings the new page's parameters with the old page's path.
+    The feature's page links back here with the list; and where Streamlit changes the page, the
+    first step back in the browser brings the new page's parameters with the old page's path.
     """
     if place is None:
         return
-    query = place.query
+    query, default = place.query, FeatureQuery()
     single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
-    st.session_state["show"] = single if single and not place.beside else "side by side"
-    st.session_state["order"] = query.order
-    st.session_state["rising"] = not query.descending
-    st.session_state["alive"] = query.alive_only
-    st.session_state["source"] = query.main_source
-    st.session_state["search"] = query.search
-    st.session_state["density"] = tuple(min(DENSITIES, key=lambda step: abs(step - end)) for end in query.density)
-    st.session_state["page"] = place.position // PAGE_ROWS + 1
-    address.forget("list", "feature")
+    ends = [min(DENSITIES, key=lambda step: abs(step - end)) for end in query.density]
+    chosen: dict[str, tuple[bool, str | list[str]]] = {  # what a widget writes, unless it is its default
+        "show": (single is not None and not place.beside, single or ""),
+        "order": (query.order != default.order, ORDERS[query.order]),
+        "rising": (not query.descending, "true"),
+        "alive": (not query.alive_only, "false"),
+        "source": (query.main_source is not None, query.main_source or ""),
+        "search": (query.search != "", query.search),
+        "density": (ends != list(default.density), [_density(end) for end in ends]),
+        "page": (place.position >= PAGE_ROWS, str(place.position // PAGE_ROWS + 1)),
+    }
+    params = {name: value for name, (wanted, value) in chosen.items() if wanted}
+    st.switch_page(address.TABLE_PAGE, query_params={"run": view.run.name, **params})
 
 
 def _density(value: float) -> str:

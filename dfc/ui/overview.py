@@ -172,9 +172,10 @@ def _found(view: View, side: Side, names: dict[Side, str]) -> None:
     table = data.features(view.store, query)
     other = names["b" if side == "a" else "a"]
     section(
-        f"What only {names[side]} has",
-        f"The features of {side_name(side, names)} that {escape(other)} has no use of, those first that keep most "
-        "to one kind of text. Each is shown where it fires most strongly.",
+        f"Only in {names[side]}",
+        f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, those first that "
+        "keep most to one kind of text, each where it fires most strongly. They are leads: the dictionary's design "
+        f"keeps them out of {escape(other)}, so read the contexts and steer before you believe one.",
     )
     if table.empty:
         st.html('<p class="dfc-muted">No feature of this partition is alive.</p>')

@@ -95,19 +95,26 @@ def test_row_click_opens_the_feature_and_next_goes_on(page: Page, server: str) -
     number = int(re.findall(r"feature=(\d+)", page.url)[0])
     assert "run=demo" in page.url
     page.get_by_role("button", name="Next").click()
-    expect(page.get_by_text("6 of 59 in the list")).to_be_visible()
+    expect(page.get_by_role("link", name="6 of 59 in the list")).to_be_visible()
     assert f"feature={number}" not in page.url
 
 
-def test_back_from_a_feature_shows_the_same_list(page: Page, server: str) -> None:
-    open_page(page, f"{server}/Exclusive_features?run=demo&show=only+B&order=density&page=2")
-    expect(page.get_by_text("51 to 59 of 59")).to_be_visible()
-    click_cell(page, row=1)
-    expect(page).to_have_title(re.compile(r"^Feature \d+ · dfc"))
-    wait_until_idle(page)
-    page.go_back()
-    expect(page.get_by_text("51 to 59 of 59")).to_be_visible()
-    assert "show=only+B" in page.url
+def test_both_ways_back_from_a_feature_show_the_same_list(page: Page, server: str) -> None:
+    shown = "show=only+B&order=density&alive=false&density=0%25&density=30%25&page=2"
+    open_page(page, f"{server}/Exclusive_features?run=demo&{shown}")
+    expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
+    for way in ("browser", "link"):
+        click_cell(page, row=1)
+        expect(page).to_have_title(re.compile(r"^Feature \d+ · dfc"))
+        wait_until_idle(page)
+        if way == "browser":
+            page.go_back()
+        else:
+            page.get_by_role("link", name="52 of 60 in the list, by density").click()
+        expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
+        wait_until_idle(page)
+        for part in shown.split("&"):
+            assert part in page.url
 
 
 def test_another_run_is_chosen_in_the_side_bar(page: Page, server: str) -> None:

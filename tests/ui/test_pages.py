@@ -186,16 +186,6 @@ class TestExclusiveFeatures:
         assert calm(test).session_state["page"] == 1
         assert len(test.dataframe[0].value) == 50
 
-    def test_a_list_in_the_address_sets_the_filters(self, finished: Path) -> None:
-        entry = "at=51&in=b&by=density&up=1&beside=1&density=1e-05..0.3"
-        test = calm(visit(TABLE, run="demo", list=entry, feature="70"))
-        assert len(test.dataframe) == 2
-        assert test.session_state["page"] == 2
-        assert test.session_state["density"] == (1e-05, 0.3)
-        assert test.toggle(key="rising").value is True
-        assert "list" not in test.query_params
-        assert "feature" not in test.query_params
-
 
 class TestFeature:
     @pytest.mark.parametrize("feature", [A_FEATURE, B_FEATURE, SHARED_FEATURE, HOSTILE_FEATURE, DEAD_FEATURE])

@@ -1,0 +1,159 @@
+"""The paper's toy world (PAPER: toy model with known truth): concepts as directions, some in one model only.
+
+A concept is recovered if some decoder vector has a cosine above 0.8 with its direction.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dfc.config import SIDES, CrosscoderConfig, Section, TrainingConfig
+from dfc.crosscoder.model import Crosscoder
+from dfc.crosscoder.training import fit, fve, new_state
+
+RECOVERED = 0.8
+RELATIVE_NORM_A, RELATIVE_NORM_B = 0.8, 0.2
+_CALIBRATION_ROWS = 8_192
+_DENSE_RANKS = 2_048  # the paper's rank decay is for so many concepts; smaller worlds decay as far in all
+
+
+class WorldConfig(Section):
+    concepts: int = Field(default=2_048, ge=8, description="directions that exist, n in the paper")
+    width: int = Field(default=256, ge=4, description="width of both models' activations")
+    exclusive: float = Field(default=0.025, gt=0, lt=0.5, description="fraction of concepts in one model only, each")
+    active: float = Field(default=5.0, gt=0, description="concepts active at once, on average")
+    correlation_rank: int = Field(default=10, ge=1, description="rank of the correlations between concepts")
+    decay: float = Field(default=0.001, ge=0, description="how fast frequency falls with a concept's rank")
+    noise: float = Field(default=0.01, ge=0, description="standard deviation of the noise on every coordinate")
+
+
+@dataclass(frozen=True)
+class World:
+    """One draw of a toy world.
+
+    Attributes:
+        directions: for each model, (concepts, width); a concept that is not in it has a direction all the same.
+        in_model: for each model, which concepts it has, (concepts,).
+        loadings, decay: of the firing logits and probabilities.
+        scales: of each model's activations.
+    """
+
+    config: WorldConfig
+    directions: dict[str, Tensor]
+    in_model: dict[str, Tensor]
+    loadings: Tensor
+    decay: Tensor
+    scales: tuple[float, float]
+
+    def sample(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Both models' activations side by side, scaled, (rows, 2 · width)."""
+        n, r = self.loadings.shape
+        shared = torch.randn(rows, r, generator=generator) @ self.loadings.T
+        logits = shared + torch.randn(rows, n, generator=generator)
+        p = torch.sigmoid(logits) * self.decay
+        p = (p * (self.config.active / p.sum(dim=1, keepdim=True))).clamp(1e-4, 1)
+        fires = torch.rand(rows, n, generator=generator) < p
+        strengths = fires * torch.rand(rows, n, generator=generator)
+        sides = []
+        for side, scale in zip(SIDES, self.scales, strict=True):
+            clean = (strengths * self.in_model[side]) @ self.directions[side]
+            noise = self.config.noise * torch.randn(rows, self.config.width, generator=generator)
+            sides.append(scale * (clean + noise))
+        return torch.cat(sides, dim=1)
+
+
+def draw(config: WorldConfig, seed: int) -> World:
+    """A world: B's directions are a random affine map of A's, scaled to the same median norm."""
+    generator = torch.Generator().manual_seed(seed)
+    n, d, r = config.concepts, config.width, config.correlation_rank
+    in_a = torch.nn.functional.normalize(torch.randn(n, d, generator=generator), dim=1)
+    affine = 0.5 * torch.randn(d, d, generator=generator), 0.1 * torch.randn(d, generator=generator)
+    in_b = in_a @ affine[0].T + affine[1]
+    in_b /= in_b.norm(dim=1).median()
+    only = max(1, round(config.exclusive * n))
+    order = torch.randperm(n, generator=generator)
+    in_model = {side: torch.ones(n, dtype=torch.bool) for side in SIDES}
+    in_model["b"][order[:only]] = False
+    in_model["a"][order[only : 2 * only]] = False
+    loadings = torch.randn(n, r, generator=generator) * (0.5 / r**0.5) ** 0.5
+    rank = torch.randperm(n, generator=generator).float()
+    decay = torch.exp(-config.decay * rank * (_DENSE_RANKS / n))
+    world = World(config, {"a": in_a, "b": in_b}, in_model, loadings, decay, (1.0, 1.0))
+    sample = world.sample(_CALIBRATION_ROWS, generator)
+    scales = [d**0.5 / float(part.norm(dim=1).median()) for part in sample.split(d, dim=1)]
+    return World(config, world.directions, in_model, loadings, decay, (scales[0], scales[1]))
+
+
+def batches(world: World, rows: int, seed: int) -> Iterator[Tensor]:
+    """Endless fresh samples."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield world.sample(rows, generator)
+
+
+def train_together(
+    world: World, configs: list[CrosscoderConfig], training: TrainingConfig, every: int
+) -> Iterator[tuple[int, list[Crosscoder]]]:
+    """Train several crosscoders on the same samples, step by step; gives them at every `every`-th step and the last."""
+    widths = (world.config.width, world.config.width)
+    crosscoders = [Crosscoder(config, widths) for config in configs]
+    feeds = itertools.tee(batches(world, training.batch, training.seed), len(configs))
+    runs = []
+    for crosscoder, feed in zip(crosscoders, feeds, strict=True):
+        crosscoder.initialise(training.seed, torch.zeros(sum(widths)))
+        runs.append(fit(crosscoder, new_state(crosscoder, training), feed, training))
+    for step, _ in enumerate(zip(*runs, strict=True), start=1):
+        if step % every == 0 or step == training.steps:
+            yield step, crosscoders
+
+
+@torch.no_grad()
+def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1_000_003) -> dict[str, Any]:
+    """What a crosscoder found, counted against the truth, on fresh samples.
+
+    Returns:
+        recall_shared: shared concepts recovered by any living feature.
+        recall_a, recall_b: exclusive concepts recovered by a living feature that is classed as that model's.
+        exclusive: features classed exclusive (relative norm above 0.8 or below 0.2).
+        false_shared, false_none: of these, the share that recovers a concept of both models, or none at all.
+        fve_a, fve_b, alive.
+    """
+    x = torch.cat(list(itertools.islice(batches(world, rows, seed), 1)))
+    codes = crosscoder.encode(x)
+    residual = x - crosscoder.decode(codes, rows)
+    alive = torch.bincount(codes.features, minlength=crosscoder.config.features) > 0
+    cosines, norms = {}, {}
+    for side in SIDES:
+        ids, vectors = crosscoder.decoder_vectors(side)
+        concepts = torch.nn.functional.normalize(world.directions[side], dim=1)
+        cosines[side] = torch.zeros(len(alive), len(concepts))
+        cosines[side][ids] = torch.nn.functional.normalize(vectors, dim=1) @ concepts.T
+        norms[side] = torch.zeros(len(alive))
+        norms[side][ids] = vectors.norm(dim=1)
+    relative = norms["a"] / (norms["a"] + norms["b"]).clamp_min(1e-12)
+    classed = {"a": alive & (relative > RELATIVE_NORM_A), "b": alive & (relative < RELATIVE_NORM_B)}
+    both = world.in_model["a"] & world.in_model["b"]
+    hits = {side: cosines[side] > RECOVERED for side in SIDES}
+    result: dict[str, Any] = {
+        "recall_shared": float((hits["a"] | hits["b"])[alive][:, both].any(dim=0).float().mean()),
+        "exclusive": int(classed["a"].sum() + classed["b"].sum()),
+        "alive": float(alive.float().mean()),
+    }
+    false_shared = false_none = 0
+    for side, other in (("a", "b"), ("b", "a")):
+        own = world.in_model[side] & ~world.in_model[other]
+        mine = hits[side][classed[side]]
+        result[f"recall_{side}"] = float(mine[:, own].any(dim=0).float().mean())
+        false_shared += int((mine[:, both].any(dim=1) & ~mine[:, own].any(dim=1)).sum())
+        false_none += int((~mine[:, own | both].any(dim=1)).sum())
+    for name, count in (("false_shared", false_shared), ("false_none", false_none)):
+        result[name] = count / result["exclusive"] if result["exclusive"] else 0.0
+    a, b = fve(x, residual, crosscoder.widths)
+    return result | {"fve_a": a.item(), "fve_b": b.item()}
