@@ -28,7 +28,7 @@ def data_folder(folder: Path) -> Iterator[None]:
 
 
 def make_real_run(data: Path) -> Run:
-    """Fetch the demo's models and texts into the project's data folder, and make a run of a few thousand pairs in `data`."""
+    """Fetch what the demo needs into the project's data folder, and make a run of a few thousand pairs in `data`."""
     os.chdir(PROJECT)  # the preset's paths start at the project
     with data_folder(PROJECT / "data"):
         demo.fetch()

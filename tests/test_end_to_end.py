@@ -10,7 +10,7 @@ import torch
 
 from dfc import alignment, corpus, models
 from dfc.activations.shards import ActivationStore
-from dfc.config import SIDES
+from dfc.config import SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.features.contexts import read_documents, stored_document
 from dfc.runs import Run
@@ -51,7 +51,7 @@ def test_a_live_figure_equals_the_stored_one(real_run: Run) -> None:
                 streams[side] = read(ids, torch.ones_like(ids))[0].clone()
         pairs = alignment.align(tokens["a"], tokens["b"])
         raw = torch.cat([streams["a"][pairs.index_a], streams["b"][pairs.index_b]], dim=1)
-        # The store keeps bfloat16, so the live rows are rounded alike; what is left is the batching of the forward pass.
+        # The store keeps bfloat16, so the live rows are rounded alike; the batching of the forward pass is left.
         codes = crosscoder.encode(crosscoder.scaled(raw.bfloat16()))
         mine = codes.features == context.feature_id
         assert float(codes.values[mine].max()) == pytest.approx(context.peak, rel=2e-2)
@@ -67,12 +67,11 @@ def test_exclusive_features_exist_in_one_model_only(real_run: Run) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_steering_a_real_model_changes_what_it_says(real_run: Run, side: str) -> None:
-    assert side in ("a", "b")
+def test_steering_a_real_model_changes_what_it_says(real_run: Run, side: Side) -> None:
     store = Store(real_run.store)
-    feature = int(store.features(FeatureQuery(partitions=(side,), order="max", limit=1))["feature_id"][0])  # type: ignore[arg-type]
-    model = models.shared(real_run.config().models.side(side))  # type: ignore[arg-type]
-    vector = steering_vector(real_run, feature, side)  # type: ignore[arg-type]
+    feature = int(store.features(FeatureQuery(partitions=(side,), order="max", limit=1))["feature_id"][0])
+    model = models.shared(real_run.config().models.side(side))
+    vector = steering_vector(real_run, feature, side)
     sampling = Sampling(max_new_tokens=12)
     baseline = "".join(stream(model, "I think that", sampling))
     assert "".join(stream(model, "I think that", sampling, vector, strength=0.0)) == baseline

@@ -25,12 +25,28 @@ from dfc.config import RunConfig
 
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are tiny.<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] | trim }}<|im_end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ENGLISH = "The river carried a boat under the old bridge while people in town watched it and talked of rain".split()
+ENGLISH = (
+    "river",
+    "carried",
+    "a",
+    "boat",
+    "under",
+    "the",
+    "old",
+    "bridge",
+    "while",
+    "people",
+    "watched",
+    "and",
+    "rain",
+)
 CHINESE = "北京的河流在老桥下面缓缓流过，人们站在岸边谈论着天气。今天新闻说会下雨，记者王波报道。"
-CODE = "def read(path):\n    with open(path) as file:\n        return [line.strip() for line in file]\n\nx = read('a.txt')\n"
+CODE = "def read(path):\n    with open(path) as file:\n        return [line for line in file]\n\nx = read('a.txt')\n"
 
 
 def texts(count: int = 60, seed: int = 0) -> list[tuple[str, str]]:
@@ -147,9 +163,11 @@ def tiny_settings(folder: Path, models: tuple[Path, Path], name: str = "tiny", *
     for source in ("english", "chinese", "code"):
         lines = [json.dumps({"text": text}, ensure_ascii=False) for kind, text in documents if kind == source]
         (folder / f"{source}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    chat = {"messages": [{"role": "user", "content": "Will it rain?"}, {"role": "assistant", "content": "今天会下雨。 " * 6}]}
+    answer = {"role": "assistant", "content": "今天会下雨。 " * 6}
+    chat = {"messages": [{"role": "user", "content": "Will it rain?"}, answer]}
     (folder / "chats.jsonl").write_text("\n".join([json.dumps(chat, ensure_ascii=False)] * 6), encoding="utf-8")
-    sources = [{"name": name, "path": str(folder / f"{name}.jsonl")} for name in ("english", "chinese", "code", "chats")]
+    kinds = ("english", "chinese", "code", "chats")
+    sources = [{"name": kind, "path": str(folder / f"{kind}.jsonl")} for kind in kinds]
     settings: dict[str, Any] = {
         "name": name,
         "models": {

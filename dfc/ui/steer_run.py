@@ -128,7 +128,7 @@ def _grow(
         yield "", "Somebody else is using this model; waiting …"
         time.sleep(0.2)
     yield "", "Reading the prompt …"
-    with closing(pieces):  # type: ignore[type-var]  # a generator, whose closing frees the model
+    with closing(pieces):  # frees the model
         for piece in pieces:
             kept.text += piece
             yield kept.text, "Steering …" if vector is not None else "Writing the baseline …"

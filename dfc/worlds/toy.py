@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dfc.config import SIDES, CrosscoderConfig, Section, TrainingConfig
+from dfc.config import SIDES, CrosscoderConfig, Section, Side, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.training import fit, fve, new_state
 
@@ -46,8 +46,8 @@ class World:
     """
 
     config: WorldConfig
-    directions: dict[str, Tensor]
-    in_model: dict[str, Tensor]
+    directions: dict[Side, Tensor]
+    in_model: dict[Side, Tensor]
     loadings: Tensor
     decay: Tensor
     scales: tuple[float, float]
@@ -147,7 +147,7 @@ def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1
         "alive": float(alive.float().mean()),
     }
     false_shared = false_none = 0
-    for side, other in (("a", "b"), ("b", "a")):
+    for side, other in zip(SIDES, reversed(SIDES), strict=True):
         own = world.in_model[side] & ~world.in_model[other]
         mine = hits[side][classed[side]]
         result[f"recall_{side}"] = float(mine[:, own].any(dim=0).float().mean())

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dfc import doctor
 from tests.ui.browser import app_server
 from tests.ui.folders import make_half_run, make_run
 
@@ -13,9 +13,8 @@ from tests.ui.folders import make_half_run, make_run
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a browser."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if found := shutil.which(name):
-            return found
+    if found := doctor.browser():
+        return found
     pytest.skip(
         "no Chromium or Chrome on this machine: install one, e.g. apt-get install chromium, to run the browser tests"
     )
