@@ -27,7 +27,7 @@ from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
 from dfc.corpus import Document
 from dfc.runs import Run
 
-_DOCUMENTS_AT_ONCE = 8
+_DOCUMENTS_AT_ONCE = 4
 CORPUS_SCHEMA = pa.schema(
     {
         "document": pa.int32(),

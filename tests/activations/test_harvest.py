@@ -1,0 +1,211 @@
+"""The activation store against plain forward passes, and against damage."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from dfc import config, models, runs
+from dfc.activations import harvest, shards
+from dfc.activations.loader import kept_rows, read_ahead, rows_of_batch, training_batches
+from dfc.activations.shards import ActivationStore
+from dfc.config import SIDES, Side, UserError
+from dfc.runs import Run
+from tests import tiny
+
+
+def copied(run: Run) -> Run:
+    """The run in this test's own data folder."""
+    target = runs.data_folder() / "runs" / run.name
+    shutil.copytree(run.path, target)
+    return Run(target)
+
+
+def files(run: Run) -> dict[str, bytes]:
+    folder = run.activations
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_rows_equal_a_plain_forward_of_each_document_alone(side: Side, tiny_run: Run) -> None:
+    store = ActivationStore(tiny_run.activations)
+    settings = tiny_run.config().models.side(side)
+    model = models.load(settings).model
+    columns = slice(0, 32) if side == "a" else slice(32, 72)
+    for shard in range(len(store)):
+        raw = store.raw(shard)[:, columns]
+        row = 0
+        for document in pq.read_table(shards.tokens_path(store.folder, shard)).to_pylist():
+            index = document[f"index_{side}"]
+            if not index:
+                continue
+            with torch.no_grad():
+                out = model(torch.tensor([document[f"ids_{side}"]]), output_hidden_states=True)
+            plain = out.hidden_states[settings.layer + 1][0, index].bfloat16()
+            torch.testing.assert_close(raw[row : row + len(index)], plain, rtol=2e-2, atol=1e-2)
+            row += len(index)
+        assert row == len(raw) == store.manifest.shards[shard].pairs
+
+
+def test_norms_scales_and_masks(tiny_run: Run) -> None:
+    store = ActivationStore(tiny_run.activations)
+    manifest = store.manifest
+    assert manifest.pairs >= 2_000
+    for place, side in enumerate(SIDES):
+        columns = (slice(0, 32), slice(32, 72))[place]
+        rows = [store.raw(shard)[:, columns].float().norm(dim=1) for shard in range(len(store))]
+        origin = [store.rows(shard) for shard in range(len(store))]
+        late = np.concatenate([np.minimum(o.index_a, o.index_b) >= 4 for o in origin])
+        facts = manifest.side(side)
+        assert facts.median_norm == pytest.approx(float(np.median(torch.cat(rows).numpy()[late])), rel=1e-2)
+        assert facts.scale * facts.median_norm == pytest.approx(((32 + 40) / 2) ** 0.5)
+        assert facts.norm_limit == pytest.approx(2 * facts.median_norm)
+    for shard in range(len(store)):
+        keep, origin_rows = store.keep(shard), store.rows(shard)
+        assert not keep[np.minimum(origin_rows.index_a, origin_rows.index_b) < 4].any()
+        kept = kept_rows(store, shard)
+        assert len(kept.x) == keep.sum() == manifest.shards[shard].train + manifest.shards[shard].held_out
+        assert int(kept.held_out.sum()) == manifest.shards[shard].held_out
+
+
+def test_outliers_and_rows_that_are_not_finite_are_left_out(tiny_run: Run) -> None:
+    run = copied(tiny_run)
+    facts = ActivationStore(run.activations).manifest
+    rows = shards.map_rows(run.activations, "b", 0, facts.shards[0].pairs, 40).clone()
+    usable = np.flatnonzero(ActivationStore(run.activations).keep(0))
+    rows[usable[0]] *= 100
+    rows[usable[1]] = float("nan")
+    rows[usable[2], 3] = float("inf")
+    shards.write_rows(run.activations, "b", 0, rows)
+    store = ActivationStore(run.activations)
+    assert set(usable.tolist()) - set(np.flatnonzero(store.keep(0)).tolist()) == set(usable[:3].tolist())
+    assert bool(kept_rows(store, 0).x.isfinite().all())
+
+
+def test_documents_are_held_out_whole(tiny_run: Run) -> None:
+    documents = pq.read_table(tiny_run.corpus).to_pylist()
+    held_out = {row["document"] for row in documents if row["held_out"]}
+    assert 0.05 < len(held_out) / len(documents) < 0.4
+    for shard in range(len(list((tiny_run.activations / "tokens").iterdir()))):
+        rows = shards.flatten(pq.read_table(shards.tokens_path(tiny_run.activations, shard)))
+        assert all((document in held_out) == held for document, held in zip(rows.document, rows.held_out, strict=True))
+
+
+def test_what_is_missing_is_made_again_alike_and_the_rest_is_left_alone(tiny_run: Run) -> None:
+    run = copied(tiny_run)
+    before = files(run)
+    (run.activations / "manifest.json").unlink()
+    lost = [shards.rows_path(run.activations, "a", 1), shards.rows_path(run.activations, "b", 0)]
+    for path in lost:
+        path.unlink()
+    times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*.bf16")}
+    harvest.harvest(run)
+    assert files(run) == before
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+
+
+def test_a_damaged_shard_is_named(tiny_run: Run) -> None:
+    run = copied(tiny_run)
+    path = shards.rows_path(run.activations, "b", 2)
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(UserError, match=r"b/00002\.bf16: is damaged"):
+        ActivationStore(run.activations).raw(2)
+
+
+def test_an_unfinished_store_says_how_to_go_on(tiny_run: Run) -> None:
+    run = copied(tiny_run)
+    (run.activations / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"not complete; go on with `python -m dfc harvest"):
+        ActivationStore(run.activations)
+
+
+def test_sources_are_mixed_by_weight(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
+    sources = settings["corpus"]["sources"][:2]
+    sources[0]["weight"] = 3
+    run = runs.create(config.parse({**settings, "corpus": {"pairs": 1_000, "sources": sources}}, origin="test"))
+    harvest.pair(run)
+    source = {row["document"]: row["source"] for row in pq.read_table(run.corpus).to_pylist()}
+    counts = dict.fromkeys(("english", "chinese"), 0)
+    for path in (run.activations / "tokens").iterdir():
+        for document in shards.flatten(pq.read_table(path)).document:
+            counts[source[int(document)]] += 1
+    assert 1.5 < counts["english"] / counts["chinese"] < 5
+
+
+def test_nothing_is_written_for_a_layer_or_a_corpus_that_is_not_there(
+    tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
+    (tmp_path / "empty.jsonl").write_text("\n{}\nnot json\n")
+    empty = {"sources": [{"name": "empty", "path": str(tmp_path / "empty.jsonl")}]}
+    wrong = {**settings["models"]["b"], "layer": 4}
+    for change, sentence in (
+        ({"corpus": empty}, r"`empty` .* is empty: 2 rows without `text` or `messages`, the first at empty\.jsonl:\d"),
+        ({"models": {**settings["models"], "b": wrong}}, "there is no layer 4; its 4 blocks are 0 to 3"),
+    ):
+        run = runs.create(config.parse({**settings, **change}, origin="test"))
+        with pytest.raises(UserError, match=sentence):
+            harvest.pair(run)
+        assert not run.corpus.exists()
+        assert not run.activations.exists()
+
+
+def take(store: ActivationStore, count: int, **choices: int) -> list[torch.Tensor]:
+    arguments = {"batch": 64, "window_shards": 2, "seed": 0, **choices}
+    batches = training_batches(store, **arguments)
+    return [next(batches) for _ in range(count)]
+
+
+def test_batches_are_fixed_by_the_seed(tiny_run: Run) -> None:
+    store = ActivationStore(tiny_run.activations)
+    first = take(store, 40)
+    assert all(map(torch.equal, first, take(store, 40)))
+    assert not torch.equal(first[0], take(store, 1, seed=1)[0])
+    for skip in (1, 7, 23, 39):
+        assert all(map(torch.equal, first[skip:], take(store, 40 - skip, skip=skip)))
+
+
+def test_an_epoch_holds_training_rows_alone_and_each_once(tiny_run: Run) -> None:
+    store = ActivationStore(tiny_run.activations)
+    kept = [kept_rows(store, shard) for shard in range(len(store))]
+    training = sum(int((~part.held_out).sum()) for part in kept)
+    seen: list[tuple[int, int]] = []
+    for number in range((training - 2 * len(store) * 64) // 64):
+        seen += rows_of_batch(store, 64, 2, 0, number)
+    assert len(seen) == len(set(seen)) > training / 3
+    allowed = {(part.shard, int(row)) for part in kept for row in part.row[~part.held_out]}
+    assert set(seen) <= allowed
+
+
+def test_rows_of_a_batch_are_named(tiny_run: Run) -> None:
+    store = ActivationStore(tiny_run.activations)
+    batch = take(store, 12)[11]
+    places = rows_of_batch(store, 64, 2, 0, 11)
+    rows = torch.stack([store.raw(shard)[row] for shard, row in places]).float() * store.column_scale()
+    torch.testing.assert_close(batch, rows, rtol=0, atol=0)
+
+
+def test_too_few_rows_for_a_batch(tiny_run: Run) -> None:
+    with pytest.raises(
+        UserError, match=r"fewer than one batch of 100000; raise corpus\.pairs or lower training\.batch"
+    ):
+        take(ActivationStore(tiny_run.activations), 1, batch=100_000)
+
+
+def test_reading_ahead_gives_everything_and_passes_errors_on() -> None:
+    assert list(read_ahead(iter(range(5)))) == list(range(5))
+
+    def failing() -> object:
+        yield 1
+        raise KeyError("lost")
+
+    items = read_ahead(failing())  # type: ignore[arg-type, var-annotated]
+    assert next(items) == 1
+    with pytest.raises(KeyError):
+        next(items)

@@ -1,0 +1,207 @@
+"""Training: exact gradients, exact resumption, and features found that are known to be there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dfc import config, pipeline, runs
+from dfc.activations import shards
+from dfc.activations.shards import ActivationStore
+from dfc.config import CrosscoderConfig, TrainingConfig, UserError
+from dfc.crosscoder import training
+from dfc.crosscoder.model import Crosscoder
+from dfc.crosscoder.training import fit, forward, k_at, learning_rate_at, new_state
+from dfc.runs import Run
+from tests.crosscoder import reference
+
+CHOICES = [
+    {"kind": kind, "budget": budget, "shared_combine": combine, "rank_by": rank}
+    for kind, budget, combine, rank in itertools.product(
+        ("dfc", "standard", "dsf"),
+        ("joint", "per_partition"),
+        ("mean", "sum"),
+        ("value", "norm_sum", "norm_mean", "norm_max"),
+    )
+    if (kind, budget) != ("dsf", "joint")
+]
+
+
+def uneven(**choices: object) -> Crosscoder:
+    """A crosscoder whose norms and biases all differ; over 2,048 features, so that blocks are crossed."""
+    torch.manual_seed(0)
+    crosscoder = Crosscoder(CrosscoderConfig(features=2_500, k=8, **choices), (12, 12))  # type: ignore[arg-type]
+    crosscoder.initialise(0, 0.1 * torch.randn(24))
+    for part in crosscoder.parts:
+        part.bias.data.normal_(0, 0.05)
+        part.decoder_weight.data.mul_(torch.rand(len(part), 1) + 0.5)
+    return crosscoder
+
+
+@pytest.mark.parametrize("choices", CHOICES, ids=lambda choices: "-".join(choices.values()))
+@pytest.mark.parametrize("bound", ["none", "fitting", "too high"])
+def test_losses_and_gradients_equal_the_reference(choices: dict[str, str], bound: str) -> None:
+    crosscoder, x = uneven(**choices), torch.randn(100, 24)
+    dead = torch.rand(2_500) < 0.2
+    if bound != "none":
+        _, thresholds = training.select(crosscoder, x, 8)
+        for part, threshold in zip(crosscoder.parts, thresholds, strict=True):
+            part.threshold.copy_(threshold * (1.0 if bound == "fitting" else 3.0))
+    result, _ = forward(crosscoder, x, 8, dead, 5)
+    (result.loss + 0.03 * result.aux_loss).backward()
+    found = [parameter.grad for parameter in crosscoder.parameters()]
+    crosscoder.zero_grad()
+    loss, aux_loss = reference.losses(crosscoder, x, 8, dead, 5)
+    (loss + 0.03 * aux_loss).backward()
+    torch.testing.assert_close(result.loss, loss)
+    torch.testing.assert_close(result.aux_loss, aux_loss)
+    for (name, parameter), gradient in zip(crosscoder.named_parameters(), found, strict=True):
+        torch.testing.assert_close(
+            gradient, parameter.grad, atol=1e-5, rtol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+def test_auxk_reaches_dead_features_alone() -> None:
+    crosscoder, x = uneven(kind="dfc"), torch.randn(60, 24)
+    dead = torch.zeros(2_500, dtype=torch.bool)
+    dead[[1, 130, 900]] = True
+    result, _ = forward(crosscoder, x, 8, dead, 2)
+    result.aux_loss.backward()
+    touched = [part.first_id + (part.encoder.grad != 0).any(dim=1).nonzero()[:, 0] for part in crosscoder.parts]
+    assert set(torch.cat(touched).tolist()) <= {1, 130, 900}
+    assert len(torch.cat(touched)) > 0
+
+
+def test_schedules() -> None:
+    crosscoder = CrosscoderConfig(features=100, k=10)
+    settings = TrainingConfig(
+        steps=100, learning_rate=1.0, warmup_steps=10, decay_fraction=0.2, k_start=50, k_anneal_steps=20
+    )
+    assert [k_at(step, crosscoder, settings) for step in (0, 10, 20, 99)] == [50, 30, 10, 10]
+    rates = [learning_rate_at(step, settings) for step in (0, 9, 50, 80, 90, 99)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 1.0, 0.5, 0.05])
+    flat = settings.model_copy(update={"warmup_steps": 0, "decay_fraction": 0.0})
+    assert {learning_rate_at(step, flat) for step in (0, 99)} == {1.0}
+
+
+def concepts(rows: int, generator: torch.Generator, directions: dict[str, Tensor]) -> Tensor:
+    """Sparse combinations of concepts; the first eight are A's alone, the next eight B's."""
+    strengths = (torch.rand(rows, 64, generator=generator) < 0.06) * (0.5 + torch.rand(rows, 64, generator=generator))
+    in_a, in_b = torch.ones(64), torch.ones(64)
+    in_b[:8] = in_a[8:16] = 0
+    return 8 * torch.cat([(strengths * in_a) @ directions["a"], (strengths * in_b) @ directions["b"]], dim=1)
+
+
+@pytest.fixture(scope="module")
+def found_world() -> tuple[Crosscoder, dict[str, Tensor], Tensor]:
+    """A DFC trained on a small world, its directions, and fresh rows."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    directions = {
+        side: torch.nn.functional.normalize(torch.randn(64, width, generator=generator), dim=1)
+        for side, width in (("a", 40), ("b", 48))
+    }
+    crosscoder = Crosscoder(
+        CrosscoderConfig(features=128, k=5, exclusive_a=0.1, exclusive_b=0.1, budget_a=0.125, budget_b=0.125), (40, 48)
+    )
+    crosscoder.initialise(0, torch.zeros(88))
+    settings = TrainingConfig(
+        steps=1_200, batch=256, learning_rate=5e-3, warmup_steps=50, k_start=20, k_anneal_steps=200
+    )
+    settings = settings.model_copy(
+        update={"dead_after_pairs": 5_000, "aux_k": 16, "threshold_start": 400, "threshold_decay": 0.98}
+    )
+    batches = iter(lambda: concepts(256, generator, directions), None)
+    for _ in fit(crosscoder, new_state(crosscoder, settings), batches, settings):
+        pass
+    return crosscoder, directions, concepts(4_096, generator, directions)
+
+
+def test_exclusive_concepts_are_found(found_world: tuple[Crosscoder, dict[str, Tensor], Tensor]) -> None:
+    crosscoder, directions, _ = found_world
+    for side, own, first in (("a", slice(0, 8), 0), ("b", slice(8, 16), 13)):
+        _, vectors = crosscoder.decoder_vectors(side)  # type: ignore[arg-type]
+        assert len(crosscoder.dictionaries[side]) == 13
+        exclusive = torch.nn.functional.normalize(vectors[:13], dim=1)
+        recovered = (exclusive @ directions[side][own].T > 0.8).any(dim=0)
+        assert int(recovered.sum()) >= 6, (side, first)
+
+
+def test_the_threshold_reproduces_the_l0_of_training(found_world: tuple[Crosscoder, dict[str, Tensor], Tensor]) -> None:
+    crosscoder, _, rows = found_world
+    codes = crosscoder.encode(rows)
+    assert len(codes.rows) / len(rows) == pytest.approx(5, rel=0.05)
+
+
+def copied(run: Run, name: str, **changes: object) -> Run:
+    """A run with another's activations, to be trained anew."""
+    settings = run.config()
+    settings = settings.model_copy(update={"name": name, "training": settings.training.model_copy(update=changes)})
+    made = runs.create(config.parse(settings.model_dump(mode="json"), origin="test"))
+    shutil.copytree(run.activations, made.activations)
+    shutil.copy(run.corpus, made.corpus)
+    return made
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    return load_file(run.crosscoder / "model.safetensors")
+
+
+def assert_same_training(one: Run, other: Run) -> None:
+    for name, tensor in weights(one).items():
+        assert torch.equal(tensor, weights(other)[name]), name
+    first, second = (run.metric_lines() for run in (one, other))
+    for lines in (first, second):
+        for line in lines:
+            line.pop("seconds", None)
+    assert first == second
+
+
+def test_equal_seeds_give_equal_weights(tiny_run: Run) -> None:
+    again = copied(tiny_run, "again")
+    pipeline.run_stages(again, until="train")
+    assert_same_training(tiny_run, again)
+    other = copied(tiny_run, "other", seed=1)
+    pipeline.run_stages(other, until="train")
+    assert not torch.equal(weights(other)["decoder_bias"], weights(again)["decoder_bias"])
+
+
+def test_killed_and_resumed_equals_undisturbed(tiny_run: Run) -> None:
+    killed, whole = (copied(tiny_run, name, steps=2_000, checkpoint_every=40) for name in ("killed", "whole"))
+    command = [sys.executable, "-m", "dfc", "train", str(killed.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while not (killed.crosscoder / "checkpoint.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed.crosscoder / "model.safetensors").exists()
+    resumed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "going on from step" in resumed.stderr
+    subprocess.run([*command[:-1], str(whole.path)], env=environment, capture_output=True, check=True)
+    assert_same_training(killed, whole)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_run: Run) -> None:
+    run = copied(tiny_run, "broken")
+    store = ActivationStore(run.activations)
+    facts = store.manifest
+    for shard in range(len(store)):
+        path = shards.rows_path(run.activations, "b", shard)
+        size = facts.shards[shard].pairs * facts.b.width
+        torch.full((size,), float("nan"), dtype=torch.bfloat16).view(torch.int16).numpy().tofile(path)
+    with pytest.raises(UserError, match=r"the loss is nan at step 0, in a batch of rows from shard \d+, row \d+ on"):
+        training.train(run)
+    assert not Path(run.crosscoder / "model.safetensors").exists()

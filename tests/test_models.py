@@ -1,0 +1,126 @@
+"""Loading models, finding their blocks, and reading the stream."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    ByT5Tokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from dfc import models
+from dfc.config import ModelConfig, UserError
+from tests import tiny
+
+SMALL = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "vocab_size": 420,
+}
+HEADS = {"num_key_value_heads": 1, "head_dim": 8}
+FAMILIES: dict[str, PreTrainedModel] = {
+    "model.layers": Qwen3ForCausalLM(Qwen3Config(**SMALL, **HEADS)),
+    "transformer.h": GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=420)),
+    "gpt_neox.layers": GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL)),
+    "model.layers ": MistralForCausalLM(MistralConfig(**SMALL, **HEADS)),
+}
+
+
+@pytest.mark.parametrize("path", FAMILIES)
+def test_families_load_and_are_read_at_the_right_block(path: str, tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path / "model", FAMILIES[path], tiny.byte_level_tokenizer())
+    loaded = models.load(ModelConfig(source=str(folder), layer=1))
+    assert (loaded.blocks_path, len(loaded.blocks), loaded.width) == (path.strip(), 3, 16)
+    assert isinstance(loaded.final_norm, nn.Module)
+    _assert_reads_what_a_plain_forward_gives(loaded)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("layer", [0, 2])
+def test_the_tiny_models_are_read_at_the_right_block(which: int, layer: int, tiny_models: tuple[Path, Path]) -> None:
+    loaded = models.load(ModelConfig(source=str(tiny_models[which]), layer=layer))
+    _assert_reads_what_a_plain_forward_gives(loaded)
+    assert loaded.is_chat == (which == 0)
+
+
+def _assert_reads_what_a_plain_forward_gives(loaded: models.LoadedModel) -> None:
+    """Padded on the right, and without running what comes after the site."""
+    torch.manual_seed(0)
+    ids = torch.randint(5, 400, (2, 9))
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    with torch.no_grad():
+        plain = [
+            loaded.model(row[None, :length], output_hidden_states=True) for row, length in zip(ids, (9, 6), strict=True)
+        ]
+    later: list[int] = []
+    layer = loaded.config.layer
+    handle = loaded.blocks[layer + 1].register_forward_hook(lambda *_: later.append(1))
+    with loaded.stream_reader() as read:
+        stream = read(ids, mask)
+    handle.remove()
+    assert later == []
+    for row, out in enumerate(plain):
+        expected = out.hidden_states[layer + 1][0]
+        torch.testing.assert_close(stream[row, : len(expected)], expected, atol=1e-5, rtol=1e-4)
+
+
+def refused(sentence: str, **settings: object) -> None:
+    with pytest.raises(UserError, match=sentence) as error:
+        models.load(ModelConfig.model_validate({"layer": 0, **settings}))
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_loaded_is_one_sentence(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    llama = str(tiny_models[0])
+    refused(r"there is no layer 6; its 6 blocks are 0 to 5 \(half way is 3\): set `layer`", source=llama, layer=6)
+    refused(r"`blocks: model\.h` is not one of them; .* model\.layers \(6\)", source=llama, blocks="model.h")
+    refused("could not be loaded .* give the id of a causal language model", source=str(tmp_path / "none"))
+    refused("no such GGUF file", source=str(tmp_path / "none.gguf"))
+    (tmp_path / "noise.gguf").write_bytes(b"GGUF" + b"\x00" * 50)
+    refused(r"noise\.gguf: is not a GGUF file that transformers can read", source=str(tmp_path / "noise.gguf"))
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.gguf"]
+
+
+def test_a_tokenizer_without_offsets_is_refused(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models[0], folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    ByT5Tokenizer().save_pretrained(folder)
+    refused(r"its tokenizer \(ByT5Tokenizer\) gives no character offsets", source=str(folder))
+
+
+def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.ModuleList([nn.Linear(2, 2)] * 2)
+            self.second = nn.ModuleList([nn.Linear(2, 2)] * 3)
+
+    with pytest.raises(
+        UserError, match=r"lists of modules found: first \(2\), second \(3\); name one with the key `blocks`"
+    ):
+        models._find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
+    assert models._find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
+
+
+def test_a_model_is_loaded_once(tiny_models: tuple[Path, Path]) -> None:
+    config = ModelConfig(source=str(tiny_models[0]), layer=1)
+    assert models.shared(config) is models.shared(config)
+    assert models.shared(config) is not models.shared(config.model_copy(update={"layer": 2}))
