@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo demo-data app test clean
+.PHONY: demo demo-data app test bench clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m dfc demo
@@ -20,6 +20,9 @@ test: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest
+
+bench: $(VENV)/.ready
+	$(RUN) -m dfc bench train
 
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'dfc needs Python 3.11 or newer; name one with PYTHON=...')"

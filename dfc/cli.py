@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -74,6 +74,32 @@ def run_demo(
 def open_in_browser(port: Port = 8501) -> None:
     """Open the app on the runs of this machine."""
     raise typer.Exit(subprocess.call([sys.executable, "-m", "streamlit", "run", str(_APP), "--server.port", str(port)]))
+
+
+@app.command()
+def toy(
+    preset: Annotated[
+        Literal["small", "paper"], typer.Option(help="some minutes on two cores, or the paper's size")
+    ] = "small",
+    folder: Annotated[Path, typer.Option(help="where toy.md and its figures are written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="worlds trained side by side")] = os.cpu_count() or 1,
+) -> None:
+    """Train every kind of crosscoder on worlds with known truth and write docs/toy.md."""
+    from dfc.worlds import toy_experiment
+
+    print(toy_experiment.main(preset, folder, workers))
+
+
+@app.command()
+def bench(
+    name: Annotated[Literal["train"], typer.Argument(help="what to measure")],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
+) -> None:
+    """Measure side by side with the floor and a peer."""
+    from dfc.bench import figures, train
+
+    measured = {"train": train.run}[name]()
+    print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 
 @app.command(name="doctor")

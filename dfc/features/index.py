@@ -55,7 +55,8 @@ def index(run: Run) -> None:
         writer.append("contexts", shown)
         writer.append("logits", pa.concat_tables(lenses).sort_by("feature_id"))
         writer.append("sources", _sources(found, sources))
-    runs.record(run, "index", fve_a=found.fve[0], fve_b=found.fve[1])
+    fve_a, fve_b = found.held_out.fve()
+    runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
 
 
 def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, sources: list[str]) -> pa.Table:
@@ -92,7 +93,7 @@ def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, source
 
 def _models(store: ActivationStore, found: Statistics) -> pa.Table:
     rows = []
-    for side, fve in zip(SIDES, found.fve, strict=True):
+    for side, fve in zip(SIDES, found.held_out.fve(), strict=True):
         facts = store.manifest.side(side)
         rows.append(
             {
@@ -137,15 +138,14 @@ def _facts(
         "kind": crosscoder.config.kind,
         "features": crosscoder.config.features,
         "k": crosscoder.config.k,
-        "fve_a": found.fve[0],
-        "fve_b": found.fve[1],
+        **{f"fve_{side}": fve for side, fve in zip(SIDES, found.held_out.fve(), strict=True)},
         "l0": float(found.count.sum() / found.pairs),
         "pairs": store.manifest.pairs,
         "kept_pairs": found.pairs,
         "dropped_pairs": store.manifest.pairs - found.pairs,
         "documents": documents.num_rows,
         "held_out_documents": int(np.sum(documents["held_out"].to_pylist())),
-        "held_out_pairs": found.held_out_pairs,
+        "held_out_pairs": found.held_out.rows,
         "quantile_levels": list(QUANTILE_LEVELS),
         "histogram_edges": HISTOGRAM_EDGES.tolist(),
         "source_pairs": dict(zip(sources, found.source_pairs.tolist(), strict=True)),

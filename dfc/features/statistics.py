@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from dfc import progress
 from dfc.activations.loader import KeptRows, kept_rows
@@ -74,6 +75,33 @@ class LargestOfEach:
 
 
 @dataclass
+class ExplainedVariance:
+    """Fraction of variance explained in each model, over rows that come in pieces."""
+
+    widths: tuple[int, int]
+    rows: int = 0
+    error: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    squares: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+
+    def add(self, x: Tensor, reconstruction: Tensor) -> None:
+        """Take in rows, (rows, width_a + width_b)."""
+        self.rows += len(x)
+        self.error = self.error + (x - reconstruction).double().square().sum(0)
+        self.total = self.total + x.double().sum(0)
+        self.squares = self.squares + x.double().square().sum(0)
+
+    def fve(self) -> tuple[float, float]:
+        """1 − Σ‖x − x̂‖² / Σ‖x − mean‖² for each model."""
+        variance = (self.squares - self.total.square() / self.rows).split(self.widths)
+        a, b = (
+            1 - float(left.sum() / all_.sum())
+            for left, all_ in zip(self.error.split(self.widths), variance, strict=True)
+        )
+        return a, b
+
+
+@dataclass
 class Statistics:
     """What one pass finds out about every feature; arrays are (features, …).
 
@@ -85,7 +113,7 @@ class Statistics:
         sample: documents drawn uniformly from those on which the feature fires, by their peak.
         source_pairs: kept pairs of each source, (sources,).
         pairs: kept pairs in all.
-        unexplained, variance: over held-out pairs, summed squared error and variance for each model.
+        held_out: how well held-out pairs are explained.
     """
 
     count: Ints
@@ -96,16 +124,8 @@ class Statistics:
     top: LargestOfEach
     sample: LargestOfEach
     source_pairs: Ints
+    held_out: ExplainedVariance
     pairs: int = 0
-    held_out_pairs: int = 0
-    unexplained: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-    variance: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-
-    @property
-    def fve(self) -> tuple[float, float]:
-        """Fraction of variance explained in each model on held-out documents."""
-        a, b = 1 - self.unexplained / self.variance
-        return float(a), float(b)
 
     def quantiles(self) -> Floats:
         """Of the non-zero activations at QUANTILE_LEVELS, interpolated in the histogram, (features, levels)."""
@@ -144,50 +164,28 @@ def collect(
         top=LargestOfEach(features, top),
         sample=LargestOfEach(features, _SAMPLE),
         source_pairs=np.zeros(sources, dtype=np.int64),
+        held_out=ExplainedVariance(crosscoder.widths),
     )
     generator = np.random.default_rng(0)
-    mean = torch.zeros(0)
     with progress.bar("features: statistics", store.manifest.kept, "pairs") as bar:
         for shard in range(len(store)):
             rows = kept_rows(store, shard)
-            if not len(mean):
-                mean = rows.x.mean(0)  # only to keep the sums of squares small; variance is taken around the true mean
-                moments = torch.zeros(2, len(mean), dtype=torch.float64)
-            codes = encode_shard(crosscoder, rows, batch, statistics, mean, moments)
+            codes = encode_shard(crosscoder, rows, batch)
             _count(statistics, codes, source_of[rows.document.numpy()], rows)
             _keep_documents(statistics, codes, rows, generator)
+            held_out = rows.x[rows.held_out]
+            statistics.held_out.add(held_out, crosscoder.decode(crosscoder.encode(held_out), len(held_out)))
             bar.update(len(rows.x))
-    spread = moments[1] - moments[0].square() / max(statistics.held_out_pairs, 1)
-    statistics.variance = np.array([part.sum().item() for part in spread.split(crosscoder.widths)])
     return statistics
 
 
-def encode_shard(
-    crosscoder: Crosscoder,
-    rows: KeptRows,
-    batch: int,
-    statistics: Statistics | None = None,
-    mean: torch.Tensor | None = None,
-    moments: torch.Tensor | None = None,
-) -> ShardCodes:
-    """Codes of a shard, sorted by feature and row; with `statistics`, also adds up the held-out error."""
-    found: list[tuple[Ints, Ints, Floats]] = []
-    for start in range(0, len(rows.x), batch):
-        x = rows.x[start : start + batch]
-        codes = crosscoder.encode(x)
-        where = rows.row[start : start + batch]
-        found.append((where[codes.rows].numpy(), codes.features.numpy(), codes.values.numpy()))
-        if statistics is not None and mean is not None and moments is not None:
-            held_out = rows.held_out[start : start + batch]
-            residual = (x - crosscoder.decode(codes, len(x)))[held_out]
-            a, b = residual.square().sum(0).split(crosscoder.widths)
-            statistics.unexplained += np.array([a.sum().item(), b.sum().item()])
-            statistics.held_out_pairs += int(held_out.sum())
-            centred = (x[held_out] - mean).double()
-            moments += torch.stack([centred.sum(0), centred.square().sum(0)])
-    row = np.concatenate([np.zeros(0, dtype=np.int64), *(part[0] for part in found)])
-    feature = np.concatenate([np.zeros(0, dtype=np.int64), *(part[1] for part in found)])
-    value = np.concatenate([np.zeros(0, dtype=np.float32), *(part[2] for part in found)])
+def encode_shard(crosscoder: Crosscoder, rows: KeptRows, batch: int) -> ShardCodes:
+    """Codes of a shard's kept rows, `batch` rows encoded at once, sorted by feature and row."""
+    found = [crosscoder.encode(x) for x in rows.x.split(batch)]
+    where = [row[codes.rows] for row, codes in zip(rows.row.split(batch), found, strict=True)]
+    row = torch.cat(where).numpy()
+    feature = torch.cat([codes.features for codes in found]).numpy()
+    value = torch.cat([codes.values for codes in found]).numpy()
     order = np.lexsort((row, feature))
     return ShardCodes(row[order], feature[order], value[order])
 

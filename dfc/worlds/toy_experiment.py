@@ -1,0 +1,175 @@
+"""The paper's experiment on the toy world: which kind of crosscoder finds what only one model has?
+
+Every kind and size is trained on the same samples of the same world, for several seeds, and scored against the truth.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from dfc import progress, runs
+from dfc.config import CrosscoderConfig, TrainingConfig
+from dfc.report.line_chart import Line, line_chart
+from dfc.worlds.toy import WorldConfig, draw, score, train_together
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "standard": {"kind": "standard"},
+    "DSF": {"kind": "dsf"},
+    "DFC, joint budget": {"kind": "dfc", "budget": "joint"},
+    "DFC, budget per partition": {"kind": "dfc", "budget_a": 0.05, "budget_b": 0.05},
+}
+_COLOURS = dict(zip(VARIANTS, ("#7a7a7a", "#009e73", "#0072b2", "#c25500"), strict=True))
+_SCORES = ("recall_exclusive", "recall_shared", "false_shared", "false_none", "fve", "alive")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained.
+
+    Attributes:
+        fractions: dictionary sizes as multiples of the number of concepts.
+        seeds: worlds, each with its own samples and weights.
+        curve_points: how often each crosscoder is scored while it is trained.
+    """
+
+    world: WorldConfig
+    training: TrainingConfig
+    fractions: tuple[float, ...]
+    seeds: int
+    k: int = 5
+    curve_points: int = 8
+
+
+def _training(steps: int, batch: int, rate: float) -> TrainingConfig:
+    return TrainingConfig(
+        steps=steps,
+        batch=batch,
+        learning_rate=rate,
+        warmup_steps=min(1_000, steps // 20),
+        k_start=25,
+        k_anneal_steps=min(5_000, steps // 10),
+        aux_k=32,
+        dead_after_pairs=min(10_000_000, steps * batch // 20),
+        threshold_decay=0.99,
+        threshold_start=steps // 4,
+    )
+
+
+PRESETS = {
+    "small": Experiment(
+        WorldConfig(concepts=256, width=64), _training(1_500, 512, 2e-3), (0.1, 0.25, 0.5, 1.0, 2.0), seeds=4
+    ),
+    "paper": Experiment(WorldConfig(), _training(50_000, 2_048, 3e-4), (0.1, 0.25, 0.5, 1.0, 1.5, 2.0), seeds=5),
+}
+
+
+Row = dict[str, Any]
+
+
+def run(experiment: Experiment, workers: int) -> list[Row]:
+    """Train and score everything; one row for each seed, variant, size and scored step."""
+    rows: list[Row] = []
+    with (
+        progress.bar("toy world", experiment.seeds, "seeds") as bar,
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+    ):
+        for done in as_completed([pool.submit(_one_seed, experiment, seed) for seed in range(experiment.seeds)]):
+            rows += done.result()
+            bar.update()
+    return sorted(rows, key=lambda row: (row["variant"], row["fraction"], row["step"], row["seed"]))
+
+
+def write(rows: list[Row], experiment: Experiment, folder: Path, command: str) -> Path:
+    """The results as a page with a table and three figures, in `folder`."""
+    last = [row for row in rows if row["step"] == experiment.training.steps]
+    largest = [row for row in rows if row["fraction"] == max(experiment.fractions)]
+    size = "dictionary size / number of concepts"
+    figures = {
+        "toy-recall.svg": _chart(last, "fraction", "recall_exclusive", size),
+        "toy-false.svg": _chart(last, "fraction", "false_shared", size),
+        "toy-curves.svg": _chart(largest, "step", "recall_exclusive", "step, largest dictionary"),
+    }
+    for name, figure in figures.items():
+        runs.write_text(folder / "images" / name, figure)
+    path = folder / "toy.md"
+    runs.write_text(path, _page(last, experiment, command, list(figures)))
+    return path
+
+
+def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
+    torch.set_num_threads(1)  # worlds run side by side
+    world = draw(experiment.world, seed)
+    named = [
+        (
+            variant,
+            fraction,
+            CrosscoderConfig(features=round(fraction * experiment.world.concepts), k=experiment.k, **choice),
+        )
+        for variant, choice in VARIANTS.items()
+        for fraction in experiment.fractions
+    ]
+    training = experiment.training.model_copy(update={"seed": seed})
+    every = max(1, training.steps // experiment.curve_points)
+    rows: list[Row] = []
+    for step, crosscoders in train_together(world, [config for _, _, config in named], training, every):
+        for (variant, fraction, _), crosscoder in zip(named, crosscoders, strict=True):
+            found = score(world, crosscoder)
+            found["recall_exclusive"] = (found["recall_a"] + found["recall_b"]) / 2
+            found["fve"] = (found["fve_a"] + found["fve_b"]) / 2
+            rows.append({"seed": seed, "variant": variant, "fraction": fraction, "step": step, **found})
+    return rows
+
+
+def _chart(rows: list[Row], by: str, name: str, across: str) -> str:
+    """Means over seeds of one score, a line for each variant."""
+    lines = []
+    for variant in VARIANTS:
+        places = sorted({row[by] for row in rows})
+        means = [fmean(row[name] for row in rows if (row["variant"], row[by]) == (variant, place)) for place in places]
+        lines.append(Line(variant, _COLOURS[variant], places, means))
+    return line_chart(lines, across, name.replace("_", " "))
+
+
+def _page(last: list[Row], experiment: Experiment, command: str, figures: list[str]) -> str:
+    world, training = experiment.world, experiment.training
+    table = ["| variant | size / n | " + " | ".join(name.replace("_", " ") for name in _SCORES) + " |"]
+    table.append("|---|---|" + "---|" * len(_SCORES))
+    for variant in VARIANTS:
+        for fraction in experiment.fractions:
+            own = [row for row in last if (row["variant"], row["fraction"]) == (variant, fraction)]
+            cells = [f"{fmean(row[name] for row in own):.2f}" for name in _SCORES]
+            cells[0] += f" ± {stdev(row['recall_exclusive'] for row in own):.2f}"
+            table.append(f"| {variant} | {fraction:g} | " + " | ".join(cells) + " |")
+    pictures = "\n\n".join(f"![{name}](images/{name})" for name in figures)
+    return f"""# The toy world with known truth
+
+Made by `{command}`; do not edit by hand.
+
+{world.concepts} concepts as random directions of width {world.width} in model A, affinely mapped into model B;
+{world.exclusive:.1%} of them in A alone and as many in B alone; {world.active:g} concepts active at once.
+k = {experiment.k}, {training.steps:,} steps of {training.batch:,} samples, {experiment.seeds} seeds (worlds); all
+variants of one seed see the same samples. The paper's world has 2,048 concepts of width 256 (`--preset paper`).
+
+A concept is recovered if the cosine between its direction and some living feature's decoder vector exceeds 0.8;
+exclusive recall counts only features classed as that model's by their relative norm (above 0.8, below 0.2).
+Of the features so classed, *false shared* recover a concept that both models have, *false none* recover nothing.
+
+{pictures}
+
+{chr(10).join(table)}
+
+± is the standard deviation over seeds; FVE is the mean of both models.
+"""
+
+
+def main(preset: str, folder: Path, workers: int) -> Path:
+    """Run a preset and write its page."""
+    experiment = PRESETS[preset]
+    return write(run(experiment, workers), experiment, folder, f"python -m dfc toy --preset {preset}")
