@@ -29,6 +29,23 @@ KNOWN_BLOCKS = ("model.layers", "model.language_model.layers", "transformer.h", 
 KNOWN_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a model's settings say, without its weights.
+
+    Attributes:
+        revision: commit on the hub.
+        layers: number of blocks.
+        width: of the residual stream.
+        max_tokens: longest sequence that is run: what is configured, or less where its context is shorter.
+    """
+
+    revision: str | None
+    layers: int
+    width: int
+    max_tokens: int
+
+
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
     """A causal LM with its tokenizer and one site, the output of block `config.layer`.
@@ -39,6 +56,7 @@ class LoadedModel:
     config: ModelConfig
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
+    description: Description
     blocks_path: str
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -58,7 +76,12 @@ class LoadedModel:
     @property
     def width(self) -> int:
         """Width of the residual stream."""
-        return int(self.model.config.get_text_config().hidden_size)
+        return self.description.width
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence that may be run."""
+        return self.description.max_tokens
 
     @property
     def device(self) -> torch.device:
@@ -68,12 +91,6 @@ class LoadedModel:
     def is_chat(self) -> bool:
         """Whether the tokenizer brings a chat template."""
         return self.tokenizer.chat_template is not None
-
-    @property
-    def context_length(self) -> int:
-        """Longest sequence that may be run, in tokens."""
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return min(self.config.max_tokens, limit or self.config.max_tokens)
 
     @property
     def busy(self) -> bool:
@@ -157,15 +174,6 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a model's settings say, without its weights: commit on the hub, number of blocks, stream width."""
-
-    revision: str | None
-    layers: int
-    width: int
-
-
 def describe(config: ModelConfig) -> Description:
     """Read a model's settings and check that the layer exists.
 
@@ -178,7 +186,10 @@ def describe(config: ModelConfig) -> Description:
         )
         text = settings.get_text_config()
         description = Description(
-            getattr(settings, "_commit_hash", None), int(text.num_hidden_layers), int(text.hidden_size)
+            revision=getattr(settings, "_commit_hash", None),
+            layers=int(text.num_hidden_layers),
+            width=int(text.hidden_size),
+            max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
         )
     _check_layer(config, description.layers)
     return description
@@ -190,7 +201,7 @@ def load(config: ModelConfig) -> LoadedModel:
     Raises:
         UserError: if the model does not load, its blocks are not found, or `layer` does not exist.
     """
-    describe(config)
+    description = describe(config)
     tokenizer = load_tokenizer(config)
     with _explaining(config, "model"):
         model = AutoModelForCausalLM.from_pretrained(
@@ -205,7 +216,7 @@ def load(config: ModelConfig) -> LoadedModel:
     model.eval().requires_grad_(False)
     path = _find_blocks(model, config)
     _check_layer(config, len(model.get_submodule(path)))
-    return LoadedModel(config, model, tokenizer, path)
+    return LoadedModel(config, model, tokenizer, description, path)
 
 
 _shared: dict[ModelConfig, LoadedModel] = {}

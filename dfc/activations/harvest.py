@@ -48,14 +48,13 @@ def pair(run: Run) -> None:
         UserError: if a source cannot be read, or no two tokens can be paired.
     """
     config = run.config()
-    for side in SIDES:
-        models.describe(config.models.side(side))  # a wrong layer is found before any work is done
+    lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
     shutil.rmtree(run.activations, ignore_errors=True)
     documents: list[dict[str, object]] = []
     pending: list[dict[str, object]] = []  # documents of the shard that is being filled
     total = in_shard = shard = 0
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs") as bar:
-        for document, a, b, pairs in _paired_documents(config):
+        for document, a, b, pairs in _paired_documents(config, lengths):
             place = {"document": len(documents), "held_out": _is_held_out(len(documents), config.corpus)}
             roles, contents = [turn.role for turn in document.turns], [turn.content for turn in document.turns]
             documents.append({**place, "source": document.source, "roles": roles, "contents": contents})
@@ -94,7 +93,7 @@ def harvest(run: Run) -> None:
     runs.record(run, "harvest", models=config.models.model_dump(mode="json"))
 
 
-def _paired_documents(config: RunConfig) -> Iterator[tuple[Document, Tokens, Tokens, Pairs]]:
+def _paired_documents(config: RunConfig, lengths: dict[Side, int]) -> Iterator[tuple[Document, Tokens, Tokens, Pairs]]:
     """Documents with both models' tokens, from the source that lags most behind its weight, until all run dry."""
     tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
     sources = corpus.open_sources(config.corpus)
@@ -109,7 +108,7 @@ def _paired_documents(config: RunConfig) -> Iterator[tuple[Document, Tokens, Tok
         tokens = {}
         for side, tokenizer in tokenizers.items():
             renderings = [corpus.render(document, tokenizer) for document in batch]
-            tokens[side] = alignment.tokenize(renderings, tokenizer, config.models.side(side).max_tokens)
+            tokens[side] = alignment.tokenize(renderings, tokenizer, lengths[side])
         for document, a, b in zip(batch, tokens["a"], tokens["b"], strict=True):
             pairs = alignment.align(a, b)
             given[name] += len(pairs.ends)

@@ -27,6 +27,7 @@ from dfc.features.statistics import Ints, LargestOfEach, Statistics, encode_shar
 
 BANDS = 4
 _SHOWN_PEAKS = 5
+_WHOLE = 1 << 30  # tokens: the stored ones are the first of these
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _of_shard(
         end = begin + int(pairs_of[document])
         start, stop = max(begin, at - config.index.pairs_before), min(end, at + config.index.pairs_after + 1)
         if document not in texts:
-            texts[document] = _token_texts(documents, document, tokenizers, config)
+            texts[document] = _token_texts(documents, document, tokenizers)
         wanted = feature * total + np.arange(start, stop)
         place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
         values = np.where(keys[place] == wanted, codes.values[place], np.float32(0))
@@ -172,14 +173,14 @@ def _of_shard(
 
 
 def _token_texts(
-    documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerFast], config: RunConfig
+    documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerFast]
 ) -> dict[Side, list[str]]:
     """Texts of all tokens of a document in both models."""
     document = stored_document(documents, number)
     result: dict[Side, list[str]] = {}
     for side in SIDES:
         rendering = corpus.render(document, tokenizers[side])
-        [tokens] = alignment.tokenize([rendering], tokenizers[side], config.models.side(side).max_tokens)
+        [tokens] = alignment.tokenize([rendering], tokenizers[side], _WHOLE)
         result[side] = alignment.token_texts(rendering.text, tokens)
     return result
 

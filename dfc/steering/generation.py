@@ -78,7 +78,7 @@ def encode_prompt(model: LoadedModel, prompt: str, max_new_tokens: int, chat: bo
     else:
         rendering = corpus.render(corpus.plain(prompt), model.tokenizer)
     ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
-    room = model.context_length - max_new_tokens
+    room = model.max_tokens - max_new_tokens
     if len(ids) > room:
         raise UserError(
             f"the prompt has {len(ids)} tokens in {model.title}, whose context leaves room for {max(room, 0)} beside "
