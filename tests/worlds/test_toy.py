@@ -87,7 +87,7 @@ def test_the_experiment_writes_a_page_and_its_figures(tmp_path: Path) -> None:
         update={"steps": 24, "batch": 64, "k_anneal_steps": 4, "threshold_start": 4}
     )
     experiment = Experiment(SMALL, training, fractions=(0.5, 1.0), seeds=2, curve_points=3)
-    rows = toy_experiment.run(experiment, workers=2)
+    rows = toy_experiment.run(experiment, workers=1)
     assert len(rows) == len(VARIANTS) * 2 * 2 * 3
     page = toy_experiment.write(rows, experiment, tmp_path, "python -m dfc toy").read_text()
     assert all(page.count(f"| {variant} | ") == 2 for variant in VARIANTS)
