@@ -171,8 +171,8 @@ def train(run: Run) -> None:
                     bar.set_postfix({key: f"{line[key]:.3f}" for key in ("fve_a", "fve_b")}, refresh=False)
                     results = []
                 if last or state.step % training.checkpoint_every == 0:
-                    checkpoint.save(run.crosscoder, crosscoder, state)
                     _log(run, {"step": state.step, **held_out_fve(crosscoder, held_out)})
+                    checkpoint.save(run.crosscoder, crosscoder, state)  # last: what it counts is not logged again
     except NonFiniteLossError as error:
         shard, row = min(rows_of_batch(*order, number=state.step))
         raise UserError(
