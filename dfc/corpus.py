@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,13 @@ def render(document: Document, tokenizer: PreTrainedTokenizerFast, answer: bool 
 def open_sources(config: CorpusConfig) -> dict[str, Iterator[Document]]:
     """Documents of each source, in an order drawn with the corpus's seed.
 
+    The first document of each is read at once, so that a source that is not there is noticed before any work is done.
+
     Raises:
         UserError: if a source is not there or none of its rows can be used.
     """
-    return {source.name: _documents(source, config) for source in config.sources}
+    opened = {source.name: _documents(source, config) for source in config.sources}
+    return {name: chain([next(documents)], documents) for name, documents in opened.items()}
 
 
 def _documents(source: SourceConfig, config: CorpusConfig) -> Iterator[Document]:

@@ -78,7 +78,7 @@ class Run:
     def done(self) -> dict[str, bool]:
         """Which stages have left their result."""
         return {
-            "pair": self.corpus.exists(),
+            "pair": self.corpus.exists() and (self.activations / "tokens" / "00000.parquet").exists(),
             "harvest": (self.activations / "manifest.json").exists(),
             "train": (self.crosscoder / "model.safetensors").exists(),
             "index": self.store.exists(),
@@ -159,7 +159,10 @@ def find(name_or_path: str) -> Run:
 
 def record(run: Run, stage: str, **facts: Any) -> None:
     """Add a finished stage to provenance.json, with the versions it ran under."""
-    content = json.loads(run.provenance.read_text()) if run.provenance.exists() else {}
+    content: dict[str, Any] = {}
+    if run.provenance.exists():
+        with reading(run.provenance, "delete it; a new one is begun"):
+            content = json.loads(run.provenance.read_text(encoding="utf-8"))
     content[stage] = {
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": versions(),
@@ -174,6 +177,28 @@ def versions() -> dict[str, str]:
     return {"dfc": __version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in packages
     }
+
+
+@contextmanager
+def reading(path: Path, remedy: str, *errors: type[Exception]) -> Iterator[None]:
+    """Say in one sentence that a file is missing or damaged.
+
+    Args:
+        path: the file that the block reads.
+        remedy: what the user can do, an imperative without a full stop.
+        errors: what its parser raises when it is damaged, beside the usual.
+
+    Raises:
+        UserError: in place of these.
+    """
+    damage: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, TypeError, *errors)
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; {remedy}.") from None
+    except damage as error:
+        detail = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
 
 
 @contextmanager

@@ -49,12 +49,14 @@ def pair(run: Run) -> None:
     """
     config = run.config()
     lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
+    sources = corpus.open_sources(config.corpus)
+    run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
     shutil.rmtree(run.activations, ignore_errors=True)
     documents: list[dict[str, object]] = []
     pending: list[dict[str, object]] = []  # documents of the shard that is being filled
     total = in_shard = shard = 0
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs") as bar:
-        for document, a, b, pairs in _paired_documents(config, lengths):
+        for document, a, b, pairs in _paired_documents(config, sources, lengths):
             place = {"document": len(documents), "held_out": _is_held_out(len(documents), config.corpus)}
             roles, contents = [turn.role for turn in document.turns], [turn.content for turn in document.turns]
             documents.append({**place, "source": document.source, "roles": roles, "contents": contents})
@@ -84,19 +86,28 @@ def harvest(run: Run) -> None:
         UserError: if a model does not load or has no such layer.
     """
     config = run.config()
-    count = len(list((run.activations / "tokens").glob("*.parquet")))
+    described = {side: models.describe(config.models.side(side)) for side in SIDES}
+    origins = [
+        shards.flatten(shards.read_tokens(run.activations, shard))
+        for shard in range(len(list((run.activations / "tokens").glob("*.parquet"))))
+    ]
     for side in SIDES:
-        missing = [shard for shard in range(count) if not shards.rows_path(run.activations, side, shard).exists()]
+        missing = [
+            shard
+            for shard, rows in enumerate(origins)
+            if not shards.is_whole(run.activations, side, shard, len(rows.end), described[side].width)
+        ]
         if missing:
-            _harvest_side(run, side, models.load(config.models.side(side)), missing, count, config)
-    shards.write_manifest(run.activations, _manifest(run, config, count))
+            _harvest_side(run, side, models.load(config.models.side(side)), missing, len(origins), config)
+    shards.write_manifest(run.activations, _manifest(run, config, described, origins))
     runs.record(run, "harvest", models=config.models.model_dump(mode="json"))
 
 
-def _paired_documents(config: RunConfig, lengths: dict[Side, int]) -> Iterator[tuple[Document, Tokens, Tokens, Pairs]]:
+def _paired_documents(
+    config: RunConfig, sources: dict[str, Iterator[Document]], lengths: dict[Side, int]
+) -> Iterator[tuple[Document, Tokens, Tokens, Pairs]]:
     """Documents with both models' tokens, from the source that lags most behind its weight, until all run dry."""
     tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
-    sources = corpus.open_sources(config.corpus)
     weights = {source.name: source.weight for source in config.corpus.sources}
     given = dict.fromkeys(sources, 0)
     while sources:
@@ -131,13 +142,12 @@ def _harvest_side(
 ) -> None:
     """Write one model's rows for the shards that miss them."""
     sizes = [
-        int(np.sum(_lengths(pq.read_table(shards.tokens_path(run.activations, shard), columns=[f"ids_{side}"])[0])))
-        for shard in range(count)
+        int(np.sum(_lengths(shards.read_tokens(run.activations, shard, [f"ids_{side}"])[0]))) for shard in range(count)
     ]
     done = sum(size for shard, size in enumerate(sizes) if shard not in set(missing))
     with progress.bar(f"reading {model.title}"[:22], sum(sizes), "tokens", done) as bar, model.stream_reader() as read:
         for shard in missing:
-            tokens = pq.read_table(shards.tokens_path(run.activations, shard))
+            tokens = shards.read_tokens(run.activations, shard)
             ids = [np.asarray(row) for row in tokens[f"ids_{side}"].to_pylist()]
             paired = [np.asarray(row, dtype=np.int64) for row in tokens[f"index_{side}"].to_pylist()]
             first_row = np.concatenate([[0], np.cumsum([len(index) for index in paired])])
@@ -179,15 +189,17 @@ def _pad(sequences: list[npt.NDArray[np.int64]], device: torch.device) -> tuple[
     return ids.to(device), mask.to(device)
 
 
-def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
+def _manifest(
+    run: Run, config: RunConfig, described: dict[Side, models.Description], origins: list[shards.Rows]
+) -> Manifest:
     """Medians, scales and the outliers' limits from the norms of all rows."""
-    described = {side: models.describe(config.models.side(side)) for side in SIDES}
-    rows = [shards.flatten(pq.read_table(shards.tokens_path(run.activations, shard))) for shard in range(count)]
-    late = np.concatenate([np.minimum(r.index_a, r.index_b) >= config.harvest.skip_first for r in rows])
+    late = np.concatenate([np.minimum(r.index_a, r.index_b) >= config.harvest.skip_first for r in origins])
     target = np.sqrt(sum(model.width for model in described.values()) / 2)
     sides: dict[Side, SideFacts] = {}
     for side in SIDES:
-        norms = np.concatenate([shards.read_norms(run.activations, side, shard) for shard in range(count)])
+        norms = np.concatenate(
+            [shards.read_norms(run.activations, side, shard, len(rows.end)) for shard, rows in enumerate(origins)]
+        )
         usable = norms[late & np.isfinite(norms)]
         if not len(usable):
             raise UserError(
@@ -210,8 +222,8 @@ def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
         )
     limits = sides["a"].norm_limit, sides["b"].norm_limit
     listed = []
-    for shard, shard_rows in enumerate(rows):
-        keep = shards.keep_mask(run.activations, shard, shard_rows, config.harvest.skip_first, limits)
-        held_out = int((keep & shard_rows.held_out).sum())
+    for shard, rows in enumerate(origins):
+        keep = shards.keep_mask(run.activations, shard, rows, config.harvest.skip_first, limits)
+        held_out = int((keep & rows.held_out).sum())
         listed.append(ShardFacts(len(keep), int(keep.sum()) - held_out, held_out))
     return Manifest(sides["a"], sides["b"], config.harvest.skip_first, tuple(listed))

@@ -107,23 +107,24 @@ class ActivationStore:
     """Read access to a finished store; nothing is held in memory.
 
     Raises:
-        UserError: if the store is not finished.
+        UserError: if the store is not finished, or a file of it is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        path = folder / "manifest.json"
+        if not path.exists():
             raise UserError(
                 f"{folder}: the activations are not complete; go on with `python -m dfc harvest {folder.parent}`."
-            ) from None
-        self.manifest = Manifest(
-            SideFacts(**content["a"]),
-            SideFacts(**content["b"]),
-            content["skip_first"],
-            tuple(ShardFacts(**shard) for shard in content["shards"]),
-        )
+            )
+        with runs.reading(path, _harvest_again(folder)):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            self.manifest = Manifest(
+                SideFacts(**content["a"]),
+                SideFacts(**content["b"]),
+                content["skip_first"],
+                tuple(ShardFacts(**shard) for shard in content["shards"]),
+            )
 
     def __len__(self) -> int:
         """Number of shards."""
@@ -142,7 +143,7 @@ class ActivationStore:
 
     def rows(self, shard: int) -> Rows:
         """Where each row of a shard comes from."""
-        return flatten(pq.read_table(tokens_path(self.folder, shard)))
+        return flatten(read_tokens(self.folder, shard))
 
     def keep(self, shard: int) -> npt.NDArray[np.bool_]:
         """Which rows count: no first positions, no outliers, nothing that is not finite."""
@@ -161,7 +162,7 @@ def keep_mask(
     """The one mask that training, statistics and contexts share, (pairs,)."""
     keep = np.minimum(rows.index_a, rows.index_b) >= skip_first
     for side, limit in zip(SIDES, limits, strict=True):
-        keep &= read_norms(folder, side, shard) <= limit  # false for NaN too
+        keep &= read_norms(folder, side, shard, len(keep)) <= limit  # false for NaN too
     return keep
 
 
@@ -186,6 +187,17 @@ def tokens_path(folder: Path, shard: int) -> Path:
     return folder / "tokens" / f"{shard:05d}.parquet"
 
 
+def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:
+    """A shard's documents under both tokenizers, with the columns of TOKENS_SCHEMA.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    path = tokens_path(folder, shard)
+    with runs.reading(path, f"delete {folder} and make it again with `python -m dfc harvest {folder.parent}`"):
+        return pq.read_table(path, columns=columns)
+
+
 def rows_path(folder: Path, side: Side, shard: int) -> Path:
     """Where one model's rows of a shard lie."""
     return folder / side / f"{shard:05d}.bf16"
@@ -200,6 +212,12 @@ def write_rows(folder: Path, side: Side, shard: int, rows: Tensor) -> None:
         rows.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tofile(temporary)
 
 
+def is_whole(folder: Path, side: Side, shard: int, pairs: int, width: int) -> bool:
+    """Whether one model's rows of a shard and their norms lie there in full."""
+    rows = rows_path(folder, side, shard)
+    return _has_size(rows, 2 * pairs * width) and _has_size(rows.with_suffix(".norms"), 4 * pairs)
+
+
 def map_rows(folder: Path, side: Side, shard: int, pairs: int, width: int) -> Tensor:
     """A shard's rows as a memory-mapped tensor, (pairs, width) bfloat16.
 
@@ -207,19 +225,36 @@ def map_rows(folder: Path, side: Side, shard: int, pairs: int, width: int) -> Te
         UserError: if the file does not have the size that the manifest says.
     """
     path = rows_path(folder, side, shard)
-    if not path.exists() or path.stat().st_size != 2 * pairs * width:
-        raise UserError(
-            f"{path}: is damaged (expected {2 * pairs * width} bytes); delete it and manifest.json beside it, "
-            f"then run `python -m dfc harvest {folder.parent}`."
-        )
+    _check_size(path, 2 * pairs * width, folder)
     return torch.from_file(str(path), size=pairs * width, dtype=torch.bfloat16).view(pairs, width)
 
 
-def read_norms(folder: Path, side: Side, shard: int) -> npt.NDArray[np.float32]:
-    """Norms of a shard's rows, unscaled, (pairs,)."""
-    return np.fromfile(rows_path(folder, side, shard).with_suffix(".norms"), dtype=np.float32)
+def read_norms(folder: Path, side: Side, shard: int, pairs: int) -> npt.NDArray[np.float32]:
+    """Norms of a shard's rows, unscaled, (pairs,).
+
+    Raises:
+        UserError: if there are more or fewer.
+    """
+    path = rows_path(folder, side, shard).with_suffix(".norms")
+    _check_size(path, 4 * pairs, folder)
+    return np.fromfile(path, dtype=np.float32)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Mark the store as complete."""
     runs.write_json(folder / "manifest.json", asdict(manifest))
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.exists() and path.stat().st_size == size
+
+
+def _check_size(path: Path, size: int, folder: Path) -> None:
+    if not _has_size(path, size):
+        state = f"has {path.stat().st_size} bytes instead of {size}" if path.exists() else "is missing"
+        raise UserError(f"{path}: {state}; {_harvest_again(folder)}.")
+
+
+def _harvest_again(folder: Path) -> str:
+    """What to do about a damaged store; harvesting makes again what is not whole and leaves the rest."""
+    return f"delete {folder / 'manifest.json'} and run `python -m dfc harvest {folder.parent}`"

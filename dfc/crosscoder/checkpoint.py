@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -45,20 +45,27 @@ def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
 
 
 def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
-    """Bring crosscoder and state to the last checkpoint; False if there is none."""
+    """Bring crosscoder and state to the last checkpoint; False if there is none.
+
+    Raises:
+        UserError: if the file is damaged or of another crosscoder.
+    """
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return False
-    with safe_open(path, framework="pt") as file:
+    with (
+        runs.reading(path, "delete it and train again from the start", SafetensorError, RuntimeError),
+        safe_open(path, framework="pt") as file,
+    ):
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    crosscoder.load_state_dict(
-        {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    )
-    for name, parameter in crosscoder.named_parameters():
-        state.optimizer.state[parameter] = {
-            key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-        }
+        crosscoder.load_state_dict(
+            {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        )
+        for name, parameter in crosscoder.named_parameters():
+            state.optimizer.state[parameter] = {
+                key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+        state.pairs_since_fired = tensors["pairs_since_fired"]
     state.step, state.seconds = facts["step"], facts["seconds"]
-    state.pairs_since_fired = tensors["pairs_since_fired"]
     return True

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -229,18 +230,13 @@ def load(folder: Path) -> Crosscoder:
     Raises:
         UserError: if training has not finished, or the files do not fit together.
     """
-    try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        state = load_file(folder / "model.safetensors")
-    except FileNotFoundError:
-        raise UserError(
-            f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`."
-        ) from None
-    crosscoder = Crosscoder(CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"]))
-    try:
-        crosscoder.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(
-            f"{folder}: its weights do not fit its config.json ({str(error).splitlines()[0]}); train it again."
-        ) from None
+    settings, weights = folder / "config.json", folder / "model.safetensors"
+    if not weights.exists():
+        raise UserError(f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`.")
+    remedy = f"delete {weights} and run `python -m dfc train {folder.parent}`, which goes on from the last checkpoint"
+    with runs.reading(settings, remedy):
+        content = json.loads(settings.read_text(encoding="utf-8"))
+        crosscoder = Crosscoder(CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"]))
+    with runs.reading(weights, remedy, SafetensorError, RuntimeError):
+        crosscoder.load_state_dict(load_file(weights))
     return crosscoder.eval()

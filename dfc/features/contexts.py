@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from dfc import alignment, corpus, progress
+from dfc import alignment, corpus, progress, runs
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side
@@ -28,6 +28,22 @@ from dfc.features.statistics import Ints, LargestOfEach, Statistics, encode_shar
 BANDS = 4
 _SHOWN_PEAKS = 5
 _WHOLE = 1 << 30  # tokens: the stored ones are the first of these
+CONTEXTS_SCHEMA = pa.schema(
+    {
+        "feature_id": pa.int32(),
+        "band": pa.int8(),
+        "rank": pa.int16(),
+        "document": pa.int32(),
+        "source": pa.string(),
+        "peak": pa.float32(),
+        "tokens_a": pa.list_(pa.string()),
+        "activations_a": pa.list_(pa.float32()),
+        "peak_a": pa.int16(),
+        "tokens_b": pa.list_(pa.string()),
+        "activations_b": pa.list_(pa.float32()),
+        "peak_b": pa.int16(),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -63,16 +79,15 @@ def build(
     tokenizers: dict[Side, PreTrainedTokenizerFast],
     config: RunConfig,
 ) -> pa.Table:
-    """The contexts table, sorted by feature, band and rank."""
-    pieces = []
+    """The contexts table, sorted by feature, band and rank; empty where nothing fires."""
+    pieces = [CONTEXTS_SCHEMA.empty_table()]
     shard_of = chosen.row >> 32
     with progress.bar("features: contexts", len(chosen.row), "contexts") as bar:
         for shard in np.unique(shard_of).tolist():
             start, stop = np.searchsorted(shard_of, [shard, shard + 1])
             part = Chosen(*(array[start:stop] for array in vars(chosen).values()))
-            pieces.append(
-                pa.Table.from_pylist(list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config)))
-            )
+            shown = list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config))
+            pieces.append(pa.Table.from_pylist(shown, schema=CONTEXTS_SCHEMA))
             bar.update(int(stop - start))
     return pa.concat_tables(pieces).sort_by([("feature_id", "ascending"), ("band", "ascending"), ("rank", "ascending")])
 
@@ -194,5 +209,11 @@ def stored_document(documents: pa.Table, number: int) -> Document:
 
 
 def read_documents(store: ActivationStore) -> pa.Table:
-    """The run's corpus."""
-    return pq.read_table(store.folder.parent / "corpus.parquet")
+    """The run's corpus.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    path = store.folder.parent / "corpus.parquet"
+    with runs.reading(path, f"delete {store.folder} and make both again with `python -m dfc harvest {path.parent}`"):
+        return pq.read_table(path)

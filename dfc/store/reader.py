@@ -1,14 +1,16 @@
 """Read a feature store: plain rows and tables for the app, the reports and scripts.
 
 The file is attached read-only to an in-memory connection, with one cursor per call, so
-that any number of threads and processes may read at once; a store that was replaced is
-attached anew.
+that any number of threads and processes may read at once. A store that was replaced is
+attached anew at the next call; whoever still reads the old one reads it to the end.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,7 +25,7 @@ Order = Literal[
     "feature_id", "density", "max", "mean", "relative_norm", "norm_a", "norm_b", "specificity", "main_source", "count"
 ]
 
-_connections: dict[Path, tuple[int, duckdb.DuckDBPyConnection]] = {}
+_connections: dict[Path, tuple[tuple[int, int, int], duckdb.DuckDBPyConnection]] = {}
 _connections_lock = threading.Lock()
 
 
@@ -88,23 +90,13 @@ class Store:
     """A run's features.duckdb, read-only.
 
     Raises:
-        UserError: if the file is missing, is no feature store, or has another schema.
+        UserError: here and from every method, if the file is missing, is no feature store or is damaged; here also if
+            it has another schema.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.exists():
-            raise UserError(
-                f"{path}: this run has no feature store yet; make it with `python -m dfc index {path.parent}`."
-            )
-        try:
-            self._connection = _attach(path)
-            version = self.facts().get("schema_version")
-        except duckdb.Error as error:
-            raise UserError(
-                f"{path}: is not a readable feature store ({str(error).splitlines()[0]}); "
-                f"delete it and make it again with `python -m dfc index {path.parent}`."
-            ) from None
+        version = self.facts().get("schema_version")
         if version != SCHEMA_VERSION:
             raise UserError(
                 f"{path}: was written with schema {version}, this version reads {SCHEMA_VERSION}; "
@@ -113,12 +105,11 @@ class Store:
 
     def facts(self) -> dict[str, Any]:
         """The table `run` as a dictionary."""
-        rows = self._cursor("SELECT key, value FROM store.run").fetchall()
-        return {key: json.loads(value) for key, value in rows}
+        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM store.run")}
 
     def models(self) -> pd.DataFrame:
         """One row per side, indexed by 'a' and 'b'."""
-        return self._cursor("SELECT * FROM store.models ORDER BY side").df().set_index("side")
+        return self._frame("SELECT * FROM store.models ORDER BY side").set_index("side")
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, with the columns that a table shows."""
@@ -126,18 +117,18 @@ class Store:
         direction = "DESC" if query.descending else "ASC"
         if query.order not in get_args(Order):  # the only text that enters a statement
             raise ValueError(f"cannot order by {query.order}")
-        return self._cursor(
+        return self._frame(
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
                        peak_tokens, main_source, specificity, histogram
                 FROM store.features WHERE {where}
                 ORDER BY {query.order} {direction}, feature_id LIMIT ? OFFSET ?""",
             [*values, query.limit, query.offset],
-        ).df()
+        )
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
         where, values = _conditions(query)
-        return int(self._one(f"SELECT count(*) FROM store.features WHERE {where}", values)[0])
+        return int(self._rows(f"SELECT count(*) AS number FROM store.features WHERE {where}", values)[0]["number"])
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.
@@ -145,69 +136,78 @@ class Store:
         Raises:
             UserError: if the run has no such feature.
         """
-        cursor = self._cursor("SELECT * FROM store.features WHERE feature_id = ?", [feature_id])
-        names = [column[0] for column in cursor.description or []]
-        row = cursor.fetchone()
-        if row is None:
-            total = self._one("SELECT count(*) FROM store.features")[0]
-            raise UserError(f"feature {feature_id} does not exist in this run; its features are 0 to {total - 1}.")
-        return FeatureRow(**dict(zip(names, row, strict=True)))
+        rows = self._rows("SELECT * FROM store.features WHERE feature_id = ?", [feature_id])
+        if not rows:
+            last = self.count(FeatureQuery(alive_only=False)) - 1
+            raise UserError(f"feature {feature_id} does not exist in this run; its features are 0 to {last}.")
+        return FeatureRow(**rows[0])
 
     def contexts(self, feature_id: int) -> list[Context]:
         """Contexts of one feature, the strongest band first."""
-        cursor = self._cursor("SELECT * FROM store.contexts WHERE feature_id = ? ORDER BY band, rank", [feature_id])
-        names = [column[0] for column in cursor.description or []]
-        return [Context(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        rows = self._rows("SELECT * FROM store.contexts WHERE feature_id = ? ORDER BY band, rank", [feature_id])
+        return [Context(**row) for row in rows]
 
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
         """The first context of each of several features."""
-        cursor = self._cursor(
+        rows = self._rows(
             "SELECT * FROM store.contexts WHERE band = 0 AND rank = 0 AND list_contains(?, feature_id)", [feature_ids]
         )
-        names = [column[0] for column in cursor.description or []]
-        found = [Context(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
-        return {context.feature_id: context for context in found}
+        return {row["feature_id"]: Context(**row) for row in rows}
 
     def logits(self, feature_id: int) -> pd.DataFrame:
         """Promoted and suppressed tokens: side, direction, rank, token, value."""
-        return self._cursor(
+        return self._frame(
             "SELECT side, direction, rank, token, value FROM store.logits WHERE feature_id = ? ORDER BY ALL",
             [feature_id],
-        ).df()
+        )
 
     def sources(self, feature_id: int) -> pd.DataFrame:
         """Firing counts and rates over sources, the highest rate first."""
-        return self._cursor(
+        return self._frame(
             "SELECT source, count, rate FROM store.sources WHERE feature_id = ? ORDER BY rate DESC, source",
             [feature_id],
-        ).df()
+        )
 
     def norms(self) -> pd.DataFrame:
         """What the norm charts draw: one row per feature."""
-        return self._cursor(
+        return self._frame(
             """SELECT feature_id, partition, alive, density, norm_a, norm_b, relative_norm, peak_tokens
                FROM store.features ORDER BY feature_id"""
-        ).df()
+        )
 
     def partitions(self) -> pd.DataFrame:
         """Features and alive features in each partition, indexed by partition."""
-        return (
-            self._cursor(
-                """SELECT partition, count(*) AS features, count(*) FILTER (alive) AS alive,
-                          sum(density) AS l0, median(density) FILTER (alive) AS median_density
-                   FROM store.features GROUP BY partition ORDER BY partition"""
-            )
-            .df()
-            .set_index("partition")
-        )
+        return self._frame(
+            """SELECT partition, count(*) AS features, count(*) FILTER (alive) AS alive,
+                      sum(density) AS l0, median(density) FILTER (alive) AS median_density
+               FROM store.features GROUP BY partition ORDER BY partition"""
+        ).set_index("partition")
 
-    def _cursor(self, sql: str, values: list[Any] | None = None) -> duckdb.DuckDBPyConnection:
-        return self._connection.cursor().execute(sql, values or [])
+    def _frame(self, sql: str, values: Sequence[Any] = ()) -> pd.DataFrame:
+        with self._cursor() as cursor:
+            return cursor.execute(sql, list(values)).df()
 
-    def _one(self, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
-        row = self._cursor(sql, values).fetchone()
-        assert row is not None, sql
-        return row
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        with self._cursor() as cursor:
+            rows = cursor.execute(sql, list(values)).fetchall()
+            names = [column[0] for column in cursor.description or []]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        run = self.path.parent
+        try:
+            with _attached(self.path).cursor() as cursor:
+                yield cursor
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path}: this run has no feature store yet; make it with `python -m dfc index {run}`."
+            ) from None
+        except duckdb.Error as error:
+            raise UserError(
+                f"{self.path}: is not a readable feature store ({str(error).splitlines()[0]:.200}); "
+                f"make it again with `python -m dfc index --again {run}`."
+            ) from None
 
 
 def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
@@ -228,18 +228,23 @@ def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     return " AND ".join(terms), values
 
 
-def _attach(path: Path) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection with the file attached as `store`, shared while the file stays the same."""
+def _attached(path: Path) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection with the file attached as `store`, shared while the file stays the same.
+
+    That of a replaced file is not closed here, since others may read from it; it goes with the last of its cursors.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+    """
     path = path.resolve()
-    modified = path.stat().st_mtime_ns
+    state = path.stat()
+    stamp = state.st_ino, state.st_mtime_ns, state.st_size
     with _connections_lock:
         known = _connections.get(path)
-        if known is not None and known[0] == modified:
+        if known is not None and known[0] == stamp:
             return known[1]
-        if known is not None:
-            known[1].close()
         connection = duckdb.connect()
         quoted = str(path).replace("'", "''")
         connection.execute(f"ATTACH '{quoted}' AS store (READ_ONLY)")
-        _connections[path] = modified, connection
+        _connections[path] = stamp, connection
         return connection

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import duckdb
 import streamlit as st
 
 from dfc import runs
@@ -76,16 +75,8 @@ def guard() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sentence = _sentence(str(error))
-    except duckdb.Error as error:
-        sentence = (
-            f"The feature store could not be read ({str(error).splitlines()[0]:.200}); reload the page, "
-            "and if this stays, make the store again with `python -m dfc index --again` and the run's folder."
-        )
-    else:
-        return
-    st.error(sentence, icon=":material/error:")
-    st.stop()
+        st.error(_sentence(str(error)), icon=":material/error:")
+        st.stop()
 
 
 def _sentence(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,3 +130,34 @@ def test_many_threads(store: Store) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, range(800)))
+
+
+def test_an_open_store_sees_the_new_file_and_nobody_is_cut_off(tmp_path: Path) -> None:
+    """Sessions share a connection: whoever reads while a run is indexed again reads on."""
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    first, second = Store(path), Store(path)
+
+    def read(_: int) -> int:
+        counts = [store.count(EVERYTHING) for store in (first, second) for _ in range(5)]
+        assert set(counts) <= {20, 30}
+        return counts[-1]
+
+    with ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(read, i) for i in range(20)]
+        make_store(path, features=30)
+        assert {result.result() for result in reading} <= {20, 30}
+    assert first.count(EVERYTHING) == second.count(EVERYTHING) == 30
+    path.unlink()
+    with pytest.raises(UserError, match="no feature store yet"):
+        first.facts()
+
+
+def test_replaced_files_are_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    for features in range(20, 26):
+        make_store(path, features=features)
+        assert Store(path).count(EVERYTHING) == features
+    gc.collect()
+    handles = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
+    assert sum(handle.startswith(str(path)) for handle in handles) <= 1

@@ -1,0 +1,199 @@
+"""Half-written and damaged runs: one sentence that names the file, and a remedy that works."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfc import pipeline, runs
+from dfc.activations import shards
+from dfc.activations.shards import ActivationStore
+from dfc.config import UserError
+from dfc.crosscoder import model as crosscoder_model
+from dfc.runs import Run
+from dfc.store.reader import Store
+from tests.activations.test_harvest import files
+
+
+@pytest.fixture
+def run(tiny_run: Run) -> Run:
+    """The tiny run in this test's own data folder."""
+    target = runs.data_folder() / "runs" / tiny_run.name
+    shutil.copytree(tiny_run.path, target)
+    return Run(target)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def blank(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def again(run: Run, *stages: str) -> None:
+    """Do these stages again as if they had not been done, and what is missing after them."""
+    results = {"train": run.crosscoder / "model.safetensors", "index": run.store}
+    for stage in stages:
+        results[stage].unlink(missing_ok=True)
+    pipeline.run_stages(run)
+
+
+@pytest.mark.parametrize("stage", ["pair", "harvest"])
+def test_deleted_activations_are_made_again(stage: str, run: Run) -> None:
+    before, corpus = files(run), run.corpus.read_bytes()
+    shutil.rmtree(run.activations)
+    assert not run.done()["pair"]
+    pipeline.run_stages(run, until=stage)
+    if stage == "harvest":
+        assert files(run) == before
+    assert run.corpus.read_bytes() == corpus
+
+
+def test_a_pairing_that_fails_leaves_no_old_corpus_behind(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("dfc.activations.harvest._write_tokens", full)
+    shutil.rmtree(run.activations)
+    with pytest.raises(OSError, match="No space"):
+        pipeline.run_stages(run)
+    assert not run.corpus.exists()
+    assert not any(run.done()[stage] for stage in ("pair", "harvest"))
+
+
+@pytest.mark.parametrize("damage", [cut, lose])
+@pytest.mark.parametrize("suffix", [".bf16", ".norms"])
+def test_damaged_activations(suffix: str, damage: Callable[[Path], None], run: Run) -> None:
+    before = files(run)
+    path = shards.rows_path(run.activations, "b", 1).with_suffix(suffix)
+    damage(path)
+    for stages in (("train", "index"), ("index",)):
+        with pytest.raises(UserError, match=rf"b/00001\{suffix}: .*delete .*manifest\.json and run `python -m dfc har"):
+            again(run, *stages)
+    (run.activations / "manifest.json").unlink()
+    again(run)
+    assert files(run) == before
+    assert run.store.exists()
+
+
+@pytest.mark.parametrize("damage", [cut, blank, lose])
+def test_damaged_tokens(damage: Callable[[Path], None], run: Run) -> None:
+    before = files(run)
+    damage(shards.tokens_path(run.activations, 1))
+    with pytest.raises(UserError, match=r"tokens/00001\.parquet: is .*; delete .*activations and make it again with"):
+        again(run, "index")
+    (run.activations / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"tokens/00001\.parquet: is "):
+        pipeline.run_stages(run, until="harvest")
+    shutil.rmtree(run.activations)
+    pipeline.run_stages(run)
+    assert files(run) == before
+
+
+@pytest.mark.parametrize("damage", [cut, blank])
+def test_a_damaged_manifest(damage: Callable[[Path], None], run: Run) -> None:
+    before = files(run)
+    damage(run.activations / "manifest.json")
+    with pytest.raises(UserError, match=r"manifest\.json: is damaged .*; delete .*manifest\.json and run"):
+        ActivationStore(run.activations)
+    (run.activations / "manifest.json").unlink()
+    pipeline.run_stages(run, until="harvest")
+    assert files(run) == before
+
+
+@pytest.mark.parametrize("damage", [cut, blank, lose])
+def test_a_damaged_corpus(damage: Callable[[Path], None], run: Run) -> None:
+    damage(run.corpus)
+    run.store.unlink()
+    if damage is not lose:
+        with pytest.raises(UserError, match=r"corpus\.parquet: is damaged .*; delete .*activations and make both"):
+            pipeline.run_stages(run)
+        shutil.rmtree(run.activations)
+    pipeline.run_stages(run)
+    assert run.store.exists()
+
+
+@pytest.mark.parametrize("damage", [cut, blank, lose])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_damaged_crosscoder(name: str, damage: Callable[[Path], None], run: Run) -> None:
+    weights = run.crosscoder / "model.safetensors"
+    whole = weights.read_bytes()
+    damage(run.crosscoder / name)
+    with pytest.raises(UserError, match=r"crosscoder.*`python -m dfc train .*tiny"):
+        crosscoder_model.load(run.crosscoder)
+    weights.unlink(missing_ok=True)
+    pipeline.run_stages(run, until="train")
+    assert weights.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [cut, blank])
+def test_a_damaged_checkpoint(damage: Callable[[Path], None], run: Run) -> None:
+    whole = (run.crosscoder / "model.safetensors").read_bytes()
+    damage(run.crosscoder / "checkpoint.safetensors")
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors: is damaged .*; delete it and train again"):
+        again(run, "train")
+    (run.crosscoder / "checkpoint.safetensors").unlink()
+    pipeline.run_stages(run, until="train")
+    assert (run.crosscoder / "model.safetensors").read_bytes() == whole
+
+
+def test_damaged_provenance_and_settings(run: Run) -> None:
+    cut(run.provenance)
+    with pytest.raises(UserError, match=r"provenance\.json: is damaged .*; delete it"):
+        runs.record(run, "index")
+    blank(run.path / "run.yaml")
+    with pytest.raises(UserError, match=r"run\.yaml"):
+        run.config()
+
+
+def test_a_store_with_damaged_pages(run: Run) -> None:
+    content = bytearray(run.store.read_bytes())
+    content[len(content) // 4 :] = bytes(len(content) - len(content) // 4)
+    run.store.write_bytes(content)
+    with pytest.raises(UserError, match=r"features\.duckdb: is not a readable feature store .*dfc index --again"):
+        read_everything(Store(run.store))
+    pipeline.run_stages(run, again="index")
+    read_everything(Store(run.store))
+
+
+def read_everything(store: Store) -> None:
+    for feature in range(64):
+        store.feature(feature)
+        store.contexts(feature)
+        store.logits(feature)
+        store.sources(feature)
+
+
+def test_a_crosscoder_in_which_nothing_fires_is_indexed(run: Run) -> None:
+    crosscoder = crosscoder_model.load(run.crosscoder)
+    for part in crosscoder.parts:
+        part.threshold.fill_(1e9)
+    crosscoder_model.save(crosscoder, run.crosscoder)
+    pipeline.run_stages(run, again="index")
+    store = Store(run.store)
+    assert store.facts()["l0"] == 0
+    assert set(store.partitions()["alive"]) == {0}
+    assert store.contexts(0) == []
+    assert not store.feature(0).alive
+
+
+def test_a_missing_source_is_noticed_before_anything_is_lost(run: Run) -> None:
+    before = files(run)
+    for source in run.config().corpus.sources[1:]:
+        Path(source.path).rename(source.path + ".away")
+    try:
+        run.corpus.unlink()
+        with pytest.raises(UserError, match=r"corpus source `chinese`: .*no such file"):
+            pipeline.run_stages(run)
+        assert files(run) == before
+    finally:
+        for source in run.config().corpus.sources[1:]:
+            Path(source.path + ".away").rename(source.path)
