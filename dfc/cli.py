@@ -12,6 +12,8 @@ import typer
 
 from dfc import config, demo, doctor, pipeline, progress, runs
 from dfc.config import UserError
+from dfc.crosscoder import parallel
+from dfc.runs import Run
 
 app = typer.Typer(
     help="What does one language model know or do that another does not? See README.md for the path through a run.",
@@ -21,15 +23,14 @@ app = typer.Typer(
 )
 _APP = Path(__file__).parent.parent / "app.py"
 
-Settings = Annotated[Path, typer.Argument(help="a run's YAML; see data/presets/")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folder or YAML; see data/presets/")]
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 
 
 @app.command()
-def run(settings: Settings) -> None:
+def run(name: RunName) -> None:
     """Do everything: pair, harvest, train, index. What is done is not done again."""
-    made = runs.create(config.load(settings))
+    made = _find(name)
     pipeline.run_stages(made)
     progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
 
@@ -37,13 +38,16 @@ def run(settings: Settings) -> None:
 @app.command()
 def harvest(name: RunName) -> None:
     """Pair tokens and collect the activations of both models."""
-    pipeline.run_stages(runs.find(name), until="harvest")
+    pipeline.run_stages(_find(name), until="harvest")
 
 
 @app.command()
 def train(name: RunName) -> None:
-    """Train the crosscoder, going on from the last checkpoint."""
-    pipeline.run_stages(runs.find(name), until="train")
+    """Train the crosscoder, going on from the last checkpoint; under `torchrun`, in several processes at once."""
+    if parallel.launched():
+        pipeline.train_in_group(_find(name))
+    else:
+        pipeline.run_stages(_find(name), until="train")
 
 
 @app.command()
@@ -52,7 +56,7 @@ def index(
     again: Annotated[bool, typer.Option("--again", help="write the feature store anew even if there is one")] = False,
 ) -> None:
     """Write features.duckdb: statistics, contexts and logit lens of every feature."""
-    pipeline.run_stages(runs.find(name), until="index", again="index" if again else None)
+    pipeline.run_stages(_find(name), until="index", again="index" if again else None)
 
 
 @app.command(name="demo")
@@ -113,5 +117,13 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        progress.say(f"dfc: {error}")
+        if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+            progress.say(f"dfc: {error}")
         sys.exit(2)
+
+
+def _find(name: str) -> Run:
+    """The run of a name or a folder, or the one that a YAML describes, made if need be."""
+    if name.endswith((".yaml", ".yml")):
+        return runs.create(config.load(Path(name)))
+    return runs.find(name)

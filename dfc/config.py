@@ -109,20 +109,20 @@ class CrosscoderConfig(Section):
     )
     features: int = Field(default=16_384, ge=3, description="size of the whole dictionary")
     exclusive_a: float = Field(
-        default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model A may use"
+        default=0.05, ge=0, le=0.5, description="fraction of the dictionary that only model A may use"
     )
     exclusive_b: float = Field(
-        default=0.05, gt=0, lt=0.5, description="fraction of the dictionary that only model B may use"
+        default=0.05, ge=0, le=0.5, description="fraction of the dictionary that only model B may use"
     )
     k: int = Field(default=64, ge=1, description="active features per pair")
     budget: Literal["per_partition", "joint"] = Field(
         default="per_partition", description="one BatchTopK per partition, or one over the whole dictionary"
     )
     budget_a: float = Field(
-        default=0.1, gt=0, lt=0.5, description="share of k for A's exclusive features (budget: per_partition)"
+        default=0.1, gt=0, le=0.5, description="share of k for A's exclusive features (budget: per_partition)"
     )
     budget_b: float = Field(
-        default=0.1, gt=0, lt=0.5, description="share of k for B's exclusive features (budget: per_partition)"
+        default=0.1, gt=0, le=0.5, description="share of k for B's exclusive features (budget: per_partition)"
     )
     designated: float = Field(
         default=0.1, gt=0, lt=1, description="fraction of the dictionary with tied decoders (dsf)"
@@ -144,18 +144,22 @@ class CrosscoderConfig(Section):
             raise ValueError("kind dsf raises the budget of its designated features: it needs `budget: per_partition`")
         if any(share <= 0 for share in self.part_budgets.values()):
             raise ValueError(f"the parts' budgets leave nothing for one of them: {self.part_budgets}")
+        if any(size < 1 for size in self.part_sizes.values()):
+            raise ValueError(f"the parts' fractions leave no feature for one of them: {self.part_sizes}")
         return self
 
     @property
     def part_sizes(self) -> dict[Part, int]:
-        """Number of features in each part of the dictionary, in the order of their ids."""
+        """Number of features in each part that the dictionary has, in the order of their ids."""
         if self.kind == "standard":
             return {"shared": self.features}
         if self.kind == "dsf":
             tied = max(1, round(self.features * self.designated))
             return {"designated": tied, "shared": self.features - tied}
-        only_a, only_b = (max(1, round(self.features * share)) for share in (self.exclusive_a, self.exclusive_b))
-        return {"a": only_a, "b": only_b, "shared": self.features - only_a - only_b}
+        fractions: dict[Part, float] = {"a": self.exclusive_a, "b": self.exclusive_b}
+        sizes = {part: max(1, round(self.features * share)) for part, share in fractions.items() if share}
+        shared = self.features - sum(sizes.values())
+        return sizes if self.exclusive_a + self.exclusive_b == 1 else {**sizes, "shared": shared}
 
     @property
     def part_budgets(self) -> dict[Part, float]:
@@ -165,7 +169,11 @@ class CrosscoderConfig(Section):
         if self.kind == "dsf":
             tied = self.designated * self.designated_budget
             return {"designated": tied, "shared": 1 - tied}
-        return {"a": self.budget_a, "b": self.budget_b, "shared": 1 - self.budget_a - self.budget_b}
+        shares: dict[Part, float] = {"a": self.budget_a, "b": self.budget_b}
+        shares = {part: share for part, share in shares.items() if part in self.part_sizes}
+        if "shared" in self.part_sizes:
+            return {**shares, "shared": 1 - sum(shares.values())}
+        return {part: share / sum(shares.values()) for part, share in shares.items()}
 
 
 class TrainingConfig(Section):
@@ -177,17 +185,29 @@ class TrainingConfig(Section):
     k_start: int = Field(default=1_000, ge=1, description="k at the first step, annealed linearly down to crosscoder.k")
     k_anneal_steps: int = Field(default=5_000, ge=0, description="steps over which k is annealed")
     aux_weight: float = Field(default=0.03, ge=0, description="weight of the AuxK loss that revives dead features")
-    aux_k: int = Field(
-        default=512, ge=1, description="dead features per pair and partition that reconstruct the residual"
+    aux_k: int = Field(default=512, ge=1, description="dead features per pair that reconstruct the residual")
+    aux_scope: Literal["per_partition", "total"] = Field(
+        default="per_partition", description="whether aux_k features are taken from each partition or from all together"
     )
     dead_after_pairs: int = Field(
         default=10_000_000, ge=1, description="a feature is dead after so many pairs without firing"
     )
     threshold_decay: float = Field(default=0.999, gt=0, lt=1, description="moving average of the inference threshold")
     threshold_start: int = Field(default=1_000, ge=0, description="step at which that average starts")
-    clip_gradient: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
+    clip_gradient: float | None = Field(
+        default=1.0, gt=0, description="largest norm of the whole gradient; null: no limit"
+    )
+    device: str = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
+    compute: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="precision in which candidates are searched, weights and kept activations are always float32; "
+        "auto: bfloat16 where the hardware multiplies it faster",
+    )
     checkpoint_every: int = Field(default=1_000, ge=1, description="steps between checkpoints")
     log_every: int = Field(default=50, ge=1, description="steps between lines of metrics.jsonl")
+    tensorboard: bool = Field(
+        default=False, description="write the same as TensorBoard events to tensorboard/ (pip install tensorboard)"
+    )
     window_shards: int = Field(default=16, ge=1, description="shards whose pairs are shuffled together")
     seed: int = Field(default=0, description="seed of the weights and of the order of the pairs")
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from dfc import runs
+from dfc import devices, runs
 from dfc.config import ModelConfig, UserError
 from dfc.progress import say
 
@@ -212,7 +212,7 @@ def load(config: ModelConfig) -> LoadedModel:
             device_map=config.device_map,
         )
     if config.device_map is None:
-        model.to(_device(config.device))
+        model.to(devices.pick(config.device))
     model.eval().requires_grad_(False)
     path = _find_blocks(model, config)
     _check_layer(config, len(model.get_submodule(path)))
@@ -229,12 +229,6 @@ def shared(config: ModelConfig) -> LoadedModel:
         if config not in _shared:
             _shared[config] = load(config)
         return _shared[config]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def _folder_or_id(config: ModelConfig) -> str:

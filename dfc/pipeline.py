@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from dfc import progress
 from dfc.activations import harvest
 from dfc.config import UserError
-from dfc.crosscoder import training
+from dfc.crosscoder import parallel, training
 from dfc.features import index
 from dfc.runs import STAGES, Run
 
@@ -17,6 +18,22 @@ _STAGES: dict[str, Callable[[Run], None]] = {
     "train": training.train,
     "index": index.index,
 }
+
+
+def train_in_group(run: Run) -> None:
+    """Train in every process that `torchrun` started.
+
+    Raises:
+        UserError: if the activations are not there, or another program works on the run.
+    """
+    done = run.done()
+    if not done["harvest"]:
+        raise UserError(f"{run.path}: has no activations yet; run `python -m dfc harvest {run.path}` in one process.")
+    with parallel.joined() as group, run.lock() if group.leads else nullcontext():
+        if done["train"]:
+            progress.say("train: done already")
+        else:
+            training.train(run, group)
 
 
 def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def bar(title: str, total: int, unit: str, done: int = 0) -> tqdm[Any]:
+def bar(title: str, total: int, unit: str, done: int = 0, shown: bool = True) -> tqdm[Any]:
     """A progress bar on standard error; in a log file, one line every ten seconds.
 
     Args:
@@ -16,6 +16,7 @@ def bar(title: str, total: int, unit: str, done: int = 0) -> tqdm[Any]:
         total: units of work in all, those done by an earlier, interrupted run included.
         unit: what is counted.
         done: units that were already done.
+        shown: whether it appears at all; one of several processes shows it for all.
     """
     live = sys.stderr.isatty()
     return tqdm(
@@ -28,6 +29,7 @@ def bar(title: str, total: int, unit: str, done: int = 0) -> tqdm[Any]:
         ascii=None if live else True,
         dynamic_ncols=live,
         leave=True,
+        disable=not shown,
     )
 
 

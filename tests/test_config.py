@@ -32,7 +32,7 @@ def test_presets_load_and_survive_a_round_trip(path: Path, tmp_path: Path) -> No
         ("training", "stepz", 5, "unknown key `training.stepz`; did you mean `steps`?"),
         ("training", "steps", "many", "`training.steps`: input should be a valid integer"),
         ("training", "steps", 0, "`training.steps`: input should be greater than or equal to 1"),
-        ("crosscoder", "exclusive_a", 0.7, "`crosscoder.exclusive_a`: input should be less than 0.5"),
+        ("crosscoder", "exclusive_a", 0.7, "`crosscoder.exclusive_a`: input should be less than or equal to 0.5"),
         ("crosscoder", "kind", "sae", "`crosscoder.kind`: input should be 'dfc', 'standard' or 'dsf'"),
         ("corpus", "sources", [{"name": "s", "paht": "x"}], "`corpus.sources.0.path` is missing"),
         ("corpus", "sources", [], "`corpus.sources`"),

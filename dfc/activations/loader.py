@@ -16,6 +16,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
 
 Item = TypeVar("Item")
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class KeptRows:
 
 
 def training_batches(
-    store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int = 0
+    store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int = 0, share: slice = _ALL
 ) -> Iterator[Tensor]:
     """Endless batches (batch, width_a + width_b) of scaled training rows, in an order fixed by the seed.
 
-    Shards are read whole and in random order, ahead of time in a thread; rows are shuffled across a window of
-    several. A window's last rows that do not fill a batch are left out of that epoch.
+    Shards are read whole and in random order, and batches are gathered, ahead of time in threads; rows are shuffled
+    across a window of several shards. A window's last rows that do not fill a batch are left out of that epoch.
 
     Args:
         store: where the rows lie.
@@ -51,6 +52,7 @@ def training_batches(
         window_shards: shards shuffled together.
         seed: of the order.
         skip: batches to leave out at the start, without reading what they alone need.
+        share: rows of each batch that are wanted.
 
     Raises:
         UserError: if there are fewer training rows than one batch.
@@ -58,9 +60,8 @@ def training_batches(
     scale = store.column_scale()
     windows = _windows(store, batch, window_shards, seed, skip)
     read = ((torch.cat([store.raw(s)[_training_places(store, s)] for s in shards]), order) for shards, order in windows)
-    for rows, chosen in read_ahead(read):
-        for indices in chosen:
-            yield rows[indices].float() * scale
+    ahead = ((rows, indices) for rows, chosen in read_ahead(read) for indices in chosen)
+    yield from read_ahead(rows[indices[share]].float() * scale for rows, indices in ahead)
 
 
 def rows_of_batch(

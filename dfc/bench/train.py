@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from dfc.bench.figures import Figure, milliseconds
-from dfc.config import CrosscoderConfig
+from dfc.config import CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
-from dfc.crosscoder.training import forward
+from dfc.crosscoder.objective import forward
 
 WIDTHS = (576, 640)
 BATCH = 2_048
 K = 64
+_TRAINING = TrainingConfig()
 _ROUNDS = {4_096: 7, 16_384: 3, 65_536: 2}
 _TARGETS = {4_096: (3.0, None), 16_384: (2.0, 0.25), 65_536: (None, None)}
 
@@ -62,7 +63,7 @@ def _step(features: int) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        forward(crosscoder, x, K, dead, 1)[0].loss.backward()
+        forward(crosscoder, x, K, dead, _TRAINING).loss.backward()
         torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), 1.0)
         optimizer.step()
 

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from dfc.crosscoder.parallel import ALONE, Group
+
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
@@ -55,21 +57,28 @@ def reaching(blocks: Iterable[tuple[int, Tensor, Tensor]], bound: float) -> Entr
     return merged if len(found) == 1 else merged.take(argsort(merged.rows))
 
 
-def exactly(candidates: Sequence[Entries], k: int) -> tuple[list[Entries], Tensor]:
+def exactly(candidates: Sequence[Entries], k: int, group: Group = ALONE) -> tuple[list[Entries], Tensor]:
     """The k entries with the largest scores of all candidates together, exactly k even among ties.
 
+    Args:
+        candidates: of this process, part by part.
+        k: how many of all processes' candidates.
+        group: the processes.
+
     Returns:
-        Them, part by part as the candidates came, and the smallest of their scores; with fewer than k candidates, all
-        and 0: nothing positive was left out.
+        This process's, part by part as the candidates came, and the smallest score of all; with fewer than k
+        candidates, all and 0: nothing positive was left out.
     """
-    scores = torch.cat([part.scores for part in candidates])
+    everywhere = group.gather(torch.cat([part.scores for part in candidates]))
+    scores = torch.cat(everywhere)
     if len(scores) < k:
         return list(candidates), scores.new_zeros(())
     threshold = scores.kthvalue(len(scores) - k + 1).values
     chosen = scores > threshold
     ties = (scores == threshold).nonzero()[:, 0]
     chosen[ties[: k - int(chosen.sum())]] = True
-    masks = chosen.split([len(part.scores) for part in candidates])
+    own = chosen.split([len(scores) for scores in everywhere])[group.rank]
+    masks = own.split([len(part.scores) for part in candidates])
     return [part.take(mask) for part, mask in zip(candidates, masks, strict=True)], threshold
 
 
@@ -80,18 +89,22 @@ def argsort(numbers: Tensor) -> Tensor:
     return torch.argsort(numbers, stable=True)
 
 
-def largest_in_each_row(activations: Tensor, columns: Tensor, k: int) -> Entries:
+def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, rows: int) -> Entries:
     """The k largest positive activations of each row (AuxK's choice among dead features).
 
     Args:
-        activations: (rows, some features).
-        columns: which features these are, (some features,).
+        blocks: (columns, activations), (some,) and (rows, some), each used before the next is asked for.
         k: how many of each row.
+        rows: how many rows there are.
     """
-    values, place = activations.topk(min(k, activations.shape[1]), dim=1)
-    positive = values > 0
-    rows = positive.nonzero(as_tuple=True)[0]
-    return Entries(rows, columns[place[positive]], values[positive], values[positive])
+    best, where = torch.zeros(rows, 0), torch.zeros(rows, 0, dtype=torch.long)
+    for columns, activations in blocks:
+        candidates = torch.cat([best.to(activations), activations], dim=1)
+        origins = torch.cat([where.to(columns), columns.expand(rows, -1)], dim=1)
+        best, place = candidates.topk(min(k, candidates.shape[1]), dim=1)
+        where = origins.gather(1, place)
+    positive = best > 0
+    return Entries(positive.nonzero()[:, 0], where[positive], best[positive], best[positive])
 
 
 def weighted_sums(rows: Tensor, columns: Tensor, weights: Tensor, vectors: Tensor, count: int) -> Tensor:
@@ -136,7 +149,7 @@ class SparsePass(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | float | None, ...]:
         x, pre_bias, encoder, decoder = ctx.saved_tensors
         gradient, entries, gain = gradients[0].contiguous(), ctx.entries, ctx.gain
-        by_value = _products(entries, gradient, decoder)
+        by_value = products(entries, gradient, decoder)
         order = argsort(entries.columns)
         rows, columns, features = entries.rows[order], entries.columns[order], len(encoder)
         by_decoder = weighted_sums(columns, rows, entries.values[order], gradient, features)
@@ -148,10 +161,10 @@ class SparsePass(torch.autograd.Function):
         return None, by_pre_bias, by_encoder, by_bias, by_decoder, None, None
 
 
-def _products(entries: Entries, left: Tensor, right: Tensor) -> Tensor:
+def products(entries: Entries, left: Tensor, right: Tensor) -> Tensor:
     """⟨left[r], right[c]⟩ for each entry (r, c), (entries,), without gathering either."""
     starts = torch.searchsorted(entries.rows, torch.arange(len(left) + 1, device=left.device))
     pattern = torch.sparse_csr_tensor(
-        starts, entries.columns, torch.zeros_like(entries.values), (len(left), len(right)), check_invariants=False
+        starts, entries.columns, left.new_zeros(len(entries.columns)), (len(left), len(right)), check_invariants=False
     )
     return torch.sparse.sampled_addmm(pattern, left, right.t()).values()

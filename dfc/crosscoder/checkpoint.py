@@ -1,4 +1,7 @@
-"""Training state on disk: everything needed to go on as if nothing had happened."""
+"""Training state on disk: everything needed to go on as if nothing had happened.
+
+The order of the pairs follows from the seed and the step alone, and nothing else in training is random.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,14 @@ class TrainingState:
 
     Attributes:
         step: optimizer steps done.
-        seconds: time spent on them.
+        seconds, waited: time spent on them, and waiting for their batches.
         optimizer: Adam.
         pairs_since_fired: for each feature, (features,).
     """
 
     step: int
     seconds: float
+    waited: float
     optimizer: torch.optim.Adam
     pairs_since_fired: Tensor
 
@@ -39,7 +43,7 @@ def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
         for key, tensor in state.optimizer.state[parameter].items():
             tensors[f"adam.{key}.{name}"] = tensor
     tensors["pairs_since_fired"] = state.pairs_since_fired
-    facts = json.dumps({"step": state.step, "seconds": state.seconds})
+    facts = json.dumps({"step": state.step, "seconds": state.seconds, "waited": state.waited})
     with runs.replacing(folder / "checkpoint.safetensors") as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"facts": facts})
 
@@ -64,8 +68,17 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
         )
         for name, parameter in crosscoder.named_parameters():
             state.optimizer.state[parameter] = {
-                key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
             }
-        state.pairs_since_fired = tensors["pairs_since_fired"]
-    state.step, state.seconds = facts["step"], facts["seconds"]
+        state.pairs_since_fired = tensors["pairs_since_fired"].to(crosscoder.device)
+    state.step, state.seconds, state.waited = facts["step"], facts["seconds"], facts["waited"]
     return True
+
+
+def saved_step(folder: Path) -> int | None:
+    """The step of the last checkpoint; None if there is none."""
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        return int(json.loads(file.metadata()["facts"])["step"])

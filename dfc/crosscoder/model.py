@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from dfc import runs
 from dfc.config import SIDES, CrosscoderConfig, Part, Partition, Side, UserError
-from dfc.crosscoder.batch_topk import reaching, weighted_sums
+from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
 
-_BLOCK = 1024  # features whose activations are computed, ranked and dropped while they are in the cache
+# Activations that are computed, ranked and dropped at once: on a CPU while they are in the cache.
+_BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 512 << 20}
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,11 @@ class Crosscoder(nn.Module):
         """The parts of the dictionary in the order of global ids."""
         return list(self.dictionaries.values())  # type: ignore[arg-type]
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.decoder_bias.device
+
     @torch.no_grad()
     def initialise(self, seed: int, centre: Tensor) -> None:
         """Random decoder directions and encoders to match.
@@ -167,18 +173,31 @@ class Crosscoder(nn.Module):
         self.decoder_bias.copy_(centre)
 
     @torch.no_grad()
-    def blocks(self, part: Dictionary, x: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    def blocks(
+        self, part: Dictionary, x: Tensor, dtype: torch.dtype = torch.float32
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """A part's ReLU'd pre-activations of scaled rows (rows, width_a + width_b), a block of features at a time.
 
         Yields:
-            First feature of the block within the part, activations, and what BatchTopK ranks, both (rows, features).
+            First feature of the block within the part, activations, and what BatchTopK ranks, both (rows, features)
+            and of `dtype`.
         """
-        centred = x[:, part.columns] - self.decoder_bias[part.columns]
+        centred = (x[:, part.columns] - self.decoder_bias[part.columns]).to(dtype)
         weight = part.rank_weight(self.config.rank_by)
-        for first in range(0, len(part), _BLOCK):
-            own = slice(first, first + _BLOCK)
-            activations = torch.addmm(part.bias[own], centred, part.encoder[own].T, alpha=part.gain).relu_()
-            yield first, activations, activations if weight is None else activations * weight[own]
+        at_once = max(1, _BLOCK_BYTES[x.device.type] // (4 * max(1, len(x))))
+        for first in range(0, len(part), at_once):
+            own = slice(first, first + at_once)
+            encoder, bias = part.encoder[own].to(dtype), part.bias[own].to(dtype)
+            activations = torch.addmm(bias, centred, encoder.T, alpha=part.gain).relu_()
+            yield first, activations, activations if weight is None else activations * weight[own].to(dtype)
+
+    @torch.no_grad()
+    def refined(self, part: Dictionary, x: Tensor, rough: Entries) -> Entries:
+        """The same entries of a part, with activations and ranking values computed in float32."""
+        centred = x[:, part.columns] - self.decoder_bias[part.columns]
+        values = (part.gain * products(rough, centred, part.encoder) + part.bias[rough.columns]).relu_()
+        weight = part.rank_weight(self.config.rank_by)
+        return replace(rough, values=values, scores=values if weight is None else values * weight[rough.columns])
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:

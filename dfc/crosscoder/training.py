@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dfc import progress, runs
+from dfc import devices, progress, runs
 from dfc.activations.loader import held_out_rows, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.config import CrosscoderConfig, TrainingConfig, UserError
 from dfc.crosscoder import checkpoint, model
-from dfc.crosscoder.batch_topk import Entries, SparsePass, exactly, largest_in_each_row, reaching
 from dfc.crosscoder.checkpoint import TrainingState
-from dfc.crosscoder.model import Crosscoder, Dictionary
+from dfc.crosscoder.metrics import MetricsLog, StepMeans
+from dfc.crosscoder.model import Crosscoder
+from dfc.crosscoder.objective import StepResult, forward
+from dfc.crosscoder.parallel import ALONE, Group
+from dfc.crosscoder.variance import ExplainedVariance
 from dfc.runs import Run
 
 _HELD_OUT_ROWS = 8_192
-_SAMPLED_ROWS = 64
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What one step measured: the main and AuxK losses per pair, FVE, L0, and which features fired."""
+class NotFiniteError(Exception):
+    """A loss or a weight is infinite or not a number, after the batch of that number."""
 
-    loss: Tensor
-    aux_loss: Tensor
-    fve: tuple[Tensor, Tensor]
-    l0: dict[str, float]
-    fired: Tensor
+    def __init__(self, what: str, batch: int) -> None:
+        super().__init__(what)
+        self.batch = batch
 
 
 def k_at(step: int, config: CrosscoderConfig, training: TrainingConfig) -> float:
@@ -53,138 +50,121 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
     return training.learning_rate * warm * cool
 
 
-@torch.no_grad()
-def select(crosscoder: Crosscoder, x: Tensor, k: float) -> tuple[list[Entries], list[Tensor]]:
-    """BatchTopK over a batch of scaled rows: entries and the smallest kept ranking value of each part."""
-    parts, budgets = crosscoder.parts, crosscoder.config.part_budgets
-    if crosscoder.config.budget == "joint":
-        entries, threshold = _select(crosscoder, parts, x, max(1, round(k * len(x))))
-        return entries, [threshold] * len(parts)
-    chosen = [_select(crosscoder, [part], x, max(1, round(k * len(x) * budgets[part.name]))) for part in parts]
-    return [entries for [entries], _ in chosen], [threshold for _, threshold in chosen]
-
-
-def _select(crosscoder: Crosscoder, parts: list[Dictionary], x: Tensor, k: int) -> tuple[list[Entries], Tensor]:
-    """The k strongest entries of some parts together; candidates are those above a bound that leaves enough."""
-    for bound in _bounds(crosscoder, parts, x, k):
-        candidates = [reaching(crosscoder.blocks(part, x), bound) for part in parts]
-        if sum(len(entries.rows) for entries in candidates) >= k:
-            break
-    return exactly(candidates, k)
-
-
-def _bounds(crosscoder: Crosscoder, parts: list[Dictionary], x: Tensor, k: int) -> Iterator[float]:
-    """A little below the last threshold; what twice as many entries of a few rows reach; 0."""
-    last = min(float(part.threshold) for part in parts)
-    if last > 0:
-        yield 0.9 * last
-    if len(x) > _SAMPLED_ROWS:
-        sample = x[:_SAMPLED_ROWS]
-        scores = torch.cat([block.flatten() for part in parts for _, _, block in crosscoder.blocks(part, sample)])
-        wanted = 2 * k * _SAMPLED_ROWS // len(x)
-        yield float(scores.kthvalue(max(1, len(scores) - wanted)).values)
-    yield 0.0
-
-
-def forward(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: int) -> tuple[StepResult, list[Tensor]]:
-    """One forward pass of training on scaled rows (batch, width_a + width_b).
-
-    The loss is Σ_m ‖x^m − x̂^m‖² per pair. AuxK: in each partition the `aux_k` strongest dead features of each
-    pair reconstruct what is left over, detached and without the decoder bias.
-
-    Returns:
-        The result, and each partition's smallest kept ranking value.
-    """
-    entries, thresholds = select(crosscoder, x, k)
-    total = crosscoder.decoder_bias.expand(len(x), -1)
-    total = total + _decode(crosscoder, x, entries)
-    residual = x - total
-    loss = residual.square().sum() / len(x)
-    aux_loss = loss.new_zeros(())
-    if dead.any():
-        revived = [_strongest_dead(crosscoder, part, x, dead, aux_k) for part in crosscoder.parts]
-        aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum().nan_to_num() / len(x)
-    return _measure(crosscoder, x, residual.detach(), entries, loss, aux_loss), thresholds
+def new_state(crosscoder: Crosscoder, training: TrainingConfig) -> TrainingState:
+    """A training state at step 0, on the crosscoder's device."""
+    optimizer = torch.optim.Adam(crosscoder.parameters(), lr=training.learning_rate, fused=True)
+    since = torch.zeros(crosscoder.config.features, dtype=torch.long, device=crosscoder.device)
+    return TrainingState(0, 0.0, 0.0, optimizer, since)
 
 
 def fit(
-    crosscoder: Crosscoder, state: TrainingState, batches: Iterator[Tensor], training: TrainingConfig
+    crosscoder: Crosscoder,
+    state: TrainingState,
+    batches: Iterator[Tensor],
+    training: TrainingConfig,
+    group: Group = ALONE,
 ) -> Iterator[StepResult]:
-    """Take the remaining steps, one for each item: what a step measured, with nothing left to differentiate.
+    """Take the remaining steps, one for each item: what a step measured.
+
+    Args:
+        crosscoder, state: changed in place.
+        batches: scaled rows, of each batch this process's share.
+        training: how.
+        group: processes that share the batches.
 
     Raises:
-        NonFiniteLossError: before the weights are touched.
+        NotFiniteError: before the weights are touched.
     """
+    dtype = compute_dtype(training, crosscoder.device)
+    asked = time.monotonic()
     for x in islice(batches, training.steps - state.step):
         started = time.monotonic()
+        state.waited += started - asked
         dead = state.pairs_since_fired >= training.dead_after_pairs
         k = k_at(state.step, crosscoder.config, training)
-        result, thresholds = forward(crosscoder, x, k, dead, training.aux_k)
-        if not torch.isfinite(result.loss):
-            raise NonFiniteLossError(f"the loss is {result.loss.item()} at step {state.step}")
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate_at(state.step, training)
+        result = forward(crosscoder, x, k, dead, training, dtype, group)
+        loss = float(group.sum(result.loss.detach()))
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"the loss is {loss} at step {state.step}", state.step)
+        for parameters in state.optimizer.param_groups:
+            parameters["lr"] = learning_rate_at(state.step, training)
         state.optimizer.zero_grad(set_to_none=True)
         (result.loss + training.aux_weight * result.aux_loss).backward()
-        torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), training.clip_gradient)
+        group.sum_gradients(crosscoder.parameters())
+        if training.clip_gradient is not None:
+            torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), training.clip_gradient)
         state.optimizer.step()
         state.step += 1
-        state.pairs_since_fired += len(x)
-        state.pairs_since_fired[result.fired] = 0
-        _follow_threshold(crosscoder, thresholds, state.step, training)
-        state.seconds += time.monotonic() - started
-        yield replace(result, loss=result.loss.detach(), aux_loss=result.aux_loss.detach())
+        state.pairs_since_fired += group.total(len(x))
+        state.pairs_since_fired[_fired_anywhere(result, len(dead), group)] = 0
+        _follow_threshold(crosscoder, result.thresholds, state.step, training)
+        asked = time.monotonic()
+        state.seconds += asked - started
+        yield result
 
 
-def new_state(crosscoder: Crosscoder, training: TrainingConfig) -> TrainingState:
-    """A training state at step 0."""
-    optimizer = torch.optim.Adam(crosscoder.parameters(), lr=training.learning_rate, fused=True)
-    return TrainingState(0, 0.0, optimizer, torch.zeros(crosscoder.config.features, dtype=torch.long))
-
-
-def train(run: Run) -> None:
+def train(run: Run, group: Group = ALONE) -> None:
     """Train to the last step, going on from the last checkpoint, and write the crosscoder.
 
+    Args:
+        run: its folder.
+        group: processes that train together; the first writes.
+
     Raises:
-        UserError: if the store is too small, or the loss stops being finite.
+        UserError: if the store is too small, or a loss or a weight stops being finite.
     """
     config = run.config()
     training = config.training
     store = ActivationStore(run.activations)
     crosscoder = _new_crosscoder(config.crosscoder, training, store)
     state = new_state(crosscoder, training)
-    if checkpoint.restore(run.crosscoder, crosscoder, state):
+    if checkpoint.restore(run.crosscoder, crosscoder, state) and group.leads:
         progress.say(f"going on from step {state.step}")
-    held_out = held_out_rows(store, _HELD_OUT_ROWS)
-    _cut_metrics(run, state.step)
     order = store, training.batch, training.window_shards, training.seed
-    results: list[StepResult] = []
+    batches = (x.to(crosscoder.device) for x in training_batches(*order, skip=state.step, share=group.share))
+    held_out = held_out_rows(store, _HELD_OUT_ROWS).to(crosscoder.device)
+    log = MetricsLog(run, state.step, training.tensorboard and group.leads, writes=group.leads)
+    means = StepMeans(crosscoder)
     try:
-        with progress.bar("training", training.steps, "steps", state.step) as bar:
-            for result in fit(crosscoder, state, training_batches(*order, skip=state.step), training):
-                results.append(result)
+        with log, progress.bar("training", training.steps, "steps", state.step, shown=group.leads) as bar:
+            for result in fit(crosscoder, state, batches, training, group):
+                means.add(result)
                 bar.update()
-                last = state.step == training.steps
-                if last or state.step % training.log_every == 0:
-                    line = _metrics(crosscoder, state, results, training)
-                    _log(run, line)
+                saves = state.step == training.steps or state.step % training.checkpoint_every == 0
+                if saves or state.step % training.log_every == 0:  # a checkpoint leaves no step unlogged
+                    line = _metrics(crosscoder, state, means, training, group)
+                    log.add(line)
                     bar.set_postfix({key: f"{line[key]:.3f}" for key in ("fve_a", "fve_b")}, refresh=False)
-                    results = []
-                if last or state.step % training.checkpoint_every == 0:
-                    _log(run, {"step": state.step, **held_out_fve(crosscoder, held_out)})
-                    checkpoint.save(run.crosscoder, crosscoder, state)  # last: what it counts is not logged again
-    except NonFiniteLossError as error:
-        shard, row = min(rows_of_batch(*order, number=state.step))
-        raise UserError(
-            f"{run.path}: {error}, in a batch of rows from shard {shard}, row {row} on; the last good checkpoint is in "
-            f"{run.crosscoder}: lower training.learning_rate and train again."
-        ) from None
-    model.save(crosscoder, run.crosscoder)
-    runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), **held_out_fve(crosscoder, held_out))
+                    means = StepMeans(crosscoder)
+                if saves:
+                    measured = held_out_fve(crosscoder, held_out)
+                    _check_finite(crosscoder, measured, state.step)
+                    log.add({"step": state.step, **measured})
+                    if group.leads:  # last: what the checkpoint counts is not logged again
+                        checkpoint.save(run.crosscoder, crosscoder, state)
+    except NotFiniteError as error:
+        raise UserError(_explain(error, run, rows_of_batch(*order, number=error.batch))) from None
+    if group.leads:
+        model.save(crosscoder, run.crosscoder)
+        measured = held_out_fve(crosscoder, held_out)
+        runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), processes=group.size, **measured)
 
 
-class NonFiniteLossError(Exception):
-    """The loss of a step is infinite or not a number."""
+@torch.no_grad()
+def held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
+    """FVE on held-out rows with the threshold of inference."""
+    found = ExplainedVariance(crosscoder.widths)
+    for rows in x.split(2_048):
+        found.add(rows - crosscoder.decoder_bias, rows - crosscoder.decode(crosscoder.encode(rows), len(rows)))
+    a, b = found.fve()
+    return {"held_out_fve_a": a, "held_out_fve_b": b}
+
+
+def compute_dtype(training: TrainingConfig, device: torch.device) -> torch.dtype:
+    """Precision of the dense product that finds candidates."""
+    if training.compute == "auto":
+        return devices.fast_dtype(device)
+    return torch.bfloat16 if training.compute == "bfloat16" else torch.float32
 
 
 def _new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore) -> Crosscoder:
@@ -193,59 +173,14 @@ def _new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: A
     crosscoder = Crosscoder(config, (a.width, b.width), (a.scale, b.scale))
     first = next(training_batches(store, training.batch, training.window_shards, training.seed))
     crosscoder.initialise(training.seed, first.median(dim=0).values)
-    return crosscoder
+    return crosscoder.to(devices.pick(training.device))
 
 
-def _log(run: Run, line: dict[str, Any]) -> None:
-    with run.metrics.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-@torch.no_grad()
-def _strongest_dead(crosscoder: Crosscoder, part: Dictionary, x: Tensor, dead: Tensor, k: int) -> Entries:
-    """Each pair's k strongest activations among a part's dead features."""
-    columns = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
-    centred = x[:, part.columns] - crosscoder.decoder_bias[part.columns]
-    activations = torch.addmm(part.bias[columns], centred, part.encoder[columns].T, alpha=part.gain).relu_()
-    return largest_in_each_row(activations, columns, k)
-
-
-def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:
-    """Sum of the partitions' contributions, without the decoder bias; differentiable in all weights."""
-    total = torch.zeros_like(x)
-    for part, chosen in zip(crosscoder.parts, entries, strict=True):
-        bias = crosscoder.decoder_bias[part.columns]
-        contribution = SparsePass.apply(
-            x[:, part.columns], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
-        )
-        total[:, part.columns] = total[:, part.columns] + contribution
-    return total
-
-
-@torch.no_grad()
-def _measure(
-    crosscoder: Crosscoder, x: Tensor, residual: Tensor, entries: list[Entries], loss: Tensor, aux_loss: Tensor
-) -> StepResult:
-    chosen = list(zip(crosscoder.parts, entries, strict=True))
-    fired = torch.cat([part.first_id + entry.columns for part, entry in chosen])
-    l0: dict[str, float] = {part.name: len(entry.rows) / len(x) for part, entry in chosen}
-    return StepResult(loss, aux_loss, fve(x, residual, crosscoder.widths), l0, fired)
-
-
-def fve(x: Tensor, residual: Tensor, widths: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Fraction of variance explained in each model: 1 − Σ‖x − x̂‖² / Σ‖x − mean‖²."""
-    variance = (x - x.mean(0)).square().sum(0).split(widths)
-    unexplained = residual.square().sum(0).split(widths)
-    a, b = (1 - left.sum() / all_.sum() for left, all_ in zip(unexplained, variance, strict=True))
-    return a, b
-
-
-@torch.no_grad()
-def held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
-    """FVE on held-out rows with the threshold of inference."""
-    residual = torch.cat([part - crosscoder.decode(crosscoder.encode(part), len(part)) for part in x.split(2_048)])
-    a, b = fve(x, residual, crosscoder.widths)
-    return {"held_out_fve_a": a.item(), "held_out_fve_b": b.item()}
+def _fired_anywhere(result: StepResult, features: int, group: Group) -> Tensor:
+    """Which features fired in any process's rows, (features,)."""
+    fired = torch.zeros(features, device=result.fired.device)
+    fired[result.fired] = 1
+    return group.sum(fired) > 0
 
 
 @torch.no_grad()
@@ -257,31 +192,38 @@ def _follow_threshold(crosscoder: Crosscoder, thresholds: list[Tensor], step: in
 
 
 def _metrics(
-    crosscoder: Crosscoder, state: TrainingState, results: list[StepResult], training: TrainingConfig
-) -> dict[str, Any]:
-    """Means over the last steps, as one line of metrics.jsonl."""
-
-    def mean(values: list[Tensor]) -> float:
-        return float(torch.stack(values).mean())
-
-    dead = state.pairs_since_fired >= training.dead_after_pairs
-    line: dict[str, Any] = {
+    crosscoder: Crosscoder, state: TrainingState, means: StepMeans, training: TrainingConfig, group: Group
+) -> dict[str, float]:
+    """One line of metrics.jsonl."""
+    dead = (state.pairs_since_fired >= training.dead_after_pairs).float()
+    return {
         "step": state.step,
-        "loss": mean([result.loss for result in results]),
-        "aux_loss": mean([result.aux_loss for result in results]),
-        "fve_a": mean([result.fve[0] for result in results]),
-        "fve_b": mean([result.fve[1] for result in results]),
+        **means.over(group),
         "k": k_at(state.step - 1, crosscoder.config, training),
         "learning_rate": learning_rate_at(state.step - 1, training),
+        **{
+            f"dead_{part.name}": float(dead[part.first_id : part.first_id + len(part)].mean())
+            for part in crosscoder.parts
+        },
         "seconds": round(state.seconds, 2),
+        "waited": round(state.waited, 2),
     }
-    for part in crosscoder.parts:
-        line[f"l0_{part.name}"] = sum(result.l0[part.name] for result in results) / len(results)
-        line[f"dead_{part.name}"] = float(dead[part.first_id : part.first_id + len(part)].float().mean())
-    return line
 
 
-def _cut_metrics(run: Run, step: int) -> None:
-    """Drop lines past the checkpoint from which training goes on."""
-    kept = [line for line in run.metric_lines() if line["step"] <= step]
-    runs.write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+def _check_finite(crosscoder: Crosscoder, measured: dict[str, float], step: int) -> None:
+    """Raise before a checkpoint of weights that nothing can go on from replaces a good one."""
+    weights = all(bool(parameter.isfinite().all()) for parameter in crosscoder.parameters())
+    if not weights or not all(map(math.isfinite, measured.values())):
+        raise NotFiniteError(f"weights or held-out FVE are no longer finite after step {step}", step - 1)
+
+
+def _explain(error: NotFiniteError, run: Run, rows: list[tuple[int, int]]) -> str:
+    """What happened, where, what is left, and what to do."""
+    listed = run.crosscoder / "failed_batch.json"
+    runs.write_json(listed, {"what": str(error), "rows": rows})
+    saved = checkpoint.saved_step(run.crosscoder)
+    left = "there was no checkpoint yet" if saved is None else f"the last good checkpoint is of step {saved}"
+    return (
+        f"{run.path}: {error}; the (shard, row) of each pair of that batch are in {listed}; {left}; to train with "
+        f"other settings, e.g. a lower training.learning_rate, delete {run.crosscoder} and change the run's YAML."
+    )

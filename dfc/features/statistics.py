@@ -5,7 +5,7 @@ Memory grows with the dictionary, not with the corpus.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ from torch import Tensor
 from dfc import progress
 from dfc.activations.loader import KeptRows, kept_rows
 from dfc.activations.shards import ActivationStore
-from dfc.crosscoder.model import Crosscoder
+from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.crosscoder.variance import ExplainedVariance
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -72,33 +73,6 @@ class LargestOfEach:
         self.keys[touched] = np.take_along_axis(all_keys, best, axis=1)
         self.values[touched] = np.take_along_axis(all_values, best, axis=1)
         self.rows[touched] = np.take_along_axis(all_rows, best, axis=1)
-
-
-@dataclass
-class ExplainedVariance:
-    """Fraction of variance explained in each model, over rows that come in pieces."""
-
-    widths: tuple[int, int]
-    rows: int = 0
-    error: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-    total: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-    squares: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-
-    def add(self, x: Tensor, reconstruction: Tensor) -> None:
-        """Take in rows, (rows, width_a + width_b)."""
-        self.rows += len(x)
-        self.error = self.error + (x - reconstruction).double().square().sum(0)
-        self.total = self.total + x.double().sum(0)
-        self.squares = self.squares + x.double().square().sum(0)
-
-    def fve(self) -> tuple[float, float]:
-        """1 − Σ‖x − x̂‖² / Σ‖x − mean‖² for each model."""
-        variance = (self.squares - self.total.square() / self.rows).split(self.widths)
-        a, b = (
-            1 - float(left.sum() / all_.sum())
-            for left, all_ in zip(self.error.split(self.widths), variance, strict=True)
-        )
-        return a, b
 
 
 @dataclass
@@ -170,24 +144,38 @@ def collect(
     with progress.bar("features: statistics", store.manifest.kept, "pairs") as bar:
         for shard in range(len(store)):
             rows = kept_rows(store, shard)
-            codes = encode_shard(crosscoder, rows, batch)
+            codes = encode_shard(crosscoder, rows, batch, statistics.held_out)
             _count(statistics, codes, source_of[rows.document.numpy()], rows)
             _keep_documents(statistics, codes, rows, generator)
-            held_out = rows.x[rows.held_out]
-            statistics.held_out.add(held_out, crosscoder.decode(crosscoder.encode(held_out), len(held_out)))
             bar.update(len(rows.x))
     return statistics
 
 
-def encode_shard(crosscoder: Crosscoder, rows: KeptRows, batch: int) -> ShardCodes:
-    """Codes of a shard's kept rows, `batch` rows encoded at once, sorted by feature and row."""
-    found = [crosscoder.encode(x) for x in rows.x.split(batch)]
+def encode_shard(
+    crosscoder: Crosscoder, rows: KeptRows, batch: int, held_out: ExplainedVariance | None = None
+) -> ShardCodes:
+    """Codes of a shard's kept rows, `batch` rows encoded at once, sorted by feature and row.
+
+    With `held_out`, that takes in how well the held-out ones among them are explained.
+    """
+    found = []
+    for x, out in zip(rows.x.split(batch), rows.held_out.split(batch), strict=True):
+        found.append(crosscoder.encode(x))
+        if held_out is not None and bool(out.any()):
+            rebuilt = crosscoder.decode(_of_rows(found[-1], out), int(out.sum()))
+            held_out.add(x[out] - crosscoder.decoder_bias, x[out] - rebuilt)
     where = [row[codes.rows] for row, codes in zip(rows.row.split(batch), found, strict=True)]
     row = torch.cat(where).numpy()
     feature = torch.cat([codes.features for codes in found]).numpy()
     value = torch.cat([codes.values for codes in found]).numpy()
     order = np.lexsort((row, feature))
     return ShardCodes(row[order], feature[order], value[order])
+
+
+def _of_rows(codes: Codes, chosen: Tensor) -> Codes:
+    """Codes of the rows that a mask chooses, counted among these."""
+    mine = chosen[codes.rows]
+    return Codes((chosen.cumsum(0) - 1)[codes.rows[mine]], codes.features[mine], codes.values[mine])
 
 
 def rank_in_group(groups: Ints) -> Ints:
@@ -222,10 +210,10 @@ def _keep_documents(statistics: Statistics, codes: ShardCodes, rows: KeptRows, g
     features, documents = codes.features[order], documents[order]
     first = np.append(True, (features[1:] != features[:-1]) | (documents[1:] != documents[:-1]))[: len(features)]
     peaks = order[first]
-    candidates = codes.features[peaks], codes.values[peaks], global_row(rows.shard, codes.rows[peaks])
-    statistics.top.offer(candidates[0], candidates[1], candidates[1], candidates[2])
-    keys = generator.random(len(peaks), dtype=np.float32)
-    statistics.sample.offer(candidates[0], keys, candidates[1], candidates[2])
+    features, values = codes.features[peaks], codes.values[peaks]
+    origin = global_row(rows.shard, codes.rows[peaks])
+    statistics.top.offer(features, values, values, origin)
+    statistics.sample.offer(features, generator.random(len(peaks), dtype=np.float32), values, origin)
 
 
 def _place(shard_rows: Ints, rows: KeptRows) -> Ints:

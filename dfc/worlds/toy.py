@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dfc.config import SIDES, CrosscoderConfig, Section, Side, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
-from dfc.crosscoder.training import fit, fve, new_state
+from dfc.crosscoder.training import fit, held_out_fve, new_state
 
 RECOVERED = 0.8
 RELATIVE_NORM_A, RELATIVE_NORM_B = 0.8, 0.2
@@ -127,7 +127,6 @@ def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1
     """
     x = torch.cat(list(itertools.islice(batches(world, rows, seed), 1)))
     codes = crosscoder.encode(x)
-    residual = x - crosscoder.decode(codes, rows)
     alive = torch.bincount(codes.features, minlength=crosscoder.config.features) > 0
     cosines, norms = {}, {}
     for side in SIDES:
@@ -155,5 +154,5 @@ def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1
         false_none += int((~mine[:, own | both].any(dim=1)).sum())
     for name, count in (("false_shared", false_shared), ("false_none", false_none)):
         result[name] = count / result["exclusive"] if result["exclusive"] else 0.0
-    a, b = fve(x, residual, crosscoder.widths)
-    return result | {"fve_a": a.item(), "fve_b": b.item()}
+    fve = held_out_fve(crosscoder, x)
+    return result | {"fve_a": fve["held_out_fve_a"], "fve_b": fve["held_out_fve_b"]}

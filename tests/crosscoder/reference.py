@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dfc.config import TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 
 
@@ -57,16 +58,25 @@ def decode(crosscoder: Crosscoder, codes: list[Tensor]) -> Tensor:
     return total
 
 
-def losses(crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, aux_k: int) -> tuple[Tensor, Tensor]:
+def strongest(values: Tensor, k: int) -> Tensor:
+    """The k largest of each row; 0 elsewhere."""
+    best = values.topk(min(k, values.shape[1]), dim=1)
+    return torch.zeros_like(values).scatter(1, best.indices, best.values)
+
+
+def losses(
+    crosscoder: Crosscoder, x: Tensor, k: float, dead: Tensor, training: TrainingConfig
+) -> tuple[Tensor, Tensor]:
     """The main loss and AuxK's, per pair."""
     dense = activations(crosscoder, x)
     masks = chosen(crosscoder, scores(crosscoder, dense), k)
     kept = [values * mask for values, mask in zip(dense, masks, strict=True)]
     residual = x - crosscoder.decoder_bias - decode(crosscoder, kept)
-    revived = []
-    for part, values in zip(crosscoder.parts, dense, strict=True):
-        among = values * dead[part.first_id : part.first_id + len(part)]
-        best = among.topk(min(aux_k, len(part)), dim=1)
-        revived.append(torch.zeros_like(among).scatter(1, best.indices, best.values))
+    sizes = [len(part) for part in crosscoder.parts]
+    candidates = [values * mask for values, mask in zip(dense, dead.split(sizes), strict=True)]
+    if training.aux_scope == "total":
+        revived = list(strongest(torch.cat(candidates, dim=1), training.aux_k).split(sizes, dim=1))
+    else:
+        revived = [strongest(values, training.aux_k) for values in candidates]
     left = residual.detach() - decode(crosscoder, revived)
     return residual.square().sum(1).mean(), left.square().sum(1).mean()

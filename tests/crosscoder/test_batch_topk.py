@@ -63,10 +63,14 @@ def test_what_is_not_positive_is_never_active() -> None:
 
 def test_largest_in_each_row() -> None:
     dense = torch.tensor([[3.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
-    found = largest_in_each_row(dense, torch.tensor([4, 7, 9]), 2)
-    assert found.rows.tolist() == [0, 0, 2, 2]
-    assert found.columns.tolist() == [4, 9, 9, 7]
-    assert found.values.tolist() == [3.0, 1.0, 3.0, 2.0]
+    columns = torch.tensor([4, 7, 9])
+    for size in (1, 2, 3):
+        blocks = list(zip(columns.split(size), dense.split(size, dim=1), strict=True))
+        found = largest_in_each_row(blocks, 2, 3)
+        assert found.rows.tolist() == [0, 0, 2, 2]
+        assert found.columns.tolist() == [4, 9, 9, 7]
+        assert found.values.tolist() == [3.0, 1.0, 3.0, 2.0]
+    assert len(largest_in_each_row([], 2, 3).rows) == 0
 
 
 def test_weighted_sums_with_empty_rows() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +21,14 @@ from torch import Tensor
 
 from dfc import config, pipeline, runs
 from dfc.activations import shards
+from dfc.activations.loader import rows_of_batch
 from dfc.activations.shards import ActivationStore
 from dfc.config import CrosscoderConfig, TrainingConfig, UserError
-from dfc.crosscoder import training
+from dfc.crosscoder import objective, training
+from dfc.crosscoder.checkpoint import saved_step
 from dfc.crosscoder.model import Crosscoder
-from dfc.crosscoder.training import fit, forward, k_at, learning_rate_at, new_state
+from dfc.crosscoder.objective import forward
+from dfc.crosscoder.training import fit, k_at, learning_rate_at, new_state
 from dfc.runs import Run
 from tests.crosscoder import reference
 
@@ -49,20 +55,51 @@ def uneven(**choices: object) -> Crosscoder:
     return crosscoder
 
 
+def revive(k: int, scope: str = "per_partition") -> TrainingConfig:
+    return TrainingConfig(aux_k=k, aux_scope=scope)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("choices", CHOICES, ids=lambda choices: "-".join(choices.values()))
 @pytest.mark.parametrize("bound", ["none", "fitting", "too high"])
 def test_losses_and_gradients_equal_the_reference(choices: dict[str, str], bound: str) -> None:
     crosscoder, x = uneven(**choices), torch.randn(100, 24)
     dead = torch.rand(2_500) < 0.2
     if bound != "none":
-        _, thresholds = training.select(crosscoder, x, 8)
+        _, thresholds = objective.select(crosscoder, x, 8)
         for part, threshold in zip(crosscoder.parts, thresholds, strict=True):
             part.threshold.copy_(threshold * (1.0 if bound == "fitting" else 3.0))
-    result, _ = forward(crosscoder, x, 8, dead, 5)
+    check(crosscoder, x, dead, revive(5))
+
+
+@pytest.mark.parametrize("scope", ["per_partition", "total"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_auxk_and_precision_against_the_reference(scope: str, dtype: torch.dtype) -> None:
+    """A search in bfloat16 finds the same entries: what it finds is ranked again in float32."""
+    crosscoder, x = uneven(kind="dfc"), torch.randn(100, 24)
+    check(crosscoder, x, torch.rand(2_500) < 0.2, revive(5, scope), dtype)
+
+
+@pytest.mark.parametrize(("a", "b", "parts"), [(0, 0.1, ["b", "shared"]), (0.5, 0.5, ["a", "b"]), (0, 0, ["shared"])])
+@pytest.mark.parametrize("budget", ["joint", "per_partition"])
+def test_partitions_may_be_empty(a: float, b: float, parts: list[str], budget: str) -> None:
+    crosscoder, x = uneven(exclusive_a=a, exclusive_b=b, budget=budget), torch.randn(100, 24)
+    assert list(crosscoder.dictionaries) == parts
+    check(crosscoder, x, torch.rand(2_500) < 0.2, revive(5))
+
+
+def check(
+    crosscoder: Crosscoder,
+    x: Tensor,
+    dead: Tensor,
+    settings: TrainingConfig,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Losses and every gradient equal those of the plain reference."""
+    result = forward(crosscoder, x, 8, dead, settings, dtype)
     (result.loss + 0.03 * result.aux_loss).backward()
     found = [parameter.grad for parameter in crosscoder.parameters()]
     crosscoder.zero_grad()
-    loss, aux_loss = reference.losses(crosscoder, x, 8, dead, 5)
+    loss, aux_loss = reference.losses(crosscoder, x, 8, dead, settings)
     (loss + 0.03 * aux_loss).backward()
     torch.testing.assert_close(result.loss, loss)
     torch.testing.assert_close(result.aux_loss, aux_loss)
@@ -76,8 +113,7 @@ def test_auxk_reaches_dead_features_alone() -> None:
     crosscoder, x = uneven(kind="dfc"), torch.randn(60, 24)
     dead = torch.zeros(2_500, dtype=torch.bool)
     dead[[1, 130, 900]] = True
-    result, _ = forward(crosscoder, x, 8, dead, 2)
-    result.aux_loss.backward()
+    forward(crosscoder, x, 8, dead, revive(2)).aux_loss.backward()
     touched = [part.first_id + (part.encoder.grad != 0).any(dim=1).nonzero()[:, 0] for part in crosscoder.parts]
     assert set(torch.cat(touched).tolist()) <= {1, 130, 900}
     assert len(torch.cat(touched)) > 0
@@ -165,6 +201,7 @@ def assert_same_training(one: Run, other: Run) -> None:
     for lines in (first, second):
         for line in lines:
             line.pop("seconds", None)
+            line.pop("waited", None)
     assert first == second
 
 
@@ -202,6 +239,122 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_run: Run) -> None:
         path = shards.rows_path(run.activations, "b", shard)
         size = facts.shards[shard].pairs * facts.b.width
         torch.full((size,), float("nan"), dtype=torch.bfloat16).view(torch.int16).numpy().tofile(path)
-    with pytest.raises(UserError, match=r"the loss is nan at step 0, in a batch of rows from shard \d+, row \d+ on"):
+    with pytest.raises(
+        UserError, match=r"the loss is nan at step 0; .* there was no checkpoint yet; .* delete"
+    ) as error:
         training.train(run)
+    listed = re.search(r"are in (\S+\.json);", str(error.value))
+    assert listed
+    rows = json.loads(Path(listed[1]).read_text())["rows"]
+    assert rows == [list(place) for place in rows_of_batch(store, 64, 16, 0, 0)]
     assert not Path(run.crosscoder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("steps", "what"), [(1, "no longer finite after step 1"), (25, "the loss is")])
+def test_absurd_weights_do_not_replace_a_good_checkpoint(steps: int, what: str, tiny_run: Run) -> None:
+    """The last step's weights are checked too: no later loss would show them."""
+    run = copied(tiny_run, "absurd", steps=steps, learning_rate=1e38, warmup_steps=0, decay_fraction=0)
+    with pytest.raises(UserError, match=what) as error:
+        training.train(run)
+    assert not (run.crosscoder / "model.safetensors").exists()
+    saved = saved_step(run.crosscoder)
+    assert ("there was no checkpoint yet" if saved is None else f"of step {saved}") in str(error.value)
+    for line in run.metric_lines():
+        assert all(math.isfinite(value) for value in line.values())
+    # The remedy works: without the folder, other settings are accepted.
+    better = run.config().model_copy(
+        update={"training": run.config().training.model_copy(update={"learning_rate": 0.01})}
+    )
+    with pytest.raises(UserError, match="made with other settings"):
+        runs.create(better)
+    shutil.rmtree(run.crosscoder)
+    training.train(runs.create(better))
+    assert (run.crosscoder / "model.safetensors").exists()
+
+
+def test_a_checkpoint_leaves_no_step_unlogged(tiny_run: Run) -> None:
+    """A line is written at every checkpoint, so that a run that goes on from it averages the same steps."""
+    run = copied(tiny_run, "uneven", log_every=7, checkpoint_every=20)
+    training.train(run)
+    steps = [line["step"] for line in run.metric_lines() if "loss" in line]
+    assert steps == sorted({*range(7, 61, 7), 20, 40, 60})
+
+
+def test_an_auxk_loss_that_is_not_finite_counts_as_nothing() -> None:
+    crosscoder, x = uneven(kind="dfc"), torch.randn(60, 24)
+    dead = torch.zeros(2_500, dtype=torch.bool)
+    dead[900] = True
+    part = crosscoder.dictionaries["shared"]
+    part.bias.data[900 - part.first_id] = 10.0  # it would be chosen everywhere
+    part.decoder_weight.data[900 - part.first_id] = float("nan")
+    result = forward(crosscoder, x, 8, dead, revive(2))
+    assert result.loss.isfinite()
+    assert float(result.aux_loss.detach()) == 0.0
+
+
+def test_auxk_revives(tiny_run: Run) -> None:
+    """With AuxK more features live at the end than without."""
+    alive = {}
+    for name, weight in (("with", 0.1), ("without", 0.0)):
+        run = copied(tiny_run, name, steps=400, aux_weight=weight, checkpoint_every=400)
+        training.train(run)
+        dead = run.metric_lines()[-2]
+        alive[name] = 1 - dead["dead_shared"]
+    assert alive["with"] > alive["without"]
+
+
+def test_clipping_may_be_turned_off(tiny_run: Run) -> None:
+    for limit in (None, 1e9):
+        training.train(copied(tiny_run, f"limit-{limit}", clip_gradient=limit))
+    free, wide = (weights(runs.find(f"limit-{limit}")) for limit in (None, 1e9))
+    assert all(torch.equal(tensor, wide[name]) for name, tensor in free.items())
+    clipped = weights(tiny_run)
+    assert any(not torch.equal(tensor, clipped[name]) for name, tensor in free.items())
+
+
+def test_unknown_devices_are_one_sentence(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match=r"device warp: cannot be used .*give cpu, cuda, cuda:N or auto"):
+        training.train(copied(tiny_run, "device", device="warp"))
+
+
+def test_tensorboard_holds_what_metrics_jsonl_holds(tiny_run: Run) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = copied(tiny_run, "events", tensorboard=True)
+    training.train(run)
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    lines = [line for line in run.metric_lines() if "loss" in line]
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
+        (line["step"], pytest.approx(line["loss"])) for line in lines
+    ]
+    assert "held_out_fve_a" in events.Tags()["scalars"]
+
+
+@pytest.mark.parametrize("budget", ["joint", "per_partition"])
+def test_two_processes_train_as_one(budget: str, tiny_run: Run) -> None:
+    """The same selections, hence the same weights up to the order of additions."""
+    settings = tiny_run.config()
+    for name in ("one", "two"):
+        crosscoder = settings.crosscoder.model_copy(update={"budget": budget})
+        run = copied(tiny_run, name, batch=63)  # not divisible: shares differ in size
+        runs.write_text(run.path / "run.yaml", config.dump(run.config().model_copy(update={"crosscoder": crosscoder})))
+    one, two = runs.find("one"), runs.find("two")
+    training.train(one)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "-m", "dfc", "train", str(two.path / "run.yaml")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    for first, second in zip(one.metric_lines(), two.metric_lines(), strict=True):
+        assert first.keys() == second.keys()
+        for key in first.keys() - {"seconds", "waited"}:
+            assert second[key] == pytest.approx(first[key], rel=1e-3, abs=1e-4), key

@@ -45,6 +45,8 @@ def make_half_run(data_folder: Path, name: str = "half") -> Run:
     run.activations.mkdir(parents=True)
     (run.path / "run.yaml").write_text(config.dump(make_config(name)))
     run.corpus.write_bytes(b"")
+    (run.activations / "tokens").mkdir()
+    (run.activations / "tokens" / "00000.parquet").write_bytes(b"")
     (run.activations / "manifest.json").write_text("{}")
     lines = [
         {"step": step, "loss": 900.0 / step, "fve_a": 1 - 40 / (step + 40), "fve_b": 1 - 60 / (step + 60)}

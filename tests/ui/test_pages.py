@@ -106,7 +106,7 @@ class TestEveryPage:
         assert not test.exception
         [error] = test.error
         assert str(run.store) in error.value
-        assert f"python -m dfc index {run.path}" in error.value
+        assert f"python -m dfc index --again {run.path}" in error.value
 
     def test_older_schema_is_one_sentence_with_the_remedy(self, page: str, data: Path) -> None:
         run = make_old_run(data)

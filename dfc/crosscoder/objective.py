@@ -1,0 +1,179 @@
+"""What a training step computes: BatchTopK over the whole dictionary, reconstruction, AuxK (PAPER: training)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dfc.config import TrainingConfig
+from dfc.crosscoder.batch_topk import Entries, SparsePass, exactly, largest_in_each_row, reaching
+from dfc.crosscoder.model import Crosscoder, Dictionary
+from dfc.crosscoder.parallel import ALONE, Group
+
+_SAMPLED_ROWS = 64
+_DEAD_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one forward pass of training gives.
+
+    Attributes:
+        loss, aux_loss: this process's share of the losses per pair of the whole batch, differentiable.
+        x: its rows, less the decoder bias.
+        residual: what the reconstruction leaves of them, detached.
+        active: entries kept of each part, for L0.
+        fired: global ids of these entries, (entries,).
+        thresholds: the smallest kept ranking value of each part.
+    """
+
+    loss: Tensor
+    aux_loss: Tensor
+    x: Tensor
+    residual: Tensor
+    active: Tensor
+    fired: Tensor
+    thresholds: list[Tensor]
+
+
+def forward(
+    crosscoder: Crosscoder,
+    x: Tensor,
+    k: float,
+    dead: Tensor,
+    training: TrainingConfig,
+    dtype: torch.dtype = torch.float32,
+    group: Group = ALONE,
+) -> StepResult:
+    """One forward pass of training.
+
+    The loss is Σ_m ‖x^m − x̂^m‖² per pair. AuxK: the `aux_k` strongest dead features of each pair, in all or in each
+    part, reconstruct what is left over, detached and without the decoder bias.
+
+    Args:
+        crosscoder: trained.
+        x: this process's scaled rows, (rows, width_a + width_b).
+        k: active features per pair.
+        dead: which features AuxK revives, (features,).
+        training: AuxK's settings.
+        dtype: of the dense product that finds candidates; all that is kept is computed in float32.
+        group: processes that share the batch.
+    """
+    rows = group.total(len(x))
+    entries, thresholds = select(crosscoder, x, k, dtype, group)
+    centred = x - crosscoder.decoder_bias
+    residual = centred - _decode(crosscoder, x, entries)
+    loss = residual.square().sum() / rows
+    aux_loss = loss.new_zeros(())
+    if training.aux_weight and bool(dead.any()):
+        revived = _strongest_dead(crosscoder, centred.detach(), dead, training)
+        aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum() / rows
+        if not bool(aux_loss.isfinite()):  # counts as 0 (PAPER: training), and so do its gradients
+            aux_loss = loss.new_zeros(())
+    return StepResult(
+        loss,
+        aux_loss,
+        centred.detach(),
+        residual.detach(),
+        torch.tensor([float(len(part.rows)) for part in entries]),
+        torch.cat([part.first_id + chosen.columns for part, chosen in zip(crosscoder.parts, entries, strict=True)]),
+        thresholds,
+    )
+
+
+@torch.no_grad()
+def select(
+    crosscoder: Crosscoder, x: Tensor, k: float, dtype: torch.dtype = torch.float32, group: Group = ALONE
+) -> tuple[list[Entries], list[Tensor]]:
+    """BatchTopK over the batch of all processes: this one's entries and the smallest kept ranking value of each part.
+
+    Exact for the ranking values in float32, as long as those in `dtype` are right to a few percent.
+    """
+    parts, budgets = crosscoder.parts, crosscoder.config.part_budgets
+    search = _Search(crosscoder, x, group.total(len(x)), dtype, group)
+    if crosscoder.config.budget == "joint":
+        entries, threshold = search.strongest(parts, k)
+        return entries, [threshold] * len(parts)
+    chosen = [search.strongest([part], k * budgets[part.name]) for part in parts]
+    return [entries for [entries], _ in chosen], [threshold for _, threshold in chosen]
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Of a batch's pre-activations, those with the largest ranking values, without ever holding all of them."""
+
+    crosscoder: Crosscoder
+    x: Tensor
+    rows: int  # of all processes
+    dtype: torch.dtype
+    group: Group
+
+    def strongest(self, parts: list[Dictionary], k: float) -> tuple[list[Entries], Tensor]:
+        """The k · rows strongest entries of some parts together, among those above a bound that leaves enough."""
+        wanted = max(1, round(k * self.rows))
+        for bound in self._bounds(parts, wanted):
+            candidates = [self._reaching(part, bound) for part in parts]
+            if self.group.total(sum(len(entries.rows) for entries in candidates)) >= wanted:
+                break
+        return exactly(candidates, wanted, self.group)
+
+    def _bounds(self, parts: list[Dictionary], wanted: int) -> Iterator[float]:
+        """A little below the last threshold; what twice as many entries of a few rows reach; 0."""
+        last = min(float(part.threshold) for part in parts)
+        if last > 0:
+            yield 0.9 * last
+        if self.rows // self.group.size > _SAMPLED_ROWS:
+            sample = self.x[:_SAMPLED_ROWS]
+            blocks = (self.crosscoder.blocks(part, sample, self.dtype) for part in parts)
+            scores = torch.cat([scores.flatten() for part in blocks for _, _, scores in part]).float()
+            twice = 2 * wanted * _SAMPLED_ROWS // self.rows
+            yield self.group.least(float(scores.kthvalue(max(1, len(scores) - twice)).values))
+        yield 0.0
+
+    def _reaching(self, part: Dictionary, bound: float) -> Entries:
+        """Entries of a part whose ranking value reaches the bound, with values and ranking values in float32."""
+        if self.dtype == torch.float32:
+            return reaching(self.crosscoder.blocks(part, self.x), bound)
+        # Rounding must lose none of those that reach it: the rough ones are asked for a little less.
+        rough = reaching(self.crosscoder.blocks(part, self.x, self.dtype), 0.95 * bound)
+        found = self.crosscoder.refined(part, self.x, rough)
+        return found.take((found.scores >= bound) & (found.scores > 0))
+
+
+@torch.no_grad()
+def _strongest_dead(crosscoder: Crosscoder, centred: Tensor, dead: Tensor, training: TrainingConfig) -> list[Entries]:
+    """Each pair's `aux_k` strongest activations among dead features, of all parts together or of each, part by part."""
+
+    def blocks(parts: list[Dictionary]) -> Iterator[tuple[Tensor, Tensor]]:
+        for part in parts:
+            ids = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
+            for own in ids.split(_DEAD_AT_ONCE):
+                x = centred[:, part.columns]
+                yield own + part.first_id, torch.addmm(part.bias[own], x, part.encoder[own].T, alpha=part.gain).relu_()
+
+    parts = crosscoder.parts
+    together = [parts] if training.aux_scope == "total" else [[part] for part in parts]
+    found = [largest_in_each_row(blocks(some), training.aux_k, len(centred)) for some in together]
+    everything = found * len(parts) if training.aux_scope == "total" else found
+    return [_within(entries, part) for entries, part in zip(everything, parts, strict=True)]
+
+
+def _within(entries: Entries, part: Dictionary) -> Entries:
+    """Those of a part, of entries with global ids, counted within it."""
+    own = entries.take((entries.columns >= part.first_id) & (entries.columns < part.first_id + len(part)))
+    return replace(own, columns=own.columns - part.first_id)
+
+
+def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:
+    """Sum of the parts' contributions, without the decoder bias; differentiable in all weights."""
+    total = torch.zeros_like(x)
+    for part, chosen in zip(crosscoder.parts, entries, strict=True):
+        bias = crosscoder.decoder_bias[part.columns]
+        contribution = SparsePass.apply(
+            x[:, part.columns], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
+        )
+        total[:, part.columns] = total[:, part.columns] + contribution
+    return total

@@ -1,0 +1,34 @@
+"""Fraction of variance explained, the one measure of how well activations are reconstructed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dfc.crosscoder.parallel import ALONE, Group
+
+
+class ExplainedVariance:
+    """FVE in each model, 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², over rows that come in pieces."""
+
+    def __init__(self, widths: tuple[int, int]) -> None:
+        self.widths = widths
+        self.rows = 0
+        self._sums = torch.zeros(3, sum(widths), dtype=torch.float64)  # of residual², x and x²
+
+    @torch.no_grad()
+    def add(self, x: Tensor, residual: Tensor) -> None:
+        """Take in rows, both (rows, width_a + width_b); x may be shifted by any constant, best to about its mean."""
+        self.rows += len(x)
+        sums = torch.stack([residual.square().sum(0), x.sum(0), x.square().sum(0)])
+        self._sums += sums.to(self._sums)
+
+    def fve(self, group: Group = ALONE) -> tuple[float, float]:
+        """FVE of model A and of model B, over the rows of all processes."""
+        rows = group.total(self.rows)
+        error, total, squares = group.sum(self._sums)
+        variance = (squares - total.square() / rows).split(self.widths)
+        a, b = (
+            1 - float(left.sum() / all_.sum()) for left, all_ in zip(error.split(self.widths), variance, strict=True)
+        )
+        return a, b
