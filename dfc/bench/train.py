@@ -1,19 +1,29 @@
-"""A training step against the floor (its one dense product) and against dense autograd."""
+"""A training step against the floor (its one dense product) and against dense autograd; waiting for the loader."""
 
 from __future__ import annotations
 
 import multiprocessing
 import resource
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from dfc import devices, runs
+from dfc.activations import shards
+from dfc.activations.loader import training_batches
+from dfc.activations.shards import ActivationStore, Manifest, ShardFacts, SideFacts
 from dfc.bench.figures import Figure, milliseconds
-from dfc.config import CrosscoderConfig, TrainingConfig
+from dfc.config import SIDES, CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
+from dfc.crosscoder.training import fit, new_state
 
 WIDTHS = (576, 640)
 BATCH = 2_048
@@ -21,24 +31,34 @@ K = 64
 _TRAINING = TrainingConfig()
 _ROUNDS = {4_096: 7, 16_384: 3, 65_536: 2}
 _TARGETS = {4_096: (3.0, None), 16_384: (2.0, 0.25), 65_536: (None, None)}
+_LOADED = {"features": 4_096, "shards": 12, "pairs": 8_192, "window": 4, "steps": 36}
 
 
 def run() -> list[Figure]:
-    """Time and peak memory of a step at three dictionary sizes."""
+    """Time and peak memory of a step at three dictionary sizes, and the share of time spent waiting for batches."""
     figures: list[Figure] = []
     for features, rounds in _ROUNDS.items():
         times = milliseconds({name: make(features) for name, make in _STEPS.items()}, rounds)
         memory = {name: _peak_memory(name, features) for name in _STEPS}
         of_floor, of_dense = _TARGETS[features]
         title = f"{features:,} features"
-        figures += [
-            Figure(f"floor: encode product, {title}", times["floor"], "ms"),
-            Figure(f"step, {title}", times["step"], "ms", "floor", times["step"] / times["floor"], of_floor),
-            Figure(f"step, {title} ", times["step"], "ms", "dense", times["step"] / times["dense"], of_dense),
-            Figure(f"dense autograd step, {title}", times["dense"], "ms", "floor", times["dense"] / times["floor"]),
-            Figure(f"step's memory, {title}", memory["step"], "MB", "dense", memory["step"] / memory["dense"]),
-        ]
-    return figures
+        figures.append(Figure(f"floor: encode product, {title}", times["floor"], "ms"))
+        for name in _OURS:
+            time, size = times[name], memory[name]
+            figures += [
+                Figure(f"{name}, {title}", time, "ms", "floor", time / times["floor"], of_floor),
+                Figure(f"{name}, {title}, beside dense", time, "ms", "dense autograd", time / times["dense"], of_dense),
+                Figure(f"{name}, {title}, memory", size, "MB", "dense autograd", size / memory["dense"]),
+            ]
+        figures.append(
+            Figure(f"dense autograd step, {title}", times["dense"], "ms", "floor", times["dense"] / times["floor"])
+        )
+    waited, seconds = _loader_wait()
+    share = waited / (waited + seconds)
+    return [
+        *figures,
+        Figure("waiting for batches", 1e3 * waited / _LOADED["steps"], "ms", "a step's time", share, 0.05),
+    ]
 
 
 def _crosscoder(features: int) -> tuple[Crosscoder, Tensor]:
@@ -55,7 +75,7 @@ def _floor(features: int) -> Callable[[], object]:
     return lambda: [rows @ encoder.T for rows, encoder in products]
 
 
-def _step(features: int) -> Callable[[], object]:
+def _step(features: int, dtype: torch.dtype) -> Callable[[], object]:
     """Ours: forward, backward, clipping and fused Adam."""
     crosscoder, x = _crosscoder(features)
     optimizer = torch.optim.Adam(crosscoder.parameters(), lr=1e-4, fused=True)
@@ -63,7 +83,10 @@ def _step(features: int) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        forward(crosscoder, x, K, dead, _TRAINING).loss.backward()
+        result = forward(crosscoder, x, K, dead, _TRAINING, dtype)
+        result.loss.backward()
+        for part, threshold in zip(crosscoder.parts, result.thresholds, strict=True):
+            part.threshold.copy_(threshold)  # the next step's first bound
         torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), 1.0)
         optimizer.step()
 
@@ -95,7 +118,39 @@ def _dense(features: int) -> Callable[[], object]:
     return step
 
 
-_STEPS: dict[str, Callable[[int], Callable[[], object]]] = {"floor": _floor, "step": _step, "dense": _dense}
+_OURS = {
+    f"step, {str(dtype).removeprefix('torch.')} search": partial(_step, dtype=dtype)
+    for dtype in dict.fromkeys([torch.float32, devices.fast_dtype(torch.device("cpu"))])
+}
+_STEPS: dict[str, Callable[[int], Callable[[], object]]] = {"floor": _floor, **_OURS, "dense": _dense}
+
+
+def _loader_wait() -> tuple[float, float]:
+    """Seconds spent waiting for batches and in steps, over some steps on random activations, the first left out."""
+    crosscoder, _ = _crosscoder(_LOADED["features"])
+    training = TrainingConfig(steps=_LOADED["steps"], batch=BATCH, k_start=K, dead_after_pairs=10**9)
+    with tempfile.TemporaryDirectory() as folder:
+        store = _random_store(Path(folder))
+        state = new_state(crosscoder, training)
+        for _ in fit(crosscoder, state, training_batches(store, BATCH, _LOADED["window"], seed=0), training):
+            if state.step == 1:
+                state.waited = state.seconds = 0.0
+    return state.waited, state.seconds
+
+
+def _random_store(folder: Path) -> ActivationStore:
+    """Activations of no model, in a store like any other."""
+    pairs, count = _LOADED["pairs"], _LOADED["shards"]
+    index = np.arange(pairs, dtype=np.int32)
+    row = {"document": 0, "held_out": False, **dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), index)}
+    for shard in range(count):
+        with runs.replacing(shards.tokens_path(folder, shard)) as path:
+            pq.write_table(pa.Table.from_pylist([row], schema=shards.TOKENS_SCHEMA), path)
+        for side, width in zip(SIDES, WIDTHS, strict=True):
+            shards.write_rows(folder, side, shard, torch.randn(pairs, width))
+    a, b = (SideFacts("", "", None, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
+    shards.write_manifest(folder, Manifest(a, b, 0, tuple(ShardFacts(pairs, pairs, 0) for _ in range(count))))
+    return ActivationStore(folder)
 
 
 def _peak_memory(name: str, features: int) -> float:
