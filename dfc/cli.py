@@ -95,6 +95,18 @@ def toy(
 
 
 @app.command()
+def choices(
+    name: RunName = "demo",
+    folder: Annotated[Path, typer.Option(help="where choices.md is written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="toy worlds trained side by side")] = os.cpu_count() or 1,
+) -> None:
+    """Train a crosscoder for each setting that is open, on toy worlds and on a run, and write docs/choices.md."""
+    from dfc.worlds import choices
+
+    print(choices.write(_find(name), folder, workers))
+
+
+@app.command()
 def bench(
     name: Annotated[Literal["train"], typer.Argument(help="what to measure")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,

@@ -116,7 +116,7 @@ def train(run: Run, group: Group = ALONE) -> None:
     config = run.config()
     training = config.training
     store = ActivationStore(run.activations)
-    crosscoder = _new_crosscoder(config.crosscoder, training, store)
+    crosscoder = new_crosscoder(config.crosscoder, training, store)
     state = new_state(crosscoder, training)
     if checkpoint.restore(run.crosscoder, crosscoder, state) and group.leads:
         progress.say(f"going on from step {state.step}")
@@ -167,7 +167,7 @@ def compute_dtype(training: TrainingConfig, device: torch.device) -> torch.dtype
     return torch.bfloat16 if training.compute == "bfloat16" else torch.float32
 
 
-def _new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore) -> Crosscoder:
+def new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore) -> Crosscoder:
     """A crosscoder at step 0, its decoder bias at the median of the first batch."""
     a, b = store.manifest.a, store.manifest.b
     crosscoder = Crosscoder(config, (a.width, b.width), (a.scale, b.scale))

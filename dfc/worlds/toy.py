@@ -99,18 +99,22 @@ def batches(world: World, rows: int, seed: int) -> Iterator[Tensor]:
 
 
 def train_together(
-    world: World, configs: list[CrosscoderConfig], training: TrainingConfig, every: int
+    world: World, settings: list[tuple[CrosscoderConfig, TrainingConfig]], every: int
 ) -> Iterator[tuple[int, list[Crosscoder]]]:
-    """Train several crosscoders on the same samples, step by step; gives them at every `every`-th step and the last."""
+    """Train several crosscoders on the same samples, step by step; gives them at every `every`-th step and the last.
+
+    The settings' steps, batches and seeds are to be alike.
+    """
+    common = settings[0][1]
     widths = (world.config.width, world.config.width)
-    crosscoders = [Crosscoder(config, widths) for config in configs]
-    feeds = itertools.tee(batches(world, training.batch, training.seed), len(configs))
+    crosscoders = [Crosscoder(config, widths) for config, _ in settings]
+    feeds = itertools.tee(batches(world, common.batch, common.seed), len(settings))
     runs = []
-    for crosscoder, feed in zip(crosscoders, feeds, strict=True):
+    for crosscoder, (_, training), feed in zip(crosscoders, settings, feeds, strict=True):
         crosscoder.initialise(training.seed, torch.zeros(sum(widths)))
         runs.append(fit(crosscoder, new_state(crosscoder, training), feed, training))
     for step, _ in enumerate(zip(*runs, strict=True), start=1):
-        if step % every == 0 or step == training.steps:
+        if step % every == 0 or step == common.steps:
             yield step, crosscoders
 
 

@@ -126,7 +126,7 @@ def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
     training = experiment.training.model_copy(update={"seed": seed})
     every = max(1, training.steps // experiment.curve_points)
     rows: list[Row] = []
-    for step, crosscoders in train_together(world, [config for _, _, config in named], training, every):
+    for step, crosscoders in train_together(world, [(config, training) for _, _, config in named], every):
         for (variant, fraction, _), crosscoder in zip(named, crosscoders, strict=True):
             found = score(world, crosscoder)
             found["recall_exclusive"] = (found["recall_a"] + found["recall_b"]) / 2
@@ -174,7 +174,50 @@ Of the features so classed, *false shared* recover a concept that both models ha
 {chr(10).join(table)}
 
 ± is the standard deviation over seeds; FVE is the mean of both models.
+
+## What the paper reports, and what is seen here
+
+{_agreement(last, experiment)}
+
+[training.md](training.md) discusses the differences.
 """
+
+
+def _agreement(last: list[Row], experiment: Experiment) -> str:
+    """The paper's statements about the toy world, each with the figures that bear on it."""
+
+    def mean(variant: str, fraction: float, name: str) -> float:
+        return fmean(row[name] for row in last if (row["variant"], row["fraction"]) == (variant, fraction))
+
+    def gains(variant: str, baseline: str, name: str, fractions: list[float]) -> list[float]:
+        return [mean(variant, f, name) - mean(baseline, f, name) for f in fractions]
+
+    sizes = list(experiment.fractions)
+    small, large = [size for size in sizes if size < 1], [size for size in sizes if size >= 1]
+    lines = ["| statement | here | agrees |", "|---|---|---|"]
+    for variant in (name for name in VARIANTS if name.startswith("DFC")):
+        for baseline in ("standard", "DSF"):
+            found = gains(variant, baseline, "recall_exclusive", sizes)
+            more = sum(gain > 0 for gain in found)
+            lines.append(
+                f"| {variant}: finds more exclusive concepts than {baseline} | at {more} of {len(sizes)} sizes, "
+                f"{fmean(found):+.2f} on average | {_verdict(more > len(sizes) / 2 and fmean(found) > 0)} |"
+            )
+        below, above = (fmean(gains(variant, "standard", "recall_exclusive", some)) for some in (small, large))
+        lines.append(
+            f"| {variant}: most so where the dictionary is small | {below:+.2f} below n features, {above:+.2f} from "
+            f"n on | {_verdict(below > above)} |"
+        )
+        false = [fmean(gains(variant, "standard", name, sizes)) for name in ("false_shared", "false_none")]
+        lines.append(
+            f"| {variant}: at a higher rate of false positives | {false[0]:+.2f} that are shared, {false[1]:+.2f} "
+            f"that are nothing | {_verdict(sum(false) > 0)} |"
+        )
+    return "\n".join(lines)
+
+
+def _verdict(agrees: bool) -> str:
+    return "yes" if agrees else "**no**"
 
 
 def main(preset: str, folder: Path, workers: int) -> Path:
