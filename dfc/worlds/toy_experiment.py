@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import torch
 
 from dfc import progress, runs
@@ -192,6 +193,15 @@ def _agreement(last: list[Row], experiment: Experiment) -> str:
     def gains(variant: str, baseline: str, name: str, fractions: list[float]) -> list[float]:
         return [mean(variant, f, name) - mean(baseline, f, name) for f in fractions]
 
+    def at_equal_fve(variant: str, baseline: str) -> float:
+        """Its exclusive recall less the baseline's where that explains as much, read between the baseline's sizes."""
+        known = sorted((mean(baseline, f, "fve"), mean(baseline, f, "recall_exclusive")) for f in sizes)
+        explained, recalled = zip(*known, strict=True)
+        return fmean(
+            mean(variant, f, "recall_exclusive") - float(np.interp(mean(variant, f, "fve"), explained, recalled))
+            for f in sizes
+        )
+
     sizes = list(experiment.fractions)
     small, large = [size for size in sizes if size < 1], [size for size in sizes if size >= 1]
     lines = ["| statement | here | agrees |", "|---|---|---|"]
@@ -203,6 +213,8 @@ def _agreement(last: list[Row], experiment: Experiment) -> str:
                 f"| {variant}: finds more exclusive concepts than {baseline} | at {more} of {len(sizes)} sizes, "
                 f"{fmean(found):+.2f} on average | {_verdict(more > len(sizes) / 2 and fmean(found) > 0)} |"
             )
+            equal = at_equal_fve(variant, baseline)
+            lines.append(f"| {variant}: also at equal FVE | {equal:+.2f} against {baseline} | {_verdict(equal > 0)} |")
         below, above = (fmean(gains(variant, "standard", "recall_exclusive", some)) for some in (small, large))
         lines.append(
             f"| {variant}: most so where the dictionary is small | {below:+.2f} below n features, {above:+.2f} from "

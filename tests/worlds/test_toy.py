@@ -91,7 +91,7 @@ def test_the_experiment_writes_a_page_and_its_figures(tmp_path: Path) -> None:
     assert len(rows) == len(VARIANTS) * 2 * 2 * 3
     page = toy_experiment.write(rows, experiment, tmp_path, "python -m dfc toy").read_text()
     assert all(page.count(f"| {variant} | ") == 2 for variant in VARIANTS)
-    assert page.count("| yes |") + page.count("| **no** |") == 2 * 4  # both kinds of DFC, four statements of the paper
+    assert page.count("| yes |") + page.count("| **no** |") == 2 * 6  # both kinds of DFC, six statements
     figures = sorted((tmp_path / "images").iterdir())
     assert len(figures) == 3
     for figure in figures:
