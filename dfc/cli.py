@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from dfc import config, demo, doctor, pipeline, progress, runs
+from dfc import config, demo, doctor, parallel, pipeline, progress, runs
 from dfc.config import UserError
-from dfc.crosscoder import parallel
 from dfc.runs import Run
 
 app = typer.Typer(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from dfc import progress
+from dfc import parallel, progress
 from dfc.activations import harvest
 from dfc.config import UserError
-from dfc.crosscoder import parallel, training
+from dfc.crosscoder import training
 from dfc.features import index
 from dfc.runs import STAGES, Run
 

@@ -12,8 +12,8 @@ from dfc import runs
 from dfc.config import UserError
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult
-from dfc.crosscoder.parallel import Group
 from dfc.crosscoder.variance import ExplainedVariance
+from dfc.parallel import Group
 from dfc.runs import Run
 
 

@@ -19,8 +19,8 @@ from dfc.crosscoder.checkpoint import TrainingState
 from dfc.crosscoder.metrics import MetricsLog, StepMeans
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult, forward
-from dfc.crosscoder.parallel import ALONE, Group
 from dfc.crosscoder.variance import ExplainedVariance
+from dfc.parallel import ALONE, Group
 from dfc.runs import Run
 
 _HELD_OUT_ROWS = 8_192

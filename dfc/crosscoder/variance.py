@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfc.crosscoder.parallel import ALONE, Group
+from dfc.parallel import ALONE, Group
 
 
 class ExplainedVariance:

@@ -1,8 +1,8 @@
-"""Data-parallel training: several processes, one batch, one global selection per step.
+"""Several processes of `torchrun` on one run.
 
-Each process of `torchrun` holds the whole crosscoder and takes its share of every batch's
-rows. Whatever a step decides or measures over the batch goes through a Group; with one
-process it changes nothing.
+In training each holds the whole crosscoder and takes its share of every batch's rows; in
+harvesting each takes its share of the shards. Whatever is decided or measured over all goes
+through a Group; with one process it changes nothing.
 """
 
 from __future__ import annotations
