@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dfc import config, demo, doctor, parallel, pipeline, progress, runs
+from dfc import config, demo, doctor, pipeline, progress, runs
 from dfc.config import UserError
 from dfc.runs import Run
 
@@ -35,18 +35,22 @@ def run(name: RunName) -> None:
 
 
 @app.command()
-def harvest(name: RunName) -> None:
-    """Pair tokens and collect the activations of both models."""
-    pipeline.run_stages(_find(name), until="harvest")
+def harvest(
+    name: RunName,
+    repair: Annotated[bool, typer.Option("--repair", help="check all checksums; make again what is damaged")] = False,
+) -> None:
+    """Pair tokens and collect the activations of both models; under `torchrun`, in several processes at once."""
+    found = _find(name)
+    if repair:
+        pipeline.repair(found)
+    else:
+        pipeline.run_stages(found, until="harvest")
 
 
 @app.command()
 def train(name: RunName) -> None:
     """Train the crosscoder, going on from the last checkpoint; under `torchrun`, in several processes at once."""
-    if parallel.launched():
-        pipeline.train_in_group(_find(name))
-    else:
-        pipeline.run_stages(_find(name), until="train")
+    pipeline.run_stages(_find(name), until="train")
 
 
 @app.command()

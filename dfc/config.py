@@ -93,12 +93,22 @@ class CorpusConfig(Section):
 
 class HarvestConfig(Section):
     shard_pairs: int = Field(default=8_192, ge=1, description="pairs in one file of activations")
-    batch_tokens: int = Field(default=2_048, ge=1, description="tokens in one forward pass, padding included")
+    batch_tokens: int | None = Field(
+        default=None, ge=1, description="tokens in one forward pass, padding included; null: as many as memory takes"
+    )
+    format: Literal["bfloat16", "int8"] = Field(
+        default="bfloat16", description="how activations are stored; int8 takes half the disk, see docs/harvest.md"
+    )
     skip_first: int = Field(
         default=4, ge=0, description="leave out pairs within the first tokens of a sequence (attention sinks)"
     )
-    outlier_factor: float = Field(
-        default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median"
+    outlier_factor: float | None = Field(
+        default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median; null: leave out none"
+    )
+    scale: Literal["median", "rms", "none"] = Field(
+        default="median",
+        description="which norm of each model's stream is brought to √((d_a + d_b) / 2): its median, its root mean "
+        "square, or none, the stream as it is",
     )
 
 

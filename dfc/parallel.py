@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -60,6 +61,11 @@ class Group:
         dist.all_gather(found, padded)
         return [part[:length] for part, length in zip(found, lengths.tolist(), strict=True)]
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by its sum over processes."""
         if self.size > 1:
@@ -80,10 +86,12 @@ ALONE = Group()
 @contextmanager
 def joined() -> Iterator[Group]:
     """The group that `torchrun` started this process in, or this process alone."""
-    if not launched():
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    settings: dict[str, Any] = {"backend": "nccl" if torch.cuda.is_available() else "gloo"}
+    # One process may work for hours on what the others wait for.
+    settings: dict[str, Any] = {"timeout": timedelta(days=30)}
+    settings["backend"] = "nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         settings["device_id"] = _device()
@@ -92,11 +100,6 @@ def joined() -> Iterator[Group]:
         yield Group(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
-
-
-def launched() -> bool:
-    """Whether `torchrun` started this process beside others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _device() -> torch.device:

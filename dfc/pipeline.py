@@ -6,38 +6,25 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from dfc import parallel, progress
-from dfc.activations import harvest
+from dfc.activations import harvest, pairing
 from dfc.config import UserError
 from dfc.crosscoder import training
 from dfc.features import index
+from dfc.parallel import Group
 from dfc.runs import STAGES, Run
 
-_STAGES: dict[str, Callable[[Run], None]] = {
-    "pair": harvest.pair,
+_STAGES: dict[str, Callable[[Run, Group], None]] = {
+    "pair": lambda run, group: pairing.pair(run) if group.leads else None,
     "harvest": harvest.harvest,
     "train": training.train,
-    "index": index.index,
+    "index": lambda run, group: index.index(run) if group.leads else None,
 }
-
-
-def train_in_group(run: Run) -> None:
-    """Train in every process that `torchrun` started.
-
-    Raises:
-        UserError: if the activations are not there, or another program works on the run.
-    """
-    done = run.done()
-    if not done["harvest"]:
-        raise UserError(f"{run.path}: has no activations yet; run `python -m dfc harvest {run.path}` in one process.")
-    with parallel.joined() as group, run.lock() if group.leads else nullcontext():
-        if done["train"]:
-            progress.say("train: done already")
-        else:
-            training.train(run, group)
 
 
 def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> None:
     """Do every stage up to `until` that is not done; an interrupted one goes on where it was.
+
+    Under `torchrun`, its processes share what can be shared, and the first does the rest.
 
     Args:
         run: its folder.
@@ -45,18 +32,34 @@ def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> N
         again: a stage to do once more even if it is done.
 
     Raises:
-        UserError: from a stage, or if another process works on the run.
+        UserError: from a stage, or if another program works on the run.
     """
-    with run.lock():
+    with parallel.joined() as group, run.lock() if group.leads else nullcontext():
         for stage in STAGES[: STAGES.index(until) + 1]:
-            if run.done()[stage] and stage != again:
-                progress.say(f"{stage}: done already")
+            # Asked for together, before any process begins: all do the same.
+            if group.least(run.done()[stage] and stage != again):
+                if group.leads:
+                    progress.say(f"{stage}: done already")
                 continue
             try:
-                _STAGES[stage](run)
+                _STAGES[stage](run, group)
             except KeyboardInterrupt:
                 progress.say(f"\n{stage}: interrupted; start the same command again to go on")
                 raise
+            group.wait()
     for stage, done in run.done().items():
         if not done and STAGES.index(stage) <= STAGES.index(until):
             raise UserError(f"{run.path}: stage `{stage}` left no result; run it again.")
+
+
+def repair(run: Run) -> None:
+    """Make again what is damaged in a run's activations, and nothing else.
+
+    Raises:
+        UserError: if it cannot be, or another program works on the run.
+    """
+    with run.lock():
+        found = harvest.repair(run)
+    for sentence in found:
+        progress.say(sentence.split("; ")[0])
+    progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")

@@ -61,7 +61,7 @@ def test_a_pairing_that_fails_leaves_no_old_corpus_behind(run: Run, monkeypatch:
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("dfc.activations.harvest._write_tokens", full)
+    monkeypatch.setattr("dfc.activations.shards.write_tokens", full)
     shutil.rmtree(run.activations)
     with pytest.raises(OSError, match="No space"):
         pipeline.run_stages(run)
@@ -70,30 +70,45 @@ def test_a_pairing_that_fails_leaves_no_old_corpus_behind(run: Run, monkeypatch:
 
 
 @pytest.mark.parametrize("damage", [cut, lose])
-@pytest.mark.parametrize("suffix", [".bf16", ".norms"])
+@pytest.mark.parametrize("suffix", [".rows", ".norms", ".json"])
 def test_damaged_activations(suffix: str, damage: Callable[[Path], None], run: Run) -> None:
     before = files(run)
-    path = shards.rows_path(run.activations, "b", 1).with_suffix(suffix)
-    damage(path)
+    damage(run.activations / "b" / f"00001{suffix}")
     for stages in (("train", "index"), ("index",)):
-        with pytest.raises(UserError, match=rf"b/00001\{suffix}: .*delete .*manifest\.json and run `python -m dfc har"):
+        with pytest.raises(UserError, match=rf"b/00001\{suffix}: .*run `python -m dfc harvest --repair"):
             again(run, *stages)
-    (run.activations / "manifest.json").unlink()
+    pipeline.repair(run)
     again(run)
     assert files(run) == before
     assert run.store.exists()
+
+
+def test_a_flipped_bit_is_found_by_its_checksum_and_only_that_shard_is_made_again(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(run)
+    path = run.activations / "a" / "00002.rows"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    others = {other: other.stat().st_mtime_ns for other in run.activations.glob("?/*") if other.stem != path.stem}
+    pipeline.repair(run)
+    assert "a/00002.rows: has another checksum than was written" in capsys.readouterr().err
+    assert files(run) == before
+    assert {other: other.stat().st_mtime_ns for other in others} == others
+    pipeline.repair(run)
+    assert "no damaged files; the activations are whole" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", [cut, blank, lose])
 def test_damaged_tokens(damage: Callable[[Path], None], run: Run) -> None:
     before = files(run)
     damage(shards.tokens_path(run.activations, 1))
-    with pytest.raises(UserError, match=r"tokens/00001\.parquet: is .*; delete .*activations and make it again with"):
+    with pytest.raises(UserError, match=r"tokens/00001\.parquet: is .*; run `python -m dfc harvest --repair"):
         again(run, "index")
-    (run.activations / "manifest.json").unlink()
-    with pytest.raises(UserError, match=r"tokens/00001\.parquet: is "):
-        pipeline.run_stages(run, until="harvest")
-    shutil.rmtree(run.activations)
+    rows = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*")}
+    pipeline.repair(run)
+    assert {path: path.stat().st_mtime_ns for path in rows} == rows
     pipeline.run_stages(run)
     assert files(run) == before
 
@@ -102,7 +117,7 @@ def test_damaged_tokens(damage: Callable[[Path], None], run: Run) -> None:
 def test_a_damaged_manifest(damage: Callable[[Path], None], run: Run) -> None:
     before = files(run)
     damage(run.activations / "manifest.json")
-    with pytest.raises(UserError, match=r"manifest\.json: is damaged .*; delete .*manifest\.json and run"):
+    with pytest.raises(UserError, match=r"manifest\.json: is damaged .*; delete it and run"):
         ActivationStore(run.activations)
     (run.activations / "manifest.json").unlink()
     pipeline.run_stages(run, until="harvest")

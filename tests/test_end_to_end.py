@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from dfc import alignment, corpus, models
-from dfc.activations.shards import ActivationStore
+from dfc.activations import documents as stored
 from dfc.config import SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
-from dfc.features.contexts import read_documents, stored_document
 from dfc.runs import Run
 from dfc.steering.generation import Sampling, stream
 from dfc.steering.vectors import steering_vector
@@ -38,10 +37,10 @@ def test_a_live_figure_equals_the_stored_one(real_run: Run) -> None:
     config, store = real_run.config(), Store(real_run.store)
     loaded = {side: models.load(config.models.side(side)) for side in SIDES}
     crosscoder = crosscoder_model.load(real_run.crosscoder)
-    documents = read_documents(ActivationStore(real_run.activations))
+    documents = stored.read(real_run)
     features = store.features(FeatureQuery(partitions=("a", "b"), order="max", limit=4))["feature_id"]
     for context in (store.contexts(int(feature))[0] for feature in features):
-        document = stored_document(documents, context.document)
+        document = stored.document(documents, context.document)
         tokens, streams = {}, {}
         for side, model in loaded.items():
             rendering = corpus.render(document, model.tokenizer)

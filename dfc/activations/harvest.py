@@ -1,185 +1,136 @@
-"""Run both models over the corpus and write their paired activations.
+"""Run both models over the paired documents and write their activations.
 
-Two stages. `pair` draws documents from the sources, tokenises them for both models and
-pairs the tokens. `harvest` runs each model on its own, one after the other, up to its
-site. Both write shard by shard: what was written before an interruption stays.
+Each model runs on its own, one after the other, up to its site, over documents of like
+length together. It writes shard by shard: what was written before an interruption stays.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from hashlib import blake2b
-from itertools import islice
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from dfc import alignment, corpus, models, progress, runs
-from dfc.activations import shards
-from dfc.activations.shards import Manifest, ShardFacts, SideFacts
-from dfc.alignment import Pairs, Tokens
-from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
-from dfc.corpus import Document
+from dfc import models, progress, runs
+from dfc.activations import pairing, shards
+from dfc.activations.shards import Manifest, Rows, ShardFacts, SideFacts
+from dfc.config import SIDES, HarvestConfig, RunConfig, Side, UserError
+from dfc.models import Description, LoadedModel
+from dfc.parallel import ALONE, Group
 from dfc.runs import Run
 
-_DOCUMENTS_AT_ONCE = 4
-CORPUS_SCHEMA = pa.schema(
-    {
-        "document": pa.int32(),
-        "source": pa.string(),
-        "held_out": pa.bool_(),
-        "roles": pa.list_(pa.string()),
-        "contents": pa.list_(pa.string()),
-    }
-)
+_CPU_TOKENS = 2_048  # in one pass; more does not make a CPU faster
+_GPU_TOKENS = 65_536  # where to begin; halved until it fits
+Reader = Callable[[Tensor, Tensor], Tensor]
 
 
-def pair(run: Run) -> None:
-    """Draw documents until there are enough pairs; write corpus.parquet and the shards' tokens.
-
-    Sources are mixed so that their pairs are in the ratio of their weights, until one after another runs dry.
-
-    Raises:
-        UserError: if a source cannot be read, or no two tokens can be paired.
-    """
-    config = run.config()
-    lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
-    sources = corpus.open_sources(config.corpus)
-    run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
-    shutil.rmtree(run.activations, ignore_errors=True)
-    documents: list[dict[str, object]] = []
-    pending: list[dict[str, object]] = []  # documents of the shard that is being filled
-    total = in_shard = shard = 0
-    with progress.bar("pairing tokens", config.corpus.pairs, "pairs") as bar:
-        for document, a, b, pairs in _paired_documents(config, sources, lengths):
-            place = {"document": len(documents), "held_out": _is_held_out(len(documents), config.corpus)}
-            roles, contents = [turn.role for turn in document.turns], [turn.content for turn in document.turns]
-            documents.append({**place, "source": document.source, "roles": roles, "contents": contents})
-            indices = {"index_a": pairs.index_a, "index_b": pairs.index_b, "ends": pairs.ends}
-            pending.append({**place, "ids_a": a.ids, "ids_b": b.ids, **indices})
-            in_shard += len(pairs.ends)
-            total += len(pairs.ends)
-            bar.update(len(pairs.ends))
-            if in_shard >= config.harvest.shard_pairs:
-                _write_tokens(run, shard, pending)
-                pending, in_shard, shard = [], 0, shard + 1
-            if total >= config.corpus.pairs:
-                break
-    if in_shard:
-        _write_tokens(run, shard, pending)
-    if total == 0:
-        raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
-    with runs.replacing(run.corpus) as temporary:
-        pq.write_table(pa.Table.from_pylist(documents, schema=CORPUS_SCHEMA), temporary, compression="zstd")
-    runs.record(run, "pair", documents=len(documents), pairs=total)
-
-
-def harvest(run: Run) -> None:
+def harvest(run: Run, group: Group = ALONE) -> None:
     """Run both models over the paired documents and write the activation store.
+
+    Args:
+        run: its folder; its documents are paired.
+        group: processes that share the shards; the first writes the manifest.
 
     Raises:
         UserError: if a model does not load or has no such layer.
     """
     config = run.config()
-    described = {side: models.describe(config.models.side(side)) for side in SIDES}
-    origins = [
-        shards.flatten(shards.read_tokens(run.activations, shard))
-        for shard in range(len(list((run.activations / "tokens").glob("*.parquet"))))
-    ]
+    count = pairing.count_shards(run)
     for side in SIDES:
-        missing = [
-            shard
-            for shard, rows in enumerate(origins)
-            if not shards.is_whole(run.activations, side, shard, len(rows.end), described[side].width)
-        ]
+        missing = [shard for shard in range(count)[group.share] if not shards.is_written(run.activations, side, shard)]
         if missing:
-            _harvest_side(run, side, models.load(config.models.side(side)), missing, len(origins), config)
-    shards.write_manifest(run.activations, _manifest(run, config, described, origins))
-    runs.record(run, "harvest", models=config.models.model_dump(mode="json"))
+            _harvest_side(run, side, missing, config, shown=group.leads)
+    group.wait()
+    if group.leads:
+        shards.write_manifest(run.activations, _manifest(run, config, count))
+        runs.record(run, "harvest", models=config.models.model_dump(mode="json"), processes=group.size)
 
 
-def _paired_documents(
-    config: RunConfig, sources: dict[str, Iterator[Document]], lengths: dict[Side, int]
-) -> Iterator[tuple[Document, Tokens, Tokens, Pairs]]:
-    """Documents with both models' tokens, from the source that lags most behind its weight, until all run dry."""
-    tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
-    weights = {source.name: source.weight for source in config.corpus.sources}
-    given = dict.fromkeys(sources, 0)
-    while sources:
-        name = min(sources, key=lambda source: given[source] / weights[source])
-        batch = list(islice(sources[name], _DOCUMENTS_AT_ONCE))
-        if not batch:
-            del sources[name]
-            continue
-        tokens = {}
-        for side, tokenizer in tokenizers.items():
-            renderings = [corpus.render(document, tokenizer) for document in batch]
-            tokens[side] = alignment.tokenize(renderings, tokenizer, lengths[side])
-        for document, a, b in zip(batch, tokens["a"], tokens["b"], strict=True):
-            pairs = alignment.align(a, b)
-            given[name] += len(pairs.ends)
-            yield document, a, b, pairs
+def repair(run: Run) -> list[str]:
+    """Check all checksums and make again what is damaged; what was found, one sentence each.
+
+    Raises:
+        UserError: if the corpus is damaged, too, or a model does not load.
+    """
+    found = []
+    for shard in range(pairing.count_shards(run)):
+        try:
+            shards.read_tokens(run.activations, shard)
+        except UserError as error:
+            found.append(str(error))
+            pairing.repair(run, shard)
+        for side in SIDES:
+            damage = shards.damage(run.activations, side, shard)
+            if damage is not None:
+                found.append(damage)
+                shards.forget(run.activations, side, shard)
+    if found or not (run.activations / "manifest.json").exists():
+        harvest(run)
+    return found
 
 
-def _is_held_out(document: int, config: CorpusConfig) -> bool:
-    """Drawn by a hash, so that it does not depend on what else is in the corpus."""
-    digest = blake2b(f"{config.seed}/{document}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") < config.held_out * 2**32
-
-
-def _write_tokens(run: Run, shard: int, rows: list[dict[str, object]]) -> None:
-    with runs.replacing(shards.tokens_path(run.activations, shard)) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=shards.TOKENS_SCHEMA), temporary, compression="zstd")
-
-
-def _harvest_side(
-    run: Run, side: Side, model: models.LoadedModel, missing: list[int], count: int, config: RunConfig
-) -> None:
+def _harvest_side(run: Run, side: Side, missing: list[int], config: RunConfig, shown: bool) -> None:
     """Write one model's rows for the shards that miss them."""
-    sizes = [
-        int(np.sum(_lengths(shards.read_tokens(run.activations, shard, [f"ids_{side}"])[0]))) for shard in range(count)
-    ]
-    done = sum(size for shard, size in enumerate(sizes) if shard not in set(missing))
-    with progress.bar(f"reading {model.title}"[:22], sum(sizes), "tokens", done) as bar, model.stream_reader() as read:
+    model = models.load(config.models.side(side))
+    lengths = [_lengths(run, side, shard) for shard in missing]
+    limit = _Limit(config.harvest, model)
+    title = f"reading {model.title}"[:22]
+    total = int(sum(each.sum() for each in lengths))
+    with progress.bar(title, total, "tokens", shown=shown) as bar, model.stream_reader() as read:
         for shard in missing:
-            tokens = shards.read_tokens(run.activations, shard)
+            tokens = shards.read_tokens(run.activations, shard, [f"ids_{side}", f"index_{side}"])
             ids = [np.asarray(row) for row in tokens[f"ids_{side}"].to_pylist()]
             paired = [np.asarray(row, dtype=np.int64) for row in tokens[f"index_{side}"].to_pylist()]
             first_row = np.concatenate([[0], np.cumsum([len(index) for index in paired])])
-            rows = torch.empty(int(first_row[-1]), model.width, dtype=torch.bfloat16)
-            for batch in _batches([len(sequence) for sequence in ids], config.harvest.batch_tokens):
-                stream = read(*_pad([ids[i] for i in batch], model.device))
+            rows = torch.empty(int(first_row[-1]), model.width)
+            for batch, stream in _streams(ids, read, limit, model.device):
                 for place, document in enumerate(batch):
                     start, stop = int(first_row[document]), int(first_row[document + 1])
                     index = torch.from_numpy(paired[document]).to(stream.device)
-                    rows[start:stop] = stream[place, index].to(torch.bfloat16).cpu()
+                    rows[start:stop] = stream[place, index].float().cpu()
                 bar.update(sum(len(ids[i]) for i in batch))
-            shards.write_rows(run.activations, side, shard, rows)
+            shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
 
 
-def _lengths(lists: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    return np.diff(lists.combine_chunks().offsets.to_numpy())
+class _Limit:
+    """Tokens in one forward pass, padding included: as configured, or as many as the memory takes."""
+
+    def __init__(self, config: HarvestConfig, model: LoadedModel) -> None:
+        automatic = _GPU_TOKENS if model.device.type == "cuda" else _CPU_TOKENS
+        self.tokens = config.batch_tokens or automatic
 
 
-def _batches(lengths: list[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Documents of like length together, at most `batch_tokens` tokens each, padding included; empty ones left out."""
-    batch: list[int] = []
-    for document in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i]):
-        if batch and (len(batch) + 1) * lengths[document] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(document)
-    if batch:
-        yield batch
+def _streams(
+    ids: list[npt.NDArray[np.int64]], read: Reader, limit: _Limit, device: torch.device
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of documents of like length, longest first, and their streams (documents, length, width).
+
+    A batch for which the memory is too small is read in halves, and later ones are made smaller.
+    """
+    left = sorted((i for i, sequence in enumerate(ids) if len(sequence)), key=lambda i: -len(ids[i]))
+    while left:
+        size = max(1, limit.tokens // len(ids[left[0]]))
+        batch = left[:size]
+        try:
+            stream = read(*_pad([ids[i] for i in batch], device))
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise UserError(
+                    f"models: {device} has no memory for a document of {len(ids[batch[0]])} tokens; lower max_tokens, "
+                    f"use half precision (dtype), or spread the model (device_map: auto)."
+                ) from None
+            limit.tokens = len(batch) // 2 * len(ids[batch[0]])
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        yield batch, stream
+        left = left[len(batch) :]
 
 
 def _pad(sequences: list[npt.NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask, padded on the right (on the left, learned positions would shift)."""
+    """Right-padded ids and their mask; padding on the left gives some models other positions."""
     length = max(len(sequence) for sequence in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -189,41 +140,59 @@ def _pad(sequences: list[npt.NDArray[np.int64]], device: torch.device) -> tuple[
     return ids.to(device), mask.to(device)
 
 
-def _manifest(
-    run: Run, config: RunConfig, described: dict[Side, models.Description], origins: list[shards.Rows]
-) -> Manifest:
+def _lengths(run: Run, side: Side, shard: int) -> npt.NDArray[np.int64]:
+    """Tokens of each document of a shard."""
+    [column] = shards.read_tokens(run.activations, shard, [f"ids_{side}"])
+    return np.diff(column.combine_chunks().offsets.to_numpy())
+
+
+def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
     """Medians, scales and the outliers' limits from the norms of all rows."""
+    origins = [shards.flatten(shards.read_tokens(run.activations, shard)) for shard in range(count)]
     late = np.concatenate([np.minimum(r.index_a, r.index_b) >= config.harvest.skip_first for r in origins])
-    target = np.sqrt(sum(model.width for model in described.values()) / 2)
-    sides: dict[Side, SideFacts] = {}
+    described = {side: models.describe(config.models.side(side)) for side in SIDES}
+    target = float(np.sqrt(sum(model.width for model in described.values()) / 2))
+    facts: dict[Side, SideFacts] = {}
     for side in SIDES:
-        norms = np.concatenate(
-            [shards.read_norms(run.activations, side, shard, len(rows.end)) for shard, rows in enumerate(origins)]
-        )
+        norms = np.concatenate([shards.read_norms(run.activations, side, shard) for shard in range(count)])
         usable = norms[late & np.isfinite(norms)]
         if not len(usable):
             raise UserError(
                 f"{run.path}: every pair of model {side.upper()} lies in the first {config.harvest.skip_first} tokens "
                 f"or is not finite; use longer texts, or dtype float32 or bfloat16."
             )
-        median = float(np.median(usable))
-        model = config.models.side(side)
-        sides[side] = SideFacts(
-            name=model.title,
-            source=model.source,
-            revision=described[side].revision,
-            layer=model.layer,
-            layers=described[side].layers,
-            width=described[side].width,
-            dtype=model.dtype,
-            median_norm=median,
-            norm_limit=median * config.harvest.outlier_factor,
-            scale=float(target) / median,
-        )
-    limits = sides["a"].norm_limit, sides["b"].norm_limit
-    listed = []
-    for shard, rows in enumerate(origins):
-        keep = shards.keep_mask(run.activations, shard, rows, config.harvest.skip_first, limits)
-        held_out = int((keep & rows.held_out).sum())
-        listed.append(ShardFacts(len(keep), int(keep.sum()) - held_out, held_out))
-    return Manifest(sides["a"], sides["b"], config.harvest.skip_first, tuple(listed))
+        facts[side] = _side_facts(config, side, described[side], usable, target)
+    listed = tuple(_shard_facts(run, config, shard, rows, facts) for shard, rows in enumerate(origins))
+    return Manifest(facts["a"], facts["b"], config.harvest.skip_first, listed)
+
+
+def _side_facts(
+    config: RunConfig, side: Side, described: Description, norms: npt.NDArray[np.float32], target: float
+) -> SideFacts:
+    model, rules = config.models.side(side), config.harvest
+    median = float(np.median(norms))
+    typical = {"median": median, "rms": float(np.sqrt(np.mean(np.square(norms, dtype=np.float64)))), "none": target}
+    origin = models.fingerprint(model)
+    return SideFacts(
+        name=model.title,
+        source=model.source,
+        revision=described.revision,
+        weights=origin.weights,
+        tokenizer=origin.tokenizer,
+        template=origin.template,
+        bos=origin.bos,
+        layer=model.layer,
+        layers=described.layers,
+        width=described.width,
+        dtype=model.dtype,
+        median_norm=median,
+        norm_limit=median * rules.outlier_factor if rules.outlier_factor else float(np.finfo(np.float32).max),
+        scale=target / typical[rules.scale],
+    )
+
+
+def _shard_facts(run: Run, config: RunConfig, shard: int, rows: Rows, facts: dict[Side, SideFacts]) -> ShardFacts:
+    limits = facts["a"].norm_limit, facts["b"].norm_limit
+    keep = shards.keep_mask(run.activations, shard, rows, config.harvest.skip_first, limits)
+    held_out = int((keep & rows.held_out).sum())
+    return ShardFacts(len(keep), int(keep.sum()) - held_out, held_out)

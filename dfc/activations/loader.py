@@ -75,8 +75,8 @@ def rows_of_batch(
 
 def kept_rows(store: ActivationStore, shard: int) -> KeptRows:
     """All rows of a shard that are neither first positions nor outliers nor non-finite."""
-    keep = torch.from_numpy(store.keep(shard))
     rows = store.rows(shard)
+    keep = torch.from_numpy(store.keep(shard, rows))
     return KeptRows(
         shard,
         store.raw(shard)[keep].float() * store.column_scale(),
@@ -115,7 +115,8 @@ def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 def _training_places(store: ActivationStore, shard: int) -> Tensor:
     """Rows of a shard that are trained on."""
-    return torch.from_numpy(np.flatnonzero(store.keep(shard) & ~store.rows(shard).held_out))
+    rows = store.rows(shard)
+    return torch.from_numpy(np.flatnonzero(store.keep(shard, rows) & ~rows.held_out))
 
 
 def _windows(

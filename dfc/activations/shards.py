@@ -5,17 +5,22 @@ A shard holds consecutive documents. Row r of `a/` and of `b/` belong to the sam
 
     activations/
         tokens/00000.parquet    one row a document: ids and paired indices of both models
-        a/00000.bf16            (pairs, width_a) residual stream of model A, row-major
+        a/00000.rows            (pairs, width_a) residual stream of model A, row-major
         a/00000.norms           (pairs,) float32 norms of these rows
+        a/00000.scales          int8 only: (width_a,) and (pairs,) float32 factors of columns and rows
+        a/00000.json            written last: format, sizes and checksums of these
         b/...
-        manifest.json           written last: what the store holds and how it was made
+        manifest.json           written last of all: what the store holds and how it was made
 """
 
 from __future__ import annotations
 
 import json
+import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +32,7 @@ from torch import Tensor
 from dfc import runs
 from dfc.config import SIDES, Side, UserError
 
+Format = Literal["bfloat16", "int8"]
 TOKENS_SCHEMA = pa.schema(
     {
         "document": pa.int32(),
@@ -36,15 +42,20 @@ TOKENS_SCHEMA = pa.schema(
         "index_a": pa.list_(pa.int32()),
         "index_b": pa.list_(pa.int32()),
         "ends": pa.list_(pa.int32()),
+        "roles": pa.list_(pa.int8()),
     }
 )
+_BYTES_PER_VALUE: dict[Format, int] = {"bfloat16": 2, "int8": 1}
+_TOKENS_BYTES_PER_PAIR = 24  # measured on the demo's texts, compressed; a little is added for languages of many tokens
 
 
 @dataclass(frozen=True)
 class SideFacts:
-    """What the rows of one model are.
+    """What the rows of one model are, and what is needed to make them again.
 
     Attributes:
+        weights, tokenizer, template: hashes of what the model was made of; a hub commit stands for its weights.
+        bos: whether its tokenizer puts a token before a plain text.
         scale: the stream times this has the median norm √((d_a + d_b) / 2) (the paper's scaling).
         norm_limit: rows with a larger norm are outliers.
     """
@@ -52,6 +63,10 @@ class SideFacts:
     name: str
     source: str
     revision: str | None
+    weights: str
+    tokenizer: str
+    template: str
+    bos: bool
     layer: int
     layers: int
     width: int
@@ -94,13 +109,25 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the rows of a shard come from; every array is (pairs,)."""
+    """Where the rows of a shard come from; every array is (pairs,).
+
+    Attributes:
+        document: number of the document.
+        index_a, index_b: the token in each model.
+        end: where the pair's content ends in the document's content.
+        role: who says it, an index into corpus.ROLES.
+        held_out: whether the document is kept out of training.
+    """
 
     document: npt.NDArray[np.int32]
     index_a: npt.NDArray[np.int32]
     index_b: npt.NDArray[np.int32]
     end: npt.NDArray[np.int32]
+    role: npt.NDArray[np.int8]
     held_out: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.end)
 
 
 class ActivationStore:
@@ -117,7 +144,7 @@ class ActivationStore:
             raise UserError(
                 f"{folder}: the activations are not complete; go on with `python -m dfc harvest {folder.parent}`."
             )
-        with runs.reading(path, _harvest_again(folder)):
+        with runs.reading(path, f"delete it and run `python -m dfc harvest {folder.parent}`"):
             content = json.loads(path.read_text(encoding="utf-8"))
             self.manifest = Manifest(
                 SideFacts(**content["a"]),
@@ -132,10 +159,7 @@ class ActivationStore:
 
     def raw(self, shard: int) -> Tensor:
         """Both models' stream side by side, unscaled, (pairs, width_a + width_b) bfloat16."""
-        pairs = self.manifest.shards[shard].pairs
-        return torch.cat(
-            [map_rows(self.folder, side, shard, pairs, self.manifest.side(side).width) for side in SIDES], dim=1
-        )
+        return torch.cat([read_rows(self.folder, side, shard) for side in SIDES], dim=1)
 
     def column_scale(self) -> Tensor:
         """The scale of each column of `raw`, (width_a + width_b,)."""
@@ -145,15 +169,10 @@ class ActivationStore:
         """Where each row of a shard comes from."""
         return flatten(read_tokens(self.folder, shard))
 
-    def keep(self, shard: int) -> npt.NDArray[np.bool_]:
-        """Which rows count: no first positions, no outliers, nothing that is not finite."""
-        return keep_mask(
-            self.folder,
-            shard,
-            self.rows(shard),
-            self.manifest.skip_first,
-            (self.manifest.a.norm_limit, self.manifest.b.norm_limit),
-        )
+    def keep(self, shard: int, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of a shard's rows count: no first positions, no outliers, nothing that is not finite."""
+        limits = self.manifest.a.norm_limit, self.manifest.b.norm_limit
+        return keep_mask(self.folder, shard, rows, self.manifest.skip_first, limits)
 
 
 def keep_mask(
@@ -162,7 +181,7 @@ def keep_mask(
     """The one mask that training, statistics and contexts share, (pairs,)."""
     keep = np.minimum(rows.index_a, rows.index_b) >= skip_first
     for side, limit in zip(SIDES, limits, strict=True):
-        keep &= read_norms(folder, side, shard, len(keep)) <= limit  # false for NaN too
+        keep &= read_norms(folder, side, shard) <= limit  # false for NaN too
     return keep
 
 
@@ -170,7 +189,7 @@ def flatten(tokens: pa.Table) -> Rows:
     """One entry a pair from one row a document."""
     counts = np.diff(tokens["ends"].combine_chunks().offsets.to_numpy())
 
-    def flat(name: str) -> npt.NDArray[np.int32]:
+    def flat(name: str) -> npt.NDArray[Any]:
         return tokens[name].combine_chunks().flatten().to_numpy()
 
     return Rows(
@@ -178,6 +197,7 @@ def flatten(tokens: pa.Table) -> Rows:
         flat("index_a"),
         flat("index_b"),
         flat("ends"),
+        flat("roles"),
         np.repeat(tokens["held_out"].to_numpy(), counts),
     )
 
@@ -187,6 +207,11 @@ def tokens_path(folder: Path, shard: int) -> Path:
     return folder / "tokens" / f"{shard:05d}.parquet"
 
 
+def count_shards(folder: Path) -> int:
+    """Number of shards whose tokens lie there."""
+    return len(list((folder / "tokens").glob("*.parquet")))
+
+
 def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:
     """A shard's documents under both tokenizers, with the columns of TOKENS_SCHEMA.
 
@@ -194,50 +219,105 @@ def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> p
         UserError: if the file is missing or damaged.
     """
     path = tokens_path(folder, shard)
-    with runs.reading(path, f"delete {folder} and make it again with `python -m dfc harvest {folder.parent}`"):
+    with runs.reading(path, repair(folder)):
         return pq.read_table(path, columns=columns)
 
 
-def rows_path(folder: Path, side: Side, shard: int) -> Path:
-    """Where one model's rows of a shard lie."""
-    return folder / side / f"{shard:05d}.bf16"
+def write_tokens(folder: Path, shard: int, rows: list[dict[str, Any]]) -> None:
+    """Write a shard's documents, rows of TOKENS_SCHEMA; activations of other tokens are taken for not written."""
+    new = pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA)
+    pairs = sum(len(row["ends"]) for row in rows)
+    for side in SIDES:
+        if is_written(folder, side, shard) and not _belong(folder, side, shard, new, pairs):
+            forget(folder, side, shard)
+            (folder / "manifest.json").unlink(missing_ok=True)
+    with runs.replacing(tokens_path(folder, shard)) as temporary:
+        pq.write_table(new, temporary, compression="zstd")
 
 
-def write_rows(folder: Path, side: Side, shard: int, rows: Tensor) -> None:
-    """Write a shard's rows, (pairs, width), and their norms; the rows last, since they mark the shard as done."""
-    norms = rows.float().norm(dim=1)
-    with runs.replacing(rows_path(folder, side, shard).with_suffix(".norms")) as temporary:
-        norms.numpy().tofile(temporary)
-    with runs.replacing(rows_path(folder, side, shard)) as temporary:
-        rows.to(torch.bfloat16).contiguous().view(torch.int16).numpy().tofile(temporary)
+def write_rows(folder: Path, side: Side, shard: int, rows: Tensor, form: Format = "bfloat16") -> None:
+    """Write a shard's rows, (pairs, width), and their norms; the facts last, since they mark these as done."""
+    parts: dict[str, npt.NDArray[Any]] = {"norms": rows.float().norm(dim=1).numpy()}
+    if form == "int8":
+        codes, scales = quantise(rows.float())
+        parts |= {"scales": scales.numpy(), "rows": codes.numpy()}
+    else:
+        parts |= {"rows": rows.to(torch.bfloat16).contiguous().view(torch.int16).numpy()}
+    for name, values in parts.items():
+        with runs.replacing(_path(folder, side, shard, name)) as temporary:
+            values.tofile(temporary)
+    sums = {name: _checksum(_path(folder, side, shard, name)) for name in parts}
+    facts = {"format": form, "pairs": rows.shape[0], "width": rows.shape[1], "checksums": sums}
+    runs.write_json(_path(folder, side, shard, "json"), facts)
 
 
-def is_whole(folder: Path, side: Side, shard: int, pairs: int, width: int) -> bool:
-    """Whether one model's rows of a shard and their norms lie there in full."""
-    rows = rows_path(folder, side, shard)
-    return _has_size(rows, 2 * pairs * width) and _has_size(rows.with_suffix(".norms"), 4 * pairs)
+def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 codes of rows (pairs, width), and the factors that give them back: of each column, then of each row.
+
+    A few columns of a residual stream are a hundred times as large as the others; with a factor for rows alone these
+    would leave the others a handful of steps. So columns are first brought to one size.
+    """
+    columns = rows.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+    even = (rows / columns).nan_to_num(0, 0, 0)
+    factors = even.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    codes = (even / factors[:, None]).round().clamp(-127, 127).to(torch.int8)
+    return codes, torch.cat([columns, factors])
 
 
-def map_rows(folder: Path, side: Side, shard: int, pairs: int, width: int) -> Tensor:
-    """A shard's rows as a memory-mapped tensor, (pairs, width) bfloat16.
+def read_rows(folder: Path, side: Side, shard: int) -> Tensor:
+    """One model's rows of a shard, (pairs, width) bfloat16; memory-mapped where they are stored so.
 
     Raises:
-        UserError: if the file does not have the size that the manifest says.
+        UserError: if a file is missing or has another size than was written.
     """
-    path = rows_path(folder, side, shard)
-    _check_size(path, 2 * pairs * width, folder)
-    return torch.from_file(str(path), size=pairs * width, dtype=torch.bfloat16).view(pairs, width)
+    facts = _facts(folder, side, shard)
+    pairs, width = facts["pairs"], facts["width"]
+    path = _checked(folder, side, shard, "rows", facts)
+    if facts["format"] == "bfloat16":
+        return torch.from_file(str(path), size=pairs * width, dtype=torch.bfloat16).view(pairs, width)
+    codes = torch.from_file(str(path), size=pairs * width, dtype=torch.int8).view(pairs, width)
+    scales = torch.from_numpy(np.fromfile(_checked(folder, side, shard, "scales", facts), dtype=np.float32))
+    columns, factors = scales.split([width, pairs])
+    return (codes * columns * factors[:, None]).to(torch.bfloat16)
 
 
-def read_norms(folder: Path, side: Side, shard: int, pairs: int) -> npt.NDArray[np.float32]:
+def read_norms(folder: Path, side: Side, shard: int) -> npt.NDArray[np.float32]:
     """Norms of a shard's rows, unscaled, (pairs,).
 
     Raises:
-        UserError: if there are more or fewer.
+        UserError: if the file is missing or has another size than was written.
     """
-    path = rows_path(folder, side, shard).with_suffix(".norms")
-    _check_size(path, 4 * pairs, folder)
-    return np.fromfile(path, dtype=np.float32)
+    return np.fromfile(_checked(folder, side, shard, "norms", _facts(folder, side, shard)), dtype=np.float32)
+
+
+def is_written(folder: Path, side: Side, shard: int) -> bool:
+    """Whether one model's rows of a shard were written whole."""
+    return _path(folder, side, shard, "json").exists()
+
+
+def damage(folder: Path, side: Side, shard: int) -> str | None:
+    """What is wrong with one model's rows of a shard, by their checksums; None if nothing is."""
+    try:
+        facts = _facts(folder, side, shard)
+        for name, checksum in facts["checksums"].items():
+            path = _checked(folder, side, shard, name, facts)
+            if _checksum(path) != checksum:
+                return f"{path}: has another checksum than was written"
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def forget(folder: Path, side: Side, shard: int) -> None:
+    """Take one model's rows of a shard for not written."""
+    _path(folder, side, shard, "json").unlink(missing_ok=True)
+
+
+def predicted_bytes(pairs: int, widths: tuple[int, int], form: Format) -> int:
+    """Size of a store of so many pairs."""
+    values = sum(widths) * _BYTES_PER_VALUE[form]
+    factors = 2 * 4 * (2 if form == "int8" else 1)  # norms, and int8's scales, of both models
+    return pairs * (values + factors + _TOKENS_BYTES_PER_PAIR)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -245,16 +325,46 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     runs.write_json(folder / "manifest.json", asdict(manifest))
 
 
-def _has_size(path: Path, size: int) -> bool:
-    return path.exists() and path.stat().st_size == size
+def repair(folder: Path) -> str:
+    """What to do about a damaged store."""
+    return f"run `python -m dfc harvest --repair {folder.parent}`, which makes again what is damaged and nothing else"
 
 
-def _check_size(path: Path, size: int, folder: Path) -> None:
-    if not _has_size(path, size):
+def _belong(folder: Path, side: Side, shard: int, tokens: pa.Table, pairs: int) -> bool:
+    """Whether activations that lie there are those of these tokens; where the old ones are damaged, by their number."""
+    try:
+        return bool(read_tokens(folder, shard).equals(tokens))
+    except UserError:
+        with suppress(UserError):
+            return bool(_facts(folder, side, shard)["pairs"] == pairs)
+    return False
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            found = zlib.crc32(block, found)
+    return found
+
+
+def _path(folder: Path, side: Side, shard: int, name: str) -> Path:
+    return folder / side / f"{shard:05d}.{name}"
+
+
+def _facts(folder: Path, side: Side, shard: int) -> dict[str, Any]:
+    path = _path(folder, side, shard, "json")
+    with runs.reading(path, repair(folder)):
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        pairs, width = facts["pairs"], facts["width"]
+        sizes = {"norms": 4 * pairs, "rows": pairs * width * _BYTES_PER_VALUE[facts["format"]]}
+        return {**facts, "sizes": {**sizes, "scales": 4 * (pairs + width)}}
+
+
+def _checked(folder: Path, side: Side, shard: int, name: str, facts: dict[str, Any]) -> Path:
+    """A file of a shard, if it has the size that was written."""
+    path, size = _path(folder, side, shard, name), facts["sizes"][name]
+    if not path.exists() or path.stat().st_size != size:
         state = f"has {path.stat().st_size} bytes instead of {size}" if path.exists() else "is missing"
-        raise UserError(f"{path}: {state}; {_harvest_again(folder)}.")
-
-
-def _harvest_again(folder: Path) -> str:
-    """What to do about a damaged store; harvesting makes again what is not whole and leaves the rest."""
-    return f"delete {folder / 'manifest.json'} and run `python -m dfc harvest {folder.parent}`"
+        raise UserError(f"{path}: {state}; {repair(folder)}.")
+    return path

@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from dfc import devices, runs
+from dfc import devices
 from dfc.activations import shards
 from dfc.activations.loader import training_batches
 from dfc.activations.shards import ActivationStore, Manifest, ShardFacts, SideFacts
@@ -142,13 +140,13 @@ def _random_store(folder: Path) -> ActivationStore:
     """Activations of no model, in a store like any other."""
     pairs, count = _LOADED["pairs"], _LOADED["shards"]
     index = np.arange(pairs, dtype=np.int32)
-    row = {"document": 0, "held_out": False, **dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), index)}
+    lists = dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), index)
+    row = {"document": 0, "held_out": False, **lists, "roles": np.zeros(pairs, dtype=np.int8)}
     for shard in range(count):
-        with runs.replacing(shards.tokens_path(folder, shard)) as path:
-            pq.write_table(pa.Table.from_pylist([row], schema=shards.TOKENS_SCHEMA), path)
+        shards.write_tokens(folder, shard, [row])
         for side, width in zip(SIDES, WIDTHS, strict=True):
             shards.write_rows(folder, side, shard, torch.randn(pairs, width))
-    a, b = (SideFacts("", "", None, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
+    a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
     shards.write_manifest(folder, Manifest(a, b, 0, tuple(ShardFacts(pairs, pairs, 0) for _ in range(count))))
     return ActivationStore(folder)
 

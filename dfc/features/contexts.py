@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from dfc import alignment, corpus, progress, runs
+from dfc import alignment, corpus, progress
+from dfc.activations import documents as stored
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side
-from dfc.corpus import Document
 from dfc.crosscoder.model import Crosscoder
 from dfc.features.statistics import Ints, LargestOfEach, Statistics, encode_shard
 
@@ -147,7 +146,7 @@ def _of_shard(
     config: RunConfig,
 ) -> Iterator[dict[str, object]]:
     rows = store.rows(shard)
-    kept = store.keep(shard)
+    kept = store.keep(shard, rows)
     codes = encode_shard(crosscoder, kept_rows(store, shard), config.index.batch)
     total = len(rows.document)
     keys = codes.features * total + codes.rows  # increasing, since codes are sorted
@@ -191,29 +190,10 @@ def _token_texts(
     documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerFast]
 ) -> dict[Side, list[str]]:
     """Texts of all tokens of a document in both models."""
-    document = stored_document(documents, number)
+    document = stored.document(documents, number)
     result: dict[Side, list[str]] = {}
     for side in SIDES:
         rendering = corpus.render(document, tokenizers[side])
         [tokens] = alignment.tokenize([rendering], tokenizers[side], _WHOLE)
         result[side] = alignment.token_texts(rendering.text, tokens)
     return result
-
-
-def stored_document(documents: pa.Table, number: int) -> Document:
-    """A document of corpus.parquet; its row number is its id."""
-    row = documents.slice(number, 1).to_pylist()[0]
-    return Document(
-        row["source"], tuple(corpus.Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True))
-    )
-
-
-def read_documents(store: ActivationStore) -> pa.Table:
-    """The run's corpus.
-
-    Raises:
-        UserError: if the file is missing or damaged.
-    """
-    path = store.folder.parent / "corpus.parquet"
-    with runs.reading(path, f"delete {store.folder} and make both again with `python -m dfc harvest {path.parent}`"):
-        return pq.read_table(path)

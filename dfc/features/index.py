@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from dfc import models, progress, runs
+from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
@@ -30,7 +31,7 @@ def index(run: Run) -> None:
     config = run.config()
     store = ActivationStore(run.activations)
     crosscoder = crosscoder_model.load(run.crosscoder)
-    documents = contexts.read_documents(store)
+    documents = stored.read(run)
     sources = [source.name for source in config.corpus.sources]
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
 

@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from dfc import config, models, runs
-from dfc.activations import harvest, shards
+from dfc.activations import documents, harvest, pairing, shards
 from dfc.activations.loader import kept_rows, read_ahead, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
@@ -66,24 +67,28 @@ def test_norms_scales_and_masks(tiny_run: Run) -> None:
         assert facts.scale * facts.median_norm == pytest.approx(((32 + 40) / 2) ** 0.5)
         assert facts.norm_limit == pytest.approx(2 * facts.median_norm)
     for shard in range(len(store)):
-        keep, origin_rows = store.keep(shard), store.rows(shard)
+        origin_rows = store.rows(shard)
+        keep = store.keep(shard, origin_rows)
         assert not keep[np.minimum(origin_rows.index_a, origin_rows.index_b) < 4].any()
         kept = kept_rows(store, shard)
         assert len(kept.x) == keep.sum() == manifest.shards[shard].train + manifest.shards[shard].held_out
         assert int(kept.held_out.sum()) == manifest.shards[shard].held_out
 
 
+def kept_places(store: ActivationStore) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(store.keep(0, store.rows(0)))
+
+
 def test_outliers_and_rows_that_are_not_finite_are_left_out(tiny_run: Run) -> None:
     run = copied(tiny_run)
-    facts = ActivationStore(run.activations).manifest
-    rows = shards.map_rows(run.activations, "b", 0, facts.shards[0].pairs, 40).clone()
-    usable = np.flatnonzero(ActivationStore(run.activations).keep(0))
+    rows = shards.read_rows(run.activations, "b", 0).clone()
+    usable = kept_places(ActivationStore(run.activations))
     rows[usable[0]] *= 100
     rows[usable[1]] = float("nan")
     rows[usable[2], 3] = float("inf")
     shards.write_rows(run.activations, "b", 0, rows)
     store = ActivationStore(run.activations)
-    assert set(usable.tolist()) - set(np.flatnonzero(store.keep(0)).tolist()) == set(usable[:3].tolist())
+    assert set(usable.tolist()) - set(kept_places(store).tolist()) == set(usable[:3].tolist())
     assert bool(kept_rows(store, 0).x.isfinite().all())
 
 
@@ -100,10 +105,11 @@ def test_what_is_missing_is_made_again_alike_and_the_rest_is_left_alone(tiny_run
     run = copied(tiny_run)
     before = files(run)
     (run.activations / "manifest.json").unlink()
-    lost = [shards.rows_path(run.activations, "a", 1), shards.rows_path(run.activations, "b", 0)]
+    lost = [run.activations / "a" / "00001.json", run.activations / "b" / "00000.json"]
     for path in lost:
-        path.unlink()
-    times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*.bf16")}
+        for file in path.parent.glob(f"{path.stem}.*"):
+            file.unlink()
+    times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*")}
     harvest.harvest(run)
     assert files(run) == before
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
@@ -121,7 +127,7 @@ def test_sources_are_mixed_by_weight(tiny_models: tuple[Path, Path], tmp_path: P
     sources = settings["corpus"]["sources"][:2]
     sources[0]["weight"] = 3
     run = runs.create(config.parse({**settings, "corpus": {"pairs": 1_000, "sources": sources}}, origin="test"))
-    harvest.pair(run)
+    pairing.pair(run)
     source = {row["document"]: row["source"] for row in pq.read_table(run.corpus).to_pylist()}
     counts = dict.fromkeys(("english", "chinese"), 0)
     for path in (run.activations / "tokens").iterdir():
@@ -143,7 +149,7 @@ def test_nothing_is_written_for_a_layer_or_a_corpus_that_is_not_there(
     ):
         run = runs.create(config.parse({**settings, **change}, origin="test"))
         with pytest.raises(UserError, match=sentence):
-            harvest.pair(run)
+            pairing.pair(run)
         assert not run.corpus.exists()
         assert not run.activations.exists()
 
@@ -201,3 +207,18 @@ def test_reading_ahead_gives_everything_and_passes_errors_on() -> None:
     assert next(items) == 1
     with pytest.raises(KeyError):
         next(items)
+
+
+def test_every_row_knows_who_says_it(tiny_run: Run) -> None:
+    table = documents.read(tiny_run)
+    said = dict.fromkeys(documents.ROLES, "")
+    store = ActivationStore(tiny_run.activations)
+    for shard in range(len(store)):
+        rows = store.rows(shard)
+        for number, end, role in zip(rows.document.tolist(), rows.end.tolist(), rows.role.tolist(), strict=True):
+            content = "".join(turn.content for turn in documents.document(table, number).turns)
+            said[documents.ROLES[role]] += content[end - 1]
+    assert set("Willitran?") >= set(said["user"]) != set()
+    assert set("今天会下雨。") >= set(said["assistant"]) != set()
+    assert not said["system"]
+    assert len(said["text"]) > 1_000

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfc import models
+from dfc.activations import documents as stored
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
-from dfc.features.contexts import read_documents, stored_document
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, LargestOfEach
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
@@ -44,7 +44,7 @@ class Dense:
 def dense(tiny_run: Run) -> Dense:
     store = ActivationStore(tiny_run.activations)
     crosscoder = crosscoder_model.load(tiny_run.crosscoder)
-    documents = read_documents(store)["source"].to_pylist()
+    documents = stored.read(tiny_run)["source"].to_pylist()
     rows = [kept_rows(store, shard) for shard in range(len(store))]
     x = torch.cat([part.x for part in rows])
     codes = torch.zeros(len(x), 64)
@@ -139,7 +139,7 @@ def test_bands_fall_and_no_document_comes_twice(store: Store) -> None:
 
 def test_contexts_show_the_text_and_its_activations(dense: Dense, store: Store, tiny_run: Run) -> None:
     """On plain texts both tokenisations show the same stretch, and each paired token its own activation."""
-    documents = read_documents(ActivationStore(tiny_run.activations))
+    documents = stored.read(tiny_run)
     checked = 0
     for feature in FEATURES:
         values = dense.codes[:, feature]
@@ -152,7 +152,7 @@ def test_contexts_show_the_text_and_its_activations(dense: Dense, store: Store, 
                 assert activations[peak] == pytest.approx(context.peak)
                 shown = [value for value in activations if value]
                 assert max(shown) <= context.peak * (1 + 1e-6)
-            document = stored_document(documents, context.document)
+            document = stored.document(documents, context.document)
             if document.is_chat:
                 continue
             text = document.turns[0].content

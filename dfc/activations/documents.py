@@ -1,0 +1,74 @@
+"""The documents of a run as they were paired: corpus.parquet, one row a document, its number that of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfc import runs
+from dfc.corpus import PLAIN, Document, Turn
+
+ROLES = (PLAIN, "system", "user", "assistant")  # a row's role is an index into these
+CORPUS_SCHEMA = pa.schema(
+    {
+        "document": pa.int32(),
+        "source": pa.string(),
+        "held_out": pa.bool_(),
+        "roles": pa.list_(pa.string()),
+        "contents": pa.list_(pa.string()),
+    }
+)
+
+
+def read(run: runs.Run) -> pa.Table:
+    """All documents of a run.
+
+    Raises:
+        UserError: if corpus.parquet is missing or damaged.
+    """
+    again = f"delete {run.activations} and make both again with `python -m dfc harvest {run.path}`"
+    with runs.reading(run.corpus, again):
+        return pq.read_table(run.corpus)
+
+
+def document(table: pa.Table, number: int) -> Document:
+    """One of them."""
+    row = table.slice(number, 1).to_pylist()[0]
+    return Document(row["source"], tuple(Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True)))
+
+
+def row(document: Document, number: int, held_out: bool) -> dict[str, Any]:
+    """A document as a row of CORPUS_SCHEMA."""
+    return {
+        "document": number,
+        "source": document.source,
+        "held_out": held_out,
+        "roles": [turn.role for turn in document.turns],
+        "contents": [turn.content for turn in document.turns],
+    }
+
+
+def role_at(document: Document, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    """Who says what ends at these characters of the document's content, as indices into ROLES."""
+    roles = np.array([ROLES.index(turn.role) for turn in document.turns], dtype=np.int8)
+    until = np.cumsum([len(turn.content) for turn in document.turns])
+    return roles[np.searchsorted(until, ends)]
+
+
+def write(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write a part of corpus.parquet."""
+    with runs.replacing(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), temporary, compression="zstd")
+
+
+def merge(parts: Sequence[Path], path: Path) -> None:
+    """Join parts of corpus.parquet, in their order, one of them in memory at a time."""
+    with runs.replacing(path) as temporary, pq.ParquetWriter(temporary, CORPUS_SCHEMA, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part))

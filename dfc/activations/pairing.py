@@ -1,0 +1,222 @@
+"""Draw documents from the sources, tokenise them for both models, and pair the tokens.
+
+A stage of its own, since it needs tokenizers alone. It writes shard by shard and notes how
+far each source was read, so that after an interruption it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dfc import alignment, corpus, models, progress, runs
+from dfc.activations import documents as stored
+from dfc.activations import shards
+from dfc.config import SIDES, CorpusConfig, RunConfig, UserError
+from dfc.corpus import Document
+from dfc.runs import Run
+
+_DOCUMENTS_AT_ONCE = 4
+
+
+@dataclass
+class Position:
+    """How far pairing is.
+
+    Attributes:
+        shards: documents in each shard that was written.
+        taken, pairs: documents taken from each source, and pairs found in them.
+    """
+
+    shards: list[int] = field(default_factory=list)
+    taken: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def found(self) -> int:
+        """Pairs in all."""
+        return sum(self.pairs.values())
+
+
+class Pairer:
+    """Pairs the tokens of documents under both models' tokenizers, each cut to what its model reads.
+
+    Raises:
+        UserError: if a tokenizer does not load, or a model has no such layer.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._corpus = config.corpus
+        self._tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
+        self._lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
+
+    def rows(self, documents: list[Document], first: int) -> list[dict[str, Any]]:
+        """Rows of shards.TOKENS_SCHEMA; documents are numbered from `first`."""
+        tokens = {}
+        for side, tokenizer in self._tokenizers.items():
+            renderings = [corpus.render(document, tokenizer) for document in documents]
+            tokens[side] = alignment.tokenize(renderings, tokenizer, self._lengths[side])
+        rows = []
+        for number, (document, a, b) in enumerate(zip(documents, tokens["a"], tokens["b"], strict=True), start=first):
+            pairs = alignment.align(a, b)
+            rows.append(
+                {
+                    "document": number,
+                    "held_out": is_held_out(number, self._corpus),
+                    "ids_a": a.ids,
+                    "ids_b": b.ids,
+                    "index_a": pairs.index_a,
+                    "index_b": pairs.index_b,
+                    "ends": pairs.ends,
+                    "roles": stored.role_at(document, pairs.ends),
+                }
+            )
+        return rows
+
+
+def pair(run: Run) -> None:
+    """Draw documents until there are enough pairs; write the shards' tokens, then corpus.parquet.
+
+    Sources are mixed so that their pairs are in the ratio of their weights, until one after another runs dry.
+
+    Raises:
+        UserError: if a source cannot be read, no two tokens can be paired, or the disk is too small.
+    """
+    config = run.config()
+    pairer = Pairer(config)
+    check_disk(run)
+    sources = corpus.open_sources(config.corpus)
+    run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
+    position = _read_position(run)
+    if not all(_part(run, shard).exists() for shard in range(len(position.shards))):
+        position = Position()  # corpus.parquet was lost: what is drawn again is compared with what is there
+    for name, taken in position.taken.items():
+        deque(islice(sources[name], taken), maxlen=0)
+    with progress.bar("pairing tokens", config.corpus.pairs, "pairs", position.found) as bar:
+        for drawn, rows in _drawn_shards(pairer, sources, config, position):
+            shards.write_tokens(run.activations, len(position.shards), rows)
+            stored.write(drawn, _part(run, len(position.shards)))
+            position.shards.append(len(drawn))
+            runs.write_json(_position_path(run), asdict(position))
+            bar.update(position.found - bar.n)
+    if not position.found:
+        raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
+    stored.merge([_part(run, shard) for shard in range(len(position.shards))], run.corpus)
+    shutil.rmtree(_part(run, 0).parent)
+    runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs)
+
+
+def repair(run: Run, shard: int) -> None:
+    """Pair the documents of a shard again.
+
+    Raises:
+        UserError: if corpus.parquet is damaged, too.
+    """
+    position = _read_position(run)
+    first = sum(position.shards[:shard])
+    table = stored.read(run)
+    documents = [stored.document(table, number) for number in range(first, first + position.shards[shard])]
+    shards.write_tokens(run.activations, shard, Pairer(run.config()).rows(documents, first))
+
+
+def count_shards(run: Run) -> int:
+    """How many shards were paired."""
+    return len(_read_position(run).shards)
+
+
+def is_held_out(document: int, config: CorpusConfig) -> bool:
+    """Drawn by a hash, so that it does not depend on what else is in the corpus."""
+    digest = blake2b(f"{config.seed}/{document}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") < config.held_out * 2**32
+
+
+def check_disk(run: Run) -> None:
+    """Say how large the activations will be.
+
+    Raises:
+        UserError: if they do not fit on the disk.
+    """
+    config = run.config()
+    a, b = (models.describe(config.models.side(side)).width for side in SIDES)
+    needed = shards.predicted_bytes(config.corpus.pairs, (a, b), config.harvest.format)
+    there = sum(path.stat().st_size for path in run.activations.rglob("*") if path.is_file())
+    free = shutil.disk_usage(run.path).free
+    progress.say(f"activations of {config.corpus.pairs:,} pairs take about {_size(needed)}; {_size(free)} are free")
+    if needed - there > free:
+        raise UserError(
+            f"{run.path}: activations of {config.corpus.pairs:,} pairs need about {_size(needed)}, {_size(free)} are "
+            f"free on this disk; lower corpus.pairs, set `harvest.format: int8`, or set DFC_DATA to another disk."
+        )
+
+
+def _drawn_shards(
+    pairer: Pairer, sources: dict[str, Iterator[Document]], config: RunConfig, position: Position
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Documents and token rows of one shard after another; `position` follows, but for its shards.
+
+    Documents come from the source that lags most behind its weight. Shards end between two draws, so that what is
+    drawn next depends on the position alone.
+    """
+    weights = {source.name: source.weight for source in config.corpus.sources}
+    pairs, taken = Counter(position.pairs), Counter(position.taken)
+    number = sum(position.shards)
+    drawn: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    in_shard = 0
+    while sources and pairs.total() < config.corpus.pairs:
+        name = min(sources, key=lambda source: pairs[source] / weights[source])
+        documents = list(islice(sources[name], _DOCUMENTS_AT_ONCE))
+        if not documents:
+            del sources[name]
+            continue
+        found = pairer.rows(documents, number)
+        drawn += [
+            stored.row(document, row["document"], row["held_out"])
+            for document, row in zip(documents, found, strict=True)
+        ]
+        rows += found
+        number += len(documents)
+        new = sum(len(row["ends"]) for row in found)
+        pairs[name] += new
+        taken[name] += len(documents)
+        in_shard += new
+        if in_shard >= config.harvest.shard_pairs:
+            position.pairs, position.taken = dict(pairs), dict(taken)
+            yield drawn, rows
+            drawn, rows, in_shard = [], [], 0
+    if in_shard:
+        position.pairs, position.taken = dict(pairs), dict(taken)
+        yield drawn, rows
+
+
+def _position_path(run: Run) -> Path:
+    return run.activations / "pairing.json"
+
+
+def _part(run: Run, shard: int) -> Path:
+    """A shard's documents, until they are joined."""
+    return run.activations / "documents" / f"{shard:05d}.parquet"
+
+
+def _read_position(run: Run) -> Position:
+    path = _position_path(run)
+    if not path.exists():
+        return Position()
+    with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
+        return Position(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _size(number: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1_000:
+            return f"{number:.3g} {unit}"
+        number /= 1_000
+    return f"{number:.3g} TB"

@@ -1,0 +1,229 @@
+"""Harvesting that is killed, shared between processes, or short of memory or disk."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from dfc import config, models, pipeline, runs
+from dfc.activations import harvest, pairing, shards
+from dfc.config import UserError
+from dfc.runs import Run
+from tests import tiny
+from tests.activations.test_harvest import files
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@pytest.fixture
+def many_shards(tiny_models: tuple[Path, Path], tmp_path: Path) -> dict[str, object]:
+    """Settings whose stages take long enough to be killed in the middle."""
+    return tiny.tiny_settings(tmp_path / "texts", tiny_models, corpus={"pairs": 4_000}, harvest={"shard_pairs": 60})
+
+
+def made(settings: dict[str, object], name: str) -> Run:
+    return runs.create(config.parse({**settings, "name": name}, origin="test"))
+
+
+def command(run: Run, *launcher: str) -> list[str]:
+    return [sys.executable, *launcher, "-m", "dfc", "harvest", str(run.path)]
+
+
+def test_killed_at_any_moment_no_pair_is_lost_or_doubled(many_shards: dict[str, object]) -> None:
+    whole, killed = made(many_shards, "whole"), made(many_shards, "killed")
+    pipeline.run_stages(whole, until="harvest")
+    draw = random.Random(0)
+    kills = 0
+    while not killed.done()["harvest"]:
+        before = written(killed)
+        process = subprocess.Popen(command(killed), env={**os.environ, **ENVIRONMENT}, stderr=subprocess.DEVNULL)
+        wanted = before + draw.randint(1, 40)
+        while process.poll() is None and written(killed) < wanted:
+            time.sleep(0.002)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        assert written(killed) > before  # every start comes further
+    assert kills >= 2
+    assert files(killed) == files(whole)
+    assert killed.corpus.read_bytes() == whole.corpus.read_bytes()
+
+
+def written(run: Run) -> int:
+    """Files that are there for good."""
+    return len([path for path in run.activations.rglob("*.*") if not path.name.endswith(".part")])
+
+
+def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> None:
+    one, two = made(many_shards, "one"), made(many_shards, "two")
+    pipeline.run_stages(one, until="harvest")
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, **ENVIRONMENT}
+    done = subprocess.run(
+        command(two, *torchrun), env=environment, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert files(two) == files(one)
+
+
+def test_a_lost_corpus_is_drawn_again_and_the_activations_stay(tiny_run: Run) -> None:
+    run = copied(tiny_run)
+    before, corpus = files(run), run.corpus.read_bytes()
+    times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*")}
+    run.corpus.unlink()
+    pipeline.run_stages(run, until="harvest")
+    assert run.corpus.read_bytes() == corpus
+    assert files(run) == before
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_activations_of_texts_that_have_changed_are_not_kept(tiny_run: Run, tmp_path: Path) -> None:
+    run = copied(tiny_run)
+    settings = run.config().model_dump(mode="json")
+    for source in settings["corpus"]["sources"]:
+        copy = tmp_path / Path(source["path"]).name
+        copy.write_text(Path(source["path"]).read_text().replace("river", "canal"))
+        source["path"] = str(copy)
+    runs.write_text(run.path / "run.yaml", config.dump(config.parse(settings, origin="test")))
+    run.corpus.unlink()
+    pipeline.run_stages(run, until="harvest")
+    fresh = made(settings, "fresh")
+    pipeline.run_stages(fresh, until="harvest")
+    assert files(run) == files(fresh)
+    assert files(run) != files(tiny_run)
+
+
+def copied(run: Run) -> Run:
+    target = runs.data_folder() / "runs" / run.name
+    shutil.copytree(run.path, target)
+    return Run(target)
+
+
+def test_a_batch_too_large_for_the_memory_is_read_in_halves() -> None:
+    ids = [np.full(length, length, dtype=np.int64) for length in (3, 9, 1, 7, 7, 2, 0, 8)]
+    sizes: list[int] = []
+
+    def read(rows: Tensor, mask: Tensor) -> Tensor:
+        sizes.append(rows.numel())
+        if rows.numel() > 20:
+            raise torch.OutOfMemoryError
+        return rows[:, :, None].float()
+
+    found: dict[int, float] = {}
+    for batch, stream in harvest._streams(ids, read, limit_of(64), torch.device("cpu")):
+        for place, document in enumerate(batch):
+            found[document] = float(stream[place, 0, 0])
+    assert found == {i: float(len(sequence)) for i, sequence in enumerate(ids) if len(sequence)}
+    assert [size for size in sizes if size > 20] == [63, 27]  # 7 × 9, 3 × 9; what follows keeps to the limit
+
+    with pytest.raises(UserError, match="no memory for a document of 30 tokens; lower max_tokens"):
+        list(harvest._streams([np.ones(30, dtype=np.int64)], read, limit_of(64), torch.device("cpu")))
+
+
+def limit_of(tokens: int) -> harvest._Limit:
+    limit = harvest._Limit.__new__(harvest._Limit)
+    limit.tokens = tokens
+    return limit
+
+
+def test_the_disk_is_checked_before_the_work(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = copied(tiny_run)
+    usage = shutil.disk_usage(run.path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000))
+    pairing.check_disk(run)  # what it needs is there already
+    shutil.rmtree(run.activations)
+    with pytest.raises(UserError, match=r"need about \d+ kB, 1 kB are free on this disk; lower corpus\.pairs"):
+        pairing.pair(run)
+
+
+@pytest.mark.parametrize("form", ["bfloat16", "int8"])
+def test_the_predicted_size_is_about_right(form: shards.Format, many_shards: dict[str, object]) -> None:
+    many_shards["harvest"] = {"shard_pairs": 2_000, "format": form}
+    run = made(many_shards, form)
+    pipeline.run_stages(run, until="harvest")
+    pairs = shards.ActivationStore(run.activations).manifest.pairs
+    size = sum(path.stat().st_size for path in run.activations.rglob("*.*"))
+    assert shards.predicted_bytes(pairs, (32, 40), form) == pytest.approx(size, rel=0.2)
+
+
+def test_int8_is_close_where_columns_differ_a_hundredfold() -> None:
+    """As in a residual stream: a few columns are much larger than all others."""
+    torch.manual_seed(0)
+    columns = torch.ones(64)
+    columns[[3, 17]] = 100.0
+    rows = torch.randn(500, 64) * columns * (0.5 + torch.rand(500, 1))
+    codes, scales = shards.quantise(rows)
+    assert codes.dtype == torch.int8
+    assert codes.abs().max() == 127
+    rebuilt = codes * scales[:64] * scales[64:, None]
+    error = (rebuilt - rows).square().sum(0) / rows.square().sum(0)
+    assert float(error.max()) < 1e-3  # of every column's own variance
+
+
+def test_int8_rows_that_are_empty_or_not_finite() -> None:
+    rows = torch.zeros(3, 8)
+    rows[1, 2], rows[2] = float("nan"), torch.arange(8.0)
+    codes, scales = shards.quantise(rows)
+    rebuilt = codes * scales[:8] * scales[8:, None]
+    assert rebuilt.isfinite().all()
+    torch.testing.assert_close(rebuilt[2], rows[2], atol=0.05, rtol=0)
+
+
+def test_a_store_in_int8_holds_nearly_the_same_rows(tiny_run: Run) -> None:
+    settings = tiny_run.config().model_dump(mode="json")
+    settings["harvest"]["format"] = "int8"
+    run = made(settings, "int8")
+    pipeline.run_stages(run, until="harvest")
+    full, small = shards.ActivationStore(tiny_run.activations), shards.ActivationStore(run.activations)
+    assert full.manifest == small.manifest
+    for shard in range(len(full)):
+        keep: npt.NDArray[np.bool_] = full.keep(shard, full.rows(shard))
+        a, b = full.raw(shard)[keep].float(), small.raw(shard)[keep].float()
+        assert float((a - b).square().sum() / (a - a.mean(0)).square().sum()) < 1e-3
+
+
+def test_scale_and_outlier_rules(tiny_run: Run) -> None:
+    norms, kept = {}, {}
+    for rule, factor in (("median", None), ("rms", 1.1), ("none", None)):
+        settings = tiny_run.config().model_dump(mode="json")
+        settings["harvest"] |= {"scale": rule, "outlier_factor": factor}
+        run = made(settings, rule)
+        shutil.copytree(tiny_run.activations, run.activations)
+        shutil.copy(tiny_run.corpus, run.corpus)
+        (run.activations / "manifest.json").unlink()
+        harvest.harvest(run)
+        store = shards.ActivationStore(run.activations)
+        kept[rule] = store.manifest.kept
+        late = [np.minimum(rows.index_a, rows.index_b) >= 4 for rows in map(store.rows, range(len(store)))]
+        scaled = torch.cat([(store.raw(shard) * store.column_scale())[mask] for shard, mask in enumerate(late)])
+        norms[rule] = scaled[:, :32].norm(dim=1)
+    target = ((32 + 40) / 2) ** 0.5
+    assert float(norms["median"].median()) == pytest.approx(target, rel=1e-2)
+    assert float(norms["rms"].square().mean().sqrt()) == pytest.approx(target, rel=1e-2)
+    assert (store.manifest.a.scale, store.manifest.b.scale) == (1.0, 1.0)
+    assert kept["rms"] < kept["median"] == kept["none"] == len(norms["none"])
+
+
+def test_the_manifest_says_what_the_rows_were_made_of(tiny_run: Run) -> None:
+    manifest = shards.ActivationStore(tiny_run.activations).manifest
+    a, b = manifest.a, manifest.b
+    for facts, model in ((a, tiny_run.config().models.a), (b, tiny_run.config().models.b)):
+        origin = models.fingerprint(model)
+        assert (facts.weights, facts.tokenizer, facts.template) == (origin.weights, origin.tokenizer, origin.template)
+        assert (facts.layer, facts.dtype) == (model.layer, model.dtype)
+    assert (a.bos, b.bos) == (False, True)
+    assert len({a.weights, b.weights, a.tokenizer, b.tokenizer, a.template, b.template}) == 6
