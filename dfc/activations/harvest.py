@@ -212,7 +212,7 @@ def _manifest(
             name=model.title,
             source=model.source,
             revision=described[side].revision,
-            layer=model.layer,
+            layer=described[side].layer,
             layers=described[side].layers,
             width=described[side].width,
             dtype=model.dtype,
