@@ -301,9 +301,10 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
         raise UserError(
             f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "
-            f"give the id of a causal language model on the hub, a local folder, or a GGUF file."
+            f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
         ) from error
 
 

@@ -1,8 +1,7 @@
-"""Families of models, each as a tiny random one: the stream is found, read and edited in the same way in all of them."""
+"""Families of models, each as a tiny random one: the stream is found, read and edited alike in all of them."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +40,7 @@ TOKENS = {
     "eos_token_id": TOKENIZER.eos_token_id,
     "pad_token_id": TOKENIZER.pad_token_id,
     "initializer_range": 0.3,
+    "tie_word_embeddings": False,  # tied, a random model says its last token again and again
 }
 SIZE = {**TOKENS, "hidden_size": WIDTH, "num_hidden_layers": BLOCKS}
 HEADS = {**SIZE, "intermediate_size": 32, "num_attention_heads": 2, "max_position_embeddings": 128}
@@ -156,10 +156,10 @@ def test_an_edit_changes_what_follows_and_nothing_before_it(model: LoadedModel) 
 def test_steered_generation_equals_a_plain_hook(model: LoadedModel) -> None:
     vector = vector_for(model)
     texts = {}
-    for strength in (0.0, 1.0, -2.0):
+    for strength in (0.0, 0.2, 0.4):
         texts[strength] = "".join(stream(model, PROMPT, Sampling(10), vector, strength))
-        assert texts[strength] == plain(model, 10, strength * vector.vector if strength else None)
-    assert len(set(texts.values())) == 3
+        assert texts[strength] == plain(model, 10, strength * vector.vector if strength else None) != ""
+    assert texts[0.4] != texts[0.0]
 
 
 def test_the_lens_at_the_last_block_gives_the_models_own_logits(model: LoadedModel, family: str) -> None:

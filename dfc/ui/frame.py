@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -89,12 +90,12 @@ def _sentence(text: str) -> str:
 
 def _with_indices(run_config: RunConfig, store: Store) -> RunConfig:
     """The settings, with the index of the block that was read wherever they give a fraction of depth."""
-    models = {side: run_config.models.side(side) for side in SIDES}
-    read = {
-        side: model.model_copy(update={"layer": int(store.models().loc[side, "layer"])})
-        for side, model in models.items()
-        if isinstance(model.layer, float)
-    }
+    layers: dict[Any, Any] = store.models()["layer"].to_dict()
+    read: dict[str, Any] = {}
+    for side in SIDES:
+        model = run_config.models.side(side)
+        if isinstance(model.layer, float):
+            read[side] = model.model_copy(update={"layer": int(layers[side])})
     return run_config.model_copy(update={"models": run_config.models.model_copy(update=read)})
 
 
