@@ -157,8 +157,8 @@ def _generate(model: LoadedModel, prompt: Tensor, sampling: Sampling, added: Ten
         else:
             with live.generate(inputs, **settings) as tracer:
                 for _ in tracer.iter[:]:
-                    stream = stream_of(site.output)
-                    stream += added
+                    residual = stream_of(site.output)
+                    residual += added
 
 
 def _text(model: LoadedModel, ids: Iterator[int]) -> Generator[str, None, None]:
