@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Side = Literal["a", "b"]
 Partition = Literal["a", "b", "shared"]
@@ -34,7 +34,9 @@ class Section(BaseModel):
 
 class ModelConfig(Section):
     source: str = Field(description="a hub id, a local folder, or a GGUF file")
-    layer: int = Field(ge=0, description="index of the block whose output is read")
+    layer: int | float = Field(
+        description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15)"
+    )
     name: str = Field(default="", description="what the model is called in the app; default: from its source")
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
@@ -42,6 +44,9 @@ class ModelConfig(Section):
     )
     device: str = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
     device_map: str | None = Field(default=None, description="spread a large model over devices, as in transformers")
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        default="auto", description="implementation of attention; auto: what transformers takes for the model"
+    )
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
     max_tokens: int = Field(
         default=1024, ge=8, description="longest sequence run through the model; texts are cut to it"
@@ -50,10 +55,22 @@ class ModelConfig(Section):
         default=False, description="run code that comes with the model: off unless you trust it"
     )
 
+    @field_validator("layer", mode="before")  # before: a bool would be taken for an index
+    @classmethod
+    def _layer_is_an_index_or_a_fraction(cls, layer: object) -> object:
+        if (type(layer) is int and layer >= 0) or (type(layer) is float and 0 < layer < 1):
+            return layer
+        raise ValueError("give the index of a block, from 0, or a fraction of depth between 0 and 1, such as 0.5")
+
     @property
     def title(self) -> str:
         """Name for people: `name`, or the last part of `source`."""
         return self.name or Path(self.source).name.removesuffix(".gguf")
+
+    @property
+    def place(self) -> str:
+        """Where the stream is read, for people."""
+        return f"layer {self.layer}" if isinstance(self.layer, int) else f"layer {self.layer} of depth"
 
 
 class ModelPair(Section):

@@ -6,10 +6,12 @@ about a site (the block whose output is read) is found when the model is loaded.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -36,12 +38,14 @@ class Description:
 
     Attributes:
         revision: commit on the hub.
+        layer: index of the block whose output is read.
         layers: number of blocks.
         width: of the residual stream.
         max_tokens: longest sequence that is run: what is configured, or less where its context is shorter.
     """
 
     revision: str | None
+    layer: int
     layers: int
     width: int
     max_tokens: int
@@ -49,7 +53,7 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A causal LM with its tokenizer and one site, the output of block `config.layer`.
+    """A causal LM with its tokenizer and one site, the output of block `layer`.
 
     nnsight traces of one model must not run at the same time: whoever runs it holds `lock`.
     """
@@ -66,13 +70,18 @@ class LoadedModel:
         return self.config.title
 
     @property
+    def layer(self) -> int:
+        """Index of the block whose output is read."""
+        return self.description.layer
+
+    @property
     def blocks(self) -> nn.ModuleList:
         return self.model.get_submodule(self.blocks_path)
 
     @property
     def site(self) -> nn.Module:
         """The block whose output is the stream that is read and edited."""
-        return self.blocks[self.config.layer]
+        return self.blocks[self.layer]
 
     @property
     def width(self) -> int:
@@ -112,6 +121,16 @@ class LoadedModel:
         names = ", ".join(name for name, _ in parent.named_children())
         raise UserError(f"{self.title}: no final norm beside its blocks, only {names}; the logit lens needs one.")
 
+    def unembed(self, stream: Tensor) -> Tensor:
+        """Logits (..., vocabulary) of what the last block gives, (..., width).
+
+        Raises:
+            UserError: if the final norm is not found.
+        """
+        logits: Tensor = self.model.get_output_embeddings()(self.final_norm(stream))
+        cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
     @cached_property
     def live(self) -> Any:
         """The model wrapped by nnsight, for interventions."""
@@ -125,7 +144,7 @@ class LoadedModel:
         envoy = self.live
         for name in self.blocks_path.split("."):
             envoy = getattr(envoy, name)
-        return envoy[self.config.layer]
+        return envoy[self.layer]
 
     @contextmanager
     def stream_reader(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
@@ -136,7 +155,7 @@ class LoadedModel:
         caught: list[Tensor] = []
 
         def catch(module: nn.Module, inputs: Any, output: Any) -> None:
-            caught.append(output[0] if isinstance(output, tuple) else output)
+            caught.append(stream_of(output))
             raise _StopForwardError
 
         def read(ids: Tensor, mask: Tensor) -> Tensor:
@@ -150,6 +169,11 @@ class LoadedModel:
                 yield read
         finally:
             handle.remove()
+
+
+def stream_of(output: Tensor | tuple[Any, ...]) -> Tensor:
+    """The residual stream in what a block returns: alone, or the first of several."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 class _StopForwardError(Exception):
@@ -186,13 +210,15 @@ def describe(config: ModelConfig) -> Description:
             _folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
         )
         text = settings.get_text_config()
+        layers = int(text.num_hidden_layers)
         description = Description(
             revision=getattr(settings, "_commit_hash", None),
-            layers=int(text.num_hidden_layers),
+            layer=_layer_index(config.layer, layers),
+            layers=layers,
             width=int(text.hidden_size),
             max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
         )
-    _check_layer(config, description.layers)
+    _check_layer(config, description.layer, layers)
     return description
 
 
@@ -211,12 +237,13 @@ def load(config: ModelConfig) -> LoadedModel:
             trust_remote_code=config.trust_remote_code,
             dtype=getattr(torch, config.dtype),
             device_map=config.device_map,
+            **({} if config.attention == "auto" else {"attn_implementation": config.attention}),
         )
     if config.device_map is None:
         model.to(devices.pick(config.device))
     model.eval().requires_grad_(False)
     path = _find_blocks(model, config)
-    _check_layer(config, len(model.get_submodule(path)))
+    _check_layer(config, description.layer, len(model.get_submodule(path)))
     return LoadedModel(config, model, tokenizer, description, path)
 
 
@@ -324,9 +351,10 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
         raise UserError(
             f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "
-            f"give the id of a causal language model on the hub, a local folder, or a GGUF file."
+            f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
         ) from error
 
 
@@ -334,10 +362,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _check_layer(config: ModelConfig, count: int) -> None:
-    if config.layer >= count:
+def _layer_index(layer: int | float, count: int) -> int:
+    """The block that is meant, of `count`; a fraction is taken as it is written: 0.29 of 100 is block 29."""
+    return layer if isinstance(layer, int) else math.floor(Fraction(str(layer)) * count)
+
+
+def _check_layer(config: ModelConfig, layer: int, count: int) -> None:
+    if layer >= count:
         raise UserError(
-            f"{config.source}: there is no layer {config.layer}; its {count} blocks are 0 to {count - 1} "
+            f"{config.source}: there is no layer {layer}; its {count} blocks are 0 to {count - 1} "
             f"(half way is {count // 2}): set `layer` to one of them."
         )
 

@@ -85,6 +85,26 @@ def test_designated_features_need_a_budget_of_their_own() -> None:
         config.parse({**SMALL, "crosscoder": {"kind": "dsf", "budget": "joint"}}, origin="run.yaml")
 
 
+@pytest.mark.parametrize("layer", [0, 12, 0.5, 0.001])
+def test_a_layer_is_an_index_or_a_fraction_of_depth(layer: float, tmp_path: Path) -> None:
+    models = {**SMALL["models"], "a": {"source": "x", "layer": layer}}
+    parsed = config.parse({**SMALL, "models": models}, origin="run.yaml")
+    (tmp_path / "run.yaml").write_text(config.dump(parsed), encoding="utf-8")
+    again = config.load(tmp_path / "run.yaml").models.a.layer
+    assert (again, type(again)) == (layer, type(layer))
+
+
+@pytest.mark.parametrize("layer", [-1, 0.0, 1.0, 3.0, -0.5, True, "3", None, float("nan")])
+def test_other_layers_are_refused(layer: object) -> None:
+    with pytest.raises(UserError, match=r"`models\.a\.layer`: give the index of a block, from 0, or a fraction"):
+        config.parse({**SMALL, "models": {**SMALL["models"], "a": {"source": "x", "layer": layer}}}, origin="run.yaml")
+
+
+def test_places_are_readable() -> None:
+    places = {12: "layer 12", 0.5: "layer 0.5 of depth"}
+    assert {layer: config.ModelConfig(source="x", layer=layer).place for layer in places} == places
+
+
 def test_titles() -> None:
     sources = {"data/models/Gemma.gguf": "Gemma", "Qwen/Qwen3-8B": "Qwen3-8B", "../mine": "mine"}
     assert {source: config.ModelConfig(source=source, layer=0).title for source in sources} == sources

@@ -1,4 +1,4 @@
-"""Loading models, finding their blocks, and reading the stream."""
+"""Loading models, finding their blocks, and reading the stream; `test_families` does so with many architectures."""
 
 from __future__ import annotations
 
@@ -8,46 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import (
-    ByT5Tokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
 from tests import tiny
-
-SMALL = {
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "vocab_size": 420,
-}
-HEADS = {"num_key_value_heads": 1, "head_dim": 8}
-FAMILIES: dict[str, PreTrainedModel] = {
-    "model.layers": Qwen3ForCausalLM(Qwen3Config(**SMALL, **HEADS)),
-    "transformer.h": GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=420)),
-    "gpt_neox.layers": GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL)),
-    "model.layers ": MistralForCausalLM(MistralConfig(**SMALL, **HEADS)),
-}
-
-
-@pytest.mark.parametrize("path", FAMILIES)
-def test_families_load_and_are_read_at_the_right_block(path: str, tmp_path: Path) -> None:
-    folder = tiny.save(tmp_path / "model", FAMILIES[path], tiny.byte_level_tokenizer())
-    loaded = models.load(ModelConfig(source=str(folder), layer=1))
-    assert (loaded.blocks_path, len(loaded.blocks), loaded.width) == (path.strip(), 3, 16)
-    assert isinstance(loaded.final_norm, nn.Module)
-    _assert_reads_what_a_plain_forward_gives(loaded)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -69,7 +34,7 @@ def _assert_reads_what_a_plain_forward_gives(loaded: models.LoadedModel) -> None
             loaded.model(row[None, :length], output_hidden_states=True) for row, length in zip(ids, (9, 6), strict=True)
         ]
     later: list[int] = []
-    layer = loaded.config.layer
+    layer = loaded.layer
     handle = loaded.blocks[layer + 1].register_forward_hook(lambda *_: later.append(1))
     with loaded.stream_reader() as read:
         stream = read(ids, mask)
@@ -118,6 +83,33 @@ def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
     ):
         models._find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
     assert models._find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "count", "index"),
+    [(0.5, 30, 15), (0.5, 3, 1), (0.01, 30, 0), (0.999, 30, 29), (0.29, 100, 29), (1 - 2**-53, 61, 60)],
+)
+def test_a_fraction_of_depth_is_an_index(fraction: float, count: int, index: int) -> None:
+    assert models._layer_index(fraction, count) == index
+
+
+def test_a_model_is_read_at_a_fraction_of_its_depth(tiny_models: tuple[Path, Path]) -> None:
+    loaded = models.load(ModelConfig(source=str(tiny_models[0]), layer=0.5))
+    assert loaded.description.layer == 3
+    assert loaded.site is loaded.blocks[3]
+    _assert_reads_what_a_plain_forward_gives(loaded)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_the_implementation_of_attention_reaches_the_model(attention: str, tiny_models: tuple[Path, Path]) -> None:
+    settings = {"source": str(tiny_models[0]), "layer": 1, "attention": attention}
+    assert models.load(ModelConfig.model_validate(settings)).model.config._attn_implementation == attention
+
+
+def test_attention_that_a_model_does_not_have_is_one_sentence(tmp_path: Path) -> None:
+    settings = GPTNeoConfig(hidden_size=16, num_layers=2, num_heads=2, attention_types=[[["global"], 2]])
+    folder = tiny.save(tmp_path / "model", GPTNeoForCausalLM(settings), tiny.byte_level_tokenizer())
+    refused("does not support .* or leave `attention` at auto", source=str(folder), attention="sdpa")
 
 
 def test_a_model_is_loaded_once(tiny_models: tuple[Path, Path]) -> None:

@@ -181,7 +181,7 @@ def _side_facts(
         tokenizer=origin.tokenizer,
         template=origin.template,
         bos=origin.bos,
-        layer=model.layer,
+        layer=described.layer,
         layers=described.layers,
         width=described.width,
         dtype=model.dtype,

@@ -38,7 +38,7 @@ def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tok
         for start in range(0, len(ids), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             direction = vectors[part].to(model.device, unembedding.weight.dtype)
-            logits = unembedding(model.final_norm(direction)).float()
+            logits = model.unembed(direction).float()
             logits -= logits.mean(dim=1, keepdim=True)
             for name, sign in (("promoted", 1), ("suppressed", -1)):
                 values, places = logits.topk(tokens, dim=1, largest=sign > 0)

@@ -20,7 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 from dfc import corpus
 from dfc.config import UserError
 from dfc.corpus import Document, Turn
-from dfc.models import LoadedModel
+from dfc.models import LoadedModel, stream_of
 from dfc.steering.vectors import SteeringVector
 
 # The loop over tokens asks for one more than are generated, and says so.
@@ -157,7 +157,8 @@ def _generate(model: LoadedModel, prompt: Tensor, sampling: Sampling, added: Ten
         else:
             with live.generate(inputs, **settings) as tracer:
                 for _ in tracer.iter[:]:
-                    site.output += added
+                    residual = stream_of(site.output)
+                    residual += added
 
 
 def _text(model: LoadedModel, ids: Iterator[int]) -> Generator[str, None, None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -62,11 +63,14 @@ def frame(title: str) -> Iterator[View]:
             st.stop()
         run = _choose(all_runs)
         run_config = run.config()
-        _legend(run_config)
         if not run.done()["index"]:
+            _legend(run_config)
             empty.unfinished(run, model_names(run_config), theme)
             st.stop()
-        yield View(run, run_config, Store(run.store), theme)
+        store = Store(run.store)
+        run_config = _with_indices(run_config, store)
+        _legend(run_config)
+        yield View(run, run_config, store, theme)
 
 
 @contextmanager
@@ -84,12 +88,23 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text
 
 
+def _with_indices(run_config: RunConfig, store: Store) -> RunConfig:
+    """The settings, with the index of the block that was read wherever they give a fraction of depth."""
+    layers: dict[Any, Any] = store.models()["layer"].to_dict()
+    read: dict[str, Any] = {}
+    for side in SIDES:
+        model = run_config.models.side(side)
+        if isinstance(model.layer, float):
+            read[side] = model.model_copy(update={"layer": int(layers[side])})
+    return run_config.model_copy(update={"models": run_config.models.model_copy(update=read)})
+
+
 def model_names(run_config: RunConfig) -> dict[Side, str]:
     """What both models are called; layers are added where the names are the same."""
     models = run_config.models
     if models.a.title != models.b.title:
         return {side: models.side(side).title for side in SIDES}
-    return {side: f"{models.side(side).title} ({side.upper()}, layer {models.side(side).layer})" for side in SIDES}
+    return {side: f"{models.side(side).title} ({side.upper()}, {models.side(side).place})" for side in SIDES}
 
 
 def _choose(all_runs: list[Run]) -> Run:
@@ -130,4 +145,4 @@ def _change_run() -> None:
 
 def _legend(run_config: RunConfig) -> None:
     with st.sidebar:
-        st.html(style.legend(model_names(run_config), {side: run_config.models.side(side).layer for side in SIDES}))
+        st.html(style.legend(model_names(run_config), {side: run_config.models.side(side).place for side in SIDES}))

@@ -31,11 +31,11 @@ def css(theme: Theme) -> str:
     return f":root{{{css_variables(theme)}--dfc-blend:{blend};color-scheme:{theme}}}\n{HEATMAP_CSS}{_SHEET}"
 
 
-def legend(names: dict[Side, str], layers: dict[Side, int]) -> str:
-    """Which colour stands for what."""
+def legend(names: dict[Side, str], places: dict[Side, str]) -> str:
+    """Which colour stands for what, and where each model is read."""
     rows = [
         f'<div><i class="dfc-dot dfc-{side}"></i><span><b>{side.upper()}</b> {html.escape(names[side])}'
-        f"<small>layer {layers[side]}</small></span></div>"
+        f"<small>{places[side]}</small></span></div>"
         for side in names
     ]
     rows.append('<div><i class="dfc-dot dfc-shared"></i><span>shared by both</span></div>')

@@ -115,6 +115,20 @@ def test_what_is_missing_is_made_again_alike_and_the_rest_is_left_alone(tiny_run
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
+def test_a_fraction_of_depth_reads_the_block_it_means(tiny_run: Run) -> None:
+    """Half of 6 and of 4 blocks, which the run gives as indices: the same activations and manifest."""
+    run = copied(tiny_run)
+    before = files(run)
+    settings = run.path / "run.yaml"
+    settings.write_text(settings.read_text().replace("layer: 3", "layer: 0.5").replace("layer: 2", "layer: 0.5"))
+    assert [run.config().models.side(side).layer for side in SIDES] == [0.5, 0.5]
+    for lost in ("manifest.json", "a", "b"):
+        path = run.activations / lost
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    harvest.harvest(run)
+    assert files(run) == before
+
+
 def test_an_unfinished_store_says_how_to_go_on(tiny_run: Run) -> None:
     run = copied(tiny_run)
     (run.activations / "manifest.json").unlink()

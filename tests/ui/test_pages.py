@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dfc.runs import Run
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -129,6 +131,17 @@ class TestEveryPage:
         links = [link.proto for link in test.get("page_link") if not link.proto.external]
         assert len(links) >= 5
         assert all("run=demo" in link.query_string for link in links)
+
+
+@pytest.mark.parametrize(("make", "place"), [(make_half_run, "layer 0.5 of depth"), (make_run, "layer 15")])
+def test_a_fraction_of_depth_is_shown_as_the_block_that_was_read(
+    make: Callable[[Path], Run], place: str, data: Path
+) -> None:
+    settings = make(data).path / "run.yaml"
+    settings.write_text(settings.read_text().replace("layer: 15", "layer: 0.5"))
+    test = calm(visit(OVERVIEW))
+    assert f"<small>{place}</small>" in text(test)
+    assert "<small>layer 9</small>" in text(test)
 
 
 class TestOverview:
