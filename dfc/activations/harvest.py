@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from hashlib import blake2b
 from itertools import islice
 
@@ -49,7 +50,8 @@ def pair(run: Run) -> None:
     """
     config = run.config()
     lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
-    sources = corpus.open_sources(config.corpus)
+    opened = corpus.open_sources(config.corpus)
+    sources = {name: source.documents for name, source in opened.items()}
     run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
     shutil.rmtree(run.activations, ignore_errors=True)
     documents: list[dict[str, object]] = []
@@ -76,7 +78,11 @@ def pair(run: Run) -> None:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
     with runs.replacing(run.corpus) as temporary:
         pq.write_table(pa.Table.from_pylist(documents, schema=CORPUS_SCHEMA), temporary, compression="zstd")
-    runs.record(run, "pair", documents=len(documents), pairs=total)
+    for name, source in opened.items():
+        if source.left_out.rows:
+            progress.say(f"corpus source `{name}`: left out {source.left_out_in_words()}")
+    left_out = {name: asdict(source.left_out) for name, source in opened.items()}
+    runs.record(run, "pair", documents=len(documents), pairs=total, left_out=left_out)
 
 
 def harvest(run: Run) -> None:
