@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerFast
 
-from dfc import corpus
-from dfc.config import CorpusConfig, UserError
-from dfc.corpus import Document, LeftOut, Turn, rows
+from dfc import corpus, runs
+from dfc.activations import harvest
+from dfc.config import CorpusConfig, UserError, parse
+from dfc.corpus import Document, LeftOut, Turn
+from dfc.corpus import rows as corpus_rows
 from tests import tiny
 
 TEMPLATES = {
@@ -252,7 +254,7 @@ def test_filters(tmp_path: Path) -> None:
     assert said(source(path, language="zh", language_field="lang")) == ["text: 1234"]
     config = source(path, language="en", min_characters=4)
     assert counted(config)["s"].rows == {"too short": 1, "other language": 2}
-    with pytest.raises(ValidationError, match="source s leaves out what is shorter than 4 .* cut at 3; raise"):
+    with pytest.raises(ValidationError, match=r"source s leaves out what is shorter than 4 .* cut at 3; raise"):
         CorpusConfig.model_validate({**config.model_dump(), "max_characters": 3})
 
 
@@ -344,7 +346,7 @@ ROW = st.dictionaries(
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(values=st.lists(JSON | ROW, max_size=4), language=st.none() | st.just("en"))
 def test_no_row_is_fatal(
     values: list[object], language: str | None, suffix: str, tmp_path_factory: pytest.TempPathFactory
@@ -368,22 +370,26 @@ def test_no_row_is_fatal(
 @settings(max_examples=150, deadline=None)
 @given(lines=st.lists(st.text(max_size=12) | JSON.map(json.dumps), max_size=4), name=st.sampled_from(["jsonl", "csv"]))
 def test_no_line_is_fatal(lines: list[str], name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.getbasetemp() / f"lines.{name}"
-    path.write_text("\n".join(["text", *lines]), encoding="utf-8", errors="replace", newline="")
-    try:
-        opened = corpus.open_sources(source(path))["s"]
-    except UserError as error:
-        assert "is empty: " in str(error)
-    else:
-        assert all(turn.content for document in opened.documents for turn in document.turns)
+    folder = tmp_path_factory.getbasetemp() / f"lines-{name}"
+    folder.mkdir(exist_ok=True)
+    (folder / "good.txt").write_text("a good one")
+    text = "\n".join(["text", *lines])
+    (folder / f"a.{name}").write_text(text, encoding="utf-8", errors="replace", newline="")
+    opened = corpus.open_sources(source(folder))["s"]
+    documents = list(opened.documents)
+    assert corpus.plain("a good one", "s") in documents
+    assert all(turn.content for document in documents for turn in document.turns)
+    if name == "jsonl":
+        read_lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
+        assert len(documents) - 1 + sum(opened.left_out.rows.values()) == len(read_lines)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_what_is_too_large_to_hold_is_drawn_from_a_window(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "_HELD_BYTES", 100)
-    monkeypatch.setattr(rows, "_WINDOW", 10)
+    monkeypatch.setattr(corpus_rows, "_HELD_BYTES", 100)
+    monkeypatch.setattr(corpus_rows, "_WINDOW", 10)
     for part in range(5):
         content: list[dict[str, Any]] = [{"text": str(part * 100 + number)} for number in range(100)]
         FORMATS[f"s.{kind}"](tmp_path / f"{part}.{kind}", content)
@@ -398,6 +404,26 @@ def test_what_is_too_large_to_hold_is_drawn_from_a_window(
     (tmp_path / "list.json").write_text(json.dumps([{"text": "x" * 200}]))
     with pytest.raises(UserError, match=r"list\.json: is one JSON list, too large to hold; write each"):
         read(source(tmp_path / "list.json"))
+
+
+def test_pairing_says_and_keeps_what_was_left_out(
+    tiny_models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts"
+    choices = tiny.tiny_settings(texts, tiny_models, corpus={"pairs": 100_000, "drop_duplicates": True})
+    write(texts / "english.jsonl", [{"text": "a river in the rain"}, {"text": ""}])
+    run = runs.create(parse(choices, origin="test"))
+    harvest.pair(run)
+    kept = json.loads(run.provenance.read_text(encoding="utf-8"))["pair"]["left_out"]
+    assert kept["english"] == {"rows": {"too short": 1}, "first": {"too short": "english.jsonl:2"}}
+    assert kept["chinese"] == {"rows": {}, "first": {}}
+    assert kept["chats"]["rows"] == {"duplicate": 5}
+    printed = capsys.readouterr().err
+    assert "corpus source `english`: left out 1 documents shorter than 1 characters, the first at english.jsonl:2" in (
+        printed.splitlines()
+    )
+    assert "source `chats`: left out 5 duplicates, the first at chats.jsonl:" in printed
+    assert "source `chinese`" not in printed
 
 
 def test_globs_order_and_length(tmp_path: Path) -> None:
