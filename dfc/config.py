@@ -67,8 +67,9 @@ class ModelPair(Section):
 class SourceConfig(Section):
     name: str = Field(min_length=1, description="label that every document of this source carries")
     path: str = Field(
+        min_length=1,
         description="a file (.jsonl, .json, .parquet, .csv, .txt, .md), a glob of files, a folder of files or of "
-        "a saved dataset, or the id of a dataset on the hub"
+        "a saved dataset, or the id of a dataset on the hub",
     )
     subset: str | None = Field(default=None, description="configuration of a hub dataset, e.g. sample-10BT")
     split: str = Field(default="train", description="split of a hub dataset or of a saved one")

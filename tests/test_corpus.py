@@ -170,6 +170,8 @@ def test_files_that_are_not_read_name_the_kinds(tmp_path: Path) -> None:
             read(source(path))
     with pytest.raises(UserError, match=r"no such file"):
         read(source(tmp_path / "b*"))
+    with pytest.raises(UserError, match=r"no such file"):
+        read(source(tmp_path / ("b" * 5_000)))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +183,17 @@ def test_damaged_files_are_one_sentence(name: str, content: bytes, tmp_path: Pat
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=r"is (damaged|missing).*; mend it, or leave it out of corpus source `s`\.$"):
         read(source((tmp_path / name).parent))
+
+
+def test_damaged_rows_of_a_saved_dataset_are_bad_rows(tmp_path: Path) -> None:
+    datasets.Dataset.from_list([{"text": f"{number:08}"} for number in range(500)]).save_to_disk(tmp_path / "saved")
+    (path,) = (tmp_path / "saved").glob("*.arrow")
+    content = path.read_bytes()
+    offset = content.index(b"".join((8 * number).to_bytes(4, "little") for number in range(100, 104)))
+    path.write_bytes(content[:offset] + b"\xff" * 4 + content[offset + 4 :])
+    config = source(tmp_path / "saved")
+    assert len(read(config)) == 498
+    assert counted(config)["s"].rows == {"bad row": 2}
 
 
 def test_splits_of_a_saved_dataset(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ _HELD_BYTES = 512 * 2**20
 _WINDOW = 10_000
 _PARQUET_ROWS = 256  # rows of long documents at once
 _CSV_FIELD = 2**24  # a quote that is never closed ends here
+_UNREADABLE = (ValueError, OverflowError, pa.ArrowException)  # of a value without a Python form, e.g. not UTF-8
 
 # What a row is until it is its turn: a line of JSON, the file of a whole text, or the row; None where it is broken.
 _Raw = str | Path | dict[str, Any] | None
@@ -44,8 +45,7 @@ def read_rows(source: SourceConfig, seed: int, characters: int) -> Iterator[tupl
     Raises:
         UserError: if there is nothing at the source's path, nothing of a kind that is read, or it is damaged.
     """
-    path = Path(source.path)
-    if any((path / name).is_file() for name in _SAVED):
+    if any(os.path.isfile(os.path.join(source.path, name)) for name in _SAVED):
         return _saved_rows(source, seed)
     files = _files(source)
     return _file_rows(files, source, seed, characters) if files else _hub_rows(source, seed)
@@ -54,9 +54,9 @@ def read_rows(source: SourceConfig, seed: int, characters: int) -> Iterator[tupl
 def _files(source: SourceConfig) -> list[Path]:
     """The files a source's path stands for; none if it must be the id of a dataset on the hub."""
     path = Path(source.path)
-    if path.is_file():
+    if os.path.isfile(path):  # in pathlib, a path that is too long raises
         found = [path]
-    elif path.is_dir():
+    elif os.path.isdir(path):
         found = [file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)) and file.is_file()]
     else:
         found = [Path(name) for name in glob.glob(source.path, recursive=True) if Path(name).is_file()]
@@ -190,7 +190,7 @@ def _parquet_rows(file: Path, place: str, source: SourceConfig) -> Iterator[tupl
 def _batch_rows(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
     try:
         return batch.to_pylist()
-    except (ValueError, OverflowError, pa.ArrowException):  # some value has no Python form, e.g. text that is not UTF-8
+    except _UNREADABLE:
         if len(batch) == 1:
             return [None]
         return [row for at in range(len(batch)) for row in _batch_rows(batch.slice(at, 1))]
@@ -214,13 +214,15 @@ def _saved_rows(source: SourceConfig, seed: int) -> Iterator[tuple[str, Any]]:
                 f"set `split` to one of {', '.join(saved)}."
             )
         saved = saved[source.split]
-    saved = saved.select_columns(_columns(saved.column_names, source)).with_format(None)
+    saved = saved.select_columns(_columns(saved.column_names, source)).with_format("arrow")
     order = array("q", range(len(saved)))
     random.Random(seed).shuffle(order)
     for number in order:
+        table = saved[number]
         try:
-            row = saved[number]
-        except (ValueError, OverflowError, pa.ArrowException):
+            table.validate(full=True)  # the file is mapped as it is: damaged offsets would be followed anywhere
+            (row,) = table.to_pylist()
+        except _UNREADABLE:
             row = None
         yield f"row {number}", row
 
