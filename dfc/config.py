@@ -83,11 +83,26 @@ class ModelPair(Section):
 
 class SourceConfig(Section):
     name: str = Field(min_length=1, description="label that every document of this source carries")
-    path: str = Field(description="a JSONL file (or a glob of several), or the id of a dataset on the hub")
+    path: str = Field(
+        min_length=1,
+        description="a file (.jsonl, .json, .parquet, .csv, .txt, .md), a glob of files, a folder of files or of "
+        "a saved dataset, or the id of a dataset on the hub",
+    )
     subset: str | None = Field(default=None, description="configuration of a hub dataset, e.g. sample-10BT")
-    split: str = Field(default="train", description="split of a hub dataset")
+    split: str = Field(default="train", description="split of a hub dataset or of a saved one")
     text: str = Field(default="text", description="field that holds plain text")
-    messages: str = Field(default="messages", description="field that holds a chat as a list of {role, content}")
+    messages: str = Field(
+        default="messages",
+        description="field that holds a chat as a list of {role, content} or {from, value}; "
+        "`conversations` and `conversation` are found without",
+    )
+    prompt: str = Field(default="prompt", description="field of what the user says, where rows have no text or chat")
+    response: str = Field(default="response", description="field of the assistant's answer to `prompt`")
+    min_characters: int = Field(default=1, ge=1, description="shorter documents are left out")
+    language: str | None = Field(
+        default=None, description="leave out rows whose `language_field` is not this; null: no row"
+    )
+    language_field: str = Field(default="language", description="field that says a row's language")
     weight: float = Field(default=1.0, gt=0, description="share of the corpus's pairs, relative to the other sources")
 
 
@@ -95,6 +110,9 @@ class CorpusConfig(Section):
     sources: tuple[SourceConfig, ...] = Field(min_length=1, description="where the documents come from")
     pairs: int = Field(default=100_000, ge=1, description="stop once this many token pairs were found")
     max_characters: int = Field(default=4_000, ge=1, description="longer documents are cut here")
+    drop_duplicates: bool = Field(
+        default=True, description="leave out documents that some source of the run has given before"
+    )
     held_out: float = Field(
         default=0.1, gt=0, lt=1, description="share of documents kept out of training, for measuring"
     )
@@ -105,6 +123,16 @@ class CorpusConfig(Section):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources share a name: {', '.join(names)}; give each its own")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths_leave_something(self) -> Self:
+        for source in self.sources:
+            if source.min_characters > self.max_characters:
+                raise ValueError(
+                    f"source {source.name} leaves out what is shorter than {source.min_characters} characters, "
+                    f"but documents are cut at {self.max_characters}; raise max_characters"
+                )
         return self
 
 

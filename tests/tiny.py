@@ -174,7 +174,7 @@ def tiny_settings(folder: Path, models: tuple[Path, Path], name: str = "tiny", *
             "a": {"source": str(models[0]), "layer": 3, "max_tokens": 256, "name": "tiny-llama"},
             "b": {"source": str(models[1]), "layer": 2, "max_tokens": 256, "name": "tiny-gemma"},
         },
-        "corpus": {"pairs": 2_000, "sources": sources, "held_out": 0.2},
+        "corpus": {"pairs": 2_000, "sources": sources, "held_out": 0.2, "drop_duplicates": False},
         "harvest": {"shard_pairs": 300, "batch_tokens": 512},
         "crosscoder": {"features": 64, "k": 4},
         "training": {

@@ -92,7 +92,8 @@ def pair(run: Run) -> None:
     config = run.config()
     pairer = Pairer(config)
     check_disk(run)
-    sources = corpus.open_sources(config.corpus)
+    opened = corpus.open_sources(config.corpus)
+    sources = {name: source.documents for name, source in opened.items()}
     run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
     position = _read_position(run)
     if not all(_part(run, shard).exists() for shard in range(len(position.shards))):
@@ -110,7 +111,11 @@ def pair(run: Run) -> None:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
     stored.merge([_part(run, shard) for shard in range(len(position.shards))], run.corpus)
     shutil.rmtree(_part(run, 0).parent)
-    runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs)
+    for name, source in opened.items():
+        if source.left_out.rows:
+            progress.say(f"corpus source `{name}`: left out {source.left_out_in_words()}")
+    left_out = {name: asdict(source.left_out) for name, source in opened.items()}
+    runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, left_out=left_out)
 
 
 def repair(run: Run, shard: int) -> None:

@@ -1,0 +1,9 @@
+"""The texts on which two models are compared: from files and datasets to what each model is given.
+
+Text from a corpus is data from strangers: it is never trusted, only made encodable.
+"""
+
+from dfc.corpus.documents import PLAIN, Document, Rendering, Turn, plain, render
+from dfc.corpus.sources import LeftOut, Source, open_sources
+
+__all__ = ["PLAIN", "Document", "LeftOut", "Rendering", "Source", "Turn", "open_sources", "plain", "render"]

@@ -1,0 +1,93 @@
+"""Documents: plain texts and chats, and how a model is given them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+PLAIN = "text"  # the role of a plain text's only turn
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one speaker says; `role` is system, user or assistant, or `text` for a plain text."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A plain text or a chat. Its content is what its turns say, one after another, without any template."""
+
+    source: str
+    turns: tuple[Turn, ...]
+
+    @property
+    def is_chat(self) -> bool:
+        return self.turns[0].role != PLAIN
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A document as one model reads it.
+
+    `turns` says where each turn's content lies: (start in `text`, start in the document's content, length).
+    """
+
+    text: str
+    turns: tuple[tuple[int, int, int], ...]
+    add_special_tokens: bool
+
+
+def plain(text: str, source: str = "") -> Document:
+    """A plain text as a document."""
+    return Document(source, (Turn(PLAIN, text),))
+
+
+def render(document: Document, tokenizer: PreTrainedTokenizerFast, answer: bool = False) -> Rendering:
+    """Put a document into a model's own chat template; a base model gets `User: …`, a plain text stays as it is.
+
+    With `answer`, what introduces the assistant's next turn is added, so that a model goes on with it.
+
+    The template is filled with placeholders that are then replaced, so that the place of each turn's
+    content is known exactly, whatever the template adds, trims or reorders.
+    """
+    if not document.is_chat:
+        content = document.turns[0].content
+        return Rendering(content, ((0, 0, len(content)),), add_special_tokens=True)
+    if tokenizer.chat_template is None:
+        frame = "\n\n".join(f"{turn.role.title()}: {_mark(i)}" for i, turn in enumerate(document.turns))
+        frame += "\n\nAssistant:" if answer else ""
+    else:
+        frame = _fill_template(document, tokenizer, answer)
+    pieces: list[str] = []
+    places: list[tuple[int, int, int]] = []
+    position = content_start = read = 0
+    for index, turn in enumerate(document.turns):
+        at = frame.find(_mark(index), read)
+        if at >= 0:  # a template may leave a turn out
+            pieces += [frame[read:at], turn.content]
+            position += at - read
+            places.append((position, content_start, len(turn.content)))
+            position += len(turn.content)
+            read = at + len(_mark(index))
+        content_start += len(turn.content)
+    pieces.append(frame[read:])
+    return Rendering("".join(pieces), tuple(places), add_special_tokens=tokenizer.chat_template is None)
+
+
+def _mark(index: int) -> str:
+    """Placeholder of a turn: private-use characters that no template holds."""
+    return f"\ue000{index}\ue001"
+
+
+def _fill_template(document: Document, tokenizer: PreTrainedTokenizerFast, answer: bool) -> str:
+    messages = [{"role": turn.role, "content": _mark(index)} for index, turn in enumerate(document.turns)]
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
+    except Exception:  # templates raise what they like, e.g. at a system turn or at two users in a row
+        roles = ("user", "assistant")
+        merged = [{"role": roles[i % 2], "content": message["content"]} for i, message in enumerate(messages)]
+        return str(tokenizer.apply_chat_template(merged, tokenize=False, add_generation_prompt=answer))
