@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedTokenizerFast
 
 from dfc import corpus, runs
-from dfc.activations import harvest
+from dfc.activations import pairing
 from dfc.config import CorpusConfig, UserError, parse
 from dfc.corpus import Document, LeftOut, Turn
 from dfc.corpus import rows as corpus_rows
@@ -444,7 +444,7 @@ def test_pairing_says_and_keeps_what_was_left_out(
     choices = tiny.tiny_settings(texts, tiny_models, corpus={"pairs": 100_000, "drop_duplicates": True})
     write(texts / "english.jsonl", [{"text": "a river in the rain"}, {"text": ""}])
     run = runs.create(parse(choices, origin="test"))
-    harvest.pair(run)
+    pairing.pair(run)
     kept = json.loads(run.provenance.read_text(encoding="utf-8"))["pair"]["left_out"]
     assert kept["english"] == {"rows": {"too short": 1}, "first": {"too short": "english.jsonl:2"}}
     assert kept["chinese"] == {"rows": {}, "first": {}}
