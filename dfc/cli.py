@@ -29,9 +29,10 @@ Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 @app.command()
 def run(name: RunName) -> None:
     """Do everything: pair, harvest, train, index. What is done is not done again."""
-    made = _find(name)
-    pipeline.run_stages(made)
-    progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
+    sites = _find(name)
+    pipeline.run_sites(sites)
+    for made in sites:
+        progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
 
 
 @app.command()
@@ -40,17 +41,18 @@ def harvest(
     repair: Annotated[bool, typer.Option("--repair", help="check all checksums; make again what is damaged")] = False,
 ) -> None:
     """Pair tokens and collect the activations of both models; under `torchrun`, in several processes at once."""
-    found = _find(name)
-    if repair:
+    sites = _find(name)
+    if not repair:
+        pipeline.run_sites(sites, until="harvest")
+        return
+    for found in sites:
         pipeline.repair(found)
-    else:
-        pipeline.run_stages(found, until="harvest")
 
 
 @app.command()
 def train(name: RunName) -> None:
     """Train the crosscoder, going on from the last checkpoint; under `torchrun`, in several processes at once."""
-    pipeline.run_stages(_find(name), until="train")
+    pipeline.run_sites(_find(name), until="train")
 
 
 @app.command()
@@ -59,7 +61,7 @@ def index(
     again: Annotated[bool, typer.Option("--again", help="write the feature store anew even if there is one")] = False,
 ) -> None:
     """Write features.duckdb: statistics, contexts and logit lens of every feature."""
-    pipeline.run_stages(_find(name), until="index", again="index" if again else None)
+    pipeline.run_sites(_find(name), until="index", again="index" if again else None)
 
 
 @app.command(name="demo")
@@ -99,14 +101,14 @@ def toy(
 
 @app.command()
 def choices(
-    name: RunName = "demo",
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")] = "demo",
     folder: Annotated[Path, typer.Option(help="where choices.md is written")] = Path("docs"),
     workers: Annotated[int, typer.Option(min=1, help="toy worlds trained side by side")] = os.cpu_count() or 1,
 ) -> None:
     """Train a crosscoder for each setting that is open, on toy worlds and on a run, and write docs/choices.md."""
     from dfc.worlds import choices
 
-    print(choices.write(_find(name), folder, workers))
+    print(choices.write(runs.find(name), folder, workers))
 
 
 @app.command()
@@ -137,8 +139,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def _find(name: str) -> Run:
-    """The run of a name or a folder, or the one that a YAML describes, made if need be."""
+def _find(name: str) -> list[Run]:
+    """The run of a name or a folder, or those that a YAML describes, one for each layer, made if need be."""
     if name.endswith((".yaml", ".yml")):
-        return runs.create(config.load(Path(name)))
-    return runs.find(name)
+        return [runs.create(site) for site in config.load_sites(Path(name))]
+    return [runs.find(name)]

@@ -35,7 +35,8 @@ class Section(BaseModel):
 class ModelConfig(Section):
     source: str = Field(description="a hub id, a local folder, or a GGUF file")
     layer: int | float = Field(
-        description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15)"
+        description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15); "
+        "a list of these gives a run for each, read in one pass"
     )
     name: str = Field(default="", description="what the model is called in the app; default: from its source")
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
@@ -292,6 +293,35 @@ def load(path: Path) -> RunConfig:
     Raises:
         UserError: if the file is missing, is not YAML, or holds an unknown or wrong value.
     """
+    return parse(_read(path), origin=str(path))
+
+
+def load_sites(path: Path) -> list[RunConfig]:
+    """Read a YAML in which `layer` may be a list: a run for each layer, or pair of layers, named after them.
+
+    Raises:
+        UserError: as `load` does, and if both models list layers, and not as many.
+    """
+    content = _read(path)
+    models = content.get("models")
+    sides = [models.get(side) if isinstance(models, dict) else None for side in SIDES]
+    layers = [side.get("layer") if isinstance(side, dict) else None for side in sides]
+    lengths = {len(layer) for layer in layers if isinstance(layer, list)}
+    if not lengths:
+        return [parse(content, origin=str(path))]
+    if len(lengths) > 1 or 0 in lengths:
+        raise UserError(f"{path}: models.a.layer and models.b.layer must list as many layers, or one of them a single.")
+    [count] = lengths
+    pairs = zip(*(layer if isinstance(layer, list) else [layer] * count for layer in layers), strict=True)
+    found = []
+    for pair in pairs:
+        own = {side: {**content["models"][side], "layer": layer} for side, layer in zip(SIDES, pair, strict=True)}
+        name = "-".join(map(str, (content.get("name"), *pair)))
+        found.append(parse({**content, "name": name, "models": {**content["models"], **own}}, origin=str(path)))
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -302,7 +332,7 @@ def load(path: Path) -> RunConfig:
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no settings; start from one of data/presets/.")
-    return parse(content, origin=str(path))
+    return content
 
 
 def parse(content: dict[str, Any], origin: str) -> RunConfig:

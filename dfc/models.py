@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -152,23 +152,31 @@ class LoadedModel:
 
         The forward pass ends at the site: later blocks and the unembedding are not run.
         """
-        caught: list[Tensor] = []
+        with self.streams_reader([self.layer]) as read:
+            yield lambda ids, mask: read(ids, mask)[0]
 
-        def catch(module: nn.Module, inputs: Any, output: Any) -> None:
-            caught.append(stream_of(output))
-            raise _StopForwardError
+    @contextmanager
+    def streams_reader(self, layers: Sequence[int]) -> Iterator[Callable[[Tensor, Tensor], list[Tensor]]]:
+        """The same for several blocks in one pass: a list of their streams, as `layers` lists them."""
+        caught: dict[int, Tensor] = {}
 
-        def read(ids: Tensor, mask: Tensor) -> Tensor:
+        def catch(layer: int, module: nn.Module, inputs: Any, output: Any) -> None:
+            caught[layer] = stream_of(output)
+            if layer == max(layers):
+                raise _StopForwardError
+
+        def read(ids: Tensor, mask: Tensor) -> list[Tensor]:
             with suppress(_StopForwardError):
                 self.model(input_ids=ids, attention_mask=mask, use_cache=False)
-            return caught.pop()
+            return [caught[layer] for layer in layers]
 
-        handle = self.site.register_forward_hook(catch)
+        handles = [self.blocks[layer].register_forward_hook(partial(catch, layer)) for layer in set(layers)]
         try:
             with torch.inference_mode():
                 yield read
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
 
 def stream_of(output: Tensor | tuple[Any, ...]) -> Tensor:

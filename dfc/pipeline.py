@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from dfc import parallel, progress
 from dfc.activations import harvest, pairing
@@ -13,18 +13,9 @@ from dfc.features import index
 from dfc.parallel import Group
 from dfc.runs import STAGES, Run
 
-_STAGES: dict[str, Callable[[Run, Group], None]] = {
-    "pair": lambda run, group: pairing.pair(run) if group.leads else None,
-    "harvest": harvest.harvest,
-    "train": training.train,
-    "index": lambda run, group: index.index(run) if group.leads else None,
-}
-
 
 def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> None:
-    """Do every stage up to `until` that is not done; an interrupted one goes on where it was.
-
-    Under `torchrun`, its processes share what can be shared, and the first does the rest.
+    """Do every stage of one run up to `until` that is not done; an interrupted one goes on where it was.
 
     Args:
         run: its folder.
@@ -34,22 +25,34 @@ def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> N
     Raises:
         UserError: from a stage, or if another program works on the run.
     """
-    with parallel.joined() as group, run.lock() if group.leads else nullcontext():
+    run_sites([run], until, again)
+
+
+def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None = None) -> None:
+    """The same for runs that differ in their layers alone: texts are paired once, and each model runs once for all.
+
+    Under `torchrun`, its processes share what can be shared, and the first does the rest.
+    """
+    with parallel.joined() as group, ExitStack() as locks:
+        for run in sites if group.leads else ():
+            locks.enter_context(run.lock())
         for stage in STAGES[: STAGES.index(until) + 1]:
             # Asked for together, before any process begins: all do the same.
-            if group.least(run.done()[stage] and stage != again):
+            missing = [run for run in sites if not group.least(run.done()[stage] and stage != again)]
+            if not missing:
                 if group.leads:
                     progress.say(f"{stage}: done already")
                 continue
             try:
-                _STAGES[stage](run, group)
+                _STAGES[stage](missing, group)
             except KeyboardInterrupt:
                 progress.say(f"\n{stage}: interrupted; start the same command again to go on")
                 raise
             group.wait()
-    for stage, done in run.done().items():
-        if not done and STAGES.index(stage) <= STAGES.index(until):
-            raise UserError(f"{run.path}: stage `{stage}` left no result; run it again.")
+    for run in sites:
+        for stage in STAGES[: STAGES.index(until) + 1]:
+            if not run.done()[stage]:
+                raise UserError(f"{run.path}: stage `{stage}` left no result; run it again.")
 
 
 def repair(run: Run) -> None:
@@ -63,3 +66,27 @@ def repair(run: Run) -> None:
     for sentence in found:
         progress.say(sentence.split("; ")[0])
     progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")
+
+
+def _pair(sites: Sequence[Run], group: Group) -> None:
+    if group.leads:
+        pairing.pair(sites[0])
+        pairing.share(sites[0], sites[1:])
+
+
+def _train(sites: Sequence[Run], group: Group) -> None:
+    for run in sites:
+        training.train(run, group)
+
+
+def _index(sites: Sequence[Run], group: Group) -> None:
+    for run in sites if group.leads else ():
+        index.index(run)
+
+
+_STAGES: dict[str, Callable[[Sequence[Run], Group], None]] = {
+    "pair": _pair,
+    "harvest": harvest.harvest,
+    "train": _train,
+    "index": _index,
+}

@@ -6,7 +6,7 @@ length together. It writes shard by shard: what was written before an interrupti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,27 +23,30 @@ from dfc.runs import Run
 
 _CPU_TOKENS = 2_048  # in one pass; more does not make a CPU faster
 _GPU_TOKENS = 65_536  # where to begin; halved until it fits
-Reader = Callable[[Tensor, Tensor], Tensor]
+Reader = Callable[[Tensor, Tensor], list[Tensor]]
 
 
-def harvest(run: Run, group: Group = ALONE) -> None:
-    """Run both models over the paired documents and write the activation store.
+def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
+    """Run both models over the paired documents and write the activation store of each site.
 
     Args:
-        run: its folder; its documents are paired.
-        group: processes that share the shards; the first writes the manifest.
+        sites: runs whose documents are paired and which differ in their layers alone: one pass serves them all.
+        group: processes that share the shards; the first writes the manifests.
 
     Raises:
         UserError: if a model does not load or has no such layer.
     """
-    config = run.config()
-    count = pairing.count_shards(run)
+    count = pairing.count_shards(sites[0])
     for side in SIDES:
-        missing = [shard for shard in range(count)[group.share] if not shards.is_written(run.activations, side, shard)]
-        if missing:
-            _harvest_side(run, side, missing, config, shown=group.leads)
+        missing = {
+            shard: [run for run in sites if not shards.is_written(run.activations, side, shard)]
+            for shard in range(count)[group.share]
+        }
+        if any(missing.values()):
+            _harvest_side(sites, side, {shard: lacking for shard, lacking in missing.items() if lacking}, group.leads)
     group.wait()
-    if group.leads:
+    for run in sites if group.leads else ():
+        config = run.config()
         shards.write_manifest(run.activations, _manifest(run, config, count))
         runs.record(run, "harvest", models=config.models.model_dump(mode="json"), processes=group.size)
 
@@ -67,34 +70,59 @@ def repair(run: Run) -> list[str]:
                 found.append(damage)
                 shards.forget(run.activations, side, shard)
     if found or not (run.activations / "manifest.json").exists():
-        harvest(run)
+        harvest([run])
     return found
 
 
-def _harvest_side(run: Run, side: Side, missing: list[int], config: RunConfig, shown: bool) -> None:
-    """Write one model's rows for the shards that miss them."""
-    model = models.load(config.models.side(side))
-    lengths = [_lengths(run, side, shard) for shard in missing]
-    limit = _Limit(config.harvest, model)
+def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]], shown: bool) -> None:
+    """Write one model's rows for the shards that some sites miss."""
+    configs = [run.config() for run in sites]
+    model = models.load(configs[0].models.side(side))
+    layers = [models.describe(config.models.side(side)).layer for config in configs]
+    limit = Limit(configs[0].harvest, model)
+    total = int(sum(_lengths(sites[0], side, shard).sum() for shard in missing))
     title = f"reading {model.title}"[:22]
-    total = int(sum(each.sum() for each in lengths))
-    with progress.bar(title, total, "tokens", shown=shown) as bar, model.stream_reader() as read:
-        for shard in missing:
-            tokens = shards.read_tokens(run.activations, shard, [f"ids_{side}", f"index_{side}"])
-            ids = [np.asarray(row) for row in tokens[f"ids_{side}"].to_pylist()]
-            paired = [np.asarray(row, dtype=np.int64) for row in tokens[f"index_{side}"].to_pylist()]
-            first_row = np.concatenate([[0], np.cumsum([len(index) for index in paired])])
-            rows = torch.empty(int(first_row[-1]), model.width)
-            for batch, stream in _streams(ids, read, limit, model.device):
-                for place, document in enumerate(batch):
-                    start, stop = int(first_row[document]), int(first_row[document + 1])
-                    index = torch.from_numpy(paired[document]).to(stream.device)
-                    rows[start:stop] = stream[place, index].float().cpu()
-                bar.update(sum(len(ids[i]) for i in batch))
-            shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
+    with progress.bar(title, total, "tokens", shown=shown) as bar, model.streams_reader(layers) as read:
+        for shard, lacking in missing.items():
+            tokens = shards.read_tokens(sites[0].activations, shard, [f"ids_{side}", f"index_{side}"])
+            ids, paired = (tokens[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
+            found = paired_rows(ids, paired, read, limit, model, bar.update)
+            for run, config, rows in zip(sites, configs, found, strict=True):
+                if run in lacking:
+                    shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
 
 
-class _Limit:
+def paired_rows(
+    ids: list[list[int]],
+    paired: list[list[int]],
+    read: Reader,
+    limit: Limit,
+    model: LoadedModel,
+    report: Callable[[int], object],
+) -> list[Tensor]:
+    """For each layer that is read, the stream on the paired tokens of all documents, (pairs, width) float32.
+
+    Args:
+        ids, paired: token ids of each document, and which of these are paired.
+        read: gives the streams of a batch.
+        limit: tokens in a batch.
+        model: that is read.
+        report: told how many tokens were read.
+    """
+    index = [torch.tensor(places, dtype=torch.long) for places in paired]
+    first_row = np.concatenate([[0], np.cumsum([len(places) for places in index])]).tolist()
+    found: list[Tensor] = []
+    for batch, streams in _streams(ids, read, limit, model.device):
+        found = found or [torch.empty(first_row[-1], model.width) for _ in streams]
+        for rows, stream in zip(found, streams, strict=True):
+            for place, document in enumerate(batch):
+                chosen = stream[place, index[document].to(stream.device)]
+                rows[first_row[document] : first_row[document + 1]] = chosen.float().cpu()
+        report(sum(len(ids[document]) for document in batch))
+    return found
+
+
+class Limit:
     """Tokens in one forward pass, padding included: as configured, or as many as the memory takes."""
 
     def __init__(self, config: HarvestConfig, model: LoadedModel) -> None:
@@ -103,9 +131,9 @@ class _Limit:
 
 
 def _streams(
-    ids: list[npt.NDArray[np.int64]], read: Reader, limit: _Limit, device: torch.device
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of documents of like length, longest first, and their streams (documents, length, width).
+    ids: list[list[int]], read: Reader, limit: Limit, device: torch.device
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Batches of documents of like length, longest first, and their streams, each (documents, length, width).
 
     A batch for which the memory is too small is read in halves, and later ones are made smaller.
     """
@@ -114,7 +142,7 @@ def _streams(
         size = max(1, limit.tokens // len(ids[left[0]]))
         batch = left[:size]
         try:
-            stream = read(*_pad([ids[i] for i in batch], device))
+            streams = read(*_pad([ids[i] for i in batch], device))
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise UserError(
@@ -125,17 +153,17 @@ def _streams(
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
-        yield batch, stream
+        yield batch, streams
         left = left[len(batch) :]
 
 
-def _pad(sequences: list[npt.NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor]:
+def _pad(sequences: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Right-padded ids and their mask; padding on the left gives some models other positions."""
     length = max(len(sequence) for sequence in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.from_numpy(sequence)
+        ids[row, : len(sequence)] = torch.tensor(sequence)
         mask[row, : len(sequence)] = 1
     return ids.to(device), mask.to(device)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -54,8 +54,8 @@ class Pairer:
 
     def __init__(self, config: RunConfig) -> None:
         self._corpus = config.corpus
-        self._tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
         self._lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
+        self._tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
 
     def rows(self, documents: list[Document], first: int) -> list[dict[str, Any]]:
         """Rows of shards.TOKENS_SCHEMA; documents are numbered from `first`."""
@@ -116,6 +116,15 @@ def pair(run: Run) -> None:
             progress.say(f"corpus source `{name}`: left out {source.left_out_in_words()}")
     left_out = {name: asdict(source.left_out) for name, source in opened.items()}
     runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, left_out=left_out)
+
+
+def share(run: Run, others: Sequence[Run]) -> None:
+    """Give what was paired for one run to others that differ from it in their layers alone."""
+    for other in others:
+        for path in [*sorted((run.activations / "tokens").iterdir()), _position_path(run), run.corpus]:
+            target = other.path / path.relative_to(run.path)
+            with runs.replacing(target) as temporary:
+                shutil.copyfile(path, temporary)
 
 
 def repair(run: Run, shard: int) -> None:

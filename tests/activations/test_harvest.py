@@ -110,7 +110,7 @@ def test_what_is_missing_is_made_again_alike_and_the_rest_is_left_alone(tiny_run
         for file in path.parent.glob(f"{path.stem}.*"):
             file.unlink()
     times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*")}
-    harvest.harvest(run)
+    harvest.harvest([run])
     assert files(run) == before
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
@@ -125,7 +125,7 @@ def test_a_fraction_of_depth_reads_the_block_it_means(tiny_run: Run) -> None:
     for lost in ("manifest.json", "a", "b"):
         path = run.activations / lost
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    harvest.harvest(run)
+    harvest.harvest([run])
     assert files(run) == before
 
 

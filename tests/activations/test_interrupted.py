@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from dfc import config, models, pipeline, runs
@@ -114,28 +115,28 @@ def copied(run: Run) -> Run:
 
 
 def test_a_batch_too_large_for_the_memory_is_read_in_halves() -> None:
-    ids = [np.full(length, length, dtype=np.int64) for length in (3, 9, 1, 7, 7, 2, 0, 8)]
+    ids = [[length] * length for length in (3, 9, 1, 7, 7, 2, 0, 8)]
     sizes: list[int] = []
 
-    def read(rows: Tensor, mask: Tensor) -> Tensor:
+    def read(rows: Tensor, mask: Tensor) -> list[Tensor]:
         sizes.append(rows.numel())
         if rows.numel() > 20:
             raise torch.OutOfMemoryError
-        return rows[:, :, None].float()
+        return [rows[:, :, None].float()]
 
     found: dict[int, float] = {}
-    for batch, stream in harvest._streams(ids, read, limit_of(64), torch.device("cpu")):
+    for batch, [stream] in harvest._streams(ids, read, limit_of(64), torch.device("cpu")):
         for place, document in enumerate(batch):
             found[document] = float(stream[place, 0, 0])
     assert found == {i: float(len(sequence)) for i, sequence in enumerate(ids) if len(sequence)}
     assert [size for size in sizes if size > 20] == [63, 27]  # 7 × 9, 3 × 9; what follows keeps to the limit
 
     with pytest.raises(UserError, match="no memory for a document of 30 tokens; lower max_tokens"):
-        list(harvest._streams([np.ones(30, dtype=np.int64)], read, limit_of(64), torch.device("cpu")))
+        list(harvest._streams([[1] * 30], read, limit_of(64), torch.device("cpu")))
 
 
-def limit_of(tokens: int) -> harvest._Limit:
-    limit = harvest._Limit.__new__(harvest._Limit)
+def limit_of(tokens: int) -> harvest.Limit:
+    limit = harvest.Limit.__new__(harvest.Limit)
     limit.tokens = tokens
     return limit
 
@@ -205,7 +206,7 @@ def test_scale_and_outlier_rules(tiny_run: Run) -> None:
         shutil.copytree(tiny_run.activations, run.activations)
         shutil.copy(tiny_run.corpus, run.corpus)
         (run.activations / "manifest.json").unlink()
-        harvest.harvest(run)
+        harvest.harvest([run])
         store = shards.ActivationStore(run.activations)
         kept[rule] = store.manifest.kept
         late = [np.minimum(rows.index_a, rows.index_b) >= 4 for rows in map(store.rows, range(len(store)))]
@@ -227,3 +228,29 @@ def test_the_manifest_says_what_the_rows_were_made_of(tiny_run: Run) -> None:
         assert (facts.layer, facts.dtype) == (model.layer, model.dtype)
     assert (a.bos, b.bos) == (False, True)
     assert len({a.weights, b.weights, a.tokenizer, b.tokenizer, a.template, b.template}) == 6
+
+
+def test_several_layers_are_read_in_one_pass(many_shards: dict[str, object], tmp_path: Path) -> None:
+    models_ = many_shards["models"]
+    assert isinstance(models_, dict)
+    settings = {**many_shards, "models": {"a": {**models_["a"], "layer": [1, 0.9, 3]}, "b": models_["b"]}}
+    (tmp_path / "sites.yaml").write_text(yaml.safe_dump(settings))
+    sites = [runs.create(site) for site in config.load_sites(tmp_path / "sites.yaml")]
+    assert [run.name for run in sites] == ["tiny-1-2", "tiny-0.9-2", "tiny-3-2"]
+    pipeline.run_sites(sites, until="harvest")
+    for run, layer in zip(sites, (1, 5, 3), strict=True):
+        alone = made(
+            {**settings, "models": {"a": {**models_["a"], "layer": layer}, "b": models_["b"]}}, f"alone{layer}"
+        )
+        pipeline.run_stages(alone, until="harvest")
+        assert files(run) == files(alone)
+
+
+def test_lists_of_layers_that_do_not_fit(many_shards: dict[str, object], tmp_path: Path) -> None:
+    models_ = many_shards["models"]
+    assert isinstance(models_, dict)
+    for a, b in (([1, 2], [1]), ([], 1)):
+        pair = {"a": {**models_["a"], "layer": a}, "b": {**models_["b"], "layer": b}}
+        (tmp_path / "sites.yaml").write_text(yaml.safe_dump({**many_shards, "models": pair}))
+        with pytest.raises(UserError, match="must list as many layers, or one of them a single"):
+            config.load_sites(tmp_path / "sites.yaml")
