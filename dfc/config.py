@@ -261,6 +261,10 @@ class TrainingConfig(Section):
     )
     checkpoint_every: int = Field(default=1_000, ge=1, description="steps between checkpoints")
     log_every: int = Field(default=50, ge=1, description="steps between lines of metrics.jsonl")
+    stream: bool = Field(
+        default=False,
+        description="train on texts beyond those that are stored: both models read on while the crosscoder is trained",
+    )
     tensorboard: bool = Field(
         default=False, description="write the same as TensorBoard events to tensorboard/ (pip install tensorboard)"
     )

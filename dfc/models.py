@@ -166,14 +166,13 @@ class LoadedModel:
                 raise _StopForwardError
 
         def read(ids: Tensor, mask: Tensor) -> list[Tensor]:
-            with suppress(_StopForwardError):
+            with torch.inference_mode(), suppress(_StopForwardError):
                 self.model(input_ids=ids, attention_mask=mask, use_cache=False)
             return [caught[layer] for layer in layers]
 
         handles = [self.blocks[layer].register_forward_hook(partial(catch, layer)) for layer in set(layers)]
         try:
-            with torch.inference_mode():
-                yield read
+            yield read
         finally:
             for handle in handles:
                 handle.remove()

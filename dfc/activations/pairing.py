@@ -95,13 +95,12 @@ def pair(run: Run) -> None:
     opened = corpus.open_sources(config.corpus)
     sources = {name: source.documents for name, source in opened.items()}
     run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
-    position = _read_position(run)
+    position = read_position(run)
     if not all(_part(run, shard).exists() for shard in range(len(position.shards))):
         position = Position()  # corpus.parquet was lost: what is drawn again is compared with what is there
-    for name, taken in position.taken.items():
-        deque(islice(sources[name], taken), maxlen=0)
+    skip(sources, position)
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs", position.found) as bar:
-        for drawn, rows in _drawn_shards(pairer, sources, config, position):
+        for drawn, rows in draw(pairer, sources, config, position, enough=config.corpus.pairs):
             shards.write_tokens(run.activations, len(position.shards), rows)
             stored.write(drawn, _part(run, len(position.shards)))
             position.shards.append(len(drawn))
@@ -133,16 +132,29 @@ def repair(run: Run, shard: int) -> None:
     Raises:
         UserError: if corpus.parquet is damaged, too.
     """
-    position = _read_position(run)
+    position = read_position(run)
     first = sum(position.shards[:shard])
     table = stored.read(run)
     documents = [stored.document(table, number) for number in range(first, first + position.shards[shard])]
     shards.write_tokens(run.activations, shard, Pairer(run.config()).rows(documents, first))
 
 
+def read_position(run: Run) -> Position:
+    """How far pairing is.
+
+    Raises:
+        UserError: if the note of it is damaged.
+    """
+    path = _position_path(run)
+    if not path.exists():
+        return Position()
+    with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
+        return Position(**json.loads(path.read_text(encoding="utf-8")))
+
+
 def count_shards(run: Run) -> int:
     """How many shards were paired."""
-    return len(_read_position(run).shards)
+    return len(read_position(run).shards)
 
 
 def is_held_out(document: int, config: CorpusConfig) -> bool:
@@ -170,13 +182,19 @@ def check_disk(run: Run) -> None:
         )
 
 
-def _drawn_shards(
-    pairer: Pairer, sources: dict[str, Iterator[Document]], config: RunConfig, position: Position
+def skip(sources: dict[str, Iterator[Document]], position: Position) -> None:
+    """Leave out the documents that were taken already."""
+    for name, taken in position.taken.items():
+        deque(islice(sources[name], taken), maxlen=0)
+
+
+def draw(
+    pairer: Pairer, sources: dict[str, Iterator[Document]], config: RunConfig, position: Position, enough: float
 ) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """Documents and token rows of one shard after another; `position` follows, but for its shards.
+    """Documents and token rows of one shard after another, until there are enough pairs or all sources are dry.
 
     Documents come from the source that lags most behind its weight. Shards end between two draws, so that what is
-    drawn next depends on the position alone.
+    drawn next depends on the position alone, which follows, but for its shards.
     """
     weights = {source.name: source.weight for source in config.corpus.sources}
     pairs, taken = Counter(position.pairs), Counter(position.taken)
@@ -184,7 +202,7 @@ def _drawn_shards(
     drawn: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     in_shard = 0
-    while sources and pairs.total() < config.corpus.pairs:
+    while sources and pairs.total() < enough:
         name = min(sources, key=lambda source: pairs[source] / weights[source])
         documents = list(islice(sources[name], _DOCUMENTS_AT_ONCE))
         if not documents:
@@ -217,14 +235,6 @@ def _position_path(run: Run) -> Path:
 def _part(run: Run, shard: int) -> Path:
     """A shard's documents, until they are joined."""
     return run.activations / "documents" / f"{shard:05d}.parquet"
-
-
-def _read_position(run: Run) -> Position:
-    path = _position_path(run)
-    if not path.exists():
-        return Position()
-    with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
-        return Position(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def _size(number: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,7 @@ class TrainingState:
         seconds, waited: time spent on them, and waiting for their batches.
         optimizer: Adam.
         pairs_since_fired: for each feature, (features,).
+        stream: position in the corpus, where training reads on in it.
     """
 
     step: int
@@ -34,6 +36,7 @@ class TrainingState:
     waited: float
     optimizer: torch.optim.Adam
     pairs_since_fired: Tensor
+    stream: dict[str, Any] | None = None
 
 
 def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
@@ -43,7 +46,8 @@ def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
         for key, tensor in state.optimizer.state[parameter].items():
             tensors[f"adam.{key}.{name}"] = tensor
     tensors["pairs_since_fired"] = state.pairs_since_fired
-    facts = json.dumps({"step": state.step, "seconds": state.seconds, "waited": state.waited})
+    kept = ("step", "seconds", "waited", "stream")
+    facts = json.dumps({name: getattr(state, name) for name in kept})
     with runs.replacing(folder / "checkpoint.safetensors") as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"facts": facts})
 
@@ -71,7 +75,8 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
                 key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
             }
         state.pairs_since_fired = tensors["pairs_since_fired"].to(crosscoder.device)
-    state.step, state.seconds, state.waited = facts["step"], facts["seconds"], facts["waited"]
+    for name, value in facts.items():
+        setattr(state, name, value)
     return True
 
 

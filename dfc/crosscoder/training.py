@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from dfc import devices, progress, runs
 from dfc.activations.loader import held_out_rows, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
+from dfc.activations.streaming import stream_batches
 from dfc.config import CrosscoderConfig, TrainingConfig, UserError
 from dfc.crosscoder import checkpoint, model
 from dfc.crosscoder.checkpoint import TrainingState
@@ -121,7 +123,13 @@ def train(run: Run, group: Group = ALONE) -> None:
     if checkpoint.restore(run.crosscoder, crosscoder, state) and group.leads:
         progress.say(f"going on from step {state.step}")
     order = store, training.batch, training.window_shards, training.seed
-    batches = (x.to(crosscoder.device) for x in training_batches(*order, skip=state.step, share=group.share))
+    if not training.stream:
+        batches = training_batches(*order, skip=state.step, share=group.share)
+    elif group.size == 1:
+        batches = _streamed(run, state)
+    else:
+        raise UserError(f"{run.path}: training.stream works in one process; store the activations, or start one.")
+    batches = (x.to(crosscoder.device) for x in batches)
     held_out = held_out_rows(store, _HELD_OUT_ROWS).to(crosscoder.device)
     log = MetricsLog(run, state.step, training.tensorboard and group.leads, writes=group.leads)
     means = StepMeans(crosscoder)
@@ -143,7 +151,8 @@ def train(run: Run, group: Group = ALONE) -> None:
                     if group.leads:  # last: what the checkpoint counts is not logged again
                         checkpoint.save(run.crosscoder, crosscoder, state)
     except NotFiniteError as error:
-        raise UserError(_explain(error, run, rows_of_batch(*order, number=error.batch))) from None
+        where = state.stream if training.stream else {"rows": rows_of_batch(*order, number=error.batch)}
+        raise UserError(_explain(error, run, where)) from None
     if group.leads:
         model.save(crosscoder, run.crosscoder)
         measured = held_out_fve(crosscoder, held_out)
@@ -174,6 +183,13 @@ def new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: Ac
     first = next(training_batches(store, training.batch, training.window_shards, training.seed))
     crosscoder.initialise(training.seed, first.median(dim=0).values)
     return crosscoder.to(devices.pick(training.device))
+
+
+def _streamed(run: Run, state: TrainingState) -> Iterator[Tensor]:
+    """Batches from both models as they read on; the state follows."""
+    for x, position in stream_batches(run, state.stream):
+        state.stream = position
+        yield x
 
 
 def _fired_anywhere(result: StepResult, features: int, group: Group) -> Tensor:
@@ -217,13 +233,13 @@ def _check_finite(crosscoder: Crosscoder, measured: dict[str, float], step: int)
         raise NotFiniteError(f"weights or held-out FVE are no longer finite after step {step}", step - 1)
 
 
-def _explain(error: NotFiniteError, run: Run, rows: list[tuple[int, int]]) -> str:
+def _explain(error: NotFiniteError, run: Run, where: dict[str, Any] | None) -> str:
     """What happened, where, what is left, and what to do."""
     listed = run.crosscoder / "failed_batch.json"
-    runs.write_json(listed, {"what": str(error), "rows": rows})
+    runs.write_json(listed, {"what": str(error), **(where or {})})
     saved = checkpoint.saved_step(run.crosscoder)
     left = "there was no checkpoint yet" if saved is None else f"the last good checkpoint is of step {saved}"
     return (
-        f"{run.path}: {error}; the (shard, row) of each pair of that batch are in {listed}; {left}; to train with "
+        f"{run.path}: {error}; where that batch's pairs (shard, row) come from is in {listed}; {left}; to train with "
         f"other settings, e.g. a lower training.learning_rate, delete {run.crosscoder} and change the run's YAML."
     )

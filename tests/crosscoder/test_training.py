@@ -213,8 +213,10 @@ def test_equal_seeds_give_equal_weights(tiny_run: Run) -> None:
     assert not torch.equal(weights(other)["decoder_bias"], weights(again)["decoder_bias"])
 
 
-def test_killed_and_resumed_equals_undisturbed(tiny_run: Run) -> None:
-    killed, whole = (copied(tiny_run, name, steps=2_000, checkpoint_every=40) for name in ("killed", "whole"))
+@pytest.mark.parametrize(("stream", "steps"), [(False, 2_000), (True, 400)])
+def test_killed_and_resumed_equals_undisturbed(stream: bool, steps: int, tiny_run: Run) -> None:
+    choices = {"steps": steps, "checkpoint_every": 40, "stream": stream}
+    killed, whole = (copied(tiny_run, name, **choices) for name in ("killed", "whole"))
     command = [sys.executable, "-m", "dfc", "train", str(killed.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -242,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_run: Run) -> None:
         UserError, match=r"the loss is nan at step 0; .* there was no checkpoint yet; .* delete"
     ) as error:
         training.train(run)
-    listed = re.search(r"are in (\S+\.json);", str(error.value))
+    listed = re.search(r"is in (\S+\.json);", str(error.value))
     assert listed
     rows = json.loads(Path(listed[1]).read_text())["rows"]
     assert rows == [list(place) for place in rows_of_batch(store, 64, 16, 0, 0)]
