@@ -104,11 +104,12 @@ def choices(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")] = "demo",
     folder: Annotated[Path, typer.Option(help="where choices.md is written")] = Path("docs"),
     workers: Annotated[int, typer.Option(min=1, help="toy worlds trained side by side")] = os.cpu_count() or 1,
+    steps: Annotated[int | None, typer.Option(min=1, help="steps on the run; as many as it says")] = None,
 ) -> None:
     """Train a crosscoder for each setting that is open, on toy worlds and on a run, and write docs/choices.md."""
     from dfc.worlds import choices
 
-    print(choices.write(runs.find(name), folder, workers))
+    print(choices.write(runs.find(name), folder, workers, steps))
 
 
 @app.command()

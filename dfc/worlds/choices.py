@@ -31,11 +31,12 @@ _ROWS = 2_048
 
 @dataclass(frozen=True)
 class Variant:
-    """Changes to the defaults."""
+    """Changes to the defaults; those that are `checked` are trained on a run, too."""
 
     name: str
     crosscoder: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    checked: bool = False
 
 
 def _share(fraction: float, budget: float) -> dict[str, float]:
@@ -43,23 +44,27 @@ def _share(fraction: float, budget: float) -> dict[str, float]:
 
 
 VARIANTS = (
-    Variant("**the defaults**"),
-    Variant("kind: standard", {"kind": "standard"}),
-    Variant("joint budget, mean, norm mean", {"budget": "joint"}),
+    Variant("**the defaults**", checked=True),
+    Variant("kind: standard", {"kind": "standard"}, checked=True),
+    Variant("joint budget, mean, norm mean", {"budget": "joint"}, checked=True),
     Variant("joint budget, mean, norm sum", {"budget": "joint", "rank_by": "norm_sum"}),
     Variant("joint budget, mean, norm max", {"budget": "joint", "rank_by": "norm_max"}),
     Variant("joint budget, mean, value", {"budget": "joint", "rank_by": "value"}),
-    Variant("joint budget, sum, norm sum", {"budget": "joint", "shared_combine": "sum", "rank_by": "norm_sum"}),
+    Variant(
+        "joint budget, sum, norm sum",
+        {"budget": "joint", "shared_combine": "sum", "rank_by": "norm_sum"},
+        checked=True,
+    ),
     Variant("shared_combine: sum", {"shared_combine": "sum"}),
     Variant("rank_by: value", {"rank_by": "value"}),
     Variant("rank_by: norm_max", {"rank_by": "norm_max"}),
     Variant("AuxK in total", training={"aux_scope": "total"}),
-    Variant("no AuxK", training={"aux_weight": 0.0}),
+    Variant("no AuxK", training={"aux_weight": 0.0}, checked=True),
     Variant("budgets of 5 % each", _share(0.05, 0.05)),
     Variant("budgets of 15 % each", _share(0.05, 0.15)),
-    Variant("partitions of 1 %, budgets of 2 %", _share(0.01, 0.02)),
+    Variant("partitions of 1 %, budgets of 2 %", _share(0.01, 0.02), checked=True),
     Variant("partitions of 3 %, budgets of 6 %", _share(0.03, 0.06)),
-    Variant("partitions of 10 %, budgets of 20 %", _share(0.1, 0.2)),
+    Variant("partitions of 10 %, budgets of 20 %", _share(0.1, 0.2), checked=True),
 )
 
 Row = dict[str, float]
@@ -79,24 +84,26 @@ def on_toy_worlds(workers: int) -> dict[str, Row]:
     return {name: {key: fmean(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()}
 
 
-def on_run(run: Run) -> dict[str, Row]:
-    """What every variant finds on a run's activations, trained as the run says."""
+def on_run(run: Run, steps: int) -> dict[str, Row]:
+    """What the checked variants find on a run's activations, trained as the run says, for so many steps."""
     store, config = ActivationStore(run.activations), run.config()
     return {
         variant.name: _trained_on(
             store,
             config.crosscoder.model_copy(update=variant.crosscoder),
-            config.training.model_copy(update=variant.training),
+            config.training.model_copy(update={**variant.training, "steps": steps}),
             variant.name,
         )
         for variant in VARIANTS
+        if variant.checked
     }
 
 
-def write(run: Run, folder: Path, workers: int) -> Path:
-    """Train everything and write both tables to choices.md."""
-    toy, own = on_toy_worlds(workers), on_run(run)
+def write(run: Run, folder: Path, workers: int, steps: int | None = None) -> Path:
+    """Train everything and write both tables to choices.md; on the run for `steps` steps, or as many as it says."""
     experiment, config = PRESETS["small"], run.config()
+    steps = steps or config.training.steps
+    toy, own = on_toy_worlds(workers), on_run(run, steps)
     path = folder / "choices.md"
     runs.write_text(
         path,
@@ -115,7 +122,7 @@ Each line changes the defaults in what it names. Partition fractions are 5 % eac
 
 ## {config.models.a.title} against {config.models.b.title}
 
-Run `{run.name}`: {_store_line(run)}. One seed. *alive*: exclusive features that fire on some kept pair. *L0*: active
+Run `{run.name}`: {_store_line(run, steps)}. One seed. *alive*: exclusive features that fire on some kept pair. *L0*: active
 exclusive features a pair. *density*: median over living ones. *adds*: FVE lost when exclusive features are left out.
 
 {_table(own)}
@@ -124,12 +131,12 @@ exclusive features a pair. *density*: median over living ones. *adds*: FVE lost 
     return path
 
 
-def _store_line(run: Run) -> str:
+def _store_line(run: Run, steps: int) -> str:
     """What was trained, in words."""
     config, manifest = run.config(), ActivationStore(run.activations).manifest
     return (
         f"{manifest.kept:,} pairs, {config.crosscoder.features:,} features, k = {config.crosscoder.k}, "
-        f"{config.training.steps:,} steps of {config.training.batch:,}"
+        f"{steps:,} steps of {config.training.batch:,}"
     )
 
 

@@ -37,7 +37,7 @@ def test_the_page(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     text = choices.write(tiny_run, tmp_path, workers=1).read_text()
     for variant in some:
         assert text.count(f"| {variant.name} |") == 2
-    own = choices.on_run(tiny_run)
+    own = choices.on_run(tiny_run, steps=60)
     config: RunConfig = tiny_run.config()
     defaults, standard = own[some[0].name], own[some[1].name]
     for side in ("A", "B"):
