@@ -114,13 +114,13 @@ def choices(
 
 @app.command()
 def bench(
-    name: Annotated[Literal["train"], typer.Argument(help="what to measure")],
+    name: Annotated[Literal["train", "harvest"], typer.Argument(help="what to measure")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
     """Measure side by side with the floor and a peer."""
-    from dfc.bench import figures, train
+    from dfc.bench import figures, harvest, train
 
-    measured = {"train": train.run}[name]()
+    measured = {"train": train.run, "harvest": harvest.run}[name]()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 

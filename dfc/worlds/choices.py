@@ -123,7 +123,8 @@ Each line changes the defaults in what it names. Partition fractions are 5 % eac
 ## {config.models.a.title} against {config.models.b.title}
 
 Run `{run.name}`: {_store_line(run, steps)}. One seed. *alive*: exclusive features that fire on some kept pair.
-*L0*: active exclusive features a pair. *density*: median over living ones. *adds*: FVE lost when exclusive features are left out.
+*L0*: active exclusive features a pair. *density*: median over living ones. *adds*: FVE lost when exclusive features are
+left out.
 
 {_table(own)}
 """,

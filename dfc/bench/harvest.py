@@ -1,0 +1,86 @@
+"""Harvesting against a bare forward pass of the same model, stopped at the same layer, on the same batches."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dfc import config, demo, models, runs
+from dfc.activations import harvest, pairing, shards
+from dfc.bench.figures import Figure, milliseconds
+from dfc.config import SIDES, RunConfig, Side
+from dfc.models import LoadedModel
+from dfc.runs import Run
+
+_PAIRS = 2_500
+_ROUNDS = 3
+
+
+def run() -> list[Figure]:
+    """Tokens per second of both models of the demo, on its own prompts.
+
+    Raises:
+        UserError: if the demo's models are not there.
+    """
+    settings = config.load(demo.PRESET).model_dump(mode="json")
+    settings["corpus"] |= {"pairs": _PAIRS, "sources": [{"name": "prompts", "path": "data/prompts/*.jsonl"}]}
+    settings["harvest"]["shard_pairs"] = _PAIRS
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        made = Run(Path(folder))
+        runs.write_text(made.path / "run.yaml", config.dump(config.parse(settings, origin="bench harvest")))
+        pairing.pair(made)
+        for side in SIDES:
+            figures += _one_side(made, made.config(), side)
+    return figures
+
+
+def _one_side(made: Run, settings: RunConfig, side: Side) -> list[Figure]:
+    model = models.load(settings.models.side(side))
+    table = shards.read_tokens(made.activations, 0)
+    ids, paired = (table[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
+    tokens = sum(map(len, ids))
+    batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def ours() -> None:
+        with model.streams_reader([model.layer]) as read:
+
+            def remember(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+                batches.append((rows, mask))
+                return read(rows, mask)
+
+            batches.clear()
+            limit = harvest.Limit(settings.harvest, model)
+            [rows] = harvest.paired_rows(ids, paired, remember, limit, model, lambda _: None)
+        shards.write_rows(made.activations, side, 0, rows, settings.harvest.format)
+
+    bare = _bare(model)
+
+    def theirs() -> None:
+        with torch.inference_mode():
+            for rows, mask in batches:
+                bare(input_ids=rows, attention_mask=mask, use_cache=False)
+
+    times = milliseconds({"ours": ours, "bare": theirs}, _ROUNDS)
+    rates = {name: 1e3 * tokens / time for name, time in times.items()}
+    ratio = times["ours"] / times["bare"]  # a rate of at least 0.95 times theirs is a time of at most 1 / 0.95
+    title = f"{model.title}, {model.layer + 1} blocks"
+    return [
+        Figure(f"bare forward, {title}", rates["bare"], "tok/s"),
+        Figure(f"harvest to disk, {title}", rates["ours"], "tok/s", "bare forward's time", ratio, round(1 / 0.95, 3)),
+    ]
+
+
+def _bare(model: LoadedModel) -> Callable[..., object]:
+    """The model without what follows the layer: no later blocks, no unembedding, no hook of ours."""
+    parent_path, _, name = model.blocks_path.rpartition(".")
+    inner = copy.copy(model.model.get_submodule(parent_path))
+    inner._modules = {**inner._modules, name: nn.ModuleList(model.blocks[: model.layer + 1])}
+    inner.config = copy.copy(inner.config)
+    inner.config.num_hidden_layers = model.layer + 1
+    return inner
