@@ -128,7 +128,9 @@ def write(run: RunConfig, prompts: list[Document], sampling: Sampling, folder: P
 def sources_yaml(run: RunConfig) -> str:
     """The lines of a run's YAML that name the sources of its corpus."""
     sources = [{"name": source.name, "path": source.path} for source in run.corpus.sources]
-    return yaml.safe_dump({"sources": sources}, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000)
+    return yaml.safe_dump(
+        {"sources": sources}, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000
+    )
 
 
 def planned(model: LoadedModel, prompts: list[Document], sampling: Sampling) -> list[Answer]:
@@ -174,7 +176,9 @@ def answer_batch(model: LoadedModel, batch: list[Answer], sampling: Sampling, se
 def _write_side(side: ModelConfig, prompts: list[Document], sampling: Sampling, path: Path) -> None:
     """Write one model's answers, in the order of the prompts."""
     kept_batches = path.with_suffix(".batches")
-    _keep_settings(path.with_suffix(".yaml"), path.exists() or kept_batches.exists(), _settings(side, prompts, sampling))
+    _keep_settings(
+        path.with_suffix(".yaml"), path.exists() or kept_batches.exists(), _settings(side, prompts, sampling)
+    )
     if path.exists():
         kept_batches.unlink(missing_ok=True)
         progress.say(f"{side.title}: has answered already ({path})")
@@ -205,8 +209,8 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: Sampling, 
     kept_batches.unlink()
     unasked = len(prompts) - len(answers) // sampling.samples
     progress.say(
-        f"{model.title}: {len(lines)} answers; left out {len(rows) - len(lines)} empty ones "
-        f"and {unasked} prompts that leave no room for {sampling.tokens} new tokens"
+        f"{model.title}: {len(lines)} answers; {len(rows) - len(lines)} more were empty, "
+        f"{unasked} of {len(prompts)} prompts left no room for {sampling.tokens} new tokens"
     )
 
 
@@ -231,7 +235,7 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
             key = changed[0]
             raise UserError(
                 f"{path.parent}: the answers of {settings['model']} were begun with other settings "
-                f"({key}: {old[key]!r:.60} there, {settings[key]!r:.60} now); give another --folder, or delete this one."
+                f"({key}: {old[key]!r:.60} there, {settings[key]!r:.60} now); give another --folder, or delete it."
             )
     runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
@@ -302,7 +306,9 @@ def _generate(model: LoadedModel, prompts: list[list[int]], sampling: Sampling, 
         if model.device.type == "cuda":
             torch.cuda.empty_cache()
         half = len(prompts) // 2
-        return [tokens for part in (prompts[:half], prompts[half:]) for tokens in _generate(model, part, sampling, ends)]
+        return [
+            tokens for part in (prompts[:half], prompts[half:]) for tokens in _generate(model, part, sampling, ends)
+        ]
     new: list[list[int]] = whole[:, longest:].tolist()
     return [tokens[: next((at for at, token in enumerate(tokens) if token in ends), len(tokens))] for tokens in new]
 

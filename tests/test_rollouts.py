@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from dfc import config, corpus, models, rollouts, runs
 from dfc.activations import pairing
-from dfc.config import CorpusConfig, ModelConfig, RunConfig, SourceConfig, UserError
+from dfc.config import ModelConfig, RunConfig, UserError
 from dfc.corpus import Document, Turn, plain
 from dfc.models import LoadedModel
 from dfc.rollouts import Sampling
@@ -31,7 +30,12 @@ from tests.test_families import FAMILIES, TOKENIZER
 
 GREEDY = Sampling(tokens=12, temperature=0.0)
 DRAWN = Sampling(samples=2, tokens=10, temperature=1.5, top_p=0.95, seed=3, batch=3)
-ASKED = ["a", "The old bridge.", "北京的河流在老桥下面缓缓流过，人们站在岸边谈论着天气。", "x = read('a.txt')\n" * 2]
+ASKED = [
+    "a",
+    "The old bridge.",
+    "北京的河流在老桥下面缓缓流过，人们站在岸边谈论着天气。",
+    "x = read('a.txt')\nx = read('a.txt')",
+]
 
 
 def chat(*contents: str) -> Document:
@@ -113,36 +117,33 @@ def test_a_batch_too_large_for_the_memory_is_answered_in_halves(
         rollouts.answer_batch(model, answers, GREEDY, seed=0)
 
 
+def asked_in(row: dict[str, Any]) -> str:
+    """The prompt of a row: its turns but the answer, or the longest that its text begins with."""
+    if "messages" in row:
+        return " / ".join(turn["content"] for turn in row["messages"][:-1])
+    return max((text for text in ASKED if row["text"].startswith(text)), key=len)
+
+
 def test_what_is_written(run: RunConfig, tmp_path: Path) -> None:
-    made = rollouts.write(run, PROMPTS, DRAWN, tmp_path / "out")
+    made = rollouts.write(run, PROMPTS, DRAWN, tmp_path)
+    every = [" / ".join(turn.content for turn in prompt.turns) for prompt in PROMPTS]
     for side, is_chat in (("a", True), ("b", False)):
-        written = rows(tmp_path / "out" / f"{side}.jsonl")
-        assert {row["model"] for row in written} == {run.models.side(side).title}  # type: ignore[arg-type]
-        asked = []
-        for row in written:
-            if "text" in row:
-                [prompt] = [text for text in ASKED if row["text"].startswith(text.strip()) and len(text) > 1] or ["a"]
-                assert not is_chat
-                assert len(row["text"]) > len(prompt.strip())
-            else:
-                *turns, answer = row["messages"]
-                assert answer["role"] == "assistant"
-                assert answer["content"].strip() == answer["content"] != ""
-                assert not re.search("<.im_|<eos>|<bos>", answer["content"])
-                prompt = " / ".join(turn["content"] for turn in turns)
-            asked.append(prompt)
-        every = [" / ".join(turn.content for turn in prompt.turns) for prompt in PROMPTS]
-        assert set(asked) <= set(every)
+        written = rows(tmp_path / f"{side}.jsonl")
+        assert {row["model"] for row in written} == {made.models.side(side).title}
+        asked = [every.index(asked_in(row)) for row in written]
+        assert asked == sorted(asked)  # in the order of the prompts, not of their lengths
+        assert max(asked.count(number) for number in asked) == 2
         assert len(set(asked)) >= 5
-        assert [every.index(prompt) for prompt in asked] == sorted(every.index(prompt) for prompt in asked)
-        assert any(one == other for one, other in pairwise(asked))  # both samples
-    assert len({row["text"] for row in rows(tmp_path / "out" / "b.jsonl") if "text" in row}) > 4
-    sources = yaml.safe_load(rollouts.sources_yaml(made))["sources"]
-    assert sources == [
-        {"name": "tiny-llama", "path": str(tmp_path / "out" / "a.jsonl")},
-        {"name": "tiny-gemma", "path": str(tmp_path / "out" / "b.jsonl")},
-    ]
-    assert config.load(tmp_path / "out" / "rollouts.yaml") == made
+        assert [number for number, row in zip(asked, written, strict=True) if "text" in row] == (
+            [] if is_chat else [number for number in asked if number < len(ASKED)]
+        )
+        for row in written:
+            answer = row["messages"][-1]["content"] if "messages" in row else row["text"][len(asked_in(row)) :]
+            assert answer.strip()
+            assert not re.search(r"<.im_|<eos>|<bos>|<pad>|\ufffd$", answer)
+            assert "messages" not in row or (row["messages"][-1]["role"], answer.strip()) == ("assistant", answer)
+    assert config.load(tmp_path / "rollouts.yaml") == made
+    assert (made.name, made.models) == ("tiny-rollouts", run.models)
 
 
 def test_two_models_of_one_name_are_two_sources(run: RunConfig, tmp_path: Path) -> None:
@@ -188,6 +189,14 @@ def test_drawn_answers_follow_the_seed_and_greedy_ones_not_even_the_batch(model:
     assert greedy == said(replace(GREEDY, batch=1, seed=9)) == said(replace(GREEDY, batch=4))
 
 
+def test_the_models_own_settings_for_drawing_are_not_applied(model: LoadedModel) -> None:
+    answers = rollouts.planned(model, PROMPTS, DRAWN)
+    before = [rollouts.answer_batch(model, answers, sampling, seed=0) for sampling in (GREEDY, DRAWN)]
+    own = model.model.generation_config
+    own.do_sample, own.top_k, own.top_p, own.temperature, own.repetition_penalty = True, 2, 0.5, 0.1, 1.8
+    assert [rollouts.answer_batch(model, answers, sampling, seed=0) for sampling in (GREEDY, DRAWN)] == before
+
+
 def test_at_little_top_p_only_the_likeliest_token_is_drawn(model: LoadedModel) -> None:
     answers = rollouts.planned(model, PROMPTS, GREEDY)
     narrow = replace(DRAWN, tokens=GREEDY.tokens, top_p=1e-6)
@@ -196,30 +205,171 @@ def test_at_little_top_p_only_the_likeliest_token_is_drawn(model: LoadedModel) -
     assert rollouts.answer_batch(model, answers, replace(narrow, top_p=1.0), seed=0) != greedy
 
 
-def test_killed_at_any_moment_it_comes_to_the_same(run: RunConfig, tmp_path: Path) -> None:
-    """SIGKILL in the middle, and a last line that is cut short, again and again."""
-    prompts = [plain(text) for _, text in tiny.texts(30)]
-    sampling = replace(DRAWN, samples=1, batch=2)
-    rollouts.write(run, prompts, sampling, tmp_path / "whole")
-    asked, settings, killed = tmp_path / "asked.jsonl", tmp_path / "run.yaml", tmp_path / "killed"
-    asked.write_text("\n".join(json.dumps({"text": prompt.turns[0].content}) for prompt in prompts))
-    settings.write_text(config.dump(run))
-    command = [sys.executable, "-m", "dfc", "rollouts", str(settings), "--prompts", str(asked)]
-    command += ["--folder", str(killed), "--tokens", "10", "--temperature", "1.5", "--top-p", "0.95"]
-    command += ["--seed", "3", "--batch", "2"]
+def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL while each model answers, and a last line that is cut short."""
+    sampling = Sampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)
+    settings, asked, folder = tmp_path / "run.yaml", tmp_path / "asked.jsonl", tmp_path / "killed"
+    settings.write_text(config.dump(run), encoding="utf-8")
+    asked.write_text("\n".join(json.dumps({"text": text}) for _, text in tiny.texts(36)), encoding="utf-8")
+    command = [sys.executable, "-m", "dfc", "rollouts", str(settings), "--prompts", str(asked), "--folder", str(folder)]
+    command += ["--tokens", "30", "--temperature", "1.5", "--top-p", "0.95", "--seed", "3", "--batch", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    rollouts.write(run, rollouts.read_prompts(str(asked)), sampling, tmp_path / "whole")
     for side in ("a", "b"):
-        kept = killed / f"{side}.batches"
+        batches = folder / f"{side}.batches"
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (kept.exists() and kept.read_bytes().count(b"\n") >= 3):
+        while process.poll() is None and not (batches.exists() and batches.read_bytes().count(b"\n") >= 5):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        before = kept.read_bytes()
-        assert not (killed / f"{side}.jsonl").exists()
-        kept.write_bytes(before[:-7])
-    rollouts.write(run, rollouts.read_prompts(str(asked)), sampling, killed)
+        batches.write_bytes(batches.read_bytes()[:-7])
+        assert not (folder / f"{side}.jsonl").exists()
+    finished = batches.read_bytes().count(b"\n")
+    assert finished >= 4
+
+    calls = []
+    answer_batch = rollouts.answer_batch
+
+    def counted(model: LoadedModel, *arguments: Any) -> list[str]:
+        calls.append(model.title)
+        return answer_batch(model, *arguments)
+
+    monkeypatch.setattr(rollouts, "answer_batch", counted)
+    prompts = rollouts.read_prompts(str(asked))
+    rollouts.write(run, prompts, sampling, folder)
+    assert calls == ["tiny-gemma"] * (len(prompts) - finished)
+    rollouts.write(run, prompts, sampling, tmp_path / "whole")
     for side in ("a", "b"):
-        assert (killed / f"{side}.jsonl").read_bytes() == (tmp_path / "whole" / f"{side}.jsonl").read_bytes()
-        assert not (killed / f"{side}.batches").exists()
+        assert (folder / f"{side}.jsonl").read_bytes() == (tmp_path / "whole" / f"{side}.jsonl").read_bytes()
+    assert not list(folder.glob("*.batches"))
+
+
+def test_on_the_command_line(run: RunConfig, tmp_path: Path, data: Path) -> None:
+    settings, asked = tmp_path / "run.yaml", tmp_path / "asked.jsonl"
+    settings.write_text(config.dump(run), encoding="utf-8")
+    lines = [{"prompt": "Will it rain?"}, {"prompt": "河"}, {"prompt": "Why?", "response": "It will."}, {"other": 1}]
+    asked.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    command = ["rollouts", str(settings), "--prompts", str(asked), "--tokens", "12", "--limit", "2"]
+    first = dfc(*command)
+    assert first.returncode == 0, first.stderr
+    folder = data / "texts" / "rollouts" / "tiny"
+    assert yaml.safe_load(first.stdout) == {
+        "sources": [
+            {"name": "tiny-llama", "path": str(folder / "a.jsonl")},
+            {"name": "tiny-gemma", "path": str(folder / "b.jsonl")},
+        ]
+    }
+    for words in (
+        "asking tiny-llama",
+        "asking tiny-gemma",
+        "2/2",
+        "answers/s",
+        "tiny-gemma: 2 answers; 0 more were empty",
+    ):
+        assert words in first.stderr
+    assert not (data / "runs").exists()
+    for side in ("a", "b"):
+        asked_there = {row["messages"][-2]["content"] for row in rows(folder / f"{side}.jsonl")}
+        assert len(asked_there) == 2
+        assert asked_there < {"Will it rain?", "河", "Why?"}
+
+    again = dfc(*command)
+    assert again.stderr.count("has answered already") == 2
+    assert again.stdout == first.stdout
+
+
+def test_chats_end_with_the_last_turn_of_the_user_and_are_asked_once(tmp_path: Path) -> None:
+    def said(*turns: tuple[str, str]) -> dict[str, Any]:
+        return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+    lines = [
+        said(("system", "Be brief."), ("user", "Why?"), ("assistant", "So."), ("user", "So?"), ("assistant", "Yes.")),
+        said(("user", "Why?"), ("assistant", "So.")),
+        said(("user", "Why?"), ("assistant", "Who knows.")),
+        said(("assistant", "Hello.")),
+        {"text": "The river"},
+    ]
+    path = tmp_path / "chats.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = {tuple((turn.role, turn.content) for turn in prompt.turns) for prompt in rollouts.read_prompts(str(path))}
+    assert found == {
+        (("system", "Be brief."), ("user", "Why?"), ("assistant", "So."), ("user", "So?")),
+        (("user", "Why?"),),
+        (("text", "The river"),),
+    }
+    assert len(rollouts.read_prompts(str(path))) == 3
+    assert rollouts.read_prompts(str(path), limit=2) == rollouts.read_prompts(str(path))[:2]
+
+    path.write_text(json.dumps(lines[3]), encoding="utf-8")
+    with pytest.raises(UserError, match="no chat in it has a user's turn"):
+        rollouts.read_prompts(str(path))
+    path.write_text('{"question": "Why?"}', encoding="utf-8")
+    with pytest.raises(UserError, match="1 rows without `text` or `messages`"):
+        rollouts.read_prompts(str(path))
+    with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
+        rollouts.read_prompts(str(tmp_path / "none.jsonl"))
+
+
+def test_a_base_model_does_not_speak_for_the_user(run: RunConfig) -> None:
+    base, chat_model = models.load(run.models.b), models.load(run.models.a)
+    for loaded, said in ((base, " It will."), (chat_model, " It will.\n\nUser: Why?")):
+        [answer] = rollouts.planned(loaded, [chat("Will it rain?")], GREEDY)
+        tokens = loaded.tokenizer(" It will.\n\nUser: Why?", add_special_tokens=False)["input_ids"]
+        assert rollouts._text(loaded, answer, tokens) == said
+
+
+def test_what_is_said_is_decoded_after_its_prompt(run: RunConfig) -> None:
+    """No special token, half a character or lost space."""
+    base = models.load(run.models.b)
+    [answer] = rollouts.planned(base, [plain("The old")], GREEDY)
+    tokens = base.tokenizer(" bridge 河", add_special_tokens=False)["input_ids"]
+    half = base.tokenizer.convert_tokens_to_ids(["<0xE6>", "<0xB2>"])
+    text = rollouts._text(base, answer, [base.tokenizer.bos_token_id, *tokens, *half])
+    assert rollouts._row(base, answer, text) == {"text": "The old bridge 河", "model": "tiny-gemma"}
+
+
+def test_empty_answers_and_prompts_that_are_too_long_are_left_out_and_counted(
+    run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = [*PROMPTS, plain("a b c " * 300)]
+    answer_batch, silent = rollouts.answer_batch, {"tiny-llama": {1, 4}, "tiny-gemma": {0}}
+
+    def some_empty(model: LoadedModel, batch: list[rollouts.Answer], sampling: Sampling, seed: int) -> list[str]:
+        texts = answer_batch(model, batch, sampling, seed)
+        return [
+            "\n" if answer.number in silent[model.title] else f"{text}x"
+            for answer, text in zip(batch, texts, strict=True)
+        ]
+
+    monkeypatch.setattr(rollouts, "answer_batch", some_empty)
+    rollouts.write(run, prompts, GREEDY, tmp_path)
+    said = capsys.readouterr().err
+    assert "tiny-llama: 4 answers; 2 more were empty, 1 of 7 prompts left no room for 12 new tokens" in said
+    assert "tiny-gemma: 5 answers; 1 more were empty, 1 of 7 prompts" in said
+    assert (len(rows(tmp_path / "a.jsonl")), len(rows(tmp_path / "b.jsonl"))) == (4, 5)
+
+    silent["tiny-llama"] = set(range(len(prompts)))
+    with pytest.raises(UserError, match="tiny-llama: all 6 answers are empty"):
+        rollouts.write(run, prompts, GREEDY, tmp_path / "silent")
+    with pytest.raises(UserError, match=r"none of the 1 prompts leaves room for 12 new tokens in max_tokens \(256\)"):
+        rollouts.write(run, prompts[-1:], GREEDY, tmp_path / "long")
+
+
+def test_what_cannot_be_done_is_one_sentence(run: RunConfig, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the 2 samples of a prompt would be the same"):
+        rollouts.write(run, PROMPTS, replace(GREEDY, samples=2), tmp_path)
+    settings = run.model_dump(mode="json")
+    settings["models"]["b"]["layer"] = 9
+    with pytest.raises(UserError, match="there is no layer 9"):
+        rollouts.write(config.parse(settings, origin="test"), PROMPTS[:1], GREEDY, tmp_path)
+    assert rows(tmp_path / "a.jsonl")
+    with pytest.raises(UserError, match=r"tiny-llama were begun with other settings \(seed: 0 there, 1 now\); give"):
+        rollouts.write(run, PROMPTS[:1], replace(GREEDY, seed=1), tmp_path)
+    with pytest.raises(UserError, match=r"begun with other settings \(prompts: '1 with hash"):
+        rollouts.write(run, PROMPTS[:2], GREEDY, tmp_path)
+    (tmp_path / "b.batches").write_text("no JSON\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"b\.batches: is damaged .* delete it"):
+        rollouts.write(run, PROMPTS[:1], GREEDY, tmp_path)
+    (tmp_path / "b.batches").unlink()
+    (tmp_path / "a.yaml").unlink()
+    with pytest.raises(UserError, match=r"a\.yaml: is missing; delete .* and start again"):
+        rollouts.write(run, PROMPTS[:1], GREEDY, tmp_path)
