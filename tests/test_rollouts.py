@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tokenizers import decoders
 from transformers import AutoModelForCausalLM
 
 from dfc import config, corpus, models, rollouts, runs
@@ -206,7 +207,7 @@ def test_at_little_top_p_only_the_likeliest_token_is_drawn(model: LoadedModel) -
 
 
 def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL while each model answers, and a last line that is cut short."""
+    """SIGKILL while each model answers, twice for one of them, and a last line that is cut short."""
     sampling = Sampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)
     settings, asked, folder = tmp_path / "run.yaml", tmp_path / "asked.jsonl", tmp_path / "killed"
     settings.write_text(config.dump(run), encoding="utf-8")
@@ -214,16 +215,17 @@ def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypa
     command = [sys.executable, "-m", "dfc", "rollouts", str(settings), "--prompts", str(asked), "--folder", str(folder)]
     command += ["--tokens", "30", "--temperature", "1.5", "--top-p", "0.95", "--seed", "3", "--batch", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    for side in ("a", "b"):
+    finished = 0
+    for side in ("a", "b", "b"):
         batches = folder / f"{side}.batches"
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (batches.exists() and batches.read_bytes().count(b"\n") >= 5):
+        while process.poll() is None and not (batches.exists() and batches.read_bytes().count(b"\n") >= finished + 3):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
         batches.write_bytes(batches.read_bytes()[:-7])
         assert not (folder / f"{side}.jsonl").exists()
-    finished = batches.read_bytes().count(b"\n")
+        finished = batches.read_bytes().count(b"\n") if side == "b" else 0
     assert finished >= 4
 
     calls = []
@@ -320,6 +322,8 @@ def test_a_base_model_does_not_speak_for_the_user(run: RunConfig) -> None:
 def test_what_is_said_is_decoded_after_its_prompt(run: RunConfig) -> None:
     """No special token, half a character or lost space."""
     base = models.load(run.models.b)
+    pieces = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    base.tokenizer.backend_tokenizer.decoder = decoders.Sequence(pieces)  # drops a space at the start, as Llama 2's
     [answer] = rollouts.planned(base, [plain("The old")], GREEDY)
     tokens = base.tokenizer(" bridge 河", add_special_tokens=False)["input_ids"]
     half = base.tokenizer.convert_tokens_to_ids(["<0xE6>", "<0xB2>"])
