@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from dfc import config, demo, doctor, pipeline, progress, runs
-from dfc.config import UserError
+from dfc import config, demo, doctor, pipeline, progress, rollouts, runs
+from dfc.config import RunConfig, UserError
+from dfc.rollouts import Sampling
 from dfc.runs import Run
 
 app = typer.Typer(
@@ -62,6 +63,30 @@ def index(
 ) -> None:
     """Write features.duckdb: statistics, contexts and logit lens of every feature."""
     pipeline.run_sites(_find(name), until="index", again="index" if again else None)
+
+
+@app.command(name="rollouts")
+def run_rollouts(
+    name: RunName,
+    prompts: Annotated[str, typer.Option(help="what is asked: a file, a glob, a folder, or the id of a dataset")],
+    samples: Annotated[int, typer.Option(min=1, help="answers of each model to each prompt")] = Sampling.samples,
+    tokens: Annotated[int, typer.Option(min=1, help="longest answer")] = Sampling.tokens,
+    temperature: Annotated[float, typer.Option(min=0, help="0: greedily")] = Sampling.temperature,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help="share of probability drawn from")] = Sampling.top_p,
+    seed: Annotated[int, typer.Option(help="of the draws")] = Sampling.seed,
+    batch: Annotated[int, typer.Option(min=1, help="answers given together")] = Sampling.batch,
+    limit: Annotated[int | None, typer.Option(min=1, help="so many prompts, drawn at random; default: all")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="where the answers are written; default: data/texts/rollouts/RUN")
+    ] = None,
+) -> None:
+    """Sample answers of a run's two models to prompts, as a corpus on which to compare them."""
+    described = _described(name)
+    sampling = Sampling(samples, tokens, temperature, top_p, seed, batch)
+    target = folder or rollouts.default_folder(described)
+    made = rollouts.write(described, rollouts.read_prompts(prompts, limit), sampling, target)
+    progress.say(f"{target / 'rollouts.yaml'}: a run on these answers; or paste their sources into another:")
+    print(rollouts.sources_yaml(made), end="")
 
 
 @app.command(name="demo")
@@ -142,6 +167,15 @@ def main() -> None:
 
 def _find(name: str) -> list[Run]:
     """The run of a name or a folder, or those that a YAML describes, one for each layer, made if need be."""
-    if name.endswith((".yaml", ".yml")):
+    if _is_yaml(name):
         return [runs.create(site) for site in config.load_sites(Path(name))]
     return [runs.find(name)]
+
+
+def _described(name: str) -> RunConfig:
+    """Settings of the run of a name or a folder, or of the first that a YAML describes; none is made."""
+    return config.load_sites(Path(name))[0] if _is_yaml(name) else runs.find(name).config()
+
+
+def _is_yaml(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
