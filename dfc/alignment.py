@@ -3,22 +3,26 @@
 Two tokens are a pair when their content ends at the same character of the document:
 these are the last tokens of the shortest windows with equal text, which the paper's
 greedy two-pointer search (Algorithm 1) finds by comparing decoded strings. Character
-offsets give them in linear time, and no character can break them.
+offsets give them in linear time, and no character can break them. Where a tokenizer gives
+no offsets, its tokens are searched in the text, window by window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from dfc.corpus import Rendering
 
 Ints = npt.NDArray[np.int64]
+_CUT = "\N{REPLACEMENT CHARACTER}"  # what most tokenizers show for some of a character's bytes; others show nothing
 _SPACES = np.array([ord(c) for c in map(chr, range(0x110000)) if c.isspace()], dtype=np.uint32)
 
 
@@ -31,12 +35,14 @@ class Tokens:
         starts, ends: characters of the rendered text that each token covers, (length,).
         content_ends: where each token's content ends in the document's content, (length,);
             -1 for tokens without content: white space, template, special tokens.
+        lost: whether the search for offsets gave up; tokens from there on are without content.
     """
 
     ids: Ints
     starts: Ints
     ends: Ints
     content_ends: Ints
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,28 +54,80 @@ class Pairs:
     ends: Ints
 
 
-def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerFast, max_tokens: int) -> list[Tokens]:
+def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Tokens]:
     """Tokenise documents with one tokenizer, each cut to `max_tokens`."""
     result: list[Tokens] = []
+    decode = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
     for add_special_tokens, group in groupby(renderings, key=lambda rendering: rendering.add_special_tokens):
         members = list(group)
         encodings = tokenizer(
             [rendering.text for rendering in members],
             add_special_tokens=add_special_tokens,
-            return_offsets_mapping=True,
+            return_offsets_mapping=tokenizer.is_fast,
             return_attention_mask=False,
             truncation=True,
             max_length=max_tokens,
         )
-        for rendering, id_list, offset_list in zip(
-            members, encodings["input_ids"], encodings["offset_mapping"], strict=True
-        ):
-            ids = np.array(id_list, dtype=np.int64)
-            offsets = np.array(offset_list, dtype=np.int64).reshape(-1, 2)
-            starts, ends = offsets[:, 0], offsets[:, 1]
+        for number, rendering in enumerate(members):
+            ids = np.array(encodings["input_ids"][number], dtype=np.int64)
             special = np.isin(ids, tokenizer.all_special_ids)
-            result.append(Tokens(ids, starts, ends, content_ends(rendering, starts, ends, special)))
+            lost = False
+            if tokenizer.is_fast:
+                offsets = np.array(encodings["offset_mapping"][number], dtype=np.int64).reshape(-1, 2)
+            else:
+                offsets, lost = search_offsets(rendering.text, ids.tolist(), special.tolist(), decode)
+            starts, ends = offsets[:, 0], offsets[:, 1]
+            result.append(Tokens(ids, starts, ends, content_ends(rendering, starts, ends, special), lost))
     return result
+
+
+def search_offsets(
+    text: str, ids: list[int], special: list[bool], decode: Callable[[list[int]], str]
+) -> tuple[Ints, bool]:
+    """Characters that each token covers, found by the paper's greedy search between tokens and text.
+
+    A window of tokens grows until what it decodes to is what the text goes on with, white space, case and Unicode's
+    compatible forms aside; then each of its tokens covers all of these characters. Special tokens that do not stand
+    in the text cover none, nor do the last ones of a text that was cut within a character.
+
+    Args:
+        text: what was tokenised.
+        ids: its tokens, (length,).
+        special: which of them are special tokens, (length,).
+        decode: gives the text of some of them.
+
+    Returns:
+        starts and ends, (length, 2), and whether the search gave up because a window can never agree with the text;
+        tokens from there on cover nothing.
+    """
+    offsets = np.zeros((len(ids), 2), dtype=np.int64)
+    folds = [_fold(character) for character in text]
+    goal = "".join(folds)
+    owner = [number for number, fold in enumerate(folds) for _ in fold] + [len(text)]  # of each character of `goal`
+    first = at = covered = 0  # the window's first token; what is behind it of `goal` and of `text`
+    for last in range(len(ids)):
+        if special[last]:
+            first = last
+        shown = decode(ids[first : last + 1])
+        said = "".join(map(_fold, shown))
+        end = at + len(said)
+        if special[last] and not goal.startswith(said, at):
+            first = last + 1
+            continue
+        if shown and not said:
+            until = min(covered + len(shown), owner[at])
+        elif said and goal.startswith(said, at) and owner[end - 1] != owner[end]:
+            following = ids[last + 1 : last + 2]
+            if said.endswith(_CUT) and decode(following) == _CUT and decode(ids[first : last + 2]) == shown:
+                continue  # the text itself has this character, and its bytes are tokens of their own
+            until = owner[end - 1] + 1
+        elif goal.startswith(said.rstrip(_CUT), at):
+            continue
+        else:
+            return offsets, True
+        offsets[first : last + 1] = covered, until
+        first, at, covered = last + 1, end, until
+    return offsets, False
 
 
 def content_ends(rendering: Rendering, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]) -> Ints:
@@ -117,3 +175,9 @@ def _last_at_each_end(content_ends: Ints) -> tuple[Ints, Ints]:
     ends = content_ends[index]
     last = np.append(ends[1:] != ends[:-1], True)[: len(ends)]
     return ends[last], index[last]
+
+
+@cache
+def _fold(character: str) -> str:
+    """A character for comparison: nothing for white space, several for one that Unicode takes apart."""
+    return "".join(unicodedata.normalize("NFKD", character).casefold().split())
