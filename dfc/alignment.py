@@ -23,7 +23,7 @@ from dfc.corpus import Rendering
 
 Ints = npt.NDArray[np.int64]
 _CUT = "\N{REPLACEMENT CHARACTER}"  # what most tokenizers show for some of a character's bytes; others show nothing
-_SPACES = np.array([ord(c) for c in map(chr, range(0x110000)) if c.isspace()], dtype=np.uint32)
+_IS_SPACE = np.array([chr(code).isspace() for code in range(0x10000)])  # there is none beyond
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def content_ends(rendering: Rendering, starts: Ints, ends: Ints, special: npt.ND
     """
     result = np.full(len(starts), -1, dtype=np.int64)
     codes = np.frombuffer(rendering.text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
-    solid = ~np.isin(codes, _SPACES)
+    solid = ~_IS_SPACE[np.minimum(codes, 0xFFFF)]
     # trimmed[i]: end of the last solid character among the first i characters
     trimmed = np.maximum.accumulate(np.concatenate([[0], np.where(solid, np.arange(1, len(codes) + 1), 0)]))
     solid_ends = trimmed[ends]
