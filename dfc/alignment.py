@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -152,10 +152,33 @@ def content_ends(rendering: Rendering, starts: Ints, ends: Ints, special: npt.ND
 
 def align(a: Tokens, b: Tokens) -> Pairs:
     """The pairs of a document's tokens."""
-    ends_a, index_a = _last_at_each_end(a.content_ends)
-    ends_b, index_b = _last_at_each_end(b.content_ends)
-    ends, in_a, in_b = np.intersect1d(ends_a, ends_b, assume_unique=True, return_indices=True)
-    return Pairs(index_a[in_a], index_b[in_b], ends)
+    [pairs] = align_all([a], [b])
+    return pairs
+
+
+def align_all(a: Sequence[Tokens], b: Sequence[Tokens]) -> list[Pairs]:
+    """The pairs of each of several documents, looked up for all of them at once in one table of characters."""
+    # A last end of -1 leaves room for a document without tokens.
+    ends_a, ends_b = (np.concatenate([*(tokens.content_ends for tokens in side), [-1]]) for side in (a, b))
+    first_a, first_b = (np.cumsum([0, *(len(tokens.content_ends) for tokens in side)]) for side in (a, b))
+    room = 2 + np.maximum(np.maximum.reduceat(ends_a, first_a[:-1]), np.maximum.reduceat(ends_b, first_b[:-1]))
+    origin = np.cumsum(room) - room + 1  # where a document's end 0 lies in the table; before it, its end -1
+    at_a = ends_a[:-1] + np.repeat(origin, np.diff(first_a))
+    at_b = ends_b[:-1] + np.repeat(origin, np.diff(first_b))
+    table = np.full(room.sum(), -1)
+    table[at_a] = np.arange(len(at_a))  # of the tokens that share an end, the last one stays
+    table[origin - 1] = -1
+    index_b = np.flatnonzero(table[at_b] >= 0)
+    found = at_b[index_b]
+    last = np.append(found[1:] != found[:-1], True)[: len(found)]
+    index_b, found = index_b[last], found[last]
+    index_a = table[found]
+    cuts = np.append(np.searchsorted(found, origin), len(found))
+    counts = np.diff(cuts)
+    index_a -= np.repeat(first_a[:-1], counts)
+    index_b -= np.repeat(first_b[:-1], counts)
+    found -= np.repeat(origin, counts)
+    return [Pairs(index_a[i:j], index_b[i:j], found[i:j]) for i, j in pairwise(cuts.tolist())]
 
 
 def token_texts(text: str, tokens: Tokens) -> list[str]:
@@ -167,14 +190,6 @@ def token_texts(text: str, tokens: Tokens) -> list[str]:
     until = np.maximum.accumulate(np.where(completes, tokens.ends, 0))
     since = np.concatenate([[0], until])
     return [text[start:end] for start, end in zip(since.tolist(), until.tolist(), strict=False)]
-
-
-def _last_at_each_end(content_ends: Ints) -> tuple[Ints, Ints]:
-    """Distinct ends in increasing order, and the last token at each."""
-    index = np.flatnonzero(content_ends >= 0)
-    ends = content_ends[index]
-    last = np.append(ends[1:] != ends[:-1], True)[: len(ends)]
-    return ends[last], index[last]
 
 
 @cache

@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _APP = Path(__file__).parent.parent / "app.py"
+_YAML = (".yaml", ".yml")
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folder or YAML; see data/presets/")]
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
@@ -45,6 +46,27 @@ def harvest(
         pipeline.repair(found)
     else:
         pipeline.run_stages(found, until="harvest")
+
+
+@app.command(name="align")
+def show_alignment(
+    name: RunName,
+    report: Annotated[bool, typer.Option("--report", help="how much of the corpus is paired, by source")] = False,
+    documents: Annotated[int, typer.Option(min=1, help="documents that the report draws")] = 1_000,
+    text: Annotated[str | None, typer.Option(help="a text whose tokens and pairs are shown side by side")] = None,
+) -> None:
+    """Show how the two models' tokens are paired, in the corpus or in a text; no model is run, nothing is written."""
+    from dfc.activations import coverage
+
+    if not report and text is None:
+        raise UserError(
+            "align: give --report to see how much of the corpus is paired, or --text TEXT to see the pairs of a text."
+        )
+    settings = config.load(Path(name)) if name.endswith(_YAML) else runs.find(name).config()
+    if report:
+        print(coverage.as_table(coverage.measure(settings, documents)))
+    if text is not None:
+        print(coverage.side_by_side(coverage.windows(settings, text)))
 
 
 @app.command()
@@ -111,13 +133,13 @@ def choices(
 
 @app.command()
 def bench(
-    name: Annotated[Literal["train"], typer.Argument(help="what to measure")],
+    name: Annotated[Literal["train", "align"], typer.Argument(help="what to measure")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
     """Measure side by side with the floor and a peer."""
-    from dfc.bench import figures, train
+    from dfc.bench import align, figures, train
 
-    measured = {"train": train.run}[name]()
+    measured = {"train": train.run, "align": align.run}[name]()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 
@@ -139,6 +161,6 @@ def main() -> None:
 
 def _find(name: str) -> Run:
     """The run of a name or a folder, or the one that a YAML describes, made if need be."""
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(_YAML):
         return runs.create(config.load(Path(name)))
     return runs.find(name)
