@@ -45,7 +45,7 @@ class Tokens:
     lost: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pairs:
     """Paired tokens of one document, increasing on both sides: three arrays of one length."""
 
@@ -163,16 +163,17 @@ def align_all(a: Sequence[Tokens], b: Sequence[Tokens]) -> list[Pairs]:
     first_a, first_b = (np.cumsum([0, *(len(tokens.content_ends) for tokens in side)]) for side in (a, b))
     room = 2 + np.maximum(np.maximum.reduceat(ends_a, first_a[:-1]), np.maximum.reduceat(ends_b, first_b[:-1]))
     origin = np.cumsum(room) - room + 1  # where a document's end 0 lies in the table; before it, its end -1
-    at_a = ends_a[:-1] + np.repeat(origin, np.diff(first_a))
-    at_b = ends_b[:-1] + np.repeat(origin, np.diff(first_b))
-    table = np.full(room.sum(), -1)
+    at_a, at_b = ends_a[:-1], ends_b[:-1]
+    at_a += np.repeat(origin, np.diff(first_a))
+    at_b += np.repeat(origin, np.diff(first_b))
+    table = np.full(room.sum(), -1, dtype=np.int32)
     table[at_a] = np.arange(len(at_a))  # of the tokens that share an end, the last one stays
     table[origin - 1] = -1
     index_b = np.flatnonzero(table[at_b] >= 0)
     found = at_b[index_b]
     last = np.append(found[1:] != found[:-1], True)[: len(found)]
     index_b, found = index_b[last], found[last]
-    index_a = table[found]
+    index_a = table[found].astype(np.int64)
     cuts = np.append(np.searchsorted(found, origin), len(found))
     counts = np.diff(cuts)
     index_a -= np.repeat(first_a[:-1], counts)

@@ -23,7 +23,9 @@ HARD = "新华社北京１月电 👩‍👩‍👧 e\u0301 שלום — “smar
 TEXTS = st.lists(
     st.one_of(
         st.sampled_from(
-            list("abc the river.\n\t \r 北京记者日电，。“”’—é\u0301👍🏽👩\u200d👧שלוםمرحبا┌─┐\x00\u00a0\u3000_=()'\"\ufffdﬁ①")
+            list(
+                "abc the river.\n\t \r 北京记者日电，。“”’—é\u0301👍🏽👩\u200d👧שלוםمرحبا┌─┐\x00\u00a0\u3000_=()'\"\ufffdﬁ①"
+            )
         ),
         st.sampled_from(["\r\n", "\ud800", "\udc8d", "👩\u200d👩\u200d👧", "🇩🇪"]),
         st.characters(),
@@ -68,9 +70,7 @@ TWO_KINDS = pytest.mark.parametrize("kinds", [KINDS[:2], KINDS[1:], KINDS[::2], 
 @TWO_KINDS
 @settings(max_examples=200, deadline=None)
 @given(text=TEXTS)
-def test_pairs_of_any_text(
-    text: str, kinds: tuple[str, str], tokenizer_of: dict[str, PreTrainedTokenizerBase]
-) -> None:
+def test_pairs_of_any_text(text: str, kinds: tuple[str, str], tokenizer_of: dict[str, PreTrainedTokenizerBase]) -> None:
     tokenizers = tokenizer_of[kinds[0]], tokenizer_of[kinds[1]]
     renderings, tokens, pairs = both(corpus.plain(text), tokenizers)
     assert not any(side.lost for side in tokens)
@@ -234,5 +234,6 @@ def test_documents_are_aligned_together_as_alone(tokenizers: Tokenizers) -> None
         )
         expected = [(last_a[end], last_b[end], end) for end in last_a if end in last_b]
         for pairs in (together, alone):
-            assert list(zip(*(column.tolist() for column in vars(pairs).values()), strict=True)) == expected
+            columns = (pairs.index_a, pairs.index_b, pairs.ends)
+            assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
     assert align_all([], []) == []

@@ -115,18 +115,18 @@ def greedy(
             at_b += 1
         if at_a == len(pieces_a) or at_b == len(pieces_b):
             return pairs
-        window_a, window_b = normalise(pieces_a[at_a]), normalise(pieces_b[at_b])
-        while window_a != window_b:
-            if len(window_a) <= len(window_b):
+        window_a, window_b = pieces_a[at_a], pieces_b[at_b]
+        while (text_a := normalise(window_a)) != (text_b := normalise(window_b)):
+            if len(text_a) <= len(text_b):
                 at_a += 1
                 if at_a == len(pieces_a):
                     return pairs
-                window_a += normalise(pieces_a[at_a])
+                window_a += pieces_a[at_a]
             else:
                 at_b += 1
                 if at_b == len(pieces_b):
                     return pairs
-                window_b += normalise(pieces_b[at_b])
+                window_b += pieces_b[at_b]
         pairs.append((at_a, at_b))
         at_a, at_b = at_a + 1, at_b + 1
 

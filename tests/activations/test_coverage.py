@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from transformers import ByT5Tokenizer
 
-from dfc import config
+from dfc import config, models
 from dfc.activations import coverage, shards
 from dfc.runs import Run
 from tests import tiny
@@ -19,7 +18,7 @@ def test_counts_are_those_of_the_run(tiny_run: Run) -> None:
     """All of the corpus is drawn, as the run drew it, but in another order."""
     settings = tiny_run.config()
     measured = coverage.measure(settings, 10_000)
-    assert {part.source: part.documents for part in measured} == dict(english=20, chinese=20, code=20, chats=6)
+    assert {part.source: part.documents for part in measured} == {"english": 20, "chinese": 20, "code": 20, "chats": 6}
     whole = coverage.total(measured)
     assert (whole.source, whole.documents, whole.failed) == ("total", 66, 0)
     source = dict(enumerate(pq.read_table(tiny_run.corpus)["source"].to_pylist()))
@@ -41,19 +40,48 @@ def test_counts_are_those_of_the_run(tiny_run: Run) -> None:
 def test_sources_are_drawn_by_weight(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
     settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
     sources = settings["corpus"]["sources"][:2]
-    sources[0]["path"] = [str(tmp_path / "many.jsonl")][0]
     (tmp_path / "many.jsonl").write_text("\n".join(f'{{"text": "the river {n}"}}' for n in range(200)))
-    sources[0]["weight"] = 4
+    sources[0] |= {"path": str(tmp_path / "many.jsonl"), "weight": 4}
     settings["corpus"]["sources"] = sources
     measured = coverage.measure(config.parse(settings, origin="test"), 80)
     assert {part.source: part.documents for part in measured} == {"english": 64, "chinese": 16}
 
 
-def test_documents_that_fail_are_counted(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
-    """A slow tokenizer to which every letter is unknown."""
+def test_documents_that_fail_are_counted(
+    tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow tokenizer that takes every `n` for another letter loses its way at the first one."""
 
-    class Unknowing(ByT5Tokenizer):
-        pass
+    class Forgetful(ByT5Tokenizer):
+        def _tokenize(self, text: str) -> list[str]:
+            return list(text.replace("n", "x"))
 
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_models[0], folder)
+    tokenizers = {str(tiny_models[0]): Forgetful(), str(tiny_models[1]): tiny.metaspace_tokenizer()}
+    monkeypatch.setattr(models, "load_tokenizer", lambda settings: tokenizers[settings.source])
+    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
+    (tmp_path / "two.jsonl").write_text('{"text": "the river"}\n{"text": "rain and rain"}\n{"text": "old rain"}')
+    settings["corpus"]["sources"] = [{"name": "two", "path": str(tmp_path / "two.jsonl")}]
+    [measured] = coverage.measure(config.parse(settings, origin="test"), 10)
+    assert (measured.documents, measured.failed) == (3, 2)
+    assert measured.content_a == len("theriver" + "rai" + "oldrai")
+
+
+def test_windows_of_a_text(tiny_run: Run) -> None:
+    text = "the “river”\n👍 北京"
+    found = coverage.windows(tiny_run.config(), text)
+    assert all(window.paired for window in found[:-1])
+    assert "<bos>" in found[0].tokens_b
+    assert "".join(piece for window in found[:2] for piece in window.tokens_a).startswith("the")
+    for window in found[1:]:
+        if window.paired and all(piece.isascii() for piece in window.tokens_a + window.tokens_b):
+            a, b = ("".join("".join(side).split()) for side in (window.tokens_a, window.tokens_b))
+            assert a == b
+    shown = coverage.side_by_side(found)
+    assert len(shown.splitlines()) == len(found)  # a line break in the text is written out
+    assert "\\n" in shown
+
+
+def test_a_text_without_pairs_is_one_window(tiny_run: Run) -> None:
+    [window] = coverage.windows(tiny_run.config(), " ")
+    assert (window.tokens_a, window.tokens_b, window.paired) == ((), ("<bos>",), False)
+    assert coverage.side_by_side([window]).endswith("(no pair)")
