@@ -8,33 +8,33 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import ByT5Tokenizer
 
-from dfc import config, models
-from dfc.activations import coverage, shards
+from dfc import config, models, runs
+from dfc.activations import coverage, pairing, shards
 from dfc.runs import Run
 from tests import tiny
 
 
-def test_counts_are_those_of_the_run(tiny_run: Run) -> None:
-    """All of the corpus is drawn, as the run drew it, but in another order."""
-    settings = tiny_run.config()
-    measured = coverage.measure(settings, 10_000)
+def test_counts_are_those_of_pairing(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    run = runs.create(tiny.tiny_config(tmp_path / "texts", tiny_models, corpus={"pairs": 100_000}))  # all there are
+    pairing.pair(run)
+    source = dict(enumerate(pq.read_table(run.corpus)["source"].to_pylist()))
+    stored = [
+        row
+        for shard in range(pairing.count_shards(run))
+        for row in shards.read_tokens(run.activations, shard).to_pylist()
+    ]
+    measured = coverage.measure(run.config(), 10_000)
     assert {part.source: part.documents for part in measured} == {"english": 20, "chinese": 20, "code": 20, "chats": 6}
+    for part in measured:
+        rows = [row for row in stored if source[row["document"]] == part.source]
+        assert part.tokens_a == sum(len(row["ids_a"]) for row in rows)
+        assert part.tokens_b == sum(len(row["ids_b"]) for row in rows)
+        assert part.pairs == sum(len(row["ends"]) for row in rows)
+        assert part.shares == (part.pairs / part.content_a, part.pairs / part.content_b)
+        assert part.content_b < part.tokens_b  # <bos> at least
     whole = coverage.total(measured)
     assert (whole.source, whole.documents, whole.failed) == ("total", 66, 0)
-    source = dict(enumerate(pq.read_table(tiny_run.corpus)["source"].to_pylist()))
-    for part in measured:
-        rows = [
-            row
-            for shard in range(shards.count_shards(tiny_run.activations))
-            for row in shards.read_tokens(tiny_run.activations, shard).to_pylist()
-            if source[row["document"]] == part.source
-        ]
-        if len(rows) == part.documents:
-            assert part.tokens_a == sum(len(row["ids_a"]) for row in rows)
-            assert part.tokens_b == sum(len(row["ids_b"]) for row in rows)
-            assert part.pairs == sum(len(row["ends"]) for row in rows)
-        assert part.pairs <= part.content_a < part.tokens_a
-        assert part.shares == (part.pairs / part.content_a, part.pairs / part.content_b)
+    assert whole.pairs == len(shards.flatten(pq.read_table(run.activations / "tokens")))
 
 
 def test_sources_are_drawn_by_weight(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
