@@ -50,6 +50,27 @@ def harvest(
         pipeline.repair(found)
 
 
+@app.command(name="align")
+def show_alignment(
+    name: RunName,
+    report: Annotated[bool, typer.Option("--report", help="how much of the corpus is paired, by source")] = False,
+    documents: Annotated[int, typer.Option(min=1, help="documents that the report draws")] = 1_000,
+    text: Annotated[str | None, typer.Option(help="a text whose tokens and pairs are shown side by side")] = None,
+) -> None:
+    """Show how the two models' tokens are paired, in the corpus or in a text; no model is run, nothing is written."""
+    from dfc.activations import coverage
+
+    if not report and text is None:
+        raise UserError(
+            "align: give --report to see how much of the corpus is paired, or --text TEXT to see the pairs of a text."
+        )
+    settings = _described(name)
+    if report:
+        print(coverage.as_table(coverage.measure(settings, documents)))
+    if text is not None:
+        print(coverage.side_by_side(coverage.windows(settings, text)))
+
+
 @app.command()
 def train(name: RunName) -> None:
     """Train the crosscoder, going on from the last checkpoint; under `torchrun`, in several processes at once."""
@@ -139,13 +160,13 @@ def choices(
 
 @app.command()
 def bench(
-    name: Annotated[Literal["train", "harvest"], typer.Argument(help="what to measure")],
+    name: Annotated[Literal["train", "align", "harvest"], typer.Argument(help="what to measure")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
     """Measure side by side with the floor and a peer."""
-    from dfc.bench import figures, harvest, train
+    from dfc.bench import align, figures, harvest, train
 
-    measured = {"train": train.run, "harvest": harvest.run}[name]()
+    measured = {"train": train.run, "align": align.run, "harvest": harvest.run}[name]()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 

@@ -6,6 +6,7 @@ about a site (the block whose output is read) is found when the model is loaded.
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from dfc import devices, runs
@@ -60,7 +61,7 @@ class LoadedModel:
 
     config: ModelConfig
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     description: Description
     blocks_path: str
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -187,23 +188,17 @@ class _StopForwardError(Exception):
     """Ends a forward pass at the site."""
 
 
-def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerFast:
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     """The model's tokenizer.
 
     Raises:
-        UserError: if it cannot be loaded or gives no character offsets.
+        UserError: if it cannot be loaded.
     """
     folder = _folder_or_id(config)
     with _explaining(config, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(
             folder, revision=config.revision, trust_remote_code=config.trust_remote_code
         )
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"{config.source}: its tokenizer ({type(tokenizer).__name__}) gives no character offsets, by which tokens "
-            f"are paired; use a model with a fast tokenizer (a tokenizer.json)."
-        )
-    return tokenizer
 
 
 def describe(config: ModelConfig) -> Description:
@@ -284,10 +279,17 @@ def fingerprint(config: ModelConfig) -> Fingerprint:
     first = tokenizer("a").input_ids[:1]
     return Fingerprint(
         weights=weights,
-        tokenizer=_digest(tokenizer.backend_tokenizer.to_str()),
+        tokenizer=_digest(_definition(tokenizer)),
         template=_digest(tokenizer.chat_template or ""),
         bos=first == [tokenizer.bos_token_id],
     )
+
+
+def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What tells one tokenizer from another: all of a fast one, the kind and vocabulary of one in Python."""
+    if tokenizer.is_fast:
+        return str(tokenizer.backend_tokenizer.to_str())
+    return f"{type(tokenizer).__name__} {json.dumps(tokenizer.get_vocab(), sort_keys=True)}"
 
 
 def _files_digest(files: list[Path]) -> str:

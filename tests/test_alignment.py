@@ -8,26 +8,34 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from dfc import corpus, models
-from dfc.alignment import Pairs, Tokens, align, content_ends, token_texts, tokenize
+from dfc.alignment import Pairs, Tokens, align, align_all, content_ends, search_offsets, token_texts, tokenize
+from dfc.bench.align import decoded, greedy
 from dfc.config import ModelConfig
 from dfc.corpus import Document, Rendering, Turn
 from tests import tiny
 
-Tokenizers = tuple[PreTrainedTokenizerFast, PreTrainedTokenizerFast]
+Tokenizers = tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase]
 
 HARD = "新华社北京１月电 👩‍👩‍👧 e\u0301 שלום — “smart” ┌─┐\r\nNUL\x00 end \u200b \ufeff ｆｕｌｌ　ｗｉｄｔｈ"
-TEXTS = st.text(
-    alphabet=st.one_of(
+TEXTS = st.lists(
+    st.one_of(
         st.sampled_from(
             list("abc the river.\n\t \r 北京记者日电，。“”’—é\u0301👍🏽👩\u200d👧שלוםمرحبا┌─┐\x00\u00a0\u3000_=()'\"")
         ),
-        st.characters(exclude_categories=("Cs",)),
+        st.sampled_from(["\r\n", "\ufffd", "ﬁ", "①", "\ud800", "\udc8d", "👩\u200d👩\u200d👧", "🇩🇪"]),
+        st.characters(),
     ),
     max_size=80,
-)
+).map(lambda pieces: corpus.clean("".join(pieces)))
+KINDS = ("byte-level", "metaspace", "slow")
+
+
+@pytest.fixture(scope="module")
+def tokenizer_of(tokenizers: Tokenizers) -> dict[str, PreTrainedTokenizerBase]:
+    return dict(zip(KINDS, (*tokenizers, ByT5Tokenizer()), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -42,44 +50,6 @@ def both(document: Document, tokenizers: Tokenizers) -> tuple[list[Rendering], l
     return renderings, tokens, align(*tokens)
 
 
-def greedy(pieces_a: list[str], pieces_b: list[str]) -> list[tuple[int, int]]:
-    """Algorithm 1 of the paper: two pointers over decoded tokens, growing the shorter window until both texts agree.
-
-    Raises:
-        ValueError: where the windows never agree.
-    """
-    pairs = []
-    at_a = at_b = 0
-
-    def skip(pieces: list[str], at: int) -> int:
-        while at < len(pieces) and not pieces[at].strip():
-            at += 1
-        return at
-
-    while True:
-        at_a, at_b = skip(pieces_a, at_a), skip(pieces_b, at_b)
-        if at_a == len(pieces_a) or at_b == len(pieces_b):
-            return pairs
-        window_a, window_b = pieces_a[at_a], pieces_b[at_b]
-        while "".join(window_a.split()) != "".join(window_b.split()):
-            if len("".join(window_a.split())) <= len("".join(window_b.split())):
-                at_a += 1
-                if at_a == len(pieces_a):
-                    raise ValueError(window_a)
-                window_a += pieces_a[at_a]
-            else:
-                at_b += 1
-                if at_b == len(pieces_b):
-                    raise ValueError(window_b)
-                window_b += pieces_b[at_b]
-        pairs.append((at_a, at_b))
-        at_a, at_b = at_a + 1, at_b + 1
-
-
-def decoded(tokens: Tokens, tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    return ["" if i in tokenizer.all_special_ids else tokenizer.decode([i]) for i in tokens.ids.tolist()]
-
-
 @pytest.mark.parametrize("number", range(30))
 def test_equals_the_papers_greedy_search(number: int, tokenizers: Tokenizers) -> None:
     """On texts of whole characters; greedy compares decoded strings, which bytes of a character break."""
@@ -92,10 +62,17 @@ def test_equals_the_papers_greedy_search(number: int, tokenizers: Tokenizers) ->
     assert len(expected) > 15
 
 
-@settings(max_examples=300, deadline=None)
+TWO_KINDS = pytest.mark.parametrize("kinds", [KINDS[:2], KINDS[1:], KINDS[::2], KINDS[:0:-1]], ids="-".join)
+
+
+@TWO_KINDS
+@settings(max_examples=200, deadline=None)
 @given(text=TEXTS)
-def test_pairs_of_any_text(text: str, tokenizers: Tokenizers) -> None:
+def test_pairs_of_any_text(text: str, kinds: tuple[str, str], tokenizer_of: dict[str, PreTrainedTokenizerBase]) -> None:
+    tokenizers = tokenizer_of[kinds[0]], tokenizer_of[kinds[1]]
     renderings, tokens, pairs = both(corpus.plain(text), tokenizers)
+    assert not any(side.lost for side in tokens)
+    assert len(pairs.ends) > 0 or not text
     assert np.all(np.diff(pairs.index_a) > 0)
     assert np.all(np.diff(pairs.index_b) > 0)
     assert np.all(np.diff(pairs.ends) > 0)
@@ -107,9 +84,13 @@ def test_pairs_of_any_text(text: str, tokenizers: Tokenizers) -> None:
         assert "".join(shown) == rendering.text[: side.ends.max(initial=0)]
 
 
-@settings(max_examples=150, deadline=None)
+@TWO_KINDS
+@settings(max_examples=100, deadline=None)
 @given(text=TEXTS)
-def test_both_prefixes_decode_to_the_same_content(text: str, tokenizers: Tokenizers) -> None:
+def test_both_prefixes_decode_to_the_same_content(
+    text: str, kinds: tuple[str, str], tokenizer_of: dict[str, PreTrainedTokenizerBase]
+) -> None:
+    tokenizers = tokenizer_of[kinds[0]], tokenizer_of[kinds[1]]
     _, tokens, pairs = both(corpus.plain(text), tokenizers)
     for at in range(0, len(pairs.ends), 7):
         prefixes = [
@@ -168,3 +149,89 @@ def test_bytes_of_one_character_share_its_end(tokenizers: Tokenizers) -> None:
     assert tokens.content_ends.tolist()[-1] == 3
     assert token_texts("a 👍", tokens)[-1].endswith("👍")
     assert len(tokens.ids) > 3
+
+
+def test_a_slow_tokenizer_pairs_every_character(tokenizers: Tokenizers) -> None:
+    """One token a byte: whatever the other tokenizer ends at is paired."""
+    _, tokens, pairs = both(corpus.plain(HARD), (ByT5Tokenizer(), tokenizers[1]))
+    ends = tokens[1].content_ends
+    assert pairs.ends.tolist() == sorted({*ends[ends >= 0].tolist()})
+    position = HARD.index("京") + 1
+    [last] = pairs.index_a[pairs.ends == position].tolist()
+    assert ByT5Tokenizer().decode(tokens[0].ids[: last + 1]) == HARD[:position]
+
+
+def test_a_slow_tokenizer_reads_chats(tokenizers: Tokenizers) -> None:
+    slow = ByT5Tokenizer()
+    document = Document("chat", (Turn("user", "Will it rain in 北京?"), Turn("assistant", "Yes.")))
+    _, tokens, pairs = both(document, (slow, tokenizers[0]))
+    assert not tokens[0].lost
+    assert {len("Will it rain in 北京?"), len("Will it rain in 北京?Yes.")} <= set(pairs.ends.tolist())
+    assert int((tokens[0].content_ends >= 0).sum()) == len("Willitrainin?Yes.") + 6
+
+
+def bytes_of(ids: list[int]) -> str:
+    return bytes(ids).decode("utf-8", errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "spans", "lost"),
+    [
+        ("a river", ["a", " ", "river"], [(0, 1), (1, 2), (2, 7)], False),
+        ("a  b", ["a", " b"], [(0, 1), (1, 4)], False),  # one space was lost
+        ("Ａ ﬁx", ["a", "f", "ix"], [(0, 1), (1, 4), (1, 4)], False),  # half a ligature is not a character
+        ("é", ["e", "\u0301"], [(0, 1), (0, 1)], False),
+        ("a<s>b", ["<s>", "a", "<s>", "b", "</s>"], [(0, 0), (0, 1), (1, 4), (4, 5), (0, 0)], False),
+        ("a b c", ["a", "x", "c"], [(0, 1), (0, 0), (0, 0)], True),
+        ("a b c", ["a", "<unk>", "c"], [(0, 1), (0, 0), (0, 0)], True),
+        ("abc", ["a"], [(0, 1)], False),  # cut
+        ("", ["<s>"], [(0, 0)], False),
+    ],
+)
+def test_offsets_by_search(text: str, pieces: list[str], spans: list[tuple[int, int]], lost: bool) -> None:
+    special = [piece.startswith("<") for piece in pieces]
+    found, gave_up = search_offsets(
+        text, list(range(len(pieces))), special, lambda ids: "".join(pieces[number] for number in ids)
+    )
+    assert [tuple(span) for span in found.tolist()] == spans
+    assert gave_up == lost
+
+
+@pytest.mark.parametrize("text", ["a👍é", "\ufffd", "\ufffd\ufffd👍", "👍\ufffda\ufffd"])
+def test_bytes_that_show_as_replacement_characters(text: str) -> None:
+    ids = list(text.encode())
+    found, lost = search_offsets(text, ids, [False] * len(ids), bytes_of)
+    expected = [(number, number + 1) for number, character in enumerate(text) for _ in character.encode()]
+    assert [tuple(span) for span in found.tolist()] == expected
+    assert not lost
+
+
+def test_a_text_cut_within_a_character() -> None:
+    found, lost = search_offsets("a👍", list("a👍".encode())[:3], [False] * 3, bytes_of)
+    assert found.tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert not lost
+
+
+def test_greedy_search_by_hand() -> None:
+    assert greedy(["", "foo", " bar", "baz"], ["fo", "o", " ", "barbaz", "\n"]) == [(1, 1), (3, 3)]
+    assert greedy(["a", "\ufffd", "\ufffd", "b"], ["a", "“", "b"]) == [(0, 0)]  # gives up
+    assert greedy(["a"], []) == []
+
+
+def test_documents_are_aligned_together_as_alone(tokenizers: Tokenizers) -> None:
+    texts = ["", HARD, "the river", " ", "👍", *(text for _, text in tiny.texts(6)), ""]
+    a, b = (
+        tokenize([corpus.render(corpus.plain(text), tokenizer) for text in texts], tokenizer, 50)
+        for tokenizer in tokenizers
+    )
+    for together, tokens_a, tokens_b in zip(align_all(a, b), a, b, strict=True):
+        alone = align(tokens_a, tokens_b)
+        last_a, last_b = (
+            {end: index for index, end in enumerate(side.content_ends.tolist()) if end >= 0}
+            for side in (tokens_a, tokens_b)
+        )
+        expected = [(last_a[end], last_b[end], end) for end in last_a if end in last_b]
+        for pairs in (together, alone):
+            columns = (pairs.index_a, pairs.index_b, pairs.ends)
+            assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+    assert align_all([], []) == []

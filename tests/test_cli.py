@@ -69,11 +69,30 @@ def test_what_cannot_be_done_is_one_sentence(
     assert len([line for line in result.stderr.splitlines() if line.startswith("dfc: ")]) == 1
 
 
-@pytest.mark.parametrize("arguments", [("train", "none"), ("harvest", "none"), ("index", "none"), ("run", "none.yaml")])
-def test_what_is_not_there(arguments: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "none"), ("harvest", "none"), ("index", "none"), ("run", "none.yaml"), ("align", "none", "--report")],
+)
+def test_what_is_not_there(arguments: tuple[str, ...]) -> None:
     result = dfc(*arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(f"dfc: {arguments[1]}: ")
+
+
+def test_pairing_is_shown_without_a_run(tiny_models: tuple[Path, Path], tmp_path: Path, data: Path) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models)))
+    result = dfc("align", str(settings), "--report", "--documents", "62", "--text", "the river")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == ["source", "english", "chinese", "code", "chats", "total"]
+    assert lines[5].split()[1:3] == ["62", "0"]
+    assert "' river' | " in result.stdout
+    assert not data.exists()
+
+    neither = dfc("align", str(settings))
+    assert neither.returncode == 2
+    assert neither.stderr.startswith("dfc: align: give --report ")
 
 
 def test_doctor_says_what_is_missing() -> None:

@@ -62,13 +62,20 @@ def test_what_cannot_be_loaded_is_one_sentence(tiny_models: tuple[Path, Path], t
     assert [path.name for path in tmp_path.iterdir()] == ["noise.gguf"]
 
 
-def test_a_tokenizer_without_offsets_is_refused(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_models[0], folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).unlink()
-    ByT5Tokenizer().save_pretrained(folder)
-    refused(r"its tokenizer \(ByT5Tokenizer\) gives no character offsets", source=str(folder))
+def test_a_tokenizer_without_offsets_is_loaded_and_told_apart(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    prints = []
+    for extra in (125, 100):
+        folder = tmp_path / f"model{extra}"
+        shutil.copytree(tiny_models[0], folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).unlink()
+        ByT5Tokenizer(extra_ids=extra).save_pretrained(folder)
+        config = ModelConfig(source=str(folder), layer=0)
+        assert not models.load(config).tokenizer.is_fast
+        prints.append(models.fingerprint(config))
+        assert models.fingerprint(config) == prints[-1]
+    assert prints[0].weights == prints[1].weights
+    assert prints[0].tokenizer != prints[1].tokenizer
 
 
 def test_blocks_that_cannot_be_told_apart_are_listed() -> None:

@@ -16,10 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from dfc import alignment, corpus, models, progress, runs
 from dfc.activations import documents as stored
 from dfc.activations import shards
-from dfc.config import SIDES, CorpusConfig, RunConfig, UserError
+from dfc.alignment import Pairs, Tokens
+from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
 from dfc.corpus import Document
 from dfc.runs import Run
 
@@ -57,28 +60,35 @@ class Pairer:
         self._lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
         self._tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
 
+    def tokenizer(self, side: Side) -> PreTrainedTokenizerBase:
+        """One model's tokenizer."""
+        return self._tokenizers[side]
+
+    def pairs(self, documents: list[Document]) -> list[tuple[Tokens, Tokens, Pairs]]:
+        """Each document's tokens under both tokenizers, and their pairs."""
+        a, b = (
+            alignment.tokenize([corpus.render(document, tokenizer) for document in documents], tokenizer, max_tokens)
+            for tokenizer, max_tokens in zip(self._tokenizers.values(), self._lengths.values(), strict=True)
+        )
+        return list(zip(a, b, alignment.align_all(a, b), strict=True))
+
     def rows(self, documents: list[Document], first: int) -> list[dict[str, Any]]:
         """Rows of shards.TOKENS_SCHEMA; documents are numbered from `first`."""
-        tokens = {}
-        for side, tokenizer in self._tokenizers.items():
-            renderings = [corpus.render(document, tokenizer) for document in documents]
-            tokens[side] = alignment.tokenize(renderings, tokenizer, self._lengths[side])
-        rows = []
-        for number, (document, a, b) in enumerate(zip(documents, tokens["a"], tokens["b"], strict=True), start=first):
-            pairs = alignment.align(a, b)
-            rows.append(
-                {
-                    "document": number,
-                    "held_out": is_held_out(number, self._corpus),
-                    "ids_a": a.ids,
-                    "ids_b": b.ids,
-                    "index_a": pairs.index_a,
-                    "index_b": pairs.index_b,
-                    "ends": pairs.ends,
-                    "roles": stored.role_at(document, pairs.ends),
-                }
+        return [
+            {
+                "document": number,
+                "held_out": is_held_out(number, self._corpus),
+                "ids_a": a.ids,
+                "ids_b": b.ids,
+                "index_a": pairs.index_a,
+                "index_b": pairs.index_b,
+                "ends": pairs.ends,
+                "roles": stored.role_at(document, pairs.ends),
+            }
+            for number, (document, (a, b, pairs)) in enumerate(
+                zip(documents, self.pairs(documents), strict=True), start=first
             )
-        return rows
+        ]
 
 
 def pair(run: Run) -> None:

@@ -223,9 +223,14 @@ def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> p
         return pq.read_table(path, columns=columns)
 
 
+def tokens_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Documents as a table of TOKENS_SCHEMA."""
+    return pa.table([_column([row[entry.name] for row in rows], entry.type) for entry in TOKENS_SCHEMA], TOKENS_SCHEMA)
+
+
 def write_tokens(folder: Path, shard: int, rows: list[dict[str, Any]]) -> None:
     """Write a shard's documents, rows of TOKENS_SCHEMA; activations of other tokens are taken for not written."""
-    new = pa.Table.from_pylist(rows, schema=TOKENS_SCHEMA)
+    new = tokens_table(rows)
     pairs = sum(len(row["ends"]) for row in rows)
     for side in SIDES:
         if is_written(folder, side, shard) and not _belong(folder, side, shard, new, pairs):
@@ -338,6 +343,15 @@ def _belong(folder: Path, side: Side, shard: int, tokens: pa.Table, pairs: int) 
         with suppress(UserError):
             return bool(_facts(folder, side, shard)["pairs"] == pairs)
     return False
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """A column of values, or of arrays as lists; these are joined first, since arrow takes one number after another."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    joined = np.concatenate(values) if values else np.zeros(0)
+    return pa.ListArray.from_arrays(offsets, pa.array(joined, kind.value_type), kind)
 
 
 def _checksum(path: Path) -> int:

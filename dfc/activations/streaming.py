@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from dfc.activations import pairing
 from dfc.activations.harvest import Limit, Reader, paired_rows
 from dfc.activations.loader import read_ahead
 from dfc.activations.pairing import Pairer, Position
-from dfc.activations.shards import TOKENS_SCHEMA, ActivationStore, flatten
+from dfc.activations.shards import ActivationStore, flatten, tokens_table
 from dfc.config import SIDES, RunConfig, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
@@ -132,7 +131,7 @@ def _drawn(
 
 def _kept(store: ActivationStore, tokens: list[dict[str, Any]], sides: dict[Side, _Side]) -> Tensor:
     """Both models' rows of these documents that are neither first positions nor outliers nor non-finite."""
-    table = pa.Table.from_pylist(tokens, schema=TOKENS_SCHEMA)
+    table = tokens_table(tokens)
     origin = flatten(table)
     keep = torch.from_numpy(np.minimum(origin.index_a, origin.index_b) >= store.manifest.skip_first)
     streams = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 PLAIN = "text"  # the role of a plain text's only turn
 
@@ -46,7 +46,7 @@ def plain(text: str, source: str = "") -> Document:
     return Document(source, (Turn(PLAIN, text),))
 
 
-def render(document: Document, tokenizer: PreTrainedTokenizerFast, answer: bool = False) -> Rendering:
+def render(document: Document, tokenizer: PreTrainedTokenizerBase, answer: bool = False) -> Rendering:
     """Put a document into a model's own chat template; a base model gets `User: …`, a plain text stays as it is.
 
     With `answer`, what introduces the assistant's next turn is added, so that a model goes on with it.
@@ -83,7 +83,7 @@ def _mark(index: int) -> str:
     return f"\ue000{index}\ue001"
 
 
-def _fill_template(document: Document, tokenizer: PreTrainedTokenizerFast, answer: bool) -> str:
+def _fill_template(document: Document, tokenizer: PreTrainedTokenizerBase, answer: bool) -> str:
     messages = [{"role": turn.role, "content": _mark(index)} for index, turn in enumerate(document.turns)]
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))

@@ -102,7 +102,7 @@ def _usable_turns(row: Any, source: SourceConfig, max_characters: int) -> tuple[
         return said
     turns, room = [], max_characters
     for role, text in said:
-        content = _clean(text)[:room]
+        content = clean(text)[:room]
         if content:
             turns.append(Turn(role, content))
             room -= len(content)
@@ -140,7 +140,7 @@ def _chat(messages: list[Any]) -> list[tuple[str, str]] | Reason:
     return said
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """A string that every tokenizer accepts: no lone surrogates, no white space around it."""
     return text.encode("utf-8", errors="replace").decode("utf-8").strip()
 

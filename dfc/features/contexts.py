@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from dfc import alignment, corpus, progress
 from dfc.activations import documents as stored
@@ -75,7 +75,7 @@ def build(
     crosscoder: Crosscoder,
     store: ActivationStore,
     documents: pa.Table,
-    tokenizers: dict[Side, PreTrainedTokenizerFast],
+    tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
 ) -> pa.Table:
     """The contexts table, sorted by feature, band and rank; empty where nothing fires."""
@@ -142,7 +142,7 @@ def _of_shard(
     crosscoder: Crosscoder,
     store: ActivationStore,
     documents: pa.Table,
-    tokenizers: dict[Side, PreTrainedTokenizerFast],
+    tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
 ) -> Iterator[dict[str, object]]:
     rows = store.rows(shard)
@@ -187,7 +187,7 @@ def _of_shard(
 
 
 def _token_texts(
-    documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerFast]
+    documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerBase]
 ) -> dict[Side, list[str]]:
     """Texts of all tokens of a document in both models."""
     document = stored.document(documents, number)
