@@ -62,6 +62,12 @@ def index(
     pipeline.run_stages(_find(name), until="index", again="index" if again else None)
 
 
+@app.command()
+def verify(name: RunName) -> None:
+    """Judge for every feature whether one model alone has it, and add the evidence to features.duckdb."""
+    pipeline.verify(_find(name))
+
+
 @app.command(name="demo")
 def run_demo(
     port: Port = 8501,

@@ -95,17 +95,24 @@ class Collected:
     Attributes:
         train, held_out: sums over the kept pairs of training and of held-out documents.
         rebuilt: Σ z (x̂ − decoder bias) over both, for features that only one model has, (exclusive, D).
-        sample: some held-out rows, less the decoder bias, (rows, D), evenly drawn.
-        codes: codes of evenly drawn pairs of all documents, rows counted among these.
-        pairs: how many pairs these are.
+        sample, sample_codes: evenly drawn held-out rows, less the decoder bias, (rows, D), and their codes.
+        pairs, codes: number of evenly drawn pairs of all documents, and their codes.
+
+    Rows of codes are counted among the drawn ones; codes are sorted by feature.
     """
 
     train: Sums
     held_out: Sums
     rebuilt: Tensor
     sample: Tensor
-    codes: Codes
+    sample_codes: Codes
     pairs: int
+    codes: Codes
+
+    @property
+    def firings(self) -> Tensor:
+        """Pairs on which each feature fires, (features,)."""
+        return self.train.firings + self.held_out.firings
 
 
 @torch.no_grad()
@@ -131,28 +138,23 @@ def collect(
             f"{store.folder}: has {store.manifest.kept - held_out_rows} pairs for training and {held_out_rows} held "
             f"out, and evidence needs both; raise corpus.pairs or change corpus.held_out."
         )
-    row_step, pair_step = -(-held_out_rows // sample_rows), -(-store.manifest.kept // sample_pairs)
     sums = {out: Sums.empty(features, crosscoder.widths) for out in (False, True)}
     rebuilt = torch.zeros(exclusive_count(crosscoder), sum(crosscoder.widths))
-    sample: list[Tensor] = []
-    codes: list[Codes] = []
-    pairs = 0
+    sample, pairs = _Thinned(held_out_rows, sample_rows), _Thinned(store.manifest.kept, sample_pairs)
+    rows: list[Tensor] = []
     with progress.bar("evidence: moments", store.manifest.kept, "pairs") as bar:
         for shard in range(len(store)):
             for out, raw in _batches(kept_rows(store, shard), batch):
-                x, found = raw - crosscoder.decoder_bias, _by_feature(crosscoder.encode(raw))
-                first = -sums[True].rows % row_step
-                sums[out].add(x, found)
+                x, codes = raw - crosscoder.decoder_bias, crosscoder.encode(raw)
+                back = crosscoder.decode(codes, len(x)) - crosscoder.decoder_bias
+                codes = _take(codes, argsort(codes.features))
+                sums[out].add(x, codes)
+                add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
                 if out:
-                    sample.append(x[first::row_step])
-                own = slice(0, int(torch.searchsorted(found.features, len(rebuilt))))
-                exclusive = Codes(found.rows[own], found.features[own], found.values[own])
-                add_products(rebuilt, exclusive, crosscoder.decode(_by_row(found), len(x)) - crosscoder.decoder_bias)
-                codes.append(_thinned(found, pair_step, pairs))
-                pairs += -(-len(x) // pair_step)
+                    rows.append(x[sample.take(codes, len(x))])
+                pairs.take(codes, len(x))
                 bar.update(len(x))
-    drawn = Codes(*(torch.cat([getattr(part, name) for part in codes]) for name in Codes.__annotations__))
-    return Collected(sums[False], sums[True], rebuilt, torch.cat(sample), _by_feature(drawn), pairs)
+    return Collected(sums[False], sums[True], rebuilt, torch.cat(rows), sample.codes(), pairs.count, pairs.codes())
 
 
 def add_products(sums: Tensor, codes: Codes, x: Tensor) -> None:
@@ -183,18 +185,29 @@ def _batches(rows: KeptRows, batch: int) -> Iterator[tuple[bool, Tensor]]:
         yield from ((out, x) for x in mine.split(batch) if len(x))
 
 
-def _by_feature(codes: Codes) -> Codes:
-    return _take(codes, argsort(codes.features))
+class _Thinned:
+    """Codes of evenly drawn rows: of so many in all, at most so many."""
 
+    def __init__(self, rows: int, most: int) -> None:
+        self.count = 0
+        self._step = -(-rows // most)
+        self._seen = 0
+        self._parts: list[Codes] = []
 
-def _by_row(codes: Codes) -> Codes:
-    return _take(codes, argsort(codes.rows))
+    def take(self, codes: Codes, rows: int) -> Tensor:
+        """Draw from a batch of rows, and say which of its rows were drawn, (drawn,)."""
+        first = -self._seen % self._step
+        drawn = torch.arange(first, rows, self._step)
+        kept = _take(codes, codes.rows % self._step == first)
+        self._parts.append(Codes(kept.rows // self._step + self.count, kept.features, kept.values))
+        self._seen += rows
+        self.count += len(drawn)
+        return drawn
 
-
-def _thinned(codes: Codes, step: int, first: int) -> Codes:
-    """Codes of every `step`-th row, which become rows `first` and on."""
-    kept = _take(codes, codes.rows % step == 0)
-    return Codes(kept.rows // step + first, kept.features, kept.values)
+    def codes(self) -> Codes:
+        """All that were drawn, sorted by feature."""
+        merged = Codes(*(torch.cat([getattr(part, name) for part in self._parts]) for name in Codes.__annotations__))
+        return _take(merged, argsort(merged.features))
 
 
 def _take(codes: Codes, chosen: Tensor) -> Codes:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dfc import progress
 from dfc.config import SIDES, Side
+from dfc.crosscoder.model import Codes
 from dfc.features.moments import Collected, Sums, of_features
 from dfc.features.stitch import ridged
-from dfc.crosscoder.model import Codes
 
 Numbers = npt.NDArray[np.float64]
 _FEATURES_AT_ONCE = 512
@@ -38,12 +38,11 @@ class Probes:
 
 
 @torch.no_grad()
-def measure(found: Collected, sample_codes: Codes, ridge: float) -> Probes:
+def measure(found: Collected, ridge: float) -> Probes:
     """Probe every feature from both models.
 
     Args:
         found: sums over training and held-out pairs, and the sample.
-        sample_codes: codes of the sample, sorted by feature.
         ridge: relative to the mean variance of a stream.
     """
     features = len(found.train.z)
@@ -61,7 +60,7 @@ def measure(found: Collected, sample_codes: Codes, ridge: float) -> Probes:
                 covariances = _with_stream(found.train, found.train.mean, block)[:, own]
                 weights = torch.cholesky_solve(covariances.T, factor).T
                 r2[side][block] = _held_out_r2(found, weights, spread, block, own)
-                codes = of_features(sample_codes, block.start, block.stop)
+                codes = of_features(found.sample_codes, block.start, block.stop)
                 auroc[side][block] = firing_auroc(weights.float() @ stream.T, codes)
                 bar.update(len(weights))
     return Probes({side: r2[side].numpy() for side in SIDES}, {side: auroc[side].numpy() for side in SIDES})
