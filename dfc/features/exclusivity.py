@@ -42,13 +42,17 @@ class Evidence:
     @property
     def ratio(self) -> Numbers:
         """The other model's R² over its own, 0 where the other predicts nothing; NaN where its own predicts nothing."""
-        return np.where(self.own_r2 > 0, np.maximum(self.other_r2, 0) / self.own_r2, np.nan)
+        return _share(self.other_r2, self.own_r2)
 
     @property
     def auroc_ratio(self) -> Numbers:
         """What the other model's AUROC exceeds chance by, over what its own does; NaN where its own does not."""
-        above = self.own_auroc - 0.5
-        return np.where(above > 0, np.maximum(self.other_auroc - 0.5, 0) / above, np.nan)
+        return _share(self.other_auroc - 0.5, self.own_auroc - 0.5)
+
+
+def _share(other: Numbers, own: Numbers) -> Numbers:
+    """What is positive of `other` over `own`, NaN where `own` is not positive."""
+    return np.maximum(other, 0) / np.where(own > 0, own, np.nan)
 
 
 def verdict(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:
@@ -67,20 +71,19 @@ def verdict(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]
     one that is called exclusive acts in one model only, whatever its decoder norms say.
     """
     # A comparison with NaN is false: a missing piece supports nothing.
-    with np.errstate(invalid="ignore"):
-        judged = (found.own_r2 >= thresholds.own_r2) & (found.held_out_firings >= thresholds.min_held_out_firings)
-        alike = (found.ratio >= thresholds.shared_ratio) & (found.auroc_ratio >= thresholds.shared_auroc)
-        apart = (found.ratio <= thresholds.exclusive_ratio) & (found.auroc_ratio <= thresholds.exclusive_auroc)
-        return np.select(
-            [
-                found.firings < thresholds.min_firings,
-                found.mirror >= thresholds.mirror_correlation,
-                (found.shared >= thresholds.shared_correlation) | (judged & alike),
-                judged & apart,
-            ],
-            ["dead", "mirrored", "shared-like", "exclusive"],
-            "unclear",
-        )
+    judged = (found.own_r2 >= thresholds.own_r2) & (found.held_out_firings >= thresholds.min_held_out_firings)
+    alike = (found.ratio >= thresholds.shared_ratio) & (found.auroc_ratio >= thresholds.shared_auroc)
+    apart = (found.ratio <= thresholds.exclusive_ratio) & (found.auroc_ratio <= thresholds.exclusive_auroc)
+    return np.select(
+        [
+            found.firings < thresholds.min_firings,
+            found.mirror >= thresholds.mirror_correlation,
+            (found.shared >= thresholds.shared_correlation) | (judged & alike),
+            judged & apart,
+        ],
+        ["dead", "mirrored", "shared-like", "exclusive"],
+        "unclear",
+    )
 
 
 def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
