@@ -49,7 +49,7 @@ def correlations(crosscoder: Crosscoder, codes: Codes, pairs: int) -> tuple[Like
     partner = {side: torch.from_numpy(partition == other) for side, other in (("a", "b"), ("b", "a"))}
     shared = torch.from_numpy(partition == "shared")
     mean, deviation = _spread(codes, features, pairs)
-    everything = _matrix(codes, pairs, features)
+    everything = _matrix(codes, pairs, features).coalesce()
     ids = torch.full((2, features), -1)
     largest = torch.full((2, features), torch.nan, dtype=torch.float64)
     at_once = max(1, _BLOCK_BYTES // (8 * features))

@@ -188,7 +188,7 @@ def test_each_half_step_is_the_best_there_is() -> None:
         loss.backward()
         assert best.grad is not None
         assert best.grad.abs().max() < 1e-9
-        assert stitch.objective(rows, best.detach(), back, inversion) == pytest.approx(float(loss))
+        assert stitch.objective(rows, best.detach(), back, inversion) == pytest.approx(loss.item())
 
 
 def test_rounds_lower_the_objective_and_mend_the_round_trip(found: Collected) -> None:
