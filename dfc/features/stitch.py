@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dfc import progress
 from dfc.config import Side
 from dfc.features.moments import Sums
 
@@ -70,9 +71,12 @@ def fit(train: Sums, ridge: float, inversion: float, rounds: int) -> Stitch:
     moments = Covariances(ridged(exact.a, ridge), ridged(exact.b, ridge), exact.ba)
     b_to_a = torch.linalg.solve(moments.b, moments.ba).T
     a_to_b = torch.linalg.solve(moments.a, moments.ba.T).T
-    for _ in range(rounds):
-        a_to_b = best_map(moments, b_to_a, inversion)
-        b_to_a = best_map(moments.swapped(), a_to_b, inversion)
+    with progress.bar("evidence: stitch", 2 * rounds, "maps") as bar:
+        for _ in range(rounds):
+            a_to_b = best_map(moments, b_to_a, inversion)
+            bar.update()
+            b_to_a = best_map(moments.swapped(), a_to_b, inversion)
+            bar.update()
     return Stitch(a_to_b, b_to_a)
 
 
