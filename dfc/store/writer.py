@@ -31,7 +31,11 @@ class StoreWriter:
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary.unlink(missing_ok=True)
-        self._connection = self._open()
+        try:
+            self._connection = self._open()
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
         return self
 
     def _open(self) -> duckdb.DuckDBPyConnection:
