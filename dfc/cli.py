@@ -110,6 +110,13 @@ def run_rollouts(
     print(rollouts.sources_yaml(made), end="")
 
 
+@app.command()
+def verify(name: RunName) -> None:
+    """Judge for every feature whether one model alone has it, and add the evidence to features.duckdb."""
+    for found in _find(name):
+        pipeline.verify(found)
+
+
 @app.command(name="demo")
 def run_demo(
     port: Port = 8501,

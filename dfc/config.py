@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 Side = Literal["a", "b"]
 Partition = Literal["a", "b", "shared"]
+Verdict = Literal["exclusive", "mirrored", "shared-like", "unclear", "dead"]
 SIDES: tuple[Side, Side] = ("a", "b")
 # Parts of a dictionary; designated features are shared ones whose decoders are tied (kind: dsf).
 Part = Literal["a", "b", "designated", "shared"]
 PARTITIONS: tuple[Partition, Partition, Partition] = ("a", "b", "shared")
+VERDICTS: tuple[Verdict, ...] = ("exclusive", "mirrored", "shared-like", "unclear", "dead")
 
 
 class UserError(Exception):
@@ -281,6 +283,52 @@ class IndexConfig(Section):
     batch: int = Field(default=2_048, ge=1, description="pairs encoded at once")
 
 
+class EvidenceConfig(Section):
+    # The first thresholds are set by the shared features of a run on the demo pair (40,000 pairs, 2,048 features): of
+    # these a tenth has a probe ratio below 0.53 and a quarter one below 0.7, a fifth an AUROC ratio below 0.9. No
+    # correlation with the other exclusive partition exceeded 0.27 there.
+    ridge: float = Field(
+        default=1e-3, gt=0, description="ridge of probes and stitch, relative to a stream's mean variance"
+    )
+    inversion: float = Field(default=0.1, ge=0, description="weight of the stitch's inversion penalty")
+    rounds: int = Field(default=3, ge=0, description="how often the stitch's two maps are fitted to each other")
+    neighbours: int = Field(default=5, ge=1, description="features of like direction kept, of each kind")
+    auroc_pairs: int = Field(default=8_192, ge=1, description="held-out pairs on which AUROC is measured, at most")
+    correlation_pairs: int = Field(
+        default=500_000,
+        ge=1,
+        description="pairs over which features are correlated, at most; their codes are in memory",
+    )
+    min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
+    min_held_out_firings: int = Field(
+        default=5, ge=1, description="held-out firings without which a feature is not called exclusive"
+    )
+    own_r2: float = Field(
+        default=0.05, gt=0, le=1, description="held-out R² that a feature's own model must reach for a comparison"
+    )
+    exclusive_ratio: float = Field(
+        default=0.5, ge=0, le=1, description="exclusive: the other model reaches at most this share of that R²"
+    )
+    exclusive_auroc: float = Field(
+        default=0.9, ge=0, le=1, description="exclusive: and at most this share of its AUROC above chance"
+    )
+    shared_ratio: float = Field(
+        default=0.7, ge=0, description="shared-like: the other model reaches at least this share of that R²"
+    )
+    shared_auroc: float = Field(
+        default=0.9, ge=0, description="shared-like: and at least this share of its AUROC above chance"
+    )
+    mirror_correlation: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="mirrored: least correlation with a feature of the other exclusive partition",
+    )
+    shared_correlation: float = Field(
+        default=0.6, ge=0, le=1, description="shared-like: least correlation with a shared feature"
+    )
+
+
 class RunConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run and of its folder")
     models: ModelPair = Field(description="the two models that are compared")
@@ -289,6 +337,9 @@ class RunConfig(Section):
     crosscoder: CrosscoderConfig = Field(default=CrosscoderConfig(), description="the dictionary")
     training: TrainingConfig = Field(default=TrainingConfig(), description="how it is trained")
     index: IndexConfig = Field(default=IndexConfig(), description="what is kept about each feature")
+    evidence: EvidenceConfig = Field(
+        default=EvidenceConfig(), description="how features are judged; nothing that was made depends on it"
+    )
 
 
 def load(path: Path) -> RunConfig:

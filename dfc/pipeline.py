@@ -10,6 +10,7 @@ from dfc.activations import harvest, pairing
 from dfc.config import UserError
 from dfc.crosscoder import training
 from dfc.features import index
+from dfc.features import verify as evidence
 from dfc.parallel import Group
 from dfc.runs import STAGES, Run
 
@@ -66,6 +67,16 @@ def repair(run: Run) -> None:
     for sentence in found:
         progress.say(sentence.split("; ")[0])
     progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")
+
+
+def verify(run: Run) -> None:
+    """Put the evidence for each feature into a run's feature store, anew if it is there.
+
+    Raises:
+        UserError: if the run is not indexed, or another program works on it.
+    """
+    with run.lock():
+        evidence.verify(run)
 
 
 def _pair(sites: Sequence[Run], group: Group) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dfc.store.reader import Store
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -36,9 +37,16 @@ def test_a_run_from_its_yaml_and_again(tiny_models: tuple[Path, Path], tmp_path:
     assert second.stderr.count("done already") == 4
     assert store.stat().st_mtime_ns == written
 
+    verified = dfc("verify", "tiny")
+    assert verified.returncode == 0, verified.stderr
+    for words in ("evidence: moments", "evidence: probes", "stitch, held-out R²: a_to_b", "shared-like"):
+        assert words in verified.stderr
+    assert Store(store).evidence(0) is not None
+
     again = dfc("index", "tiny", "--again")
     assert again.returncode == 0, again.stderr
     assert store.stat().st_mtime_ns > written
+    assert Store(store).evidence(0) is None
     assert "tiny          ready" in dfc("doctor").stdout
 
 
@@ -71,7 +79,14 @@ def test_what_cannot_be_done_is_one_sentence(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("train", "none"), ("harvest", "none"), ("index", "none"), ("run", "none.yaml"), ("align", "none", "--report")],
+    [
+        ("train", "none"),
+        ("harvest", "none"),
+        ("index", "none"),
+        ("verify", "none"),
+        ("run", "none.yaml"),
+        ("align", "none", "--report"),
+    ],
 )
 def test_what_is_not_there(arguments: tuple[str, ...]) -> None:
     result = dfc(*arguments)

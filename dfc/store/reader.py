@@ -18,12 +18,24 @@ from typing import Any, Literal, get_args
 import duckdb
 import pandas as pd
 
-from dfc.config import Partition, UserError
+from dfc.config import Partition, UserError, Verdict
 from dfc.store import SCHEMA_VERSION
 
 Order = Literal[
-    "feature_id", "density", "max", "mean", "relative_norm", "norm_a", "norm_b", "specificity", "main_source", "count"
+    "feature_id",
+    "density",
+    "max",
+    "mean",
+    "relative_norm",
+    "norm_a",
+    "norm_b",
+    "specificity",
+    "main_source",
+    "count",
+    "confidence",
 ]
+
+_JUDGED = "store.features LEFT JOIN store.evidence USING (feature_id)"
 
 _connections: dict[Path, tuple[tuple[int, int, int], duckdb.DuckDBPyConnection]] = {}
 _connections_lock = threading.Lock()
@@ -38,6 +50,7 @@ class FeatureQuery:
     density: tuple[float, float] = (0.0, 1.0)
     main_source: str | None = None
     search: str = ""
+    verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
     order: Order = "specificity"
     descending: bool = True
     limit: int = 100
@@ -63,6 +76,28 @@ class FeatureRow:
     peak_tokens: list[str]
     main_source: str
     specificity: float
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """One row of the table `evidence`; schema.sql says what each column means, None that it does not apply."""
+
+    feature_id: int
+    held_out_count: int
+    probe_r2_a: float | None
+    probe_r2_b: float | None
+    auroc_a: float | None
+    auroc_b: float | None
+    probe_ratio: float | None
+    mirror_id: int | None
+    mirror_correlation: float | None
+    shared_id: int | None
+    shared_correlation: float | None
+    decoder_cosine: float | None
+    nu_epsilon: float | None
+    nu_r: float | None
+    verdict: Verdict
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -112,23 +147,24 @@ class Store:
         return self._frame("SELECT * FROM store.models ORDER BY side").set_index("side")
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
-        """One page of features, with the columns that a table shows."""
+        """One page of features, with the columns that a table shows; those of evidence are null before `verify`."""
         where, values = _conditions(query)
         direction = "DESC" if query.descending else "ASC"
         if query.order not in get_args(Order):  # the only text that enters a statement
             raise ValueError(f"cannot order by {query.order}")
         return self._frame(
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
-                       peak_tokens, main_source, specificity, histogram
-                FROM store.features WHERE {where}
-                ORDER BY {query.order} {direction}, feature_id LIMIT ? OFFSET ?""",
+                       peak_tokens, main_source, specificity, histogram,
+                       verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
+                FROM {_JUDGED} WHERE {where}
+                ORDER BY {query.order} {direction} NULLS LAST, feature_id LIMIT ? OFFSET ?""",
             [*values, query.limit, query.offset],
         )
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
         where, values = _conditions(query)
-        return int(self._rows(f"SELECT count(*) AS number FROM store.features WHERE {where}", values)[0]["number"])
+        return int(self._rows(f"SELECT count(*) AS number FROM {_JUDGED} WHERE {where}", values)[0]["number"])
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.
@@ -165,6 +201,19 @@ class Store:
         """Firing counts and rates over sources, the highest rate first."""
         return self._frame(
             "SELECT source, count, rate FROM store.sources WHERE feature_id = ? ORDER BY rate DESC, source",
+            [feature_id],
+        )
+
+    def evidence(self, feature_id: int) -> EvidenceRow | None:
+        """What is known about a feature's being exclusive; None before `verify`."""
+        rows = self._rows("SELECT * FROM store.evidence WHERE feature_id = ?", [feature_id])
+        return EvidenceRow(**rows[0]) if rows else None
+
+    def neighbours(self, feature_id: int) -> pd.DataFrame:
+        """Features of like direction: kind, other_id, similarity, the most similar of each kind first."""
+        return self._frame(
+            """SELECT kind, other_id, similarity FROM store.neighbours WHERE feature_id = ?
+               ORDER BY kind, similarity DESC, other_id""",
             [feature_id],
         )
 
@@ -217,6 +266,9 @@ def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.main_source is not None:
         terms.append("main_source = ?")
         values.append(query.main_source)
+    if query.verdicts:
+        terms.append("list_contains(?, verdict)")
+        values.append(list(query.verdicts))
     if query.search:
         # Token texts are joined first, since a word may be cut into several tokens.
         terms.append(

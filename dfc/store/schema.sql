@@ -65,3 +65,29 @@ CREATE TABLE sources (      -- where a feature fires
     count      BIGINT  NOT NULL,
     rate       DOUBLE  NOT NULL       -- of the source's kept pairs
 );
+
+CREATE TABLE evidence (     -- is it true that only one model has it? empty until `verify`, then one row a feature
+    feature_id         INTEGER NOT NULL,
+    held_out_count     BIGINT  NOT NULL,  -- held-out pairs on which it fired: what the probes are judged by
+    probe_r2_a         FLOAT,             -- held-out R² of a linear prediction of its activation from each model
+    probe_r2_b         FLOAT,
+    auroc_a            FLOAT,             -- of its firing
+    auroc_b            FLOAT,
+    probe_ratio        FLOAT,             -- R²: the other model's over its own; shared: the smaller over the larger
+    mirror_id          INTEGER,           -- most correlated feature of the other exclusive partition
+    mirror_correlation FLOAT,
+    shared_id          INTEGER,           -- of an exclusive feature: most correlated shared feature
+    shared_correlation FLOAT,
+    decoder_cosine     FLOAT,             -- of a shared feature: its two decoder vectors, through the stitch
+    nu_epsilon         FLOAT,             -- of an exclusive feature: latent scaling, residual and reconstruction
+    nu_r               FLOAT,
+    verdict            VARCHAR NOT NULL,  -- 'exclusive' | 'mirrored' | 'shared-like' | 'unclear' | 'dead'
+    confidence         FLOAT   NOT NULL   -- that only one model has it, 0 to 1
+);
+
+CREATE TABLE neighbours (   -- features with decoder vectors of like direction
+    feature_id INTEGER NOT NULL,
+    other_id   INTEGER NOT NULL,
+    kind       VARCHAR NOT NULL,          -- within a model: 'a' | 'b'; carried by the stitch: 'a_to_b' | 'b_to_a'
+    similarity FLOAT   NOT NULL           -- cosine
+);

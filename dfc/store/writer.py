@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +31,18 @@ class StoreWriter:
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary.unlink(missing_ok=True)
-        self._connection = duckdb.connect(str(self._temporary))
-        self._connection.execute(_SCHEMA)
-        self.facts({"schema_version": SCHEMA_VERSION})
+        try:
+            self._connection = self._open()
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
         return self
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(str(self._temporary))
+        connection.execute(_SCHEMA)
+        connection.execute("INSERT INTO run VALUES ('schema_version', ?)", [json.dumps(SCHEMA_VERSION)])
+        return connection
 
     def facts(self, values: Mapping[str, Any]) -> None:
         """Add entries to the table `run`; values are kept as JSON."""
@@ -57,3 +66,26 @@ class StoreWriter:
             os.replace(self._temporary, self._path)
         else:
             self._temporary.unlink(missing_ok=True)
+
+
+class StoreUpdate(StoreWriter):
+    """The same on a copy of a store that exists: facts and whole tables are replaced, all else stays as it was.
+
+    Whoever uses it keeps other writers away and has opened the store with `Store`, which refuses other schemas.
+    """
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        shutil.copyfile(self._path, self._temporary)
+        return duckdb.connect(str(self._temporary))
+
+    def facts(self, values: Mapping[str, Any]) -> None:
+        """Set entries of the table `run`; values are kept as JSON."""
+        self._connection.execute("DELETE FROM run WHERE list_contains(?, key)", [list(values)])
+        super().facts(values)
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Put these rows in the place of all that the table held."""
+        if table not in TABLES:
+            raise ValueError(f"no such table: {table}")
+        self._connection.execute(f"DELETE FROM {table}")
+        self.append(table, rows)

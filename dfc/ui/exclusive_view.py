@@ -25,6 +25,7 @@ SHOW: dict[str, tuple[Partition, ...]] = {
 
 ORDERS: dict[Order, str] = {
     "specificity": "specificity",
+    "confidence": "confidence",
     "density": "density",
     "max": "strongest activation",
     "mean": "mean activation",

@@ -21,6 +21,7 @@ from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, LargestOfEach
 from dfc.runs import Run
+from dfc.store import SCHEMA_VERSION
 from dfc.store.reader import FeatureQuery, Store
 
 FEATURES = range(64)
@@ -93,7 +94,7 @@ def _smoothed(name: str, counts: dict[str, int], source: list[str]) -> float:
 
 def test_facts(dense: Dense, store: Store, tiny_run: Run) -> None:
     facts = store.facts()
-    assert facts["schema_version"] == 1
+    assert facts["schema_version"] == SCHEMA_VERSION
     assert facts["kept_pairs"] == len(dense.codes)
     assert facts["pairs"] - facts["dropped_pairs"] == len(dense.codes)
     assert facts["l0"] == pytest.approx((dense.codes > 0).sum() / len(dense.codes))

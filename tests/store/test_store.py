@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from dfc.config import UserError
 from dfc.store.reader import FeatureQuery, Store
-from dfc.store.writer import StoreWriter
+from dfc.store.writer import StoreUpdate, StoreWriter
 from tests.stores import make_store
 
 EVERYTHING = FeatureQuery(alive_only=False, limit=10_000, order="feature_id", descending=False)
@@ -38,6 +39,40 @@ def test_a_failed_write_leaves_the_old_store(tmp_path: Path) -> None:
         writer.facts({"name": "half"})
         raise RuntimeError
     assert Store(path).count(EVERYTHING) == 20
+    assert os.listdir(tmp_path) == ["features.duckdb"]
+
+
+def test_an_update_replaces_what_it_names_and_keeps_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    before = Store(path)
+    facts, features = before.facts(), before.features(EVERYTHING)
+    with StoreUpdate(path) as writer:
+        writer.facts({"name": "renamed", "verified": True})
+        writer.replace("sources", pa.table({"feature_id": [3], "source": ["web"], "count": [7], "rate": [0.5]}))
+    after = Store(path)
+    assert after.facts() == facts | {"name": "renamed", "verified": True}
+    pd.testing.assert_frame_equal(after.features(EVERYTHING), features)
+    assert after.sources(3).to_numpy().tolist() == [["web", 7, 0.5]]
+    assert after.sources(4).empty
+    assert os.listdir(tmp_path) == ["features.duckdb"]
+
+
+def test_a_failed_copy_or_update_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    with pytest.raises(ValueError, match="no such table"), StoreUpdate(path) as writer:
+        writer.facts({"name": "half"})
+        writer.replace("run; DROP TABLE run", pa.table({"key": ["a"]}))
+
+    def full(_: Path, new: Path) -> None:
+        new.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("dfc.store.writer.shutil.copyfile", full)
+    with pytest.raises(OSError, match="no space left"), StoreUpdate(path):
+        pass
+    assert Store(path).facts()["name"] == "demo-pair"
     assert os.listdir(tmp_path) == ["features.duckdb"]
 
 
@@ -68,7 +103,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(tmp_path: Pat
     make_store(path, features=20)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match=r"schema 0, this version reads 1; make it again with .* index --again"):
+    with pytest.raises(UserError, match=r"schema 0, this version reads 2; make it again with .* index --again"):
         Store(path)
 
 

@@ -1,0 +1,110 @@
+"""Add to a run's feature store what speaks for and against each feature's being exclusive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dfc import progress, runs
+from dfc.activations.shards import ActivationStore
+from dfc.config import PARTITIONS, VERDICTS
+from dfc.crosscoder import model as crosscoder_model
+from dfc.features import exclusivity, mirror, moments, neighbours, probe, scaling
+from dfc.features import stitch as stitches
+from dfc.features.exclusivity import Evidence
+from dfc.features.mirror import Likeness
+from dfc.features.moments import Collected
+from dfc.features.probe import Probes
+from dfc.runs import Run
+from dfc.store.reader import Store
+from dfc.store.writer import StoreUpdate
+
+Numbers = npt.NDArray[np.float64]
+
+
+def verify(run: Run) -> None:
+    """Write the tables `evidence` and `neighbours` of an indexed run, and how the models were stitched.
+
+    The store is replaced whole or not at all; nothing else in it changes. `python -m dfc index --again` begins a new
+    store, without evidence.
+
+    Raises:
+        UserError: if the run is not indexed, its files are damaged, or no document was held out.
+    """
+    settings, store = run.config(), ActivationStore(run.activations)
+    Store(run.store)  # refuses now what could not be updated later
+    config, crosscoder = settings.evidence, crosscoder_model.load(run.crosscoder)
+
+    found = moments.collect(crosscoder, store, settings.index.batch, config.auroc_pairs, config.correlation_pairs)
+    stitch = stitches.fit(found.train, config.ridge, config.inversion, config.rounds)
+    quality = stitches.quality(stitch, found.train, found.held_out)
+    probes = probe.measure(found, config.ridge)
+    mirrors, shared = mirror.correlations(crosscoder, found.codes, found.pairs)
+    scaled = scaling.scale(crosscoder, found, stitch)
+    near = neighbours.nearest(crosscoder, stitch, found.firings > 0, config.neighbours)
+
+    partitions = np.array(crosscoder.partitions())
+    evidence = _evidence(partitions, found, probes, mirrors, shared)
+    verdicts = exclusivity.verdict(evidence, config)
+    columns: dict[str, Any] = {
+        "feature_id": np.arange(len(partitions)),
+        "held_out_count": found.held_out.firings.numpy(),
+        **{f"probe_r2_{side}": _known(values) for side, values in probes.r2.items()},
+        **{f"auroc_{side}": _known(values) for side, values in probes.auroc.items()},
+        "probe_ratio": _known(evidence.ratio),
+        "mirror_id": pa.array(mirrors.ids, mask=mirrors.ids < 0),
+        "mirror_correlation": _known(mirrors.correlations),
+        "shared_id": pa.array(shared.ids, mask=shared.ids < 0),
+        "shared_correlation": _known(shared.correlations),
+        "decoder_cosine": _known(neighbours.decoder_cosine(crosscoder, stitch)),
+        "nu_epsilon": _known(scaled.epsilon),
+        "nu_r": _known(scaled.reconstruction),
+        "verdict": pa.array(verdicts.tolist(), pa.string()),
+        "confidence": exclusivity.confidence(evidence, config),
+    }
+    progress.say("writing evidence into features.duckdb")
+    with StoreUpdate(run.store) as writer:
+        writer.replace("evidence", pa.table(columns))
+        writer.replace("neighbours", near)
+        writer.facts({"verified": True, "stitch": quality, "evidence": config.model_dump(mode="json")})
+    runs.record(run, "verify", **quality)
+    _say(partitions, verdicts, quality)
+
+
+def _evidence(
+    partitions: npt.NDArray[np.str_], found: Collected, probes: Probes, mirrors: Likeness, shared: Likeness
+) -> Evidence:
+    """The pieces of the verdict, each feature's own model first."""
+    a, b = probes.r2["a"], probes.r2["b"]
+    a_is_own = (partitions == "a") | ((partitions == "shared") & (a >= b))
+    firings, held_out = found.firings.numpy().astype(float), found.held_out.firings.numpy().astype(float)
+    own_r2, other_r2 = _sorted(a_is_own, a, b)
+    return Evidence(
+        firings,
+        held_out,
+        own_r2,
+        other_r2,
+        *_sorted(a_is_own, probes.auroc["a"], probes.auroc["b"]),
+        mirrors.correlations,
+        shared.correlations,
+    )
+
+
+def _sorted(a_is_own: npt.NDArray[np.bool_], a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
+    return np.where(a_is_own, a, b), np.where(a_is_own, b, a)
+
+
+def _known(values: Numbers) -> pa.Array:
+    """Numbers as a column in which NaN, and a quotient without a bound, is null."""
+    return pa.array(values, mask=~np.isfinite(values))
+
+
+def _say(partitions: npt.NDArray[np.str_], verdicts: npt.NDArray[np.str_], quality: dict[str, float]) -> None:
+    progress.say("stitch, held-out R²: " + ", ".join(f"{name[3:]} {value:.2f}" for name, value in quality.items()))
+    for partition in PARTITIONS:
+        counts = {verdict: int(np.sum(verdicts[partitions == partition] == verdict)) for verdict in VERDICTS}
+        if any(counts.values()):
+            progress.say(f"{partition}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
