@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dfc import devices, runs
+from dfc import devices, gguf_files
 from dfc.config import ModelConfig, UserError
-from dfc.progress import say
 
 transformers_logging.disable_progress_bar()  # a stage shows its own
 
@@ -319,39 +318,7 @@ def shared(config: ModelConfig) -> LoadedModel:
 
 def _folder_or_id(config: ModelConfig) -> str:
     """What transformers loads from: a GGUF file is turned into a folder of safetensors once."""
-    if not config.source.endswith(".gguf"):
-        return config.source
-    file = Path(config.source)
-    folder = file.with_suffix("")
-    if not (folder / "model.safetensors").exists():
-        if not file.exists():
-            raise UserError(f"models: {file}: no such GGUF file; the demo's two are fetched by `make demo-data`.")
-        _convert_gguf(file, folder)
-    return str(folder)
-
-
-def _convert_gguf(file: Path, folder: Path) -> None:
-    """Dequantise a GGUF file into a folder that loads in a second instead of a minute."""
-    from transformers import GgufConfig
-
-    say(f"{file.name}: converting to safetensors, once (a minute or two)")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent,
-            gguf_file=file.name,
-            dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),  # without it generation is five times slower
-        )
-    except Exception as error:  # whatever the reader of a foreign format raises
-        raise UserError(f"{file}: is not a GGUF file that transformers can read ({_first_line(error)}).") from error
-    # save_pretrained refuses while the model still carries the marks of its quantizer.
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.hf_quantizer, model.is_quantized = None, False
-    with runs.replacing(folder) as temporary:
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+    return str(gguf_files.folder_of(Path(config.source))) if config.source.endswith(".gguf") else config.source
 
 
 @contextmanager
