@@ -153,6 +153,15 @@ def toy(
 
 
 @app.command()
+def null(name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")]) -> None:
+    """Compare a run's model A with itself, rotated: how many features does the evidence falsely call exclusive?"""
+    from dfc.worlds import null
+
+    found = null.null(runs.find(name))
+    print(f"{found.exclusive} of {found.dedicated} dedicated features ({found.share:.1%}) came out exclusive; none is.")
+
+
+@app.command()
 def choices(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")] = "demo",
     folder: Annotated[Path, typer.Option(help="where choices.md is written")] = Path("docs"),

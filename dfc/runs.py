@@ -162,7 +162,7 @@ def record(run: Run, stage: str, **facts: Any) -> None:
     content: dict[str, Any] = {}
     if run.provenance.exists():
         with reading(run.provenance, "delete it; a new one is begun"):
-            content = json.loads(run.provenance.read_text(encoding="utf-8"))
+            content = read_json(run.provenance)
     content[stage] = {
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": versions(),
@@ -213,6 +213,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:

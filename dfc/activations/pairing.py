@@ -6,7 +6,6 @@ far each source was read, so that after an interruption it goes on where it was.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -159,7 +158,7 @@ def read_position(run: Run) -> Position:
     if not path.exists():
         return Position()
     with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
-        return Position(**json.loads(path.read_text(encoding="utf-8")))
+        return Position(**runs.read_json(path))
 
 
 def count_shards(run: Run) -> int:

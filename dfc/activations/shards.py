@@ -15,7 +15,6 @@ A shard holds consecutive documents. Row r of `a/` and of `b/` belong to the sam
 
 from __future__ import annotations
 
-import json
 import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -145,7 +144,7 @@ class ActivationStore:
                 f"{folder}: the activations are not complete; go on with `python -m dfc harvest {folder.parent}`."
             )
         with runs.reading(path, f"delete it and run `python -m dfc harvest {folder.parent}`"):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = runs.read_json(path)
             self.manifest = Manifest(
                 SideFacts(**content["a"]),
                 SideFacts(**content["b"]),
@@ -369,7 +368,7 @@ def _path(folder: Path, side: Side, shard: int, name: str) -> Path:
 def _facts(folder: Path, side: Side, shard: int) -> dict[str, Any]:
     path = _path(folder, side, shard, "json")
     with runs.reading(path, repair(folder)):
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts: dict[str, Any] = runs.read_json(path)
         pairs, width = facts["pairs"], facts["width"]
         sizes = {"norms": 4 * pairs, "rows": pairs * width * _BYTES_PER_VALUE[facts["format"]]}
         return {**facts, "sizes": {**sizes, "scales": 4 * (pairs + width)}}

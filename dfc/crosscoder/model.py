@@ -9,7 +9,6 @@ features first, then B's, then the shared ones.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -254,7 +253,7 @@ def load(folder: Path) -> Crosscoder:
         raise UserError(f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`.")
     remedy = f"delete {weights} and run `python -m dfc train {folder.parent}`, which goes on from the last checkpoint"
     with runs.reading(settings, remedy):
-        content = json.loads(settings.read_text(encoding="utf-8"))
+        content = runs.read_json(settings)
         crosscoder = Crosscoder(CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"]))
     with runs.reading(weights, remedy, SafetensorError, RuntimeError):
         crosscoder.load_state_dict(load_file(weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,33 @@ from dfc.store.writer import StoreUpdate
 Numbers = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What is found out about every feature.
+
+    Attributes:
+        partitions, verdicts: (features,).
+        evidence, neighbours: the tables of that name.
+        quality: held-out R² of the stitch.
+    """
+
+    partitions: npt.NDArray[np.str_]
+    verdicts: npt.NDArray[np.str_]
+    evidence: pa.Table
+    neighbours: pa.Table
+    quality: dict[str, float]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Features of each verdict in each partition that there is."""
+        return {
+            partition: {
+                verdict: int(np.sum(self.verdicts[self.partitions == partition] == verdict)) for verdict in VERDICTS
+            }
+            for partition in PARTITIONS
+            if (self.partitions == partition).any()
+        }
+
+
 def verify(run: Run) -> None:
     """Write the tables `evidence` and `neighbours` of an indexed run, and how the models were stitched.
 
@@ -34,8 +62,25 @@ def verify(run: Run) -> None:
     Raises:
         UserError: if the run is not indexed, its files are damaged, or no document was held out.
     """
-    settings, store = run.config(), ActivationStore(run.activations)
     Store(run.store)  # refuses now what could not be updated later
+    found = judge(run)
+    progress.say("writing evidence into features.duckdb")
+    with StoreUpdate(run.store) as writer:
+        writer.replace("evidence", found.evidence)
+        writer.replace("neighbours", found.neighbours)
+        settings = run.config().evidence.model_dump(mode="json")
+        writer.facts({"verified": True, "stitch": found.quality, "evidence": settings})
+    runs.record(run, "verify", **found.quality)
+    say(found)
+
+
+def judge(run: Run) -> Judgement:
+    """Collect the evidence for every feature of a trained run, and judge.
+
+    Raises:
+        UserError: if its files are damaged, or no document was held out.
+    """
+    settings, store = run.config(), ActivationStore(run.activations)
     config, crosscoder = settings.evidence, crosscoder_model.load(run.crosscoder)
 
     found = moments.collect(crosscoder, store, settings.index.batch, config.auroc_pairs, config.correlation_pairs)
@@ -65,13 +110,16 @@ def verify(run: Run) -> None:
         "verdict": pa.array(verdicts.tolist(), pa.string()),
         "confidence": exclusivity.confidence(evidence, config),
     }
-    progress.say("writing evidence into features.duckdb")
-    with StoreUpdate(run.store) as writer:
-        writer.replace("evidence", pa.table(columns))
-        writer.replace("neighbours", near)
-        writer.facts({"verified": True, "stitch": quality, "evidence": config.model_dump(mode="json")})
-    runs.record(run, "verify", **quality)
-    _say(partitions, verdicts, quality)
+    return Judgement(partitions, verdicts, pa.table(columns), near, quality)
+
+
+def say(found: Judgement) -> None:
+    """The stitch's quality and the number of each verdict, a line for each partition."""
+    progress.say(
+        "stitch, held-out R²: " + ", ".join(f"{name[3:]} {value:.2f}" for name, value in found.quality.items())
+    )
+    for partition, counts in found.counts().items():
+        progress.say(f"{partition}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 
 def _evidence(
@@ -100,11 +148,3 @@ def _sorted(a_is_own: npt.NDArray[np.bool_], a: Numbers, b: Numbers) -> tuple[Nu
 def _known(values: Numbers) -> pa.Array:
     """Numbers as a column in which NaN, and a quotient without a bound, is null."""
     return pa.array(values, mask=~np.isfinite(values))
-
-
-def _say(partitions: npt.NDArray[np.str_], verdicts: npt.NDArray[np.str_], quality: dict[str, float]) -> None:
-    progress.say("stitch, held-out R²: " + ", ".join(f"{name[3:]} {value:.2f}" for name, value in quality.items()))
-    for partition in PARTITIONS:
-        counts = {verdict: int(np.sum(verdicts[partitions == partition] == verdict)) for verdict in VERDICTS}
-        if any(counts.values()):
-            progress.say(f"{partition}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))

@@ -1,0 +1,112 @@
+"""The null run: a model compared with itself in a rotated basis. Whatever is found in one of them alone is false.
+
+The rotation changes nothing that a model knows, but everything that a crosscoder sees: its
+decoder vectors in the two copies have nothing in common but what training gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from dfc import progress, runs
+from dfc.activations import harvest, pairing, shards
+from dfc.config import RunConfig
+from dfc.crosscoder import training
+from dfc.features import verify
+from dfc.runs import Run
+
+
+@dataclass(frozen=True)
+class NullResult:
+    """What the null run of a run came to.
+
+    Attributes:
+        dedicated: features that only one copy may use.
+        exclusive: of these, the ones that the evidence calls exclusive; all of them falsely.
+        verdicts: features of each verdict in each partition.
+    """
+
+    dedicated: int
+    exclusive: int
+    verdicts: dict[str, dict[str, int]]
+
+    @property
+    def share(self) -> float:
+        """Of the dedicated features, those called exclusive."""
+        return self.exclusive / max(self.dedicated, 1)
+
+
+def null(run: Run, seed: int = 0) -> NullResult:
+    """Compare model A of a harvested run with itself, through training and evidence; the result is kept in null.json.
+
+    The null run has a folder of its own, NAME-null, and goes on where it was after an interruption.
+
+    Args:
+        run: its activations of model A are used.
+        seed: of the rotation.
+
+    Raises:
+        UserError: if the run is not harvested, or has no dedicated features to be judged.
+    """
+    made = runs.create(_with_itself(run.config()))
+    with run.lock(), made.lock():
+        if not made.done()["harvest"]:
+            _rotate(run, made, seed)
+        if not made.done()["train"]:
+            training.train(made)
+        found = verify.judge(made)
+        verify.say(found)
+        dedicated = {side: counts for side, counts in found.counts().items() if side != "shared"}
+        result = NullResult(
+            sum(sum(counts.values()) for counts in dedicated.values()),
+            sum(counts["exclusive"] for counts in dedicated.values()),
+            found.counts(),
+        )
+        runs.write_json(run.path / "null.json", asdict(result))
+    return result
+
+
+def read(run: Run) -> NullResult | None:
+    """The result of a run's null run; None if it had none.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = run.path / "null.json"
+    if not path.exists():
+        return None
+    with runs.reading(path, f"make it again with `python -m dfc null {run.path}`"):
+        return NullResult(**runs.read_json(path))
+
+
+def _with_itself(config: RunConfig) -> RunConfig:
+    """The same settings, with model A on both sides."""
+    a = config.models.a
+    models = {"a": a, "b": a.model_copy(update={"name": f"{a.title}, rotated"})}
+    return config.model_copy(update={"name": f"{config.name}-null", "models": config.models.model_copy(update=models)})
+
+
+def _rotate(run: Run, made: Run, seed: int) -> None:
+    """Model A's activations, and the same in a random orthonormal basis as model B's."""
+    width = shards.ActivationStore(run.activations).manifest.a.width
+    generator = torch.Generator().manual_seed(seed)
+    rotation = torch.linalg.qr(torch.randn(width, width, generator=generator)).Q
+    pairing.share(run, [made])
+    count, form = pairing.count_shards(run), run.config().harvest.format
+    with progress.bar("rotating", count, "shards") as bar:
+        for shard in range(count):
+            shards.write_tokens(made.activations, shard, _as_both(shards.read_tokens(run.activations, shard)))
+            rows = shards.read_rows(run.activations, "a", shard).float()
+            shards.write_rows(made.activations, "a", shard, rows, form)
+            shards.write_rows(made.activations, "b", shard, rows @ rotation, form)
+            bar.update()
+    harvest.harvest([made])  # finds all written, and writes the manifest
+
+
+def _as_both(tokens: pa.Table) -> list[dict[str, Any]]:
+    """Documents with model A's tokens on both sides."""
+    return [{**row, "ids_b": row["ids_a"], "index_b": row["index_a"]} for row in tokens.to_pylist()]
