@@ -209,6 +209,14 @@ class Store:
         rows = self._rows("SELECT * FROM store.evidence WHERE feature_id = ?", [feature_id])
         return EvidenceRow(**rows[0]) if rows else None
 
+    def verdicts(self) -> pd.DataFrame:
+        """Number of features of each verdict (columns) in each partition (index); empty before `verify`."""
+        counts = self._frame(
+            """SELECT partition, verdict, count(*) AS features
+               FROM store.evidence JOIN store.features USING (feature_id) GROUP BY ALL"""
+        )
+        return counts.pivot(index="partition", columns="verdict", values="features").fillna(0)
+
     def neighbours(self, feature_id: int) -> pd.DataFrame:
         """Features of like direction: kind, other_id, similarity, the most similar of each kind first."""
         return self._frame(

@@ -37,6 +37,11 @@ def partitions(store: Store) -> pd.DataFrame:
     return _partitions(str(store.path), _stamp(store.path))
 
 
+def verdicts(store: Store) -> pd.DataFrame:
+    """Features of each verdict in each partition."""
+    return _verdicts(str(store.path), _stamp(store.path))
+
+
 def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
     """One page of features."""
     return _features(str(store.path), _stamp(store.path), query)
@@ -69,6 +74,11 @@ def _facts(path: str, stamp: int) -> dict[str, Any]:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _partitions(path: str, stamp: int) -> pd.DataFrame:
     return Store(Path(path)).partitions()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _verdicts(path: str, stamp: int) -> pd.DataFrame:
+    return Store(Path(path)).verdicts()
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching …")

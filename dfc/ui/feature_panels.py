@@ -10,7 +10,7 @@ import streamlit as st
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
-from dfc.ui import charts, data, feature_table
+from dfc.ui import charts, data, evidence_panel, feature_table
 from dfc.ui.frame import View
 from dfc.ui.style import side_name
 from dfc.ui.text import number, percent
@@ -20,6 +20,7 @@ LOGITS = 10
 
 def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     """Draw the panels, one under the other."""
+    evidence_panel.show(view, feature, names)
     facts = data.facts(view.store)
     if feature.alive and any(feature.histogram):
         st.markdown(

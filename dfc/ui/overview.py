@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, Partition, Side
 from dfc.store.reader import FeatureQuery
-from dfc.ui import address, charts, data, feature_list
+from dfc.ui import address, charts, data, evidence_panel, feature_list
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import section, side_name
 from dfc.ui.text import count, number, percent
@@ -36,6 +36,7 @@ def show(view: View) -> None:
     _corpus(view, facts)
     _health(view, facts, names)
     if data.partitions(view.store).index.isin(SIDES).any():
+        evidence_panel.overview(view, names)
         for side in SIDES:
             _found(view, side, names)
     else:
@@ -168,13 +169,15 @@ def _label(partition: Partition, names: dict[Side, str]) -> str:
 
 
 def _found(view: View, side: Side, names: dict[Side, str]) -> None:
-    query = FeatureQuery(partitions=(side,), limit=FOUND)
+    judged = not data.verdicts(view.store).empty
+    query = FeatureQuery(partitions=(side,), limit=FOUND, order="confidence" if judged else "specificity")
     table = data.features(view.store, query)
     other = names["b" if side == "a" else "a"]
     section(
         f"Only in {names[side]}",
-        f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, those first that "
-        "keep most to one kind of text, each where it fires most strongly. They are leads: the dictionary's design "
+        f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, those first "
+        f"{'for which the evidence is best' if judged else 'that keep most to one kind of text'}, each where it fires "
+        "most strongly. They are leads: the dictionary's design "
         f"keeps them out of {escape(other)}, so read the contexts and steer before you believe one.",
     )
     if table.empty:

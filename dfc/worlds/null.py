@@ -6,7 +6,7 @@ decoder vectors in the two copies have nothing in common but what training gives
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -18,26 +18,7 @@ from dfc.config import RunConfig
 from dfc.crosscoder import training
 from dfc.features import verify
 from dfc.runs import Run
-
-
-@dataclass(frozen=True)
-class NullResult:
-    """What the null run of a run came to.
-
-    Attributes:
-        dedicated: features that only one copy may use.
-        exclusive: of these, the ones that the evidence calls exclusive; all of them falsely.
-        verdicts: features of each verdict in each partition.
-    """
-
-    dedicated: int
-    exclusive: int
-    verdicts: dict[str, dict[str, int]]
-
-    @property
-    def share(self) -> float:
-        """Of the dedicated features, those called exclusive."""
-        return self.exclusive / max(self.dedicated, 1)
+from dfc.worlds.null_result import NullResult
 
 
 def null(run: Run, seed: int = 0) -> NullResult:
@@ -68,19 +49,6 @@ def null(run: Run, seed: int = 0) -> NullResult:
         )
         runs.write_json(run.path / "null.json", asdict(result))
     return result
-
-
-def read(run: Run) -> NullResult | None:
-    """The result of a run's null run; None if it had none.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    path = run.path / "null.json"
-    if not path.exists():
-        return None
-    with runs.reading(path, f"make it again with `python -m dfc null {run.path}`"):
-        return NullResult(**runs.read_json(path))
 
 
 def _with_itself(config: RunConfig) -> RunConfig:

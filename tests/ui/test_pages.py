@@ -5,10 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc.runs import Run
+from dfc.store.reader import Store
+from dfc.store.writer import StoreUpdate
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -314,3 +317,49 @@ def test_pages_load_without_torch() -> None:
         check=True,
     )
     assert result.stdout.strip() == "[]"
+
+
+def judge(path: Path) -> None:
+    """Evidence for every feature of a store; the first of each partition is exclusive."""
+    table = Store(path).norms()
+    size = len(table)
+    first = table.groupby("partition")["feature_id"].min().to_dict()
+    verdicts = ["exclusive" if row.feature_id == first[row.partition] else "unclear" for row in table.itertuples()]
+    none = pa.nulls(size, pa.float32())
+    with StoreUpdate(path) as writer:
+        writer.replace(
+            "evidence",
+            pa.table(
+                {
+                    "feature_id": table["feature_id"].to_numpy(),
+                    "held_out_count": [50] * size,
+                    **{f"probe_r2_{side}": [value] * size for side, value in (("a", 0.41), ("b", 0.07))},
+                    **{f"auroc_{side}": [0.9] * size for side in "ab"},
+                    "probe_ratio": [0.17] * size,
+                    "mirror_id": [int(first["b"])] * size,
+                    "mirror_correlation": [0.12] * size,
+                    "shared_id": pa.nulls(size, pa.int32()),
+                    **dict.fromkeys(("shared_correlation", "decoder_cosine", "nu_epsilon", "nu_r"), none),
+                    "verdict": verdicts,
+                    "confidence": [0.9 if verdict == "exclusive" else 0.1 for verdict in verdicts],
+                }
+            ),
+        )
+
+
+def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
+    run = make_run(data)
+    assert "python -m dfc verify demo" in text(calm(visit("app.py", run="demo")))
+    assert "python -m dfc verify demo" in text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    judge(run.store)
+    page = text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    assert '<b class="dfc-a">exclusive</b>, confidence 0.90' in page
+    assert "R² 0.41" in page
+    overview = text(calm(visit("app.py", run="demo")))
+    assert "What the evidence says" in overview
+    assert "for which the evidence is best" in overview
+    assert "python -m dfc null demo" in overview
+    (run.path / "null.json").write_text(
+        '{"dedicated": 400, "exclusive": 2, "verdicts": {"a": {"exclusive": 2}, "b": {}, "shared": {}}}'
+    )
+    assert "2 of 400 dedicated features (0.500 %) came out exclusive" in text(calm(visit("app.py", run="demo")))

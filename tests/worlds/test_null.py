@@ -12,7 +12,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.runs import Run
-from dfc.worlds import null
+from dfc.worlds import null, null_result
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def run(tiny_run: Run) -> Run:
 
 
 def test_nothing_is_called_exclusive(run: Run) -> None:
-    assert null.read(run) is None
+    assert null_result.read(run) is None
     found = null.null(run)
     assert found.dedicated == 6
     assert found.exclusive == 0
     assert found.share == 0
     assert sum(found.verdicts["shared"].values()) == 58
-    assert null.read(run) == found
+    assert null_result.read(run) == found
 
 
 def test_the_copies_differ_by_a_rotation_alone(run: Run) -> None:
@@ -62,7 +62,7 @@ def test_it_goes_on_where_it_was(run: Run) -> None:
 def test_damaged_results_and_runs_without_activations(run: Run) -> None:
     (run.path / "null.json").write_text("{")
     with pytest.raises(UserError, match=r"null\.json: is damaged .*; make it again with `python -m dfc null"):
-        null.read(run)
+        null_result.read(run)
     shutil.rmtree(run.activations)
     with pytest.raises(UserError, match="the activations are not complete"):
         null.null(run)
