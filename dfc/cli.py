@@ -29,10 +29,11 @@ Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 
 @app.command()
 def run(name: RunName) -> None:
-    """Do everything: pair, harvest, train, index. What is done is not done again."""
+    """Do everything: pair, harvest, train, index, verify. What is done is not done again."""
     sites = _find(name)
     pipeline.run_sites(sites)
     for made in sites:
+        pipeline.verify(made, again=False)
         progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
 
 
@@ -128,6 +129,7 @@ def run_demo(
         demo.fetch()
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
         pipeline.run_stages(made)
+    pipeline.verify(made, again=False)
     if open_app:
         open_in_browser(port)
 

@@ -13,6 +13,7 @@ from dfc.features import index
 from dfc.features import verify as evidence
 from dfc.parallel import Group
 from dfc.runs import STAGES, Run
+from dfc.store.reader import Store
 
 
 def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> None:
@@ -69,14 +70,15 @@ def repair(run: Run) -> None:
     progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")
 
 
-def verify(run: Run) -> None:
-    """Put the evidence for each feature into a run's feature store, anew if it is there.
+def verify(run: Run, again: bool = True) -> None:
+    """Put the evidence for each feature into a run's feature store; anew if it is there, unless not `again`.
 
     Raises:
         UserError: if the run is not indexed, or another program works on it.
     """
-    with run.lock():
-        evidence.verify(run)
+    if again or not Store(run.store).facts().get("verified"):
+        with run.lock():
+            evidence.verify(run)
 
 
 def _pair(sites: Sequence[Run], group: Group) -> None:

@@ -230,3 +230,23 @@ def test_a_model_against_itself_has_nothing_exclusive(tiny_models: tuple[Path, P
     assert (table["verdict"] == "shared-like").sum() > 10
     ratios = table["probe_ratio"].dropna()
     assert ratios.to_numpy() == pytest.approx(np.ones(len(ratios)), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("choices", "judged"),
+    [
+        ({"kind": "standard"}, {"shared"}),
+        ({"exclusive_a": 0.0}, {"b", "shared"}),
+        ({"exclusive_a": 0.5, "exclusive_b": 0.5}, {"a", "b"}),
+    ],
+)
+def test_the_whole_line_where_a_partition_is_empty(
+    choices: dict[str, object], judged: set[str], tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    made = runs.create(tiny.tiny_config(tmp_path / "texts", tiny_models, crosscoder=choices))
+    pipeline.run_stages(made)
+    pipeline.verify(made, again=False)
+    written = made.store.stat().st_mtime_ns
+    assert set(Store(made.store).verdicts().index) == judged
+    pipeline.verify(made, again=False)
+    assert made.store.stat().st_mtime_ns == written
