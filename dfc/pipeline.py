@@ -83,7 +83,7 @@ def verify(run: Run, again: bool = True) -> None:
 
 def _pair(sites: Sequence[Run], group: Group) -> None:
     if group.leads:
-        pairing.pair(sites[0])
+        pairing.pair(sites[0], len(sites))
         pairing.share(sites[0], sites[1:])
 
 

@@ -90,17 +90,21 @@ class Pairer:
         ]
 
 
-def pair(run: Run) -> None:
+def pair(run: Run, sites: int = 1) -> None:
     """Draw documents until there are enough pairs; write the shards' tokens, then corpus.parquet.
 
     Sources are mixed so that their pairs are in the ratio of their weights, until one after another runs dry.
+
+    Args:
+        run: its folder.
+        sites: runs that will share what is paired; all have to fit on the disk.
 
     Raises:
         UserError: if a source cannot be read, no two tokens can be paired, or the disk is too small.
     """
     config = run.config()
     pairer = Pairer(config)
-    check_disk(run)
+    check_disk(run, sites)
     opened = corpus.open_sources(config.corpus)
     sources = {name: source.documents for name, source in opened.items()}
     run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
@@ -172,15 +176,15 @@ def is_held_out(document: int, config: CorpusConfig) -> bool:
     return int.from_bytes(digest, "big") < config.held_out * 2**32
 
 
-def check_disk(run: Run) -> None:
-    """Say how large the activations will be.
+def check_disk(run: Run, sites: int = 1) -> None:
+    """Say how large the activations will be, of so many runs together.
 
     Raises:
         UserError: if they do not fit on the disk.
     """
     config = run.config()
     a, b = (models.describe(config.models.side(side)).width for side in SIDES)
-    needed = shards.predicted_bytes(config.corpus.pairs, (a, b), config.harvest.format)
+    needed = sites * shards.predicted_bytes(config.corpus.pairs, (a, b), config.harvest.format)
     there = sum(path.stat().st_size for path in run.activations.rglob("*") if path.is_file())
     free = shutil.disk_usage(run.path).free
     progress.say(f"activations of {config.corpus.pairs:,} pairs take about {_size(needed)}; {_size(free)} are free")

@@ -131,6 +131,8 @@ def _drawn(
 
 def _kept(store: ActivationStore, tokens: list[dict[str, Any]], sides: dict[Side, _Side]) -> Tensor:
     """Both models' rows of these documents that are neither first positions nor outliers nor non-finite."""
+    if not tokens:  # all of these documents are held out
+        return torch.zeros(0, store.manifest.a.width + store.manifest.b.width, dtype=torch.bfloat16)
     table = tokens_table(tokens)
     origin = flatten(table)
     keep = torch.from_numpy(np.minimum(origin.index_a, origin.index_b) >= store.manifest.skip_first)

@@ -89,18 +89,19 @@ def argsort(numbers: Tensor) -> Tensor:
     return torch.argsort(numbers, stable=True)
 
 
-def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, rows: int) -> Entries:
+def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, x: Tensor) -> Entries:
     """The k largest positive activations of each row (AuxK's choice among dead features).
 
     Args:
         blocks: (columns, activations), (some,) and (rows, some), each used before the next is asked for.
         k: how many of each row.
-        rows: how many rows there are.
+        x: what the rows are of, (rows, …).
     """
-    best, where = torch.zeros(rows, 0), torch.zeros(rows, 0, dtype=torch.long)
+    best = x.new_zeros(len(x), 0)
+    where = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
     for columns, activations in blocks:
-        candidates = torch.cat([best.to(activations), activations], dim=1)
-        origins = torch.cat([where.to(columns), columns.expand(rows, -1)], dim=1)
+        candidates = torch.cat([best, activations], dim=1)
+        origins = torch.cat([where, columns.expand(len(x), -1)], dim=1)
         best, place = candidates.topk(min(k, candidates.shape[1]), dim=1)
         where = origins.gather(1, place)
     positive = best > 0

@@ -156,7 +156,7 @@ def _strongest_dead(crosscoder: Crosscoder, centred: Tensor, dead: Tensor, train
 
     parts = crosscoder.parts
     together = [parts] if training.aux_scope == "total" else [[part] for part in parts]
-    found = [largest_in_each_row(blocks(some), training.aux_k, len(centred)) for some in together]
+    found = [largest_in_each_row(blocks(some), training.aux_k, centred) for some in together]
     everything = found * len(parts) if training.aux_scope == "total" else found
     return [_within(entries, part) for entries, part in zip(everything, parts, strict=True)]
 

@@ -66,11 +66,11 @@ def test_largest_in_each_row() -> None:
     columns = torch.tensor([4, 7, 9])
     for size in (1, 2, 3):
         blocks = list(zip(columns.split(size), dense.split(size, dim=1), strict=True))
-        found = largest_in_each_row(blocks, 2, 3)
+        found = largest_in_each_row(blocks, 2, dense)
         assert found.rows.tolist() == [0, 0, 2, 2]
         assert found.columns.tolist() == [4, 9, 9, 7]
         assert found.values.tolist() == [3.0, 1.0, 3.0, 2.0]
-    assert len(largest_in_each_row([], 2, 3).rows) == 0
+    assert len(largest_in_each_row([], 2, dense).rows) == 0
 
 
 def test_weighted_sums_with_empty_rows() -> None:
