@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def tiny_run(tiny_models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFa
         run = runs.create(tiny.tiny_config(folder / "texts", tiny_models))
         pipeline.run_stages(run)
     return run
+
+
+@pytest.fixture
+def tiny_copy(tiny_run: Run, data: Path) -> Run:
+    """The same in this test's own data folder, to be changed."""
+    target = data / "runs" / tiny_run.name
+    shutil.copytree(tiny_run.path, target)
+    return Run(target)
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,8 @@ from tests.activations.test_harvest import files
 
 
 @pytest.fixture
-def run(tiny_run: Run) -> Run:
-    """The tiny run in this test's own data folder."""
-    target = runs.data_folder() / "runs" / tiny_run.name
-    shutil.copytree(tiny_run.path, target)
-    return Run(target)
+def run(tiny_copy: Run) -> Run:
+    return tiny_copy
 
 
 def cut(path: Path) -> None:

@@ -20,13 +20,6 @@ from dfc.runs import Run
 from tests import tiny
 
 
-def copied(run: Run) -> Run:
-    """The run in this test's own data folder."""
-    target = runs.data_folder() / "runs" / run.name
-    shutil.copytree(run.path, target)
-    return Run(target)
-
-
 def files(run: Run) -> dict[str, bytes]:
     folder = run.activations
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -79,15 +72,14 @@ def kept_places(store: ActivationStore) -> npt.NDArray[np.int64]:
     return np.flatnonzero(store.keep(0, store.rows(0)))
 
 
-def test_outliers_and_rows_that_are_not_finite_are_left_out(tiny_run: Run) -> None:
-    run = copied(tiny_run)
-    rows = shards.read_rows(run.activations, "b", 0).clone()
-    usable = kept_places(ActivationStore(run.activations))
+def test_outliers_and_rows_that_are_not_finite_are_left_out(tiny_copy: Run) -> None:
+    rows = shards.read_rows(tiny_copy.activations, "b", 0).clone()
+    usable = kept_places(ActivationStore(tiny_copy.activations))
     rows[usable[0]] *= 100
     rows[usable[1]] = float("nan")
     rows[usable[2], 3] = float("inf")
-    shards.write_rows(run.activations, "b", 0, rows)
-    store = ActivationStore(run.activations)
+    shards.write_rows(tiny_copy.activations, "b", 0, rows)
+    store = ActivationStore(tiny_copy.activations)
     assert set(usable.tolist()) - set(kept_places(store).tolist()) == set(usable[:3].tolist())
     assert bool(kept_rows(store, 0).x.isfinite().all())
 
@@ -101,39 +93,36 @@ def test_documents_are_held_out_whole(tiny_run: Run) -> None:
         assert all((document in held_out) == held for document, held in zip(rows.document, rows.held_out, strict=True))
 
 
-def test_what_is_missing_is_made_again_alike_and_the_rest_is_left_alone(tiny_run: Run) -> None:
-    run = copied(tiny_run)
-    before = files(run)
-    (run.activations / "manifest.json").unlink()
-    lost = [run.activations / "a" / "00001.json", run.activations / "b" / "00000.json"]
+def test_what_is_missing_is_made_again_alike_and_the_rest_is_left_alone(tiny_copy: Run) -> None:
+    before = files(tiny_copy)
+    (tiny_copy.activations / "manifest.json").unlink()
+    lost = [tiny_copy.activations / "a" / "00001.json", tiny_copy.activations / "b" / "00000.json"]
     for path in lost:
         for file in path.parent.glob(f"{path.stem}.*"):
             file.unlink()
-    times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*")}
-    harvest.harvest([run])
-    assert files(run) == before
+    times = {path: path.stat().st_mtime_ns for path in tiny_copy.activations.glob("?/*")}
+    harvest.harvest([tiny_copy])
+    assert files(tiny_copy) == before
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
 
 
-def test_a_fraction_of_depth_reads_the_block_it_means(tiny_run: Run) -> None:
+def test_a_fraction_of_depth_reads_the_block_it_means(tiny_copy: Run) -> None:
     """Half of 6 and of 4 blocks, which the run gives as indices: the same activations and manifest."""
-    run = copied(tiny_run)
-    before = files(run)
-    settings = run.path / "run.yaml"
+    before = files(tiny_copy)
+    settings = tiny_copy.path / "run.yaml"
     settings.write_text(settings.read_text().replace("layer: 3", "layer: 0.5").replace("layer: 2", "layer: 0.5"))
-    assert [run.config().models.side(side).layer for side in SIDES] == [0.5, 0.5]
+    assert [tiny_copy.config().models.side(side).layer for side in SIDES] == [0.5, 0.5]
     for lost in ("manifest.json", "a", "b"):
-        path = run.activations / lost
+        path = tiny_copy.activations / lost
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    harvest.harvest([run])
-    assert files(run) == before
+    harvest.harvest([tiny_copy])
+    assert files(tiny_copy) == before
 
 
-def test_an_unfinished_store_says_how_to_go_on(tiny_run: Run) -> None:
-    run = copied(tiny_run)
-    (run.activations / "manifest.json").unlink()
+def test_an_unfinished_store_says_how_to_go_on(tiny_copy: Run) -> None:
+    (tiny_copy.activations / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"not complete; go on with `python -m dfc harvest"):
-        ActivationStore(run.activations)
+        ActivationStore(tiny_copy.activations)
 
 
 def test_sources_are_mixed_by_weight(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:

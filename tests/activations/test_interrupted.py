@@ -81,37 +81,29 @@ def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> N
     assert files(two) == files(one)
 
 
-def test_a_lost_corpus_is_drawn_again_and_the_activations_stay(tiny_run: Run) -> None:
-    run = copied(tiny_run)
-    before, corpus = files(run), run.corpus.read_bytes()
-    times = {path: path.stat().st_mtime_ns for path in run.activations.glob("?/*")}
-    run.corpus.unlink()
-    pipeline.run_stages(run, until="harvest")
-    assert run.corpus.read_bytes() == corpus
-    assert files(run) == before
+def test_a_lost_corpus_is_drawn_again_and_the_activations_stay(tiny_copy: Run) -> None:
+    before, corpus = files(tiny_copy), tiny_copy.corpus.read_bytes()
+    times = {path: path.stat().st_mtime_ns for path in tiny_copy.activations.glob("?/*")}
+    tiny_copy.corpus.unlink()
+    pipeline.run_stages(tiny_copy, until="harvest")
+    assert tiny_copy.corpus.read_bytes() == corpus
+    assert files(tiny_copy) == before
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-def test_activations_of_texts_that_have_changed_are_not_kept(tiny_run: Run, tmp_path: Path) -> None:
-    run = copied(tiny_run)
-    settings = run.config().model_dump(mode="json")
+def test_activations_of_texts_that_have_changed_are_not_kept(tiny_copy: Run, tiny_run: Run, tmp_path: Path) -> None:
+    settings = tiny_copy.config().model_dump(mode="json")
     for source in settings["corpus"]["sources"]:
         copy = tmp_path / Path(source["path"]).name
         copy.write_text(Path(source["path"]).read_text().replace("river", "canal"))
         source["path"] = str(copy)
-    runs.write_text(run.path / "run.yaml", config.dump(config.parse(settings, origin="test")))
-    run.corpus.unlink()
-    pipeline.run_stages(run, until="harvest")
+    runs.write_text(tiny_copy.path / "run.yaml", config.dump(config.parse(settings, origin="test")))
+    tiny_copy.corpus.unlink()
+    pipeline.run_stages(tiny_copy, until="harvest")
     fresh = made(settings, "fresh")
     pipeline.run_stages(fresh, until="harvest")
-    assert files(run) == files(fresh)
-    assert files(run) != files(tiny_run)
-
-
-def copied(run: Run) -> Run:
-    target = runs.data_folder() / "runs" / run.name
-    shutil.copytree(run.path, target)
-    return Run(target)
+    assert files(tiny_copy) == files(fresh)
+    assert files(tiny_copy) != files(tiny_run)
 
 
 def test_a_batch_too_large_for_the_memory_is_read_in_halves() -> None:
@@ -141,14 +133,13 @@ def limit_of(tokens: int) -> harvest.Limit:
     return limit
 
 
-def test_the_disk_is_checked_before_the_work(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = copied(tiny_run)
-    usage = shutil.disk_usage(run.path)
+def test_the_disk_is_checked_before_the_work(tiny_copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tiny_copy.path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=300_000))
-    pairing.check_disk(run)  # what it needs is there already
-    shutil.rmtree(run.activations)
+    pairing.check_disk(tiny_copy)  # what it needs is there already
+    shutil.rmtree(tiny_copy.activations)
     with pytest.raises(UserError, match=r"need about \d+ kB, 300 kB are free on this disk; lower corpus\.pairs"):
-        pairing.pair(run)
+        pairing.pair(tiny_copy)
 
 
 @pytest.mark.parametrize("form", ["bfloat16", "int8"])

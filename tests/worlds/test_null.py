@@ -16,10 +16,8 @@ from dfc.worlds import null, null_result
 
 
 @pytest.fixture
-def run(tiny_run: Run) -> Run:
-    target = runs.data_folder() / "runs" / tiny_run.name
-    shutil.copytree(tiny_run.path, target)
-    return Run(target)
+def run(tiny_copy: Run) -> Run:
+    return tiny_copy
 
 
 def test_nothing_is_called_exclusive(run: Run) -> None:
