@@ -44,8 +44,13 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     )
     st.caption("Predicted from", help=_PROBE)
     st.html(_probes(found, names))
-    _like(view, "Most alike in the other model's own features", found.mirror_id, found.mirror_correlation)
-    _like(view, "Most alike among shared features", found.shared_id, found.shared_correlation)
+    st.caption(
+        "Fires most like it",
+        help="The largest correlation over pairs with a feature that only the other model has, and with a shared one: "
+        "high means that the same concept stands elsewhere, too.",
+    )
+    _like(view, "Only in the other", found.mirror_id, found.mirror_correlation)
+    _like(view, "Shared", found.shared_id, found.shared_correlation)
 
 
 def overview(view: View, names: dict[Side, str]) -> None:
@@ -93,6 +98,6 @@ def _like(view: View, title: str, other: int | None, correlation: float | None) 
     if other is not None and correlation is not None:
         st.page_link(
             address.FEATURE_PAGE,
-            label=f"{title}: {other} (correlation {correlation:.2f})",
+            label=f"{title}: feature {other}, {correlation:.2f}",
             query_params=address.feature_params(view.run.name, other),
         )
