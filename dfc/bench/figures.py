@@ -66,11 +66,11 @@ def as_json(name: str, figures: list[Figure]) -> str:
 def as_table(name: str, figures: list[Figure]) -> str:
     """The same for people; a missed target is called missed."""
     lines = [f"bench {name}: {machine()}", ""]
-    lines.append(f"{'figure':<44}{'value':>12}  {'ratio':>7}  {'against':<28}{'target':>8}")
+    lines.append(f"{'figure':<52}{'value':>12}  {'ratio':>7}  {'against':<28}{'target':>8}")
     for figure in figures:
         ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
         target = "" if figure.target is None else f"≤ {figure.target:g}"
         verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
         value = f"{figure.value:,.1f} {figure.unit}"
-        lines.append(f"{figure.name:<44}{value:>12}  {ratio:>7}  {figure.against:<28}{target:>8}  {verdict}")
+        lines.append(f"{figure.name:<52}{value:>12}  {ratio:>7}  {figure.against:<28}{target:>8}  {verdict}")
     return "\n".join(lines)
