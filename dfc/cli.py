@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dfc import config, demo, doctor, pipeline, progress, rollouts, runs
+from dfc import config, demo, doctor, parallel, pipeline, progress, rollouts, runs
 from dfc.config import RunConfig, UserError
 from dfc.rollouts import Sampling
 from dfc.runs import Run
@@ -32,7 +32,7 @@ def run(name: RunName) -> None:
     """Do everything: pair, harvest, train, index, verify. What is done is not done again."""
     sites = _find(name)
     pipeline.run_sites(sites)
-    for made in sites:
+    for made in sites if parallel.leads() else ():
         pipeline.verify(made, again=False)
         progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
 
@@ -199,7 +199,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+        if parallel.leads():
             progress.say(f"dfc: {error}")
         sys.exit(2)
 
@@ -207,7 +207,8 @@ def main() -> None:
 def _find(name: str) -> list[Run]:
     """The run of a name or a folder, or those that a YAML describes, one for each layer, made if need be."""
     if _is_yaml(name):
-        return [runs.create(site) for site in config.load_sites(Path(name))]
+        # One of several processes makes the folders; the others meet it before they read them.
+        return [runs.create(site) if parallel.leads() else runs.of(site) for site in config.load_sites(Path(name))]
     return [runs.find(name)]
 
 

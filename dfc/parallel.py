@@ -83,6 +83,11 @@ class Group:
 ALONE = Group()
 
 
+def leads() -> bool:
+    """Whether this process speaks and writes for all that `torchrun` started, also before they have joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined() -> Iterator[Group]:
     """The group that `torchrun` started this process in, or this process alone."""

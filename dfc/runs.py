@@ -120,7 +120,7 @@ def create(run_config: RunConfig) -> Run:
     Raises:
         UserError: naming the first setting that differs from what the run was made with.
     """
-    run = Run(data_folder() / "runs" / run_config.name)
+    run = of(run_config)
     if (run.path / "run.yaml").exists():
         old, new = run.config().model_dump(mode="json"), run_config.model_dump(mode="json")
         for sections, result in (
@@ -136,6 +136,11 @@ def create(run_config: RunConfig) -> Run:
                 )
     write_text(run.path / "run.yaml", config.dump(run_config))
     return run
+
+
+def of(run_config: RunConfig) -> Run:
+    """The run that these settings name, made or not."""
+    return Run(data_folder() / "runs" / run_config.name)
 
 
 def all_runs() -> list[Run]:

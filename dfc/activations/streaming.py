@@ -8,6 +8,7 @@ models read them, and their rows are shuffled within a window, used once and for
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
@@ -80,10 +81,10 @@ def _windows(run: Run, config: RunConfig, start: dict[str, Any] | None) -> Itera
     position = StreamPosition(**start)
     pairer, held_out = Pairer(config), _held_out(run)
     models_ = {side: models.load(config.models.side(side)) for side in SIDES}
-    with models_["a"].stream_reader() as read_a, models_["b"].stream_reader() as read_b:
-        sides: dict[Side, _Side] = {
-            "a": _Side(models_["a"], lambda ids, mask: [read_a(ids, mask)], Limit(config.harvest, models_["a"])),
-            "b": _Side(models_["b"], lambda ids, mask: [read_b(ids, mask)], Limit(config.harvest, models_["b"])),
+    with ExitStack() as readers:
+        sides = {
+            side: _Side(model, readers.enter_context(model.streams_reader([model.layer])), Limit(config.harvest, model))
+            for side, model in models_.items()
         }
         store = ActivationStore(run.activations)
         while True:

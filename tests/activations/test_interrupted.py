@@ -22,6 +22,7 @@ from dfc import config, models, pipeline, runs
 from dfc.activations import harvest, pairing, shards
 from dfc.config import UserError
 from dfc.runs import Run
+from dfc.store.reader import Store
 from tests import tiny
 from tests.activations.test_harvest import files
 
@@ -80,6 +81,20 @@ def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> N
     )
     assert done.returncode == 0, done.stderr
     assert files(two) == files(one)
+
+
+def test_two_processes_do_everything_from_a_yaml(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    """The first makes the run's folder and its store; the others neither write beside it nor wait for its lock."""
+    settings = tmp_path / "both.yaml"
+    settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models, name="both")))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    root = Path(__file__).parents[2]
+    for _ in range(2):
+        done = subprocess.run(
+            [*torchrun, "-m", "dfc", "run", str(settings)], env={**os.environ, **ENVIRONMENT}, cwd=root, check=False
+        )
+        assert done.returncode == 0
+    assert Store(runs.find("both").store).facts()["verified"]
 
 
 def test_a_lost_corpus_is_drawn_again_and_the_activations_stay(tiny_copy: Run) -> None:
