@@ -3,5 +3,5 @@
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TABLES = ("run", "models", "features", "contexts", "logits", "sources", "evidence", "neighbours")

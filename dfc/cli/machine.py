@@ -1,0 +1,58 @@
+"""The demo, the app, and what this machine can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dfc import config, demo, doctor, pipeline, runs
+from dfc.cli.base import app
+
+_APP = Path(__file__).parent.parent.parent / "app.py"
+
+Port = Annotated[int, typer.Option(help="port of the app on localhost")]
+
+
+@app.command(name="demo")
+def run_demo(
+    port: Port = 8501,
+    open_app: Annotated[bool, typer.Option("--app/--no-app", help="open the app at the end")] = True,
+) -> None:
+    """Fetch two small real models and texts, do everything, and open the app."""
+    made = runs.create(config.load(demo.PRESET))
+    if not made.done()["index"]:
+        demo.fetch()
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
+        pipeline.run_stages(made)
+    pipeline.verify(made, again=False)
+    if open_app:
+        open_in_browser(port)
+
+
+@app.command(name="app")
+def open_in_browser(port: Port = 8501) -> None:
+    """Open the app on the runs of this machine."""
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "streamlit", "run", str(_APP), "--server.port", str(port)]))
+
+
+@app.command()
+def bench(
+    name: Annotated[Literal["train", "align", "harvest"], typer.Argument(help="what to measure")],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
+) -> None:
+    """Measure side by side with the floor and a peer."""
+    from dfc.bench import align, figures, harvest, train
+
+    measured = {"train": train.run, "align": align.run, "harvest": harvest.run}[name]()
+    print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
+
+
+@app.command(name="doctor")
+def run_doctor() -> None:
+    """Print versions, cores, memory, models and runs, and what is missing."""
+    print(doctor.report())

@@ -1,0 +1,48 @@
+"""Worlds whose truth is known, and experiments on them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dfc import runs
+from dfc.cli.base import app
+
+
+@app.command()
+def toy(
+    preset: Annotated[
+        Literal["small", "paper"], typer.Option(help="some minutes on two cores, or the paper's size")
+    ] = "small",
+    folder: Annotated[Path, typer.Option(help="where toy.md and its figures are written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="worlds trained side by side")] = os.cpu_count() or 1,
+) -> None:
+    """Train every kind of crosscoder on worlds with known truth and write docs/toy.md."""
+    from dfc.worlds import toy_experiment
+
+    print(toy_experiment.main(preset, folder, workers))
+
+
+@app.command()
+def null(name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")]) -> None:
+    """Compare a run's model A with itself, rotated: how many features does the evidence falsely call exclusive?"""
+    from dfc.worlds import null
+
+    found = null.null(runs.find(name))
+    print(f"{found.exclusive} of {found.dedicated} dedicated features ({found.share:.1%}) came out exclusive; none is.")
+
+
+@app.command()
+def choices(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")] = "demo",
+    folder: Annotated[Path, typer.Option(help="where choices.md is written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="toy worlds trained side by side")] = os.cpu_count() or 1,
+    steps: Annotated[int | None, typer.Option(min=1, help="steps on the run; as many as it says")] = None,
+) -> None:
+    """Train a crosscoder for each setting that is open, on toy worlds and on a run, and write docs/choices.md."""
+    from dfc.worlds import choices
+
+    print(choices.write(runs.find(name), folder, workers, steps))

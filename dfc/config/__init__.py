@@ -1,0 +1,47 @@
+"""Every choice of a run, as frozen models with one line of help per field.
+
+A run is one YAML file. Unknown keys, wrong types and impossible combinations are
+refused with one sentence that names the file, the key and the remedy. This room
+knows no torch: it can be imported anywhere at no cost.
+"""
+
+from dfc.config.base import PARTITIONS, SIDES, VERDICTS, Part, Partition, Section, Side, UserError, Verdict
+from dfc.config.files import dump, load, load_sites, parse
+from dfc.config.sections import (
+    CorpusConfig,
+    CrosscoderConfig,
+    EvidenceConfig,
+    HarvestConfig,
+    IndexConfig,
+    ModelConfig,
+    ModelPair,
+    RunConfig,
+    SourceConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "PARTITIONS",
+    "SIDES",
+    "VERDICTS",
+    "CorpusConfig",
+    "CrosscoderConfig",
+    "EvidenceConfig",
+    "HarvestConfig",
+    "IndexConfig",
+    "ModelConfig",
+    "ModelPair",
+    "Part",
+    "Partition",
+    "RunConfig",
+    "Section",
+    "Side",
+    "SourceConfig",
+    "TrainingConfig",
+    "UserError",
+    "Verdict",
+    "dump",
+    "load",
+    "load_sites",
+    "parse",
+]

@@ -1,0 +1,26 @@
+"""Names that every room uses, the error that a user can mend, and the base of all settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Side = Literal["a", "b"]
+Partition = Literal["a", "b", "shared"]
+Verdict = Literal["exclusive", "mirrored", "shared-like", "unclear", "dead"]
+SIDES: tuple[Side, Side] = ("a", "b")
+# Parts of a dictionary; designated features are shared ones whose decoders are tied (kind: dsf).
+Part = Literal["a", "b", "designated", "shared"]
+PARTITIONS: tuple[Partition, Partition, Partition] = ("a", "b", "shared")
+VERDICTS: tuple[Verdict, ...] = ("exclusive", "mirrored", "shared-like", "unclear", "dead")
+
+
+class UserError(Exception):
+    """Something the user can mend; its text is one sentence with what, where and the remedy."""
+
+
+class Section(BaseModel):
+    """Base of all configuration: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

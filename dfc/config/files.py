@@ -1,0 +1,106 @@
+"""Reading a run's YAML, and saying in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dfc.config.base import SIDES, UserError
+from dfc.config.sections import RunConfig
+
+
+def load(path: Path) -> RunConfig:
+    """Read a run's YAML.
+
+    Raises:
+        UserError: if the file is missing, is not YAML, or holds an unknown or wrong value.
+    """
+    return parse(_read(path), origin=str(path))
+
+
+def load_sites(path: Path) -> list[RunConfig]:
+    """Read a YAML in which `layer` may be a list: a run for each layer, or pair of layers, named after them.
+
+    Raises:
+        UserError: as `load` does, and if both models list layers, and not as many.
+    """
+    content = _read(path)
+    models = content.get("models")
+    sides = [models.get(side) if isinstance(models, dict) else None for side in SIDES]
+    layers = [side.get("layer") if isinstance(side, dict) else None for side in sides]
+    lengths = {len(layer) for layer in layers if isinstance(layer, list)}
+    if not lengths:
+        return [parse(content, origin=str(path))]
+    if len(lengths) > 1 or 0 in lengths:
+        raise UserError(f"{path}: models.a.layer and models.b.layer must list as many layers, or one of them a single.")
+    [count] = lengths
+    pairs = zip(*(layer if isinstance(layer, list) else [layer] * count for layer in layers), strict=True)
+    found = []
+    for pair in pairs:
+        own = {side: {**content["models"][side], "layer": layer} for side, layer in zip(SIDES, pair, strict=True)}
+        name = "-".join(map(str, (content.get("name"), *pair)))
+        found.append(parse({**content, "name": name, "models": {**content["models"], **own}}, origin=str(path)))
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the presets that ship are in data/presets/.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); give a run's YAML file.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no settings; start from one of data/presets/.")
+    return content
+
+
+def parse(content: dict[str, Any], origin: str) -> RunConfig:
+    """Check a run's settings; `origin` is named in the error.
+
+    Raises:
+        UserError: naming the first wrong key and, where one is close, the right one.
+    """
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_explain(error)}") from None
+
+
+def dump(config: RunConfig) -> str:
+    """The run's YAML, complete with every default."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    location = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"known keys: {', '.join(known)}."
+        return f"unknown key `{location}`; {hint}"
+    if first["type"] == "missing":
+        return f"`{location}` is missing; add it."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{location}`: {message[0].lower()}{message[1:]} (got {first['input']!r:.80})." if location else message
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the section at `location` of a RunConfig."""
+    section: type[BaseModel] = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation: Any = section.model_fields[part].annotation
+        args = [
+            arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type) and issubclass(arg, BaseModel)
+        ]
+        section = args[0] if args else annotation
+    return list(section.model_fields)
