@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from dfc.config import PARTITIONS, Partition
+from dfc.config import PARTITIONS, Partition, Verdict
 
 Theme = Literal["light", "dark"]
 LEVELS = 10
@@ -75,6 +75,30 @@ THEMES: dict[Theme, Colours] = {
         shared=Hue(mark="#8fa199", text="#b7c6bf", tint="#26302c", heat="#3d7560"),
     ),
 }
+
+
+# Verdicts stand beside one another in charts: purple, and what remains apart from it for every kind of colour vision.
+_VERDICT_MARKS: dict[Theme, dict[Verdict, str]] = {
+    "light": {
+        "exclusive": "#7b3294",
+        "mirrored": "#d7842c",
+        "shared-like": "#3a9d86",
+        "unclear": "#a9b3b9",
+        "dead": "#dfe4e7",
+    },
+    "dark": {
+        "exclusive": "#c79ae0",
+        "mirrored": "#e0a05a",
+        "shared-like": "#54bfa5",
+        "unclear": "#5f6c75",
+        "dead": "#303940",
+    },
+}
+
+
+def verdict_marks(theme: Theme = "light") -> dict[Verdict, str]:
+    """The colour of each verdict in charts, as #rrggbb."""
+    return dict(_VERDICT_MARKS[theme])
 
 
 def ramp(partition: Partition, theme: Theme = "light") -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class FeatureQuery:
     density: tuple[float, float] = (0.0, 1.0)
     main_source: str | None = None
     search: str = ""
+    ids: tuple[int, ...] | None = None  # these alone; None: all
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
     order: Order = "specificity"
     descending: bool = True
@@ -226,10 +227,11 @@ class Store:
         )
 
     def norms(self) -> pd.DataFrame:
-        """What the norm charts draw: one row per feature."""
+        """What the norm charts draw: one row per feature; `verdict` and `decoder_cosine` are null before `verify`."""
         return self._frame(
-            """SELECT feature_id, partition, alive, density, norm_a, norm_b, relative_norm, peak_tokens
-               FROM store.features ORDER BY feature_id"""
+            f"""SELECT feature_id, partition, alive, density, norm_a, norm_b, relative_norm, verdict, decoder_cosine,
+                       coalesce(peak_tokens[1], '') AS peak_token
+                FROM {_JUDGED} ORDER BY feature_id"""
         )
 
     def partitions(self) -> pd.DataFrame:
@@ -274,6 +276,9 @@ def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.main_source is not None:
         terms.append("main_source = ?")
         values.append(query.main_source)
+    if query.ids is not None:
+        terms.append("list_contains(?, feature_id)")
+        values.append(list(query.ids))
     if query.verdicts:
         terms.append("list_contains(?, verdict)")
         values.append(list(query.verdicts))

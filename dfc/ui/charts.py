@@ -23,23 +23,21 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(figure, theme=None, key=f"chart_{key}", alt=alt, config={"displayModeBar": False})
 
 
-def select(figure: go.Figure, key: str, alt: str) -> list[int]:
-    """Draw a chart whose points can be selected.
+def select(figure: go.Figure, key: str, alt: str) -> dict[str, Any]:
+    """Draw a chart in which points, boxes and outlines can be selected.
 
     Returns:
-        The first value of `customdata` of every point selected, without repetition.
+        Plotly's selection: `points`, `box` and `lasso`; empty where nothing is selected.
     """
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
     event: Any = st.plotly_chart(figure, theme=None, key=f"chart_{key}", alt=alt, on_select="rerun", config=config)
-    points = event.selection.get("points", []) if event else []
-    values = (point.get("customdata") for point in points)
-    return list(dict.fromkeys(int(value[0] if isinstance(value, list) else value) for value in values if value))
+    return dict(event.selection) if event else {}
 
 
 def training(lines: Sequence[dict[str, Any]], names: dict[Side, str], theme: Theme) -> go.Figure:
     """Share of variance explained in both models over the steps; held-out documents as rings."""
     frame = pd.DataFrame(lines)
-    figure = _figure(theme, height=300)
+    figure = empty_figure(theme, height=300)
     for side in SIDES:
         colour = THEMES[theme].hue(side).mark
         for column, held_out in ((f"fve_{side}", False), (f"held_out_fve_{side}", True)):
@@ -54,7 +52,7 @@ def training(lines: Sequence[dict[str, Any]], names: dict[Side, str], theme: The
                 if held_out
                 else {"mode": "lines", "line": {"color": colour, "width": 2}}
             )
-            label = f"{_escape(names[side])}{', held-out documents' if held_out else ''}"
+            label = f"{escape(names[side])}{', held-out documents' if held_out else ''}"
             figure.add_scatter(
                 x=rows["step"].tolist(),
                 y=rows[column].tolist(),
@@ -72,7 +70,7 @@ def training(lines: Sequence[dict[str, Any]], names: dict[Side, str], theme: The
 def curve(lines: Sequence[dict[str, Any]], columns: dict[str, str], theme: Theme, title: str) -> go.Figure:
     """Figures from metrics.jsonl over the steps; `columns` maps a column to its label."""
     frame = pd.DataFrame(lines)
-    figure = _figure(theme, height=300)
+    figure = empty_figure(theme, height=300)
     tones = {"loss": THEMES[theme].ink}
     for partition in PARTITIONS:
         tones |= dict.fromkeys((f"dead_{partition}", f"l0_{partition}"), THEMES[theme].hue(partition).mark)
@@ -82,10 +80,10 @@ def curve(lines: Sequence[dict[str, Any]], columns: dict[str, str], theme: Theme
             figure.add_scatter(
                 x=rows["step"].tolist(),
                 y=rows[column].tolist(),
-                name=_escape(label),
+                name=escape(label),
                 mode="lines",
                 line={"color": tones.get(column, THEMES[theme].muted), "width": 2},
-                hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{_escape(label)}</extra>",
+                hovertemplate=f"step %{{x:,}}: %{{y:.4g}}<extra>{escape(label)}</extra>",
             )
     figure.update_xaxes(title_text="step", tickformat=",")
     figure.update_yaxes(title_text=title)
@@ -97,7 +95,7 @@ def curve(lines: Sequence[dict[str, Any]], columns: dict[str, str], theme: Theme
 
 def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partition, theme: Theme) -> go.Figure:
     """How strongly a feature fires, where it fires; the bins grow in even ratios."""
-    figure = _figure(theme, height=190)
+    figure = empty_figure(theme, height=190)
     filled = [place for place, value in enumerate(counts) if value] or [0, len(counts) - 1]
     places = range(max(0, filled[0] - 1), min(len(counts), filled[-1] + 2))
     figure.add_bar(
@@ -119,63 +117,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partitio
     return figure
 
 
-def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: Theme) -> go.Figure:
-    """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis."""
-    figure = _figure(theme, height=360)
-    for partition in PARTITIONS:
-        values = norms.loc[norms["partition"] == partition, "relative_norm"]
-        bins = pd.cut(values, [place / 40 for place in range(41)], include_lowest=True, labels=False)
-        counts = bins.value_counts().sort_index()
-        figure.add_bar(
-            x=[(int(place) + 0.5) / 40 for place in counts.index],
-            y=counts.tolist(),
-            width=0.023,
-            name=_escape(labels[partition]),
-            marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
-            hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
-        )
-    figure.update_layout(barmode="stack", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
-    figure.update_xaxes(
-        title_text="relative norm: 0 only B, 1 only A", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
-    )
-    figure.update_yaxes(type="log", title_text="features (logarithmic)", dtick=1)
-    return figure
-
-
-def norm_scatter(norms: pd.DataFrame, labels: dict[Partition, str], names: dict[Side, str], theme: Theme) -> go.Figure:
-    """‖d_A‖ against ‖d_B‖, one point a feature, drawn by WebGL."""
-    figure = _figure(theme, height=460)
-    for partition in ("shared", "a", "b"):
-        rows = norms[norms["partition"] == partition]
-        texts = [_escape(" ".join(repr(token)[1:-1] for token in tokens[:3]))[:120] for tokens in rows["peak_tokens"]]
-        figure.add_scattergl(
-            x=rows["norm_a"].tolist(),
-            y=rows["norm_b"].tolist(),
-            mode="markers",
-            name=_escape(labels[partition]),
-            customdata=[[identity] for identity in rows["feature_id"].tolist()],
-            text=texts,
-            marker={
-                "color": THEMES[theme].hue(partition).mark,
-                "size": 6,
-                "opacity": 0.55 if partition == "shared" else 0.8,
-            },
-            hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>‖d_A‖ %{x:.2f}, ‖d_B‖ %{y:.2f}<extra></extra>",
-        )
-    figure.update_layout(
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="closest", dragmode="select"
-    )
-    top_a, top_b = float(norms["norm_a"].max()) or 1.0, float(norms["norm_b"].max()) or 1.0
-    figure.update_xaxes(
-        title_text=f"‖d_A‖ in {_escape(names['a'])}", range=[-0.02 * top_a, 1.04 * top_a], zeroline=True
-    )
-    figure.update_yaxes(
-        title_text=f"‖d_B‖ in {_escape(names['b'])}", range=[-0.03 * top_b, 1.04 * top_b], zeroline=True
-    )
-    return figure
-
-
-def _figure(theme: Theme, height: int) -> go.Figure:
+def empty_figure(theme: Theme, height: int) -> go.Figure:
     """An empty figure in the app's look."""
     colours = THEMES[theme]
     figure = go.Figure()
@@ -210,6 +152,6 @@ def _share_range(frame: pd.DataFrame) -> list[float]:
     return [0.0, min(1.0, max(0.1, top + 0.08))]
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Text for plotly, which takes <b>, <a> and the like for markup."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
