@@ -187,10 +187,15 @@ def token_texts(text: str, tokens: Tokens) -> list[str]:
 
     Of the tokens that share one character (its bytes), the last one shows it and the others are empty.
     """
-    completes = np.append(tokens.ends[1:] != tokens.ends[:-1], True)[: len(tokens.ends)]
-    until = np.maximum.accumulate(np.where(completes, tokens.ends, 0))
+    until = text_ends(tokens)
     since = np.concatenate([[0], until])
     return [text[start:end] for start, end in zip(since.tolist(), until.tolist(), strict=False)]
+
+
+def text_ends(tokens: Tokens) -> Ints:
+    """Where the text that `token_texts` gives each token ends, (length,)."""
+    completes = np.append(tokens.ends[1:] != tokens.ends[:-1], True)[: len(tokens.ends)]
+    return np.maximum.accumulate(np.where(completes, tokens.ends, 0))
 
 
 @cache

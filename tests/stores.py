@@ -10,12 +10,14 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dfc.store.contexts import COLUMNS, unpacked
 from dfc.store.writer import StoreWriter
 
 QUANTILE_LEVELS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
@@ -54,6 +56,9 @@ TEXTS = {
     ],
 }
 SOURCES = list(TEXTS)
+_EVERY = [(source, "".join(texts)) for source in TEXTS for texts in product(TEXTS[source], repeat=3)]
+DOCUMENTS = {source: [(n, text) for n, (of, text) in enumerate(_EVERY) if of == source] for source in SOURCES}
+"""For each source (number, text) of its documents."""
 MODELS = [
     {"side": "a", "name": "SmolLM2-135M-Instruct", "source": "HuggingFaceTB/SmolLM2-135M-Instruct", "layer": 15,
      "layers": 30, "width": 576, "scale": 0.31, "fve": 0.695},
@@ -95,7 +100,7 @@ def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
         if alive and feature_id != 2 * exclusive:
             contexts = list(_contexts(random, feature_id, source, row["max"]))
             tables["contexts"] += contexts
-            row["peak_tokens"] = _commonest([context["tokens_a"][context["peak_a"]] for context in contexts])
+            row["peak_tokens"] = _commonest([unpacked(context).tokens_a[context["peak_a"]] for context in contexts])
         tables["features"].append(row)
         tables["sources"] += _sources(random, feature_id, row, source)
         tables["logits"] += [
@@ -104,6 +109,7 @@ def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
     with StoreWriter(path) as writer:
         writer.facts(_facts(tables["features"]))
         writer.append("models", pa.Table.from_pylist(MODELS))
+        writer.append("documents", _documents())
         for name, rows in tables.items():
             writer.append(name, pa.Table.from_pylist(rows, schema=_SCHEMAS[name]))
 
@@ -174,15 +180,16 @@ def _contexts(random: np.random.Generator, feature_id: int, source: str, largest
         band = 0 if place < 20 else 1 + (place - 20) // 5
         peak = largest * (1 - 0.015 * place if band == 0 else 0.65 * (1 - band / 5)) * (1 if place == 0 else 0.98)
         origin = source if random.random() < 0.85 else SOURCES[int(random.integers(len(SOURCES)))]
-        text = "".join(random.choice(TEXTS[origin], size=3))
+        document, text = DOCUMENTS[origin][int(random.integers(len(DOCUMENTS[origin])))]
         passage = make_passage(text, random)
         first = max(0, int(random.integers(len(passage.pairs))) - 40)
         yield {
             "feature_id": feature_id,
             "band": band,
             "rank": rank_of_band[band],
-            "document": int(random.integers(5_000)),
+            "document": document,
             "source": origin,
+            "role": "text",
             "peak": peak,
             **_activations(random, passage, first, peak),
         }
@@ -199,15 +206,18 @@ def _activations(random: np.random.Generator, passage: Passage, first: int, peak
         if at + distance < len(pairs) and random.random() < 0.5:
             values[at + distance] = peak * random.uniform(0.2, 0.9) / distance
     values[at] = peak
-    content: dict[str, Any] = {}
-    for side, tokens in enumerate((passage.tokens_a, passage.tokens_b)):
-        start, stop = before[side] + 1, pairs[-1][side] + 1
-        activations: list[float | None] = [None] * (stop - start)
-        for pair, value in zip(pairs, values, strict=True):
-            activations[pair[side] - start] = float(value)
-        content[f"tokens_{'ab'[side]}"] = tokens[start:stop]
-        content[f"activations_{'ab'[side]}"] = activations
-        content[f"peak_{'ab'[side]}"] = pairs[at][side] - start
+    since, until = (len("".join(passage.tokens_a[: pair[0] + 1])) for pair in (before, pairs[-1]))
+    fired = np.flatnonzero(values)
+    content: dict[str, Any] = {"start": since, "stop": until, "fired": fired, "activations": values[fired]}
+    for place, (side, tokens) in enumerate((("a", passage.tokens_a), ("b", passage.tokens_b))):
+        start, stop = before[place] + 1, pairs[-1][place] + 1
+        paired = {pair[place] - start for pair in pairs}
+        content[f"text_{side}"] = "".join(tokens[start:stop])
+        content[f"lengths_{side}"] = [len(token) for token in tokens[start:stop]]
+        content[f"unknown_{side}"] = [token for token in range(stop - start) if token not in paired]
+        content[f"peak_{side}"] = pairs[at][place] - start
+    if content["text_a"] == content["text_b"]:
+        content["text_b"] = None
     return content
 
 
@@ -231,6 +241,19 @@ def _logits(random: np.random.Generator, feature_id: int, side: str, source: str
                 "token": str(chosen[rank]),
                 "value": float(sign * value),
             }
+
+
+def _documents() -> pa.Table:
+    texts = [entry for source in SOURCES for entry in DOCUMENTS[source]]
+    return pa.table(
+        {
+            "document": [number for number, _ in texts],
+            "source": [source for source in SOURCES for _ in DOCUMENTS[source]],
+            "held_out": [number % 10 == 0 for number, _ in texts],
+            "roles": [["text"]] * len(texts),
+            "contents": [[text] for _, text in texts],
+        }
+    )
 
 
 def _commonest(tokens: list[str], count: int = 5) -> list[str]:
@@ -263,11 +286,7 @@ _SCHEMAS = {
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),
         ("specificity", pa.float32()),
     ]),
-    "contexts": pa.schema([
-        ("feature_id", pa.int32()), ("band", pa.int8()), ("rank", pa.int16()), ("document", pa.int32()),
-        ("source", pa.string()), ("peak", pa.float32()), ("tokens_a", _TEXTS), ("tokens_b", _TEXTS),
-        ("activations_a", _FLOATS), ("activations_b", _FLOATS), ("peak_a", pa.int16()), ("peak_b", pa.int16()),
-    ]),
+    "contexts": COLUMNS,
     "logits": pa.schema([
         ("feature_id", pa.int32()), ("side", pa.string()), ("direction", pa.string()), ("rank", pa.int16()),
         ("token", pa.string()), ("value", pa.float32()),

@@ -1,48 +1,38 @@
 """The stretches of text on which features fire, in both tokenisations.
 
-The statistics say which documents to show; this pass goes over their shards once more,
-looks up each feature's activation on every paired token around its peak, and cuts the
-same stretch of text out of both models' tokens.
+The statistics say which documents to show; this pass goes over their shards once more, looks up where each feature
+fires around its peak, and cuts the same stretch of text out of both models' tokens. Contexts come shard by shard and
+are wanted feature by feature: they are put into files by ranges of features, and these are sorted one after another.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
 from dfc import alignment, corpus, progress
 from dfc.activations import documents as stored
 from dfc.activations.loader import kept_rows
-from dfc.activations.shards import ActivationStore
+from dfc.activations.shards import ActivationStore, Rows
 from dfc.config import SIDES, RunConfig, Side
+from dfc.corpus import Document
 from dfc.crosscoder.model import Crosscoder
-from dfc.features.statistics import Ints, LargestOfEach, Statistics, encode_shard
+from dfc.features.statistics import Floats, Ints, LargestOfEach, Statistics, encode_shard, rank_in_group
+from dfc.store.contexts import COLUMNS, token_texts
 
 BANDS = 4
 _SHOWN_PEAKS = 5
 _WHOLE = 1 << 30  # tokens: the stored ones are the first of these
-CONTEXTS_SCHEMA = pa.schema(
-    {
-        "feature_id": pa.int32(),
-        "band": pa.int8(),
-        "rank": pa.int16(),
-        "document": pa.int32(),
-        "source": pa.string(),
-        "peak": pa.float32(),
-        "tokens_a": pa.list_(pa.string()),
-        "activations_a": pa.list_(pa.float32()),
-        "peak_a": pa.int16(),
-        "tokens_b": pa.list_(pa.string()),
-        "activations_b": pa.list_(pa.float32()),
-        "peak_b": pa.int16(),
-    }
-)
+_AT_ONCE = 1 << 16  # contexts sorted at once
 
 
 @dataclass(frozen=True)
@@ -59,15 +49,21 @@ class Chosen:
     band: Ints
     rank: Ints
     row: Ints
-    peak: npt.NDArray[np.float32]
+    peak: Floats
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, places: Ints | slice) -> Chosen:
+        """Those at some places."""
+        return Chosen(*(column[places] for column in vars(self).values()))
 
 
 def choose(statistics: Statistics, per_band: int) -> Chosen:
     """The strongest contexts, and `per_band` from each quarter of a uniform sample of the others."""
     parts = [_strongest(statistics.top), *_lower_bands(statistics, per_band)]
-    columns = [np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])]
-    by_row = np.argsort(columns[3], kind="stable")
-    return Chosen(*(column[by_row] for column in columns))
+    chosen = Chosen(*(np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])))
+    return chosen.take(np.argsort(chosen.row, kind="stable"))
 
 
 def build(
@@ -77,37 +73,76 @@ def build(
     documents: pa.Table,
     tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
-) -> pa.Table:
-    """The contexts table, sorted by feature, band and rank; empty where nothing fires."""
-    pieces = [CONTEXTS_SCHEMA.empty_table()]
-    shard_of = chosen.row >> 32
-    with progress.bar("features: contexts", len(chosen.row), "contexts") as bar:
-        for shard in np.unique(shard_of).tolist():
-            start, stop = np.searchsorted(shard_of, [shard, shard + 1])
-            part = Chosen(*(array[start:stop] for array in vars(chosen).values()))
-            shown = list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config))
-            pieces.append(pa.Table.from_pylist(shown, schema=CONTEXTS_SCHEMA))
-            bar.update(int(stop - start))
-    return pa.concat_tables(pieces).sort_by([("feature_id", "ascending"), ("band", "ascending"), ("rank", "ascending")])
+    at_once: int = _AT_ONCE,
+) -> Iterator[pa.Table]:
+    """The rows of the store's table `contexts` in pieces, sorted by feature, band and rank.
+
+    About `at_once` of them are in memory at any time; the others lie in files beside the activations meanwhile.
+    """
+    files = len(chosen) // at_once + 1
+    width = -(-crosscoder.config.features // files)
+    with tempfile.TemporaryDirectory(dir=store.folder, prefix="contexts.") as folder:
+        parts = [Path(folder) / f"{number}.arrow" for number in range(files)]
+        with ExitStack() as stack, progress.bar("features: contexts", len(chosen), "contexts") as bar:
+            writers = [stack.enter_context(pa.ipc.new_stream(path, COLUMNS)) for path in parts]
+            shard_of = chosen.row >> 32
+            for shard in np.unique(shard_of).tolist():
+                part = chosen.take(slice(*np.searchsorted(shard_of, [shard, shard + 1])))
+                part = part.take(np.argsort(part.feature, kind="stable"))
+                rows = _of_shard(shard, part, crosscoder, store, documents, tokenizers, config)
+                cuts = np.searchsorted(part.feature, np.arange(files + 1) * width)
+                for number in np.flatnonzero(np.diff(cuts)).tolist():
+                    writers[number].write_table(rows.slice(cuts[number], cuts[number + 1] - cuts[number]))
+                bar.update(len(part))
+        for path in parts:
+            with pa.ipc.open_stream(path) as reader:
+                piece = reader.read_all()
+            path.unlink()
+            if len(piece):
+                yield piece.sort_by([(name, "ascending") for name in ("feature_id", "band", "rank")])
 
 
-def peak_tokens(contexts: pa.Table, features: int, side_of: list[Side]) -> list[list[str]]:
-    """For each feature the commonest texts at the peak of its top contexts.
+def documents_of(chosen: Chosen, store: ActivationStore, documents: pa.Table) -> pa.Table:
+    """The documents that these contexts are cut from, in the order of their numbers."""
+    shards = np.unique(chosen.row >> 32).tolist()
+    numbers = [
+        np.unique(store.rows(shard).document[chosen.row[chosen.row >> 32 == shard] & 0xFFFFFFFF]) for shard in shards
+    ]
+    return documents.take(np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *numbers])))
+
+
+def peaks(contexts: pa.Table, of_b: npt.NDArray[np.bool_]) -> pa.Table:
+    """The commonest texts at the peaks of each feature's strongest contexts, the commonest first.
 
     Args:
-        contexts: the contexts table.
-        features: number of features.
-        side_of: in which model's tokens each feature is read, (features,).
+        contexts: rows of the table `contexts`, whole features.
+        of_b: whether a feature is read in model B's tokens, (features,).
+
+    Returns:
+        feature_id and token, at most five rows a feature.
     """
-    counts: list[Counter[str]] = [Counter() for _ in range(features)]
-    columns = ("feature_id", "band", "tokens_a", "peak_a", "tokens_b", "peak_b")
-    for feature, band, tokens_a, peak_a, tokens_b, peak_b in zip(
-        *(contexts[c].to_pylist() for c in columns), strict=True
-    ):
-        if band == 0:
-            text = tokens_a[peak_a] if side_of[feature] == "a" else tokens_b[peak_b]
-            counts[feature][text.strip()] += 1
-    return [[text for text, _ in count.most_common(_SHOWN_PEAKS)] for count in counts]
+    top = contexts.filter(pc.equal(contexts["band"], 0))
+    in_b = of_b[top["feature_id"].to_numpy()]
+    at_peak = []
+    for side in SIDES:
+        tokens = token_texts(top, side)
+        at_peak.append(tokens.flatten().take(pa.array(tokens.offsets.to_numpy()[:-1] + top[f"peak_{side}"].to_numpy())))
+    text = pc.utf8_trim_whitespace(pc.if_else(pa.array(in_b), at_peak[1], at_peak[0]))
+    named = pa.table({"feature_id": top["feature_id"], "token": text, "rank": top["rank"]})
+    counts = named.group_by(["feature_id", "token"]).aggregate([("rank", "count"), ("rank", "min")])
+    order = [("feature_id", "ascending"), ("rank_count", "descending"), ("rank_min", "ascending")]
+    counts = counts.sort_by(order).select(["feature_id", "token"])
+    return counts.filter(pa.array(rank_in_group(counts["feature_id"].to_numpy()) < _SHOWN_PEAKS))
+
+
+def peak_tokens(peaks: list[pa.Table], features: int) -> pa.ListArray:
+    """What `peaks` found in all the pieces as one list a feature, (features,)."""
+    empty = pa.table({"feature_id": pa.array([], pa.int32()), "token": pa.array([], pa.string())})
+    found = pa.concat_tables([empty, *peaks]).combine_chunks()
+    counts = np.bincount(found["feature_id"].to_numpy(), minlength=features)
+    return pa.ListArray.from_arrays(
+        pa.array(np.append(0, np.cumsum(counts)).astype(np.int32)), found["token"].combine_chunks()
+    )
 
 
 def _strongest(top: LargestOfEach) -> Chosen:
@@ -136,6 +171,27 @@ def _lower_bands(statistics: Statistics, per_band: int) -> Iterator[Chosen]:
         )
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """The tokens of some documents in one model, all in a row.
+
+    Attributes:
+        texts: each document as the model reads it.
+        first: number of each document's first token, (documents + 1,).
+        until: where each token's text ends in its document's.
+        lengths: characters of each token.
+        unknown: numbers of the tokens whose activation is not known.
+        unknown_before: how many of these come before each token, (tokens + 1,).
+    """
+
+    texts: list[str]
+    first: Ints
+    until: Ints
+    lengths: Ints
+    unknown: Ints
+    unknown_before: Ints
+
+
 def _of_shard(
     shard: int,
     chosen: Chosen,
@@ -144,56 +200,91 @@ def _of_shard(
     documents: pa.Table,
     tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
-) -> Iterator[dict[str, object]]:
+) -> pa.Table:
+    """Contexts whose peaks lie in one shard, in the order of `chosen`."""
     rows = store.rows(shard)
     kept = store.keep(shard, rows)
     codes = encode_shard(crosscoder, kept_rows(store, shard), config.index.batch)
-    total = len(rows.document)
-    keys = codes.features * total + codes.rows  # increasing, since codes are sorted
-    first_of = dict(zip(*(array.tolist() for array in np.unique(rows.document, return_index=True)), strict=True))
-    pairs_of = np.bincount(rows.document)
-    texts: dict[int, dict[Side, list[str]]] = {}
-    for feature, band, rank, row, peak in zip(*(array.tolist() for array in vars(chosen).values()), strict=True):
-        at = row & 0xFFFFFFFF
-        document = int(rows.document[at])
-        begin = first_of[document]
-        end = begin + int(pairs_of[document])
-        start, stop = max(begin, at - config.index.pairs_before), min(end, at + config.index.pairs_after + 1)
-        if document not in texts:
-            texts[document] = _token_texts(documents, document, tokenizers)
-        wanted = feature * total + np.arange(start, stop)
-        place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        values = np.where(keys[place] == wanted, codes.values[place], np.float32(0))
-        context: dict[str, object] = {
-            "feature_id": feature,
-            "band": band,
-            "rank": rank,
-            "document": document,
-            "source": documents["source"][document].as_py(),
-            "peak": peak,
-        }
-        for side, index in zip(SIDES, (rows.index_a, rows.index_b), strict=True):
-            # Unpaired tokens after the pair before the first one belong to this stretch too.
-            first = 0 if start == begin else int(index[start - 1]) + 1
-            activations: list[float | None] = [None] * (int(index[stop - 1]) + 1 - first)
-            for token, value, known in zip(
-                index[start:stop].tolist(), values.tolist(), kept[start:stop].tolist(), strict=True
-            ):
-                activations[token - first] = value if known else None
-            context[f"tokens_{side}"] = texts[document][side][first : int(index[stop - 1]) + 1]
-            context[f"activations_{side}"] = activations
-            context[f"peak_{side}"] = int(index[at]) - first
-        yield context
+    at = chosen.row & 0xFFFFFFFF
+    needed, place = np.unique(rows.document[at], return_inverse=True)
+    begin, end = (np.searchsorted(rows.document, rows.document[at], side) for side in ("left", "right"))
+    start = np.maximum(begin, at - config.index.pairs_before)
+    stop = np.minimum(end, at + config.index.pairs_after + 1)
+
+    # Codes are sorted by feature and row: what fires in a stretch is one run of them.
+    keys = codes.features * len(rows) + codes.rows
+    fired, firings = _runs(*(np.searchsorted(keys, chosen.feature * len(rows) + row) for row in (start, stop)))
+    kept_before = np.append(0, np.cumsum(kept))
+    columns = {
+        "feature_id": chosen.feature,
+        "band": chosen.band,
+        "rank": chosen.rank,
+        "document": rows.document[at],
+        "source": documents["source"].take(rows.document[at]),
+        "role": pa.array(stored.ROLES).take(pa.array(rows.role[at])),
+        "start": np.where(start == begin, 0, rows.end[start - 1]),
+        "stop": rows.end[stop - 1],
+        "peak": chosen.peak,
+        "fired": _lists(kept_before[codes.rows[fired]] - np.repeat(kept_before[start], np.diff(firings)), firings),
+        "activations": _lists(codes.values[fired], firings),
+    }
+    taken = documents.take(needed)
+    shown = [stored.document(taken, number) for number in range(len(needed))]
+    for side, index in zip(SIDES, (rows.index_a, rows.index_b), strict=True):
+        tokens = _tokens(shown, needed, rows, index, kept, tokenizers[side])
+        # Unpaired tokens after the pair before the first one belong to this stretch too.
+        first = tokens.first[place] + np.where(start == begin, 0, index[start - 1] + 1)
+        last = tokens.first[place] + index[stop - 1] + 1
+        since = np.where(start == begin, 0, tokens.until[first - 1]).tolist()
+        until = tokens.until[last - 1].tolist()
+        columns[f"text_{side}"] = pa.array(
+            [tokens.texts[d][s:u] for d, s, u in zip(place.tolist(), since, until, strict=True)]
+        )
+        columns[f"peak_{side}"] = tokens.first[place] + index[at] - first
+        covered, counts = _runs(first, last)
+        columns[f"lengths_{side}"] = _lists(tokens.lengths[covered], counts)
+        unknown, counts = _runs(tokens.unknown_before[first], tokens.unknown_before[last])
+        columns[f"unknown_{side}"] = _lists(tokens.unknown[unknown] - np.repeat(first, np.diff(counts)), counts)
+    same = pc.equal(columns["text_a"], columns["text_b"])
+    columns["text_b"] = pc.if_else(same, pa.scalar(None, pa.string()), columns["text_b"])
+    return pa.table(columns).select(COLUMNS.names).cast(COLUMNS)
 
 
-def _token_texts(
-    documents: pa.Table, number: int, tokenizers: dict[Side, PreTrainedTokenizerBase]
-) -> dict[Side, list[str]]:
-    """Texts of all tokens of a document in both models."""
-    document = stored.document(documents, number)
-    result: dict[Side, list[str]] = {}
-    for side in SIDES:
-        rendering = corpus.render(document, tokenizers[side])
-        [tokens] = alignment.tokenize([rendering], tokenizers[side], _WHOLE)
-        result[side] = alignment.token_texts(rendering.text, tokens)
-    return result
+def _tokens(
+    shown: list[Document],
+    numbers: Ints,
+    rows: Rows,
+    index: npt.NDArray[np.int32],
+    kept: npt.NDArray[np.bool_],
+    tokenizer: PreTrainedTokenizerBase,
+) -> _Tokens:
+    """Tokens of the documents with these numbers, known where a kept pair of the shard has `index` there."""
+    renderings = [corpus.render(document, tokenizer) for document in shown]
+    ends = [alignment.text_ends(tokens) for tokens in alignment.tokenize(renderings, tokenizer, _WHOLE)]
+    first = np.cumsum([0, *map(len, ends)])
+    until = np.concatenate(ends)
+    lengths = np.diff(until, prepend=0)
+    starts = first[:-1][np.diff(first) > 0]
+    lengths[starts] = until[starts]
+    place = np.searchsorted(numbers, rows.document).clip(max=len(numbers) - 1)
+    known = kept & (numbers[place] == rows.document)
+    unknown = np.ones(len(until), dtype=bool)
+    unknown[first[place[known]] + index[known]] = False
+    return _Tokens(
+        [rendering.text for rendering in renderings],
+        first,
+        until,
+        lengths,
+        np.flatnonzero(unknown),
+        np.append(0, np.cumsum(unknown)),
+    )
+
+
+def _runs(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+    """The numbers from each start to each stop, one run after another, and where the runs begin, (runs + 1,)."""
+    offsets = np.append(0, np.cumsum(stops - starts))
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts), offsets
+
+
+def _lists(values: npt.NDArray[np.generic], offsets: Ints) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values))

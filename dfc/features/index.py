@@ -11,7 +11,7 @@ import pyarrow as pa
 from dfc import models, progress, runs
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, SIDES, Side
+from dfc.config import PARTITIONS, SIDES
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import contexts, logit_lens, statistics
@@ -40,7 +40,6 @@ def index(run: Run) -> None:
     )
     chosen = contexts.choose(found, config.index.band_contexts)
     tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
-    shown = contexts.build(chosen, crosscoder, store, documents, tokenizers, config)
     lenses = []
     for side in SIDES:
         model = models.load(config.models.side(side))
@@ -48,21 +47,24 @@ def index(run: Run) -> None:
         del model
 
     progress.say("writing features.duckdb")
-    features = _features(crosscoder, found, shown, sources)
+    of_b = np.array(crosscoder.partitions()) == "b"
+    peaks = []
     with StoreWriter(run.store) as writer:
         writer.facts(_facts(run, store, crosscoder, found, documents, sources))
         writer.append("models", _models(store, found))
-        writer.append("features", features)
-        writer.append("contexts", shown)
+        for piece in contexts.build(chosen, crosscoder, store, documents, tokenizers, config):
+            writer.append("contexts", piece)
+            peaks.append(contexts.peaks(piece, of_b))
+        writer.append("documents", contexts.documents_of(chosen, store, documents))
+        writer.append("features", _features(crosscoder, found, peaks, sources))
         writer.append("logits", pa.concat_tables(lenses).sort_by("feature_id"))
         writer.append("sources", _sources(found, sources))
     fve_a, fve_b = found.held_out.fve()
     runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
 
 
-def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, sources: list[str]) -> pa.Table:
+def _features(crosscoder: Crosscoder, found: Statistics, peaks: list[pa.Table], sources: list[str]) -> pa.Table:
     partitions = crosscoder.partitions()
-    sides: list[Side] = ["b" if partition == "b" else "a" for partition in partitions]
     norms = {side: np.zeros(len(partitions), dtype=np.float32) for side in SIDES}
     for side in SIDES:
         ids, vectors = crosscoder.decoder_vectors(side)
@@ -85,7 +87,7 @@ def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, source
             "norm_a": norms["a"],
             "norm_b": norms["b"],
             "relative_norm": norms["a"] / np.maximum(norms["a"] + norms["b"], np.finfo(np.float32).tiny),
-            "peak_tokens": contexts.peak_tokens(shown, len(partitions), sides),
+            "peak_tokens": contexts.peak_tokens(peaks, len(partitions)),
             "main_source": [sources[source] if lives else "" for source, lives in zip(strongest, alive, strict=True)],
             "specificity": rates.max(axis=1) / rates.sum(axis=1),
         }

@@ -13,49 +13,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import duckdb
 import pandas as pd
 
 from dfc.config import Partition, UserError, Verdict
 from dfc.store import SCHEMA_VERSION
+from dfc.store.contexts import Context, unpacked
+from dfc.store.query import JUDGED, FeatureQuery, Order, conditions
 
-Order = Literal[
-    "feature_id",
-    "density",
-    "max",
-    "mean",
-    "relative_norm",
-    "norm_a",
-    "norm_b",
-    "specificity",
-    "main_source",
-    "count",
-    "confidence",
-]
-
-_JUDGED = "store.features LEFT JOIN store.evidence USING (feature_id)"
+__all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Order", "Store"]
 
 _connections: dict[Path, tuple[tuple[int, int, int], duckdb.DuckDBPyConnection]] = {}
 _connections_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class FeatureQuery:
-    """A filtered, sorted page of the features table."""
-
-    partitions: tuple[Partition, ...] = ("a", "b", "shared")
-    alive_only: bool = True
-    density: tuple[float, float] = (0.0, 1.0)
-    main_source: str | None = None
-    search: str = ""
-    ids: tuple[int, ...] | None = None  # these alone; None: all
-    verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
-    order: Order = "specificity"
-    descending: bool = True
-    limit: int = 100
-    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,24 +73,14 @@ class EvidenceRow:
 
 
 @dataclass(frozen=True)
-class Context:
-    """One stretch of a document on which a feature fires, in both tokenisations.
+class DocumentRow:
+    """A whole document; one after another, the contents of its turns are the document's content."""
 
-    `activations_*[i]` is the feature's activation on `tokens_*[i]`, None where that token is not paired.
-    """
-
-    feature_id: int
-    band: int
-    rank: int
     document: int
     source: str
-    peak: float
-    tokens_a: list[str]
-    tokens_b: list[str]
-    activations_a: list[float | None]
-    activations_b: list[float | None]
-    peak_a: int
-    peak_b: int
+    held_out: bool
+    roles: list[str]
+    contents: list[str]
 
 
 class Store:
@@ -149,7 +110,7 @@ class Store:
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, with the columns that a table shows; those of evidence are null before `verify`."""
-        where, values = _conditions(query)
+        where, values = conditions(query)
         direction = "DESC" if query.descending else "ASC"
         if query.order not in get_args(Order):  # the only text that enters a statement
             raise ValueError(f"cannot order by {query.order}")
@@ -157,15 +118,15 @@ class Store:
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
                        peak_tokens, main_source, specificity, histogram,
                        verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
-                FROM {_JUDGED} WHERE {where}
+                FROM {JUDGED} WHERE {where}
                 ORDER BY {query.order} {direction} NULLS LAST, feature_id LIMIT ? OFFSET ?""",
             [*values, query.limit, query.offset],
         )
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
-        where, values = _conditions(query)
-        return int(self._rows(f"SELECT count(*) AS number FROM {_JUDGED} WHERE {where}", values)[0]["number"])
+        where, values = conditions(query)
+        return int(self._rows(f"SELECT count(*) AS number FROM {JUDGED} WHERE {where}", values)[0]["number"])
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.
@@ -182,14 +143,25 @@ class Store:
     def contexts(self, feature_id: int) -> list[Context]:
         """Contexts of one feature, the strongest band first."""
         rows = self._rows("SELECT * FROM store.contexts WHERE feature_id = ? ORDER BY band, rank", [feature_id])
-        return [Context(**row) for row in rows]
+        return [unpacked(row) for row in rows]
 
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
         """The first context of each of several features."""
         rows = self._rows(
             "SELECT * FROM store.contexts WHERE band = 0 AND rank = 0 AND list_contains(?, feature_id)", [feature_ids]
         )
-        return {row["feature_id"]: Context(**row) for row in rows}
+        return {row["feature_id"]: unpacked(row) for row in rows}
+
+    def document(self, number: int) -> DocumentRow:
+        """A whole document that contexts are cut from.
+
+        Raises:
+            UserError: if no context is cut from it.
+        """
+        rows = self._rows("SELECT * FROM store.documents WHERE document = ?", [number])
+        if not rows:
+            raise UserError(f"document {number} is not kept in this run's store; only those are that contexts show.")
+        return DocumentRow(**rows[0])
 
     def logits(self, feature_id: int) -> pd.DataFrame:
         """Promoted and suppressed tokens: side, direction, rank, token, value."""
@@ -231,7 +203,7 @@ class Store:
         return self._frame(
             f"""SELECT feature_id, partition, alive, density, norm_a, norm_b, relative_norm, verdict, decoder_cosine,
                        coalesce(peak_tokens[1], '') AS peak_token
-                FROM {_JUDGED} ORDER BY feature_id"""
+                FROM {JUDGED} ORDER BY feature_id"""
         )
 
     def partitions(self) -> pd.DataFrame:
@@ -267,30 +239,6 @@ class Store:
                 f"{self.path}: is not a readable feature store ({str(error).splitlines()[0]:.200}); "
                 f"make it again with `python -m dfc index --again {run}`."
             ) from None
-
-
-def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
-    terms, values = ["list_contains(?, partition)", "density BETWEEN ? AND ?"], [list(query.partitions), *query.density]
-    if query.alive_only:
-        terms.append("alive")
-    if query.main_source is not None:
-        terms.append("main_source = ?")
-        values.append(query.main_source)
-    if query.ids is not None:
-        terms.append("list_contains(?, feature_id)")
-        values.append(list(query.ids))
-    if query.verdicts:
-        terms.append("list_contains(?, verdict)")
-        values.append(list(query.verdicts))
-    if query.search:
-        # Token texts are joined first, since a word may be cut into several tokens.
-        terms.append(
-            """(contains(lower(array_to_string(peak_tokens, ' ')), lower(?)) OR feature_id IN (
-                SELECT feature_id FROM store.contexts
-                WHERE contains(lower(array_to_string(tokens_a, '')), lower(?))))"""
-        )
-        values += [query.search, query.search]
-    return " AND ".join(terms), values
 
 
 def _attached(path: Path) -> duckdb.DuckDBPyConnection:

@@ -35,19 +35,39 @@ CREATE TABLE features (
     specificity   FLOAT   NOT NULL   -- that rate's share of the sum over sources, ten evenly spread firings added
 );
 
-CREATE TABLE contexts (     -- one row per context
-    feature_id    INTEGER NOT NULL,
-    band          TINYINT NOT NULL,   -- 0: strongest; 1 to 4: quarters of the rest, from the highest
-    rank          SMALLINT NOT NULL,
-    document      INTEGER NOT NULL,
-    source        VARCHAR NOT NULL,
-    peak          FLOAT   NOT NULL,   -- activation at the peak
-    tokens_a      VARCHAR[] NOT NULL, -- the same text in both tokenisations
-    tokens_b      VARCHAR[] NOT NULL,
-    activations_a FLOAT[] NOT NULL,   -- on each token; NULL where it is not paired
-    activations_b FLOAT[] NOT NULL,
-    peak_a        SMALLINT NOT NULL,  -- index of the peak in each tokenisation
-    peak_b        SMALLINT NOT NULL
+CREATE TABLE contexts (     -- one row per context; `Store.contexts` puts tokens and activations together again
+    feature_id  INTEGER NOT NULL,
+    band        TINYINT NOT NULL,   -- 0: strongest; 1 to 4: quarters of the rest, from the highest
+    rank        SMALLINT NOT NULL,
+    document    INTEGER NOT NULL,
+    source      VARCHAR NOT NULL,
+    role        VARCHAR NOT NULL,   -- who says the peak: 'text' (no chat) | 'system' | 'user' | 'assistant'
+    start       INTEGER NOT NULL,   -- characters of the document's content that it covers
+    stop        INTEGER NOT NULL,
+    peak        FLOAT   NOT NULL,   -- activation at the peak
+    peak_a      SMALLINT NOT NULL,  -- index of the peak in each tokenisation
+    peak_b      SMALLINT NOT NULL,
+    text_a      VARCHAR NOT NULL,   -- the stretch as each model's rendering has it
+    text_b      VARCHAR,            -- NULL where it is that of A
+    lengths_a   USMALLINT[] NOT NULL, -- characters of each token, together the whole text
+    lengths_b   USMALLINT[] NOT NULL,
+    unknown_a   USMALLINT[] NOT NULL, -- tokens without a partner, or left out everywhere; the others are pairs
+    unknown_b   USMALLINT[] NOT NULL,
+    fired       USMALLINT[] NOT NULL, -- which of the pairs the feature fires on, and how strongly
+    activations FLOAT[] NOT NULL
+);
+
+CREATE TABLE searched (     -- the contexts' texts in lower case, several of a feature's in a row: what a search scans
+    feature_id INTEGER NOT NULL,
+    text       VARCHAR NOT NULL USING COMPRESSION 'uncompressed'
+);
+
+CREATE TABLE documents (    -- whole documents that contexts are cut from, in the order of their numbers
+    document INTEGER NOT NULL,
+    source   VARCHAR NOT NULL,
+    held_out BOOLEAN NOT NULL,        -- kept out of training
+    roles    VARCHAR[] NOT NULL,      -- of each turn, as in `contexts`
+    contents VARCHAR[] NOT NULL       -- what is said; one after another these are the document's content
 );
 
 CREATE TABLE logits (       -- logit lens through the decoder vector

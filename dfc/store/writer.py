@@ -11,10 +11,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfc.store import SCHEMA_VERSION, TABLES
+from dfc.store.query import folded
 
+_JOINED = 8  # contexts
+_BETWEEN = "\x1e"  # the character that separates records: no search goes across it
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 
 
@@ -54,8 +59,13 @@ class StoreWriter:
         """Add rows, whose columns are those of the schema in any order."""
         if table not in TABLES:
             raise ValueError(f"no such table: {table}")
+        self._insert(rows, f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        if table == "contexts":
+            self._insert(_joined(rows), f"INSERT INTO searched SELECT feature_id, {folded('text')} FROM incoming")
+
+    def _insert(self, rows: pa.Table, statement: str) -> None:
         self._connection.register("incoming", rows)
-        self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        self._connection.execute(statement)
         self._connection.unregister("incoming")
 
     def __exit__(
@@ -87,5 +97,20 @@ class StoreUpdate(StoreWriter):
         """Put these rows in the place of all that the table held."""
         if table not in TABLES:
             raise ValueError(f"no such table: {table}")
-        self._connection.execute(f"DELETE FROM {table}")
+        for name in (table, "searched") if table == "contexts" else (table,):
+            self._connection.execute(f"DELETE FROM {name}")
         self.append(table, rows)
+
+
+def _joined(contexts: pa.Table) -> pa.Table:
+    """The contexts' texts, several of a feature's in a row: fewer, longer texts are scanned faster."""
+    parts = [contexts.select(["feature_id", f"text_{side}"]).rename_columns(["feature_id", "text"]) for side in "ab"]
+    texts = pa.concat_tables(parts).drop_null().sort_by("feature_id")
+    feature = texts["feature_id"].to_numpy()
+    begins = np.flatnonzero(np.diff(feature, prepend=-1))
+    place = np.arange(len(feature)) - np.repeat(begins, np.diff(begins, append=len(feature)))
+    first = np.flatnonzero(place % _JOINED == 0)
+    grouped = pa.ListArray.from_arrays(
+        pa.array(np.append(first, len(feature)).astype(np.int32)), texts["text"].combine_chunks()
+    )
+    return pa.table({"feature_id": feature[first], "text": pc.binary_join(grouped, _BETWEEN)})

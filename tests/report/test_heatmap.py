@@ -59,7 +59,7 @@ class Reader(HTMLParser):
 
 def make_context(tokens: list[str], activations: list[float | None] | None = None, peak: int = 0) -> Context:
     values: list[float | None] = activations if activations is not None else [1.0] * len(tokens)
-    return Context(0, 0, 0, 0, "web", 1.0, tokens, tokens, values, values, peak, peak)
+    return Context(0, 0, 0, 0, "web", 1.0, tokens, tokens, values, values, peak, peak, "text", 0, 0)
 
 
 @given(TOKENS, st.data())

@@ -103,7 +103,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(tmp_path: Pat
     make_store(path, features=20)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match=r"schema 0, this version reads 2; make it again with .* index --again"):
+    with pytest.raises(UserError, match=r"schema 0, this version reads 3; make it again with .* index --again"):
         Store(path)
 
 
@@ -145,7 +145,8 @@ def test_search_is_for_the_text_itself(store: Store, search: str) -> None:
     found = set(store.features(FeatureQuery(alive_only=False, search=search, limit=1_000))["feature_id"])
     expected = set()
     for row in store.features(EVERYTHING).itertuples():
-        texts = [" ".join(row.peak_tokens), *("".join(c.tokens_a) for c in store.contexts(row.feature_id))]
+        contexts = store.contexts(row.feature_id)
+        texts = [" ".join(row.peak_tokens), *("".join(side) for c in contexts for side in (c.tokens_a, c.tokens_b))]
         if any(search.lower() in text.lower() for text in texts):
             expected.add(row.feature_id)
     assert found == expected
