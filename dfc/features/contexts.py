@@ -18,11 +18,9 @@ from transformers import PreTrainedTokenizerBase
 
 from dfc import alignment, corpus, progress
 from dfc.activations import documents as stored
-from dfc.activations.loader import kept_rows
-from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side
-from dfc.crosscoder.model import Crosscoder
-from dfc.features.statistics import Ints, LargestOfEach, Statistics, encode_shard
+from dfc.features.codes import CodesOnDisk, Ints
+from dfc.features.statistics import LargestOfEach, Statistics
 
 BANDS = 4
 _SHOWN_PEAKS = 5
@@ -72,8 +70,7 @@ def choose(statistics: Statistics, per_band: int) -> Chosen:
 
 def build(
     chosen: Chosen,
-    crosscoder: Crosscoder,
-    store: ActivationStore,
+    encoded: CodesOnDisk,
     documents: pa.Table,
     tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
@@ -85,7 +82,7 @@ def build(
         for shard in np.unique(shard_of).tolist():
             start, stop = np.searchsorted(shard_of, [shard, shard + 1])
             part = Chosen(*(array[start:stop] for array in vars(chosen).values()))
-            shown = list(_of_shard(shard, part, crosscoder, store, documents, tokenizers, config))
+            shown = list(_of_shard(shard, part, encoded, documents, tokenizers, config))
             pieces.append(pa.Table.from_pylist(shown, schema=CONTEXTS_SCHEMA))
             bar.update(int(stop - start))
     return pa.concat_tables(pieces).sort_by([("feature_id", "ascending"), ("band", "ascending"), ("rank", "ascending")])
@@ -139,15 +136,14 @@ def _lower_bands(statistics: Statistics, per_band: int) -> Iterator[Chosen]:
 def _of_shard(
     shard: int,
     chosen: Chosen,
-    crosscoder: Crosscoder,
-    store: ActivationStore,
+    encoded: CodesOnDisk,
     documents: pa.Table,
     tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
 ) -> Iterator[dict[str, object]]:
-    rows = store.rows(shard)
-    kept = store.keep(shard, rows)
-    codes = encode_shard(crosscoder, kept_rows(store, shard), config.index.batch)
+    rows = encoded.store.rows(shard)
+    kept = encoded.store.keep(shard, rows)
+    codes = encoded.shard(shard)
     total = len(rows.document)
     keys = codes.features * total + codes.rows  # increasing, since codes are sorted
     first_of = dict(zip(*(array.tolist() for array in np.unique(rows.document, return_index=True)), strict=True))
