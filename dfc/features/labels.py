@@ -1,8 +1,9 @@
 """A label for each feature, made offline from words that set its top contexts apart from the corpus.
 
 How often a word stands at the peaks, and how often words in a row stand around them, is set
-against how often they stand at random places of the corpus. A feature with nothing
-distinctive, such as one that fires everywhere, gets no label rather than a bad one.
+against how often they stand at random places of the corpus. At a peak, forms of a word count
+as one if they differ in their endings alone, and are shown in the commonest form. A feature
+with nothing distinctive, such as one that fires everywhere, gets no label rather than a bad one.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ SAMPLE_CHARACTERS = 2_000_000  # of the corpus that is counted
 KINDS = ("token", "phrase")
 
 _LEAST = 3  # top contexts that have to agree
-_TOKEN_SHARE, _TOKEN_LIFT = 0.25, 3.0  # least, to count as distinctive: at the peak
-_PHRASE_SHARE, _PHRASE_LIFT = 0.3, 5.0  # around it
+_TOKEN_SHARE, _TOKEN_LIFT = 0.3, 3.0  # least, to count as distinctive: at the peak
+_PHRASE_SHARE, _PHRASE_LIFT = 0.4, 8.0  # around it
 _LISTED = 8  # of each kind in the table
 _PARTS = 3  # of a label
 _LONGEST = 24  # characters of one
 _CLOSED = 0.8  # of a phrase's contexts: if a longer one has so many, the shorter is a piece of it
+_STEM = 6  # letters by which forms of a word are taken for one
 _FEATURES_AT_ONCE = 2_048
 _WORDS_IN_A_ROW, _CHARACTERS_IN_A_ROW = 4, 6
 
@@ -41,13 +43,15 @@ class Common:
     Attributes:
         features: feature of each.
         kinds: index into KINDS.
-        texts: the words.
+        keys: what is counted: words as they are written, or the stem of the word at the peak.
+        texts: the words; for a stem, the form in which the feature's peaks have it most often.
         counts: top contexts that have them.
         of: top contexts that the feature has.
     """
 
     features: Ints
     kinds: Ints
+    keys: list[str]
     texts: list[str]
     counts: Ints
     of: Ints
@@ -96,44 +100,54 @@ def _common(corpus: Corpus, features: int) -> Common:
     of = np.bincount(corpus.features, minlength=features)
     behind = np.searchsorted(corpus.features, np.arange(features + 1))
     parts: list[tuple[Ints, Ints, Ints]] = []
+    keys: list[str] = []
     texts: list[str] = []
     with progress.bar("features: labels", features, "features") as bar:
         for first in range(0, features, _FEATURES_AT_ONCE):
             stop = min(first + _FEATURES_AT_ONCE, features)
             numbers: dict[tuple[int, str], int] = {}
-            owners: list[int] = []
             entries: list[int] = []
-            for place in range(behind[first], behind[stop]):
-                for entry in set(_entries(passage(corpus.stretches[place]))):
-                    entries.append(numbers.setdefault(entry, len(numbers)))
-                owners.append(len(entries))
-            owner = np.repeat(corpus.features[behind[first] : behind[stop]], np.diff([0, *owners]))
-            keys, counts = np.unique(
-                owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True
-            )
-            keys, counts = keys[counts >= _LEAST], counts[counts >= _LEAST]
-            feature, number = np.divmod(keys, max(1, len(numbers)))
+            behind_passage: list[int] = []
+            forms: Counter[tuple[int, str, str]] = Counter()
+            owners = corpus.features[behind[first] : behind[stop]]
+            for feature, around in zip(owners.tolist(), corpus.stretches[behind[first] : behind[stop]], strict=True):
+                there = passage(around)
+                if there.peak:
+                    word = there.written(there.peak[0], there.peak[-1])
+                    forms[feature, _stem(word), word] += 1
+                entries += [numbers.setdefault(entry, len(numbers)) for entry in set(_entries(there))]
+                behind_passage.append(len(entries))
+            owner = np.repeat(owners, np.diff([0, *behind_passage]))
+            found, counts = np.unique(owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True)
+            found, counts = found[counts >= _LEAST], counts[counts >= _LEAST]
+            feature_of, number = np.divmod(found, max(1, len(numbers)))
+            shown = {(f, stem): word for (f, stem, word), _ in sorted(forms.items(), key=lambda form: form[::-1])}
             named = list(numbers)
-            texts += [named[n][1] for n in number.tolist()]
+            for feature, n in zip(feature_of.tolist(), number.tolist(), strict=True):
+                kind, key = named[n]
+                keys.append(key)
+                texts.append(key if kind else shown[feature, key])
             kinds = np.array([named[n][0] for n in number.tolist()], dtype=np.int64)
-            parts.append((feature, kinds, counts))
+            parts.append((feature_of, kinds, counts))
             bar.update(stop - first)
-    feature, kinds, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Common(feature, kinds, texts, counts, of[feature])
+    features_of, kinds, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Common(features_of, kinds, keys, texts, counts, of[features_of])
 
 
 def _entries(around: Passage) -> Iterator[tuple[int, str]]:
-    """(kind, text) of what stands at a peak and around it."""
+    """(kind, key) of what stands at a peak and around it."""
     if not around.peak:
         return
     first, last = around.peak[0], around.peak[-1]
-    yield 0, around.written(first, last)
-    for start, end in _in_a_row(around.text, around.units):
+    yield 0, _stem(around.written(first, last))
+    text, found = around.text, around.units
+    word = [any(map(str.isalpha, text[start:end])) for start, end in found]
+    for start, end in _in_a_row(text, found):
         # Signs and numbers at either end say little, unless the peak is there.
-        if (start == first or _is_word(around, start)) and (end == last or _is_word(around, end)):
-            text = around.written(start, end)
-            if "\n" not in text and (start, end) != (first, last):
-                yield 1, text
+        if (word[start] or start == first) and (word[end] or end == last) and (start != first or end != last):
+            written = text[found[start][0] : found[end][1]]
+            if "\n" not in written:
+                yield 1, written
 
 
 def _in_a_row(text: str, found: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -145,29 +159,26 @@ def _in_a_row(text: str, found: list[tuple[int, int]]) -> Iterator[tuple[int, in
             yield start, end
 
 
-def _is_word(around: Passage, place: int) -> bool:
-    start, end = around.units[place]
-    return any(map(str.isalpha, around.text[start:end]))
-
-
 def _lift(found: Common, sample: list[str]) -> npt.NDArray[np.float64]:
     """How many times as often each stands in the top contexts as at random places of the sample.
 
     Half an occurrence is added to what is counted, so that what the sample does not hold is rare, not impossible.
     """
-    wanted = set(found.texts)
-    counts: Counter[str] = Counter()
+    wanted = [{key for key, k in zip(found.keys, found.kinds.tolist(), strict=True) if k == kind} for kind in (0, 1)]
+    counts: Counter[tuple[int, str]] = Counter()
     total = 0
     for text in sample:
         spans = units(text)
         total += len(spans)
-        counts.update(text[begin:end] for begin, end in spans if text[begin:end] in wanted)
+        counts.update((0, stem) for stem in (_stem(text[begin:end]) for begin, end in spans) if stem in wanted[0])
         for start, end in _in_a_row(text, spans):
-            if end > start:
-                written = text[spans[start][0] : spans[end][1]]
-                if written in wanted:
-                    counts[written] += 1
-    rate = np.array([counts[text] + 0.5 for text in found.texts]) / (total + 1)
+            written = text[spans[start][0] : spans[end][1]]
+            if written in wanted[1]:
+                counts[1, written] += 1
+            if end > start and written in wanted[0]:  # a token of several characters
+                counts[0, written] += 1
+    known = [counts[kind, key] for kind, key in zip(found.kinds.tolist(), found.keys, strict=True)]
+    rate = (np.array(known) + 0.5) / (total + 1)
     by_chance = np.where(found.kinds == 0, rate, 1 - (1 - np.minimum(rate, 1)) ** WINDOW)
     return found.counts / found.of / by_chance
 
@@ -190,11 +201,22 @@ def _label(places: list[int], found: Common, score: npt.NDArray[np.float64]) -> 
     """The most distinctive of these that say different things, what stands at the peak first."""
     chosen: list[int] = []
     for place in sorted(places, key=lambda place: -score[place]):
-        text = found.texts[place].casefold()
-        others = [found.texts[other].casefold() for other in chosen]
-        if len(text) <= _LONGEST and not any(text in other or other in text for other in others):
+        text = found.texts[place]
+        if len(text) <= _LONGEST and not any(_alike(text, found.texts[other]) for other in chosen):
             chosen.append(place)
         if len(chosen) == _PARTS:
             break
     chosen.sort(key=lambda place: (found.kinds[place], -score[place]))
     return " · ".join(found.texts[place] for place in chosen)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether the shorter of two shares half of its words, or of its characters in a script without spaces."""
+    first, second = ({_stem(text[begin:end]) for begin, end in units(text)} for text in (one, other))
+    return 2 * len(first & second) >= min(len(first), len(second))
+
+
+def _stem(word: str) -> str:
+    """What forms of a word have in common, roughly: a plural's s is taken off, and what follows the first letters."""
+    folded = word.casefold()
+    return folded.removesuffix("s")[:_STEM] if len(folded) > 3 else folded
