@@ -257,6 +257,8 @@ class IndexConfig(Section):
     pairs_after: int = Field(default=12, ge=0, description="paired tokens of context after the peak")
     logit_tokens: int = Field(default=20, ge=1, description="promoted and suppressed tokens kept, per model")
     batch: int = Field(default=2_048, ge=1, description="pairs encoded at once")
+    partners: int = Field(default=10, ge=0, description="features that fire on the same pairs kept for each feature")
+    partner_pairs: int = Field(default=65_536, ge=1, description="pairs on which these are counted, at most")
 
 
 class EvidenceConfig(Section):

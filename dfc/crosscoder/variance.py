@@ -9,24 +9,29 @@ from dfc.parallel import ALONE, Group
 
 
 class ExplainedVariance:
-    """FVE in each model, 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², over rows that come in pieces."""
+    """FVE in each model, 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², over rows that come in pieces.
+
+    Attributes:
+        rows: how many came.
+        sums: of residual², x and x², (3, width_a + width_b) float64.
+    """
 
     def __init__(self, widths: tuple[int, int]) -> None:
         self.widths = widths
         self.rows = 0
-        self._sums = torch.zeros(3, sum(widths), dtype=torch.float64)  # of residual², x and x²
+        self.sums = torch.zeros(3, sum(widths), dtype=torch.float64)
 
     @torch.no_grad()
     def add(self, x: Tensor, residual: Tensor) -> None:
         """Take in rows, both (rows, width_a + width_b); x may be shifted by any constant, best to about its mean."""
         self.rows += len(x)
         sums = torch.stack([residual.square().sum(0), x.sum(0), x.square().sum(0)])
-        self._sums += sums.to(self._sums)
+        self.sums += sums.to(self.sums)
 
     def fve(self, group: Group = ALONE) -> tuple[float, float]:
         """FVE of model A and of model B, over the rows of all processes."""
         rows = group.total(self.rows)
-        error, total, squares = group.sum(self._sums)
+        error, total, squares = group.sum(self.sums)
         variance = (squares - total.square() / rows).split(self.widths)
         a, b = (
             1 - float(left.sum() / all_.sum()) for left, all_ in zip(error.split(self.widths), variance, strict=True)

@@ -21,12 +21,11 @@ from transformers import PreTrainedTokenizerBase
 
 from dfc import alignment, corpus, progress
 from dfc.activations import documents as stored
-from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore, Rows
 from dfc.config import SIDES, RunConfig, Side
 from dfc.corpus import Document
-from dfc.crosscoder.model import Crosscoder
-from dfc.features.statistics import Floats, Ints, LargestOfEach, Statistics, encode_shard, rank_in_group
+from dfc.features.codes import CodesOnDisk, Floats, Ints
+from dfc.features.statistics import LargestOfEach, Statistics, rank_in_group
 from dfc.store.contexts import COLUMNS, token_texts
 
 BANDS = 4
@@ -68,8 +67,7 @@ def choose(statistics: Statistics, per_band: int) -> Chosen:
 
 def build(
     chosen: Chosen,
-    crosscoder: Crosscoder,
-    store: ActivationStore,
+    encoded: CodesOnDisk,
     documents: pa.Table,
     tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
@@ -80,8 +78,8 @@ def build(
     About `at_once` of them are in memory at any time; the others lie in files beside the activations meanwhile.
     """
     files = len(chosen) // at_once + 1
-    width = -(-crosscoder.config.features // files)
-    with tempfile.TemporaryDirectory(dir=store.folder, prefix="contexts.") as folder:
+    width = -(-encoded.features // files)
+    with tempfile.TemporaryDirectory(dir=encoded.store.folder, prefix="contexts.") as folder:
         parts = [Path(folder) / f"{number}.arrow" for number in range(files)]
         with ExitStack() as stack, progress.bar("features: contexts", len(chosen), "contexts") as bar:
             writers = [stack.enter_context(pa.ipc.new_stream(path, COLUMNS)) for path in parts]
@@ -89,7 +87,7 @@ def build(
             for shard in np.unique(shard_of).tolist():
                 part = chosen.take(slice(*np.searchsorted(shard_of, [shard, shard + 1])))
                 part = part.take(np.argsort(part.feature, kind="stable"))
-                rows = _of_shard(shard, part, crosscoder, store, documents, tokenizers, config)
+                rows = _of_shard(shard, part, encoded, documents, tokenizers, config)
                 cuts = np.searchsorted(part.feature, np.arange(files + 1) * width)
                 for number in np.flatnonzero(np.diff(cuts)).tolist():
                     writers[number].write_table(rows.slice(cuts[number], cuts[number + 1] - cuts[number]))
@@ -195,16 +193,15 @@ class _Tokens:
 def _of_shard(
     shard: int,
     chosen: Chosen,
-    crosscoder: Crosscoder,
-    store: ActivationStore,
+    encoded: CodesOnDisk,
     documents: pa.Table,
     tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
 ) -> pa.Table:
     """Contexts whose peaks lie in one shard, in the order of `chosen`."""
-    rows = store.rows(shard)
-    kept = store.keep(shard, rows)
-    codes = encode_shard(crosscoder, kept_rows(store, shard), config.index.batch)
+    rows = encoded.store.rows(shard)
+    kept = encoded.store.keep(shard, rows)
+    codes = encoded.shard(shard)
     at = chosen.row & 0xFFFFFFFF
     needed, place = np.unique(rows.document[at], return_inverse=True)
     begin, end = (np.searchsorted(rows.document, rows.document[at], side) for side in ("left", "right"))

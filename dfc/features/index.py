@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import pyarrow as pa
 from dfc import models, progress, runs
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, SIDES
+from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
-from dfc.features import contexts, logit_lens, statistics
+from dfc.features import coactivation, contexts, labels, logit_lens, passages, statistics
+from dfc.features.codes import CodesOnDisk, Ints
+from dfc.features.contexts import Chosen
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
@@ -23,10 +26,12 @@ _EVEN_FIRINGS = 10
 
 
 def index(run: Run) -> None:
-    """Collect statistics, contexts and logit lens of every feature and write features.duckdb.
+    """Collect statistics, contexts, labels and logit lens of every feature and write features.duckdb.
+
+    A killed one goes on where it was: codes and logits are kept in index.part until the store is written.
 
     Raises:
-        UserError: if an earlier stage has not finished, or a model does not load.
+        UserError: if an earlier stage has not finished, a model does not load, or the disk is too small.
     """
     config = run.config()
     store = ActivationStore(run.activations)
@@ -35,35 +40,53 @@ def index(run: Run) -> None:
     sources = [source.name for source in config.corpus.sources]
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
 
-    found = statistics.collect(
-        crosscoder, store, source_of, len(sources), config.index.top_contexts, config.index.batch
-    )
+    codes = CodesOnDisk(run, crosscoder, store, config.index.batch)
+    codes.encode()
+    found = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
     chosen = contexts.choose(found, config.index.band_contexts)
     tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
-    lenses = []
-    for side in SIDES:
-        model = models.load(config.models.side(side))
-        lenses.append(logit_lens.logit_lens(model, side, *crosscoder.decoder_vectors(side), config.index.logit_tokens))
-        del model
+    names, phrases = _labels(chosen, store, documents, crosscoder.config.features)
+    firings = coactivation.sample(codes, config.index.partner_pairs)
+    partners = coactivation.strongest(firings, config.index.partners)
+    lenses = [codes.table(f"logits_{side}", partial(_lens, run, crosscoder, side)) for side in SIDES]
 
     progress.say("writing features.duckdb")
     of_b = np.array(crosscoder.partitions()) == "b"
     peaks = []
     with StoreWriter(run.store) as writer:
-        writer.facts(_facts(run, store, crosscoder, found, documents, sources))
+        facts = _facts(run, store, crosscoder, found, documents, sources)
+        writer.facts({**facts, "coactivation_pairs": firings.pairs})
         writer.append("models", _models(store, found))
-        for piece in contexts.build(chosen, crosscoder, store, documents, tokenizers, config):
+        for piece in contexts.build(chosen, codes, documents, tokenizers, config):
             writer.append("contexts", piece)
             peaks.append(contexts.peaks(piece, of_b))
         writer.append("documents", contexts.documents_of(chosen, store, documents))
-        writer.append("features", _features(crosscoder, found, peaks, sources))
+        writer.append("features", _features(crosscoder, found, peaks, names, sources))
         writer.append("logits", pa.concat_tables(lenses).sort_by("feature_id"))
-        writer.append("sources", _sources(found, sources))
-    fve_a, fve_b = found.held_out.fve()
+        writer.append("sources", _rates("source", sources, found.by_source, found.source_pairs))
+        writer.append("roles", _rates("role", list(stored.ROLES), found.by_role, found.role_pairs))
+        writer.append("phrases", phrases)
+        writer.append("coactivations", partners)
+    fve_a, fve_b = found.held_out.all.fve()
     runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
+    codes.discard()
 
 
-def _features(crosscoder: Crosscoder, found: Statistics, peaks: list[pa.Table], sources: list[str]) -> pa.Table:
+def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, features: int) -> tuple[list[str], pa.Table]:
+    top = chosen.band == 0
+    read = passages.read(chosen.feature[top], chosen.row[top], store, documents, labels.SAMPLE_CHARACTERS)
+    return labels.describe(read, features)
+
+
+def _lens(run: Run, crosscoder: Crosscoder, side: Side) -> pa.Table:
+    config = run.config()
+    model = models.load(config.models.side(side))
+    return logit_lens.logit_lens(model, side, *crosscoder.decoder_vectors(side), config.index.logit_tokens)
+
+
+def _features(
+    crosscoder: Crosscoder, found: Statistics, peaks: list[pa.Table], names: list[str], sources: list[str]
+) -> pa.Table:
     partitions = crosscoder.partitions()
     norms = {side: np.zeros(len(partitions), dtype=np.float32) for side in SIDES}
     for side in SIDES:
@@ -80,7 +103,8 @@ def _features(crosscoder: Crosscoder, found: Statistics, peaks: list[pa.Table], 
             "alive": alive,
             "count": found.count,
             "density": found.count / found.pairs,
-            "mean": found.total / np.maximum(found.count, 1),
+            "mean": found.mean(),
+            "variance": found.variance(),
             "max": found.maximum,
             "quantiles": list(found.quantiles()),
             "histogram": list(found.histogram),
@@ -90,13 +114,15 @@ def _features(crosscoder: Crosscoder, found: Statistics, peaks: list[pa.Table], 
             "peak_tokens": contexts.peak_tokens(peaks, len(partitions)),
             "main_source": [sources[source] if lives else "" for source, lives in zip(strongest, alive, strict=True)],
             "specificity": rates.max(axis=1) / rates.sum(axis=1),
+            "label": names,
+            "label_origin": [labels.WORDS if name else "" for name in names],
         }
     )
 
 
 def _models(store: ActivationStore, found: Statistics) -> pa.Table:
     rows = []
-    for side, fve in zip(SIDES, found.held_out.fve(), strict=True):
+    for side, fve in zip(SIDES, found.held_out.all.fve(), strict=True):
         facts = store.manifest.side(side)
         rows.append(
             {
@@ -113,15 +139,16 @@ def _models(store: ActivationStore, found: Statistics) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def _sources(found: Statistics, sources: list[str]) -> pa.Table:
-    features, places = found.by_source.nonzero()
-    counts = found.by_source[features, places]
+def _rates(name: str, values: list[str], counts: Ints, pairs: Ints) -> pa.Table:
+    """One row for each feature and value with which it fires; counts (features, values), pairs (values,)."""
+    features, places = counts.nonzero()
+    fired = counts[features, places]
     return pa.table(
         {
             "feature_id": features,
-            "source": [sources[place] for place in places],
-            "count": counts,
-            "rate": counts / found.source_pairs[places],
+            name: pa.array(values).take(pa.array(places)),
+            "count": fired,
+            "rate": fired / pairs[places],
         }
     )
 
@@ -141,17 +168,20 @@ def _facts(
         "kind": crosscoder.config.kind,
         "features": crosscoder.config.features,
         "k": crosscoder.config.k,
-        **{f"fve_{side}": fve for side, fve in zip(SIDES, found.held_out.fve(), strict=True)},
+        **{f"fve_{side}": fve for side, fve in zip(SIDES, found.held_out.all.fve(), strict=True)},
         "l0": float(found.count.sum() / found.pairs),
         "pairs": store.manifest.pairs,
         "kept_pairs": found.pairs,
         "dropped_pairs": store.manifest.pairs - found.pairs,
         "documents": documents.num_rows,
         "held_out_documents": int(np.sum(documents["held_out"].to_pylist())),
-        "held_out_pairs": found.held_out.rows,
+        "held_out_pairs": found.held_out.all.rows,
         "quantile_levels": list(QUANTILE_LEVELS),
         "histogram_edges": HISTOGRAM_EDGES.tolist(),
         "source_pairs": dict(zip(sources, found.source_pairs.tolist(), strict=True)),
+        "role_pairs": dict(zip(stored.ROLES, found.role_pairs.tolist(), strict=True)),
+        # By how much the held-out FVE of each model falls when a partition's features are left out: {partition: {side}}
+        "fve_added": found.held_out.added(),
     }
     partitions = np.array(crosscoder.partitions())
     for partition in PARTITIONS:

@@ -1,6 +1,6 @@
-"""Statistics of all features in one pass over the activations, from the sparse codes alone.
+"""Statistics of all features in one pass over the sparse codes.
 
-Memory grows with the dictionary, not with the corpus.
+Memory grows with the dictionary, not with the corpus; time with the entries of the codes.
 """
 
 from __future__ import annotations
@@ -9,37 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from dfc import progress
-from dfc.activations.loader import KeptRows, kept_rows
-from dfc.activations.shards import ActivationStore
-from dfc.crosscoder.model import Codes, Crosscoder
-from dfc.crosscoder.variance import ExplainedVariance
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
+from dfc.activations.documents import ROLES
+from dfc.activations.shards import Rows
+from dfc.features.codes import CodesOnDisk, Floats, HeldOut, Ints, ShardCodes
 
 # Four bins an octave from 2⁻⁶ to 2¹⁰: below and above, values fall into the first and the last bin.
 HISTOGRAM_EDGES = np.exp2(np.arange(-24, 41) / 4)
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _SAMPLE = 64  # document peaks kept at random for each feature, from which the lower bands are drawn
-
-
-@dataclass(frozen=True)
-class ShardCodes:
-    """Sparse codes of a shard's kept rows; three arrays of one length.
-
-    Attributes:
-        rows: row within the shard, increasing for equal features.
-        features: global ids, increasing.
-        values: activations.
-    """
-
-    rows: Ints
-    features: Ints
-    values: Floats
 
 
 class LargestOfEach:
@@ -80,26 +59,38 @@ class Statistics:
     """What one pass finds out about every feature; arrays are (features, …).
 
     Attributes:
-        count, total, maximum: firing pairs; sum and maximum of the activations.
+        count, total, squares, maximum: firing pairs; sum, sum of squares and maximum of the activations.
         histogram: counts between HISTOGRAM_EDGES.
         by_source: counts for each source, (features, sources).
+        by_role: counts for each of ROLES, (features, roles).
         top: strongest documents, by their peak.
         sample: documents drawn uniformly from those on which the feature fires, by their peak.
-        source_pairs: kept pairs of each source, (sources,).
-        pairs: kept pairs in all.
+        source_pairs, role_pairs: kept pairs of each source, (sources,), and of each role, (roles,).
         held_out: how well held-out pairs are explained.
+        pairs: kept pairs in all.
     """
 
     count: Ints
     total: npt.NDArray[np.float64]
+    squares: npt.NDArray[np.float64]
     maximum: Floats
     histogram: Ints
     by_source: Ints
+    by_role: Ints
     top: LargestOfEach
     sample: LargestOfEach
     source_pairs: Ints
-    held_out: ExplainedVariance
+    role_pairs: Ints
+    held_out: HeldOut
     pairs: int = 0
+
+    def mean(self) -> npt.NDArray[np.float64]:
+        """Of the non-zero activations, (features,); 0 where there are none."""
+        return self.total / np.maximum(self.count, 1)
+
+    def variance(self) -> npt.NDArray[np.float64]:
+        """Of the non-zero activations, their mean squared distance from the mean, (features,)."""
+        return np.maximum(self.squares / np.maximum(self.count, 1) - self.mean() ** 2, 0)
 
     def quantiles(self) -> Floats:
         """Of the non-zero activations at QUANTILE_LEVELS, interpolated in the histogram, (features, levels)."""
@@ -115,72 +106,45 @@ class Statistics:
         return result
 
 
-def collect(
-    crosscoder: Crosscoder, store: ActivationStore, source_of: Ints, sources: int, top: int, batch: int
-) -> Statistics:
-    """One pass over all kept rows.
+def collect(codes: CodesOnDisk, source_of: Ints, sources: int, top: int) -> Statistics:
+    """One pass over the codes of all kept rows.
 
     Args:
-        crosscoder: trained.
-        store: its activations.
+        codes: encoded.
         source_of: source number of each document, (documents,).
         sources: number of sources.
         top: strongest documents to keep for each feature.
-        batch: rows encoded at once.
     """
-    features = crosscoder.config.features
+    features = codes.features
     statistics = Statistics(
         count=np.zeros(features, dtype=np.int64),
         total=np.zeros(features),
+        squares=np.zeros(features),
         maximum=np.zeros(features, dtype=np.float32),
         histogram=np.zeros((features, len(HISTOGRAM_EDGES) - 1), dtype=np.int64),
         by_source=np.zeros((features, sources), dtype=np.int64),
+        by_role=np.zeros((features, len(ROLES)), dtype=np.int64),
         top=LargestOfEach(features, top),
         sample=LargestOfEach(features, _SAMPLE),
         source_pairs=np.zeros(sources, dtype=np.int64),
-        held_out=ExplainedVariance(crosscoder.widths),
+        role_pairs=np.zeros(len(ROLES), dtype=np.int64),
+        held_out=codes.held_out(),
     )
     generator = np.random.default_rng(0)
-    with progress.bar("features: statistics", store.manifest.kept, "pairs") as bar:
-        for shard in range(len(store)):
-            rows = kept_rows(store, shard)
-            codes = encode_shard(crosscoder, rows, batch, statistics.held_out)
-            _count(statistics, codes, source_of[rows.document.numpy()], rows)
-            _keep_documents(statistics, codes, rows, generator)
-            bar.update(len(rows.x))
+    with progress.bar("features: statistics", codes.store.manifest.kept, "pairs") as bar:
+        for shard in range(len(codes)):
+            rows = codes.store.rows(shard)
+            kept = np.flatnonzero(codes.store.keep(shard, rows))
+            found = codes.shard(shard)
+            _count(statistics, found, source_of[rows.document], rows, kept)
+            _keep_documents(statistics, found, shard, rows, generator)
+            bar.update(len(kept))
     return statistics
-
-
-def encode_shard(
-    crosscoder: Crosscoder, rows: KeptRows, batch: int, held_out: ExplainedVariance | None = None
-) -> ShardCodes:
-    """Codes of a shard's kept rows, `batch` rows encoded at once, sorted by feature and row.
-
-    With `held_out`, that takes in how well the held-out ones among them are explained.
-    """
-    found = []
-    for x, out in zip(rows.x.split(batch), rows.held_out.split(batch), strict=True):
-        found.append(crosscoder.encode(x))
-        if held_out is not None and bool(out.any()):
-            rebuilt = crosscoder.decode(_of_rows(found[-1], out), int(out.sum()))
-            held_out.add(x[out] - crosscoder.decoder_bias, x[out] - rebuilt)
-    where = [row[codes.rows] for row, codes in zip(rows.row.split(batch), found, strict=True)]
-    row = torch.cat(where).numpy()
-    feature = torch.cat([codes.features for codes in found]).numpy()
-    value = torch.cat([codes.values for codes in found]).numpy()
-    order = np.lexsort((row, feature))
-    return ShardCodes(row[order], feature[order], value[order])
-
-
-def _of_rows(codes: Codes, chosen: Tensor) -> Codes:
-    """Codes of the rows that a mask chooses, counted among these."""
-    mine = chosen[codes.rows]
-    return Codes((chosen.cumsum(0) - 1)[codes.rows[mine]], codes.features[mine], codes.values[mine])
 
 
 def rank_in_group(groups: Ints) -> Ints:
     """Position of each entry among those of its group, from sorted group numbers."""
-    starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])[: len(groups)])
+    starts = _starts(groups)
     return np.arange(len(groups)) - np.repeat(starts, np.diff(np.append(starts, len(groups))))
 
 
@@ -189,33 +153,48 @@ def global_row(shard: int, rows: Ints) -> Ints:
     return (shard << 32) + rows
 
 
-def _count(statistics: Statistics, codes: ShardCodes, sources: Ints, rows: KeptRows) -> None:
-    features, values = codes.features, codes.values
+def _count(statistics: Statistics, codes: ShardCodes, sources: Ints, rows: Rows, kept: Ints) -> None:
+    """Take in a shard: its codes, the source of each of its rows, where these come from, and which of them count."""
+    statistics.pairs += len(kept)
+    statistics.source_pairs += np.bincount(sources[kept], minlength=len(statistics.source_pairs))
+    statistics.role_pairs += np.bincount(rows.role[kept], minlength=len(statistics.role_pairs))
+    statistics.count += codes.counts
+    fired = np.flatnonzero(codes.counts)
+    if not len(fired):
+        return
+    starts, values = (np.cumsum(codes.counts) - codes.counts)[fired], codes.values
+    statistics.total[fired] += np.add.reduceat(values, starts, dtype=np.float64)
+    statistics.squares[fired] += np.add.reduceat(np.square(values, dtype=np.float64), starts)
+    statistics.maximum[fired] = np.maximum(statistics.maximum[fired], np.maximum.reduceat(values, starts))
     cells = np.searchsorted(HISTOGRAM_EDGES, values, side="right") - 1
     cells = cells.clip(0, statistics.histogram.shape[1] - 1)
-    statistics.pairs += len(rows.x)
-    statistics.source_pairs += np.bincount(sources, minlength=len(statistics.source_pairs))
-    statistics.count += np.bincount(features, minlength=len(statistics.count))
-    statistics.total += np.bincount(features, weights=values, minlength=len(statistics.count))
-    np.maximum.at(statistics.maximum, features, values)
-    for table, column in ((statistics.histogram, cells), (statistics.by_source, sources[_place(codes.rows, rows)])):
-        flat = np.bincount(features * table.shape[1] + column, minlength=table.size)
-        table += flat.reshape(table.shape)
+    for table, column in (
+        (statistics.histogram, cells),
+        (statistics.by_source, sources[codes.rows]),
+        (statistics.by_role, rows.role[codes.rows]),
+    ):
+        # Only what fired is touched: a shard may hold fewer entries than the table has cells.
+        np.add.at(table.reshape(-1), codes.features * table.shape[1] + column, 1)
 
 
-def _keep_documents(statistics: Statistics, codes: ShardCodes, rows: KeptRows, generator: np.random.Generator) -> None:
+def _keep_documents(
+    statistics: Statistics, codes: ShardCodes, shard: int, rows: Rows, generator: np.random.Generator
+) -> None:
     """Offer each feature's peak in each document, so that no document is shown twice."""
-    documents = rows.document.numpy()[_place(codes.rows, rows)]
-    order = np.lexsort((-codes.values, documents, codes.features))
-    features, documents = codes.features[order], documents[order]
-    first = np.append(True, (features[1:] != features[:-1]) | (documents[1:] != documents[:-1]))[: len(features)]
-    peaks = order[first]
-    features, values = codes.features[peaks], codes.values[peaks]
-    origin = global_row(rows.shard, codes.rows[peaks])
-    statistics.top.offer(features, values, values, origin)
-    statistics.sample.offer(features, generator.random(len(peaks), dtype=np.float32), values, origin)
+    if not len(codes.values):
+        return
+    # A shard's documents follow each other, so the entries of a feature in a document do too.
+    groups = (codes.features << 32) + rows.document[codes.rows]
+    starts = _starts(groups)
+    highest = np.maximum.reduceat(codes.values, starts)
+    sizes = np.diff(np.append(starts, len(groups)))
+    reached = np.flatnonzero(codes.values == np.repeat(highest, sizes))
+    peaks = reached[np.searchsorted(reached, starts)]  # the first of equals
+    features, origin = codes.features[peaks], global_row(shard, codes.rows[peaks])
+    statistics.top.offer(features, highest, highest, origin)
+    statistics.sample.offer(features, generator.random(len(peaks), dtype=np.float32), highest, origin)
 
 
-def _place(shard_rows: Ints, rows: KeptRows) -> Ints:
-    """Place among the kept rows of rows of the shard."""
-    return np.searchsorted(rows.row.numpy(), shard_rows)
+def _starts(groups: Ints) -> Ints:
+    """Where each group begins, from sorted group numbers."""
+    return np.flatnonzero(np.append(True, groups[1:] != groups[:-1])[: len(groups)])

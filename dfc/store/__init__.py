@@ -12,6 +12,9 @@ TABLES = (
     "documents",
     "logits",
     "sources",
+    "roles",
+    "phrases",
+    "coactivations",
     "evidence",
     "neighbours",
 )

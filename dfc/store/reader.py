@@ -39,6 +39,7 @@ class FeatureRow:
     count: int
     density: float
     mean: float
+    variance: float
     max: float
     quantiles: list[float]
     histogram: list[int]
@@ -48,6 +49,8 @@ class FeatureRow:
     peak_tokens: list[str]
     main_source: str
     specificity: float
+    label: str
+    label_origin: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Store:
             raise ValueError(f"cannot order by {query.order}")
         return self._frame(
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
-                       peak_tokens, main_source, specificity, histogram,
+                       peak_tokens, main_source, specificity, histogram, label,
                        verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
                 FROM {JUDGED} WHERE {where}
                 ORDER BY {query.order} {direction} NULLS LAST, feature_id LIMIT ? OFFSET ?""",
@@ -174,6 +177,27 @@ class Store:
         """Firing counts and rates over sources, the highest rate first."""
         return self._frame(
             "SELECT source, count, rate FROM store.sources WHERE feature_id = ? ORDER BY rate DESC, source",
+            [feature_id],
+        )
+
+    def roles(self, feature_id: int) -> pd.DataFrame:
+        """Firing counts and rates over who speaks, the highest rate first."""
+        return self._frame(
+            "SELECT role, count, rate FROM store.roles WHERE feature_id = ? ORDER BY rate DESC, role", [feature_id]
+        )
+
+    def phrases(self, feature_id: int) -> pd.DataFrame:
+        """What its top contexts have in common: kind, rank, text, count, lift, the most distinctive of each first."""
+        return self._frame(
+            "SELECT kind, rank, text, count, lift FROM store.phrases WHERE feature_id = ? ORDER BY kind DESC, rank",
+            [feature_id],
+        )
+
+    def coactivations(self, feature_id: int) -> pd.DataFrame:
+        """Features that fire on the same pairs: other_id, together, jaccard, phi, the strongest first."""
+        return self._frame(
+            """SELECT other_id, together, jaccard, phi FROM store.coactivations WHERE feature_id = ?
+               ORDER BY phi DESC, other_id""",
             [feature_id],
         )
 

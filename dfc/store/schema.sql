@@ -24,6 +24,7 @@ CREATE TABLE features (
     count         BIGINT  NOT NULL,  -- pairs on which it fired
     density       DOUBLE  NOT NULL,  -- count / kept pairs
     mean          FLOAT   NOT NULL,  -- of the non-zero activations
+    variance      FLOAT   NOT NULL,  -- of the non-zero activations
     max           FLOAT   NOT NULL,
     quantiles     FLOAT[] NOT NULL,  -- of the non-zero activations, at run.quantile_levels
     histogram     BIGINT[] NOT NULL, -- counts between run.histogram_edges
@@ -32,7 +33,9 @@ CREATE TABLE features (
     relative_norm FLOAT   NOT NULL,  -- norm_a / (norm_a + norm_b)
     peak_tokens   VARCHAR[] NOT NULL, -- commonest texts at the peak of the top contexts
     main_source   VARCHAR NOT NULL,  -- source with the highest firing rate
-    specificity   FLOAT   NOT NULL   -- that rate's share of the sum over sources, ten evenly spread firings added
+    specificity   FLOAT   NOT NULL,  -- that rate's share of the sum over sources, ten evenly spread firings added
+    label         VARCHAR NOT NULL,  -- what it seems to be about; '' where nothing is distinctive
+    label_origin  VARCHAR NOT NULL   -- 'words': made of distinctive words of its top contexts; '' without a label
 );
 
 CREATE TABLE contexts (     -- one row per context; `Store.contexts` puts tokens and activations together again
@@ -84,6 +87,31 @@ CREATE TABLE sources (      -- where a feature fires
     source     VARCHAR NOT NULL,
     count      BIGINT  NOT NULL,
     rate       DOUBLE  NOT NULL       -- of the source's kept pairs
+);
+
+CREATE TABLE roles (        -- who says what a feature fires on
+    feature_id INTEGER NOT NULL,
+    role       VARCHAR NOT NULL,      -- 'plain' for texts that are no chats, 'system' | 'user' | 'assistant'
+    count      BIGINT  NOT NULL,
+    rate       DOUBLE  NOT NULL       -- of the role's kept pairs, run.role_pairs
+);
+
+CREATE TABLE phrases (      -- what the top contexts have in common, against the corpus
+    feature_id INTEGER NOT NULL,
+    kind       VARCHAR NOT NULL,      -- 'token': a word, or a token of a script without spaces, at the peak;
+                                      -- 'phrase': words in a row around it
+    rank       SMALLINT NOT NULL,     -- from the most distinctive
+    text       VARCHAR NOT NULL,
+    count      INTEGER NOT NULL,      -- top contexts that have it
+    lift       FLOAT   NOT NULL       -- how many times as often as at a random place of the corpus
+);
+
+CREATE TABLE coactivations ( -- features that fire on the same pairs, the strongest partners of each
+    feature_id INTEGER NOT NULL,
+    other_id   INTEGER NOT NULL,
+    together   BIGINT  NOT NULL,      -- of run.coactivation_pairs evenly drawn pairs, those on which both fire
+    jaccard    FLOAT   NOT NULL,      -- of the pairs on which either fires, the share on which both do
+    phi        FLOAT   NOT NULL       -- correlation of firing and not firing
 );
 
 CREATE TABLE evidence (     -- is it true that only one model has it? empty until `verify`, then one row a feature

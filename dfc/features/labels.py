@@ -1,0 +1,222 @@
+"""A label for each feature, made offline from words that set its top contexts apart from the corpus.
+
+How often a word stands at the peaks, and how often words in a row stand around them, is set
+against how often they stand at random places of the corpus. At a peak, forms of a word count
+as one if they differ in their endings alone, and are shown in the commonest form. A feature
+with nothing distinctive, such as one that fires everywhere, gets no label rather than a bad one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dfc import progress
+from dfc.features.codes import Ints
+from dfc.features.passages import WINDOW, Corpus, Passage, is_unspaced, passage, units
+
+WORDS = "words"  # label_origin of these labels
+SAMPLE_CHARACTERS = 2_000_000  # of the corpus that is counted
+KINDS = ("token", "phrase")
+
+_LEAST = 3  # top contexts that have to agree
+_TOKEN_SHARE, _TOKEN_LIFT = 0.3, 3.0  # least, to count as distinctive: at the peak
+_PHRASE_SHARE, _PHRASE_LIFT = 0.4, 8.0  # around it
+_LISTED = 8  # of each kind in the table
+_PARTS = 3  # of a label
+_LONGEST = 24  # characters of one
+_CLOSED = 0.8  # of a phrase's contexts: if a longer one has so many, the shorter is a piece of it
+_STEM = 6  # letters by which forms of a word are taken for one
+_FEATURES_AT_ONCE = 2_048
+_WORDS_IN_A_ROW, _CHARACTERS_IN_A_ROW = 4, 6
+
+
+@dataclass(frozen=True)
+class Common:
+    """What several top contexts of a feature have in common; arrays and a list of one length, sorted by feature.
+
+    Attributes:
+        features: feature of each.
+        kinds: index into KINDS.
+        keys: what is counted: words as they are written, or the stem of the word at the peak.
+        texts: the words; for a stem, the form in which the feature's peaks have it most often.
+        counts: top contexts that have them.
+        of: top contexts that the feature has.
+    """
+
+    features: Ints
+    kinds: Ints
+    keys: list[str]
+    texts: list[str]
+    counts: Ints
+    of: Ints
+
+
+def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
+    """The label of each feature, '' where nothing is distinctive, and the table `phrases`."""
+    found = _common(corpus, features)
+    lift = _lift(found, corpus.sample)
+    share = found.counts / found.of
+    token = found.kinds == 0
+    enough = np.where(
+        token, (share >= _TOKEN_SHARE) & (lift >= _TOKEN_LIFT), (share >= _PHRASE_SHARE) & (lift >= _PHRASE_LIFT)
+    )
+    score = found.counts * np.log(np.maximum(lift, 1))
+    order = np.lexsort((-score, found.kinds, found.features))
+    order = order[enough[order]]
+    labels = [""] * features
+    rows: list[tuple[int, int, int, str, int, float]] = []
+    cuts = np.searchsorted(found.features[order], np.arange(features + 1)).tolist()
+    for feature in np.unique(found.features[order]).tolist():
+        mine = order[cuts[feature] : cuts[feature + 1]].tolist()
+        kept = []
+        for kind in range(len(KINDS)):
+            own = _whole([place for place in mine if found.kinds[place] == kind], found)[:_LISTED]
+            kept += own
+            for rank, place in enumerate(own):
+                rows.append((feature, kind, rank, found.texts[place], int(found.counts[place]), float(lift[place])))
+        labels[feature] = _label(kept, found, score)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 6
+    table = pa.table(
+        {
+            "feature_id": pa.array(columns[0], pa.int32()),
+            "kind": pa.array([KINDS[kind] for kind in columns[1]], pa.string()),
+            "rank": pa.array(columns[2], pa.int16()),
+            "text": pa.array(columns[3], pa.string()),
+            "count": pa.array(columns[4], pa.int32()),
+            "lift": pa.array(columns[5], pa.float32()),
+        }
+    )
+    return labels, table
+
+
+def _common(corpus: Corpus, features: int) -> Common:
+    """What at least _LEAST top contexts of a feature have in common."""
+    of = np.bincount(corpus.features, minlength=features)
+    behind = np.searchsorted(corpus.features, np.arange(features + 1))
+    parts: list[tuple[Ints, Ints, Ints]] = []
+    keys: list[str] = []
+    texts: list[str] = []
+    with progress.bar("features: labels", features, "features") as bar:
+        for first in range(0, features, _FEATURES_AT_ONCE):
+            stop = min(first + _FEATURES_AT_ONCE, features)
+            numbers: dict[tuple[int, str], int] = {}
+            entries: list[int] = []
+            behind_passage: list[int] = []
+            forms: Counter[tuple[int, str, str]] = Counter()
+            owners = corpus.features[behind[first] : behind[stop]]
+            for feature, around in zip(owners.tolist(), corpus.stretches[behind[first] : behind[stop]], strict=True):
+                there = passage(around)
+                if there.peak:
+                    word = there.written(there.peak[0], there.peak[-1])
+                    forms[feature, _stem(word), word] += 1
+                entries += [numbers.setdefault(entry, len(numbers)) for entry in set(_entries(there))]
+                behind_passage.append(len(entries))
+            owner = np.repeat(owners, np.diff([0, *behind_passage]))
+            found, counts = np.unique(owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True)
+            found, counts = found[counts >= _LEAST], counts[counts >= _LEAST]
+            feature_of, number = np.divmod(found, max(1, len(numbers)))
+            shown = {(f, stem): word for (f, stem, word), _ in sorted(forms.items(), key=lambda form: form[::-1])}
+            named = list(numbers)
+            for feature, n in zip(feature_of.tolist(), number.tolist(), strict=True):
+                kind, key = named[n]
+                keys.append(key)
+                texts.append(key if kind else shown[feature, key])
+            kinds = np.array([named[n][0] for n in number.tolist()], dtype=np.int64)
+            parts.append((feature_of, kinds, counts))
+            bar.update(stop - first)
+    features_of, kinds, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Common(features_of, kinds, keys, texts, counts, of[features_of])
+
+
+def _entries(around: Passage) -> Iterator[tuple[int, str]]:
+    """(kind, key) of what stands at a peak and around it."""
+    if not around.peak:
+        return
+    first, last = around.peak[0], around.peak[-1]
+    yield 0, _stem(around.written(first, last))
+    text, found = around.text, around.units
+    word = [any(map(str.isalpha, text[start:end])) for start, end in found]
+    for start, end in _in_a_row(text, found):
+        # Signs and numbers at either end say little, unless the peak is there.
+        if (word[start] or start == first) and (word[end] or end == last) and (start != first or end != last):
+            written = text[found[start][0] : found[end][1]]
+            if "\n" not in written:
+                yield 1, written
+
+
+def _in_a_row(text: str, found: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """First and last of units in a row: up to four words, up to six characters of a script without spaces, not one."""
+    for start, (begin, _) in enumerate(found):
+        unspaced = is_unspaced(text[begin])
+        longest = _CHARACTERS_IN_A_ROW if unspaced else _WORDS_IN_A_ROW
+        for end in range(start + unspaced, min(start + longest, len(found))):
+            yield start, end
+
+
+def _lift(found: Common, sample: list[str]) -> npt.NDArray[np.float64]:
+    """How many times as often each stands in the top contexts as at random places of the sample.
+
+    Half an occurrence is added to what is counted, so that what the sample does not hold is rare, not impossible.
+    """
+    wanted = [{key for key, k in zip(found.keys, found.kinds.tolist(), strict=True) if k == kind} for kind in (0, 1)]
+    counts: Counter[tuple[int, str]] = Counter()
+    total = 0
+    for text in sample:
+        spans = units(text)
+        total += len(spans)
+        counts.update((0, stem) for stem in (_stem(text[begin:end]) for begin, end in spans) if stem in wanted[0])
+        for start, end in _in_a_row(text, spans):
+            written = text[spans[start][0] : spans[end][1]]
+            if written in wanted[1]:
+                counts[1, written] += 1
+            if end > start and written in wanted[0]:  # a token of several characters
+                counts[0, written] += 1
+    known = [counts[kind, key] for kind, key in zip(found.kinds.tolist(), found.keys, strict=True)]
+    rate = (np.array(known) + 0.5) / (total + 1)
+    by_chance = np.where(found.kinds == 0, rate, 1 - (1 - np.minimum(rate, 1)) ** WINDOW)
+    return found.counts / found.of / by_chance
+
+
+def _whole(places: list[int], found: Common) -> list[int]:
+    """Those that are not merely a piece of a longer one that is about as common."""
+    return [
+        place
+        for place in places
+        if not any(
+            found.texts[place] in found.texts[other]
+            and len(found.texts[other]) > len(found.texts[place])
+            and found.counts[other] >= _CLOSED * found.counts[place]
+            for other in places
+        )
+    ]
+
+
+def _label(places: list[int], found: Common, score: npt.NDArray[np.float64]) -> str:
+    """The most distinctive of these that say different things, what stands at the peak first."""
+    chosen: list[int] = []
+    for place in sorted(places, key=lambda place: -score[place]):
+        text = found.texts[place]
+        if len(text) <= _LONGEST and not any(_alike(text, found.texts[other]) for other in chosen):
+            chosen.append(place)
+        if len(chosen) == _PARTS:
+            break
+    chosen.sort(key=lambda place: (found.kinds[place], -score[place]))
+    return " · ".join(found.texts[place] for place in chosen)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether the shorter of two shares half of its words, or of its characters in a script without spaces."""
+    first, second = ({_stem(text[begin:end]) for begin, end in units(text)} for text in (one, other))
+    return 2 * len(first & second) >= min(len(first), len(second))
+
+
+def _stem(word: str) -> str:
+    """What forms of a word have in common, roughly: a plural's s is taken off, and what follows the first letters."""
+    folded = word.casefold()
+    return folded.removesuffix("s")[:_STEM] if len(folded) > 3 else folded
