@@ -99,7 +99,7 @@ class SteeringStore:
 
     def tried(self, limit: int = 100) -> pd.DataFrame:
         """The history, the latest first."""
-        return self._read("SELECT * FROM tried ORDER BY at DESC, tried_id LIMIT ?", [limit])
+        return self._read("SELECT * FROM tried ORDER BY tried_at DESC, tried_id LIMIT ?", [limit])
 
     def delete_sweep(self, sweep_id: str) -> None:
         """Take a sweep and its outputs away."""
@@ -123,9 +123,9 @@ class SteeringStore:
                 missing = not self.path.exists()
                 connection = duckdb.connect() if missing and not write else _patiently(self.path, write)
                 try:
-                    connection.begin()
                     if write or missing:
                         connection.execute(_SCHEMA)
+                    connection.begin()
                     yield connection
                     connection.commit()
                 finally:

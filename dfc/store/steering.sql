@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS outputs (
 
 CREATE TABLE IF NOT EXISTS tried (  -- history: single requests and what they gave
     tried_id VARCHAR   NOT NULL PRIMARY KEY,
-    at       TIMESTAMP NOT NULL,    -- UTC
+    tried_at TIMESTAMP NOT NULL,    -- UTC
     prompt   VARCHAR   NOT NULL,
     request  VARCHAR   NOT NULL,    -- JSON: all that is needed to repeat it
     answers  VARCHAR   NOT NULL     -- JSON: texts by model and program
