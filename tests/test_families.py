@@ -30,7 +30,7 @@ from dfc.config import ModelConfig
 from dfc.models import LoadedModel, stream_of
 from dfc.steering.generation import Sampling, stream
 from tests import tiny
-from tests.steering.test_generation import PROMPT, plain, vector_for
+from tests.steering.test_generation import PROMPT, adding, plain, vector_for
 
 BLOCKS, LAYER, WIDTH = 4, 1, 16
 TOKENIZER = tiny.byte_level_tokenizer()
@@ -157,7 +157,7 @@ def test_steered_generation_equals_a_plain_hook(model: LoadedModel) -> None:
     vector = vector_for(model)
     texts = {}
     for strength in (0.0, 0.2, 0.4):
-        texts[strength] = "".join(stream(model, PROMPT, Sampling(10), vector, strength))
+        texts[strength] = "".join(stream(model, PROMPT, Sampling(10), adding(vector, strength)))
         assert texts[strength] == plain(model, 10, strength * vector.vector if strength else None) != ""
     assert texts[0.4] != texts[0.0]
 

@@ -19,7 +19,9 @@ from dfc.features.exclusivity import Evidence
 from dfc.features.mirror import Likeness
 from dfc.features.moments import Collected
 from dfc.features.probe import Probes
+from dfc.features.stitch import Stitch
 from dfc.runs import Run
+from dfc.steering import stitch_file
 from dfc.store.reader import Store
 from dfc.store.writer import StoreUpdate
 
@@ -33,13 +35,14 @@ class Judgement:
     Attributes:
         partitions, verdicts: (features,).
         evidence, neighbours: the tables of that name.
-        quality: held-out R² of the stitch.
+        stitch, quality: the maps between the streams, and their held-out R².
     """
 
     partitions: npt.NDArray[np.str_]
     verdicts: npt.NDArray[np.str_]
     evidence: pa.Table
     neighbours: pa.Table
+    stitch: Stitch
     quality: dict[str, float]
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -70,6 +73,7 @@ def verify(run: Run) -> None:
         writer.replace("neighbours", found.neighbours)
         settings = run.config().evidence.model_dump(mode="json")
         writer.facts({"verified": True, "stitch": found.quality, "evidence": settings})
+    stitch_file.save(run, found.stitch.a_to_b, found.stitch.b_to_a, found.quality)
     runs.record(run, "verify", **found.quality)
     say(found)
 
@@ -110,7 +114,7 @@ def judge(run: Run) -> Judgement:
         "verdict": pa.array(verdicts.tolist(), pa.string()),
         "confidence": exclusivity.confidence(evidence, config),
     }
-    return Judgement(partitions, verdicts, pa.table(columns), near, quality)
+    return Judgement(partitions, verdicts, pa.table(columns), near, stitch, quality)
 
 
 def say(found: Judgement) -> None:

@@ -1,1 +1,1 @@
-"""Feature vectors in each model's own space, and generation with them."""
+"""Feature vectors in each model's own space, generation with edits, and what the edits do."""

@@ -1,68 +1,154 @@
-"""Generate text while a vector is added to the residual stream, token by token, through nnsight.
+"""Generate text while a model's residual stream is edited, token by token, through nnsight.
 
-A trace's source is read once per process, so all traces live here and none in a page.
+Several continuations of one prompt are generated in one batch, each with a program of its own, so that a
+baseline costs little beside what is steered. A trace's source is read once per process, so all traces live
+in this room and none in a page.
 """
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 import warnings
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
 from dfc.config import UserError
 from dfc.corpus import Document, Turn
 from dfc.models import LoadedModel, stream_of
-from dfc.steering.vectors import SteeringVector
+from dfc.steering.edits import Program, apply
 
 # The loop over tokens asks for one more than are generated, and says so.
 warnings.filterwarnings("ignore", message=r".*was never reached: the loop asked for a step")
 
+BASELINE = Program()
+K = TypeVar("K")
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn: greedily at temperature 0."""
+    """How tokens are drawn: greedily at temperature 0.
+
+    Continuations of one batch share their random numbers: the same seed gives the same text, alone or beside
+    others, and where two programs lead to the same probabilities, they lead to the same words.
+    """
 
     max_new_tokens: int = 60
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
+            raise UserError(
+                f"sampling: {self.max_new_tokens} new tokens at temperature {self.temperature:g}, top-p {self.top_p:g} "
+                f"cannot be drawn; give at least 1 token, a temperature of 0 or more, and a top-p above 0, at most 1."
+            )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What came next in one continuation: whole characters, and the tokens that made them; text may be empty."""
+
+    row: int
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass
+class Answer:
+    """One continuation as far as it came, without the token that ended it."""
+
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+
+    def add(self, piece: Piece) -> None:
+        """Take in what came next."""
+        self.text += piece.text
+        self.tokens += piece.tokens
+
 
 def stream(
-    model: LoadedModel,
-    prompt: str,
-    sampling: Sampling,
-    vector: SteeringVector | None = None,
-    strength: float = 0.0,
-    chat: bool = False,
+    model: LoadedModel, prompt: str, sampling: Sampling, program: Program = BASELINE, chat: bool = False
 ) -> Generator[str, None, None]:
-    """Pieces of the continuation, as soon as they are there; closing the iterator frees the model within a token.
+    """Pieces of one continuation, as soon as they are there; closing the iterator frees the model within a token.
 
     Args:
         model: generates; others wait until it is free.
         prompt: what the text goes on from.
         sampling: how tokens are drawn.
-        vector: what is added to the stream at the model's site, at every position, times `strength`.
-        strength: α.
+        program: what is done to the stream at the model's site.
         chat: put the prompt into the model's chat template as a user's turn.
 
     Raises:
-        UserError: at once, if the prompt is empty or too long or the strength is not finite.
+        UserError: at once, if the prompt is empty or too long; later, if memory runs out.
+    """
+    return _texts(stream_rows(model, prompt, sampling, [program], chat))
+
+
+def stream_rows(
+    model: LoadedModel, prompt: str, sampling: Sampling, programs: Sequence[Program], chat: bool = False
+) -> Generator[Piece, None, None]:
+    """Pieces of several continuations of one prompt, generated together, one for each program.
+
+    With `[BASELINE, program]`, the baseline and the steered text side by side. Raises as `stream` does.
     """
     ids = encode_prompt(model, prompt, sampling.max_new_tokens, chat)
-    if not math.isfinite(strength):
-        raise UserError(f"the strength must be a finite number, not {strength}.")
-    added = None if vector is None or strength == 0 else strength * vector.vector.to(model.device)
-    return _text(model, _ids(model, ids, sampling, added))
+    return _pieces(model, ids, sampling, tuple(programs))
+
+
+def generate(
+    model: LoadedModel, prompt: str, sampling: Sampling, programs: Sequence[Program], chat: bool = False
+) -> list[Answer]:
+    """The same continuations, whole. Raises as `stream` does."""
+    answers = [Answer() for _ in programs]
+    for piece in stream_rows(model, prompt, sampling, programs, chat):
+        answers[piece.row].add(piece)
+    return answers
+
+
+def together(streams: Mapping[K, Generator[Piece, None, None]]) -> Generator[tuple[K, Piece], None, None]:
+    """Pieces of several streams as they come, e.g. of both models at once; closing it closes all.
+
+    Raises:
+        UserError: what any of them raises.
+    """
+    found: queue.Queue[tuple[K, Piece | BaseException | None]] = queue.Queue()
+    stop = threading.Event()
+
+    def read(key: K, pieces: Generator[Piece, None, None]) -> None:
+        try:
+            with closing(pieces):
+                for piece in pieces:
+                    if stop.is_set():
+                        break
+                    found.put((key, piece))
+            found.put((key, None))
+        except BaseException as error:  # raised again in the reading thread
+            found.put((key, error))
+
+    for key, pieces in streams.items():
+        threading.Thread(target=read, args=(key, pieces), daemon=True).start()
+    try:
+        left = len(streams)
+        while left:
+            key, piece = found.get()
+            if isinstance(piece, BaseException):
+                raise piece
+            if piece is None:
+                left -= 1
+            else:
+                yield key, piece
+    finally:
+        stop.set()
 
 
 def encode_prompt(model: LoadedModel, prompt: str, max_new_tokens: int, chat: bool) -> Tensor:
@@ -87,15 +173,31 @@ def encode_prompt(model: LoadedModel, prompt: str, max_new_tokens: int, chat: bo
     return torch.tensor([ids])
 
 
+class Editor:
+    """Applies programs to the pieces of a batch's stream as they come: the prompt first, then token by token."""
+
+    def __init__(self, programs: Sequence[Program], prompt: int) -> None:
+        self._programs, self._prompt, self._offset = programs, prompt, 0
+
+    @property
+    def idle(self) -> bool:
+        return not any(program.actions for program in self._programs)
+
+    def __call__(self, stream: Tensor) -> None:
+        """Edit the next positions of all rows, (rows, length, width), in place."""
+        apply(self._programs, stream, self._offset, self._prompt)
+        self._offset += stream.shape[1]
+
+
 class _CancelledError(Exception):
     """Unwinds a generation that nobody reads any more."""
 
 
 class _Queue(BaseStreamer):
-    """Hands each new token over to the reading thread."""
+    """Hands the new tokens of all rows over to the reading thread."""
 
     def __init__(self) -> None:
-        self.tokens: queue.Queue[int | None] = queue.Queue()
+        self.tokens: queue.Queue[list[int] | None] = queue.Queue()
         self.cancelled = threading.Event()
         self._in_prompt = True
 
@@ -105,21 +207,40 @@ class _Queue(BaseStreamer):
             return
         if self.cancelled.is_set():
             raise _CancelledError
-        self.tokens.put(int(value.reshape(-1)[0]))
+        self.tokens.put(value.reshape(-1).tolist())
 
     def end(self) -> None:
         self.tokens.put(None)
 
 
-def _ids(model: LoadedModel, prompt: Tensor, sampling: Sampling, added: Tensor | None) -> Iterator[int]:
-    """Generated token ids; generation runs in a thread of its own and ends when the iterator is closed."""
+class _Draw(LogitsProcessor):
+    """Leaves one token of each row, drawn with the same random numbers in all rows (the Gumbel-max trick)."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._temperature = sampling.temperature
+        self._warp = TopPLogitsWarper(sampling.top_p) if sampling.top_p < 1 else None
+        self._random = torch.Generator().manual_seed(sampling.seed)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        scores = scores.float() / self._temperature
+        if self._warp is not None:
+            scores = self._warp(input_ids, scores)
+        noise = torch.empty(scores.shape[1]).exponential_(generator=self._random).log_()
+        chosen = (scores - noise.to(scores.device)).argmax(dim=1, keepdim=True)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+def _batches(
+    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...]
+) -> Generator[list[int], None, None]:
+    """Generated token ids of all rows; generation runs in a thread of its own and ends when the iterator is closed."""
     tokens, failures = _Queue(), []
 
     def run() -> None:
         try:
             with model.lock:
                 if not tokens.cancelled.is_set():
-                    _generate(model, prompt.to(model.device), sampling, added, tokens)
+                    _generate(model, prompt.to(model.device), sampling, programs, tokens)
         except _CancelledError:
             pass
         except BaseException as error:  # raised again in the reading thread
@@ -130,45 +251,83 @@ def _ids(model: LoadedModel, prompt: Tensor, sampling: Sampling, added: Tensor |
     worker = threading.Thread(target=run, daemon=True)
     worker.start()
     try:
-        while (token := tokens.tokens.get()) is not None:
-            yield token
+        while (batch := tokens.tokens.get()) is not None:
+            yield batch
         worker.join()
         if failures:
-            raise failures[0]
+            raise _explained(model, failures[0])
     finally:
         tokens.cancelled.set()
 
 
-def _generate(model: LoadedModel, prompt: Tensor, sampling: Sampling, added: Tensor | None, tokens: _Queue) -> None:
+def _explained(model: LoadedModel, error: BaseException) -> BaseException:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return UserError(
+            f"{model.title}: {model.device} has no memory for this text; ask for fewer tokens or a shorter prompt, "
+            f"or use half precision (dtype)."
+        )
+    return error
+
+
+def _generate(
+    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...], tokens: _Queue
+) -> None:
+    ids = prompt.expand(len(programs), -1)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     settings: dict[str, Any] = {
         "max_new_tokens": sampling.max_new_tokens,
-        "do_sample": sampling.temperature > 0,
+        "do_sample": False,
+        "repetition_penalty": 1.0,
+        "pad_token_id": model.tokenizer.pad_token_id or min(_ends(model), default=0),
         "streamer": tokens,
     }
     if sampling.temperature > 0:
-        settings |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
-    live, site = model.live, model.live_site
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(sampling.seed)
-        if added is None:
+        settings["logits_processor"] = LogitsProcessorList([_Draw(sampling)])
+    live, site, edit = model.live, model.live_site, Editor(programs, prompt.shape[1])
+    with torch.no_grad():
+        if edit.idle:
             with live.generate(inputs, **settings):
                 pass
         else:
             with live.generate(inputs, **settings) as tracer:
                 for _ in tracer.iter[:]:
-                    residual = stream_of(site.output)
-                    residual += added
+                    edit(stream_of(site.output))
 
 
-def _text(model: LoadedModel, ids: Iterator[int]) -> Generator[str, None, None]:
+def _ends(model: LoadedModel) -> set[int]:
+    """Tokens at which the model's generation ends."""
+    named = model.model.generation_config.eos_token_id
+    return set(named if isinstance(named, list) else [] if named is None else [named])
+
+
+def _pieces(
+    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...]
+) -> Generator[Piece, None, None]:
     """Decode incrementally, holding back characters whose bytes are not complete."""
-    seen: list[int] = []
-    given = ""
-    for token in ids:
-        seen.append(token)
-        text = model.tokenizer.decode(seen, skip_special_tokens=True)
-        if text.endswith("\ufffd") or len(text) <= len(given):
-            continue
-        yield text[len(given) :]
-        given = text
+    ends, rows = _ends(model), len(programs)
+    seen: list[list[int]] = [[] for _ in range(rows)]
+    held: list[list[int]] = [[] for _ in range(rows)]
+    given, ended = [""] * rows, [False] * rows
+    with closing(_batches(model, prompt, sampling, programs)) as batches:
+        for batch in batches:
+            for row, token in enumerate(batch):
+                ended[row] |= token in ends
+                if ended[row]:
+                    continue
+                seen[row].append(token)
+                held[row].append(token)
+                text = model.tokenizer.decode(seen[row], skip_special_tokens=True)
+                if text.endswith("\ufffd") or len(text) <= len(given[row]):
+                    continue
+                yield Piece(row, text[len(given[row]) :], tuple(held[row]))
+                given[row], held[row] = text, []
+    for row in range(rows):
+        if held[row]:
+            yield Piece(row, "", tuple(held[row]))
+
+
+def _texts(pieces: Generator[Piece, None, None]) -> Generator[str, None, None]:
+    with closing(pieces):
+        for piece in pieces:
+            if piece.text:
+                yield piece.text

@@ -1,15 +1,20 @@
-"""A feature as a direction in a model's own residual stream."""
+"""A feature in one model's own residual stream: the direction it writes, and the gauge that reads it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dfc.config import Side, UserError
-from dfc.crosscoder import model as crosscoder_model
+from dfc import runs
+from dfc.activations.shards import ActivationStore
+from dfc.config import CrosscoderConfig, Side, UserError
+from dfc.crosscoder.model import Crosscoder, Dictionary
 from dfc.runs import Run
-from dfc.store.reader import Store
+from dfc.steering import stitch_file
+from dfc.store.reader import FeatureRow, Store
 
 
 @dataclass(frozen=True)
@@ -19,30 +24,114 @@ class SteeringVector:
     Attributes:
         side, feature_id: whose it is.
         vector: s_max · d_i / scale, (width,): adding α times this is steering at strength α.
+        s_max: the feature's largest activation on the run's texts.
+        transfer: held-out R² of the stitch that carried it over from the other model; None: it is this model's own.
     """
 
     side: Side
     feature_id: int
     vector: Tensor
+    s_max: float = 1.0
+    transfer: float | None = None
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Reads a feature's activation in one model's stream, as the crosscoder's encoder does.
+
+    An exclusive feature is read exactly. A shared one is encoded from both models, of which only this one is there:
+    the other is taken to agree, so that the half that is there counts twice.
+
+    Attributes:
+        weight, bias: activation before the threshold = stream · weight + bias; (width,) and a number.
+        least: a smaller activation counts as none.
+        limit: at positions with a larger norm (outliers, such as the first token) nothing is read.
+        s_max: the feature's largest activation on the run's texts.
+        exact: whether nothing had to be assumed.
+    """
+
+    weight: Tensor
+    bias: float
+    least: float
+    limit: float
+    s_max: float
+    exact: bool
+
+    def __call__(self, stream: Tensor) -> Tensor:
+        """Activations, (...,), of a stream, (..., width)."""
+        x = stream.float()
+        found = (x @ self.weight.to(x.device) + self.bias).relu()
+        seen = (found >= self.least) & (torch.linalg.vector_norm(x, dim=-1) <= self.limit)
+        return torch.where(seen, found, 0.0)
 
 
 def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     """The vector x' = x + α · s_max · d_i / scale adds to a model's stream (PAPER: steering).
 
+    A feature that is exclusive to the other model is carried over by the stitch's linear part.
+
     Raises:
-        UserError: if the feature does not act in this model, or never fires.
+        UserError: if the run has no such feature, it never fires, or it would have to be carried and there is no
+            stitch.
     """
-    feature = Store(run.store).feature(feature_id)
-    if feature.partition not in ("shared", side):
-        other = run.config().models.side(side).title
-        raise UserError(
-            f"feature {feature_id} is exclusive to model {feature.partition.upper()}: it has no decoder vector in "
-            f"{other}, so it cannot steer it; choose model {feature.partition.upper()}, or a shared feature."
-        )
+    feature, part, scale, _ = _read(run, feature_id)
     if feature.max <= 0:
         raise UserError(f"feature {feature_id} is dead: it never fires on this run's texts; choose one that is alive.")
-    crosscoder = crosscoder_model.load(run.crosscoder)
-    ids, vectors = crosscoder.decoder_vectors(side)
-    scale = float(crosscoder.scale[0 if side == "a" else 1])
-    [place] = (ids == feature_id).nonzero(as_tuple=True)[0].tolist()
-    return SteeringVector(side, feature_id, vectors[place] * (feature.max / scale))
+    transfer = None
+    if side in part.sides:
+        vector = part.decoder.detach()[0, part.of_side(side)]
+    else:
+        carrier = stitch_file.load(run, part.sides[0])
+        vector, transfer = carrier.matrix @ part.decoder.detach()[0], carrier.r2
+    own_scale = float(scale[0 if side == "a" else 1])
+    return SteeringVector(side, feature_id, vector * (feature.max / own_scale), feature.max, transfer)
+
+
+def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
+    """What reads a feature in a model's own, unscaled stream.
+
+    Raises:
+        UserError: if the run has no such feature, or it cannot be read in this model.
+    """
+    feature, part, scales, decoder_bias = _read(run, feature_id)
+    if side not in part.sides:
+        owner = part.sides[0].upper()
+        raise UserError(
+            f"feature {feature_id} is exclusive to model {owner} and cannot be read in model {side.upper()}: there it "
+            f"can only be added (mode add), carried over by the stitch."
+        )
+    own = part.of_side(side)
+    factor = part.gain * len(part.sides)
+    weight = factor * part.encoder.detach()[0, own]
+    centre = decoder_bias[part.columns][own]
+    rank = part.rank_weight(run.config().crosscoder.rank_by)
+    threshold = float(part.threshold)
+    return Gauge(
+        weight=weight * float(scales[0 if side == "a" else 1]),
+        bias=float(part.bias.detach()[0] - weight @ centre),
+        least=threshold if rank is None else threshold / max(float(rank[0]), torch.finfo(torch.float32).tiny),
+        limit=ActivationStore(run.activations).manifest.side(side).norm_limit,
+        s_max=feature.max,
+        exact=part.partition != "shared",
+    )
+
+
+def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Tensor]:
+    """A feature's row, its own piece of the dictionary, both scales, and the decoder bias; no other row is read."""
+    feature = Store(run.store).feature(feature_id)
+    settings, weights = run.crosscoder / "config.json", run.crosscoder / "model.safetensors"
+    remedy = f"train it with `python -m dfc train {run.path}`"
+    with runs.reading(settings, remedy):
+        content = runs.read_json(settings)
+        config, widths = CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"])
+    with torch.device("meta"):  # sizes alone
+        [whole] = (p for p in Crosscoder(config, widths).parts if p.first_id <= feature_id < p.first_id + len(p))
+    part, place = Dictionary(whole.name, 1, feature_id, config, widths), feature_id - whole.first_id
+    with runs.reading(weights, remedy, SafetensorError, RuntimeError), safe_open(weights, framework="pt") as file:
+        prefix = f"dictionaries.{whole.name}"
+        rows = {
+            name: file.get_slice(f"{prefix}.{name}")[place : place + 1]
+            for name in ("encoder", "bias", "decoder_weight")
+        }
+        part.load_state_dict({**rows, "threshold": file.get_tensor(f"{prefix}.threshold")})
+        return feature, part, file.get_tensor("scale"), file.get_tensor("decoder_bias")

@@ -21,7 +21,7 @@ from dfc.ui.frame import View
 
 if TYPE_CHECKING:
     from dfc.models import LoadedModel
-    from dfc.steering.vectors import SteeringVector
+    from dfc.steering.edits import Program
 
 Answers = tuple[str | None, str | None]
 """Baseline and steered; None before it has begun."""
@@ -98,31 +98,33 @@ def answers(view: View, request: Request) -> Iterator[tuple[Answers, str]]:
         UserError: if the model, the vector or the request cannot be used.
     """
     from dfc import models
-    from dfc.steering.vectors import steering_vector
+    from dfc.steering import edits
+    from dfc.steering.edits import Edit
+    from dfc.steering.generation import BASELINE
 
     yield (None, None), f"Loading {view.config.models.side(request.side).title} …"
-    vector = steering_vector(Run(Path(request.run)), request.feature, request.side)
+    edit = Edit(request.side, request.feature, strength=request.strength)
+    program = edits.program(Run(Path(request.run)), [edit], request.side)
     model = models.shared(view.config.models.side(request.side))
     key = request.unsteered()
     done: _Kept | None = st.session_state.get(_BASELINE)
     if done is None or done.request != key or not done.whole:
-        for text, message in _grow(_BASELINE, key, model, request, None):
+        for text, message in _grow(_BASELINE, key, model, request, BASELINE):
             yield (text, None), message
     baseline = _kept(_BASELINE, key)
-    for text, message in _grow(_STEERED, request, model, request, vector):
+    for text, message in _grow(_STEERED, request, model, request, program):
         yield (baseline, text), message
 
 
 def _grow(
-    slot: str, key: Request, model: LoadedModel, request: Request, vector: SteeringVector | None
+    slot: str, key: Request, model: LoadedModel, request: Request, program: Program
 ) -> Iterator[tuple[str, str]]:
     """One answer piece by piece, kept in the session as it grows."""
     from dfc.steering.generation import Sampling, stream
 
     sampling = Sampling(max_new_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
     chat = request.chat and model.is_chat
-    strength = request.strength if vector is not None else 0.0
-    pieces = stream(model, request.prompt, sampling, vector, strength, chat)
+    pieces = stream(model, request.prompt, sampling, program, chat)
     kept = st.session_state[slot] = _Kept(key)
     while model.busy:
         yield "", "Somebody else is using this model; waiting …"
@@ -131,7 +133,7 @@ def _grow(
     with closing(pieces):  # frees the model
         for piece in pieces:
             kept.text += piece
-            yield kept.text, "Steering …" if vector is not None else "Writing the baseline …"
+            yield kept.text, "Steering …" if slot == _STEERED else "Writing the baseline …"
     kept.whole = True
 
 

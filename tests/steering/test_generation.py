@@ -12,13 +12,21 @@ import torch
 from torch import Tensor
 
 from dfc import models
-from dfc.config import ModelConfig, Side, UserError
-from dfc.crosscoder import model as crosscoder_model
+from dfc.config import ModelConfig, UserError
 from dfc.models import LoadedModel
-from dfc.runs import Run
-from dfc.steering.generation import Sampling, encode_prompt, stream
-from dfc.steering.vectors import SteeringVector, steering_vector
-from dfc.store.reader import FeatureQuery, Store
+from dfc.steering.edits import Action, Edit, Program
+from dfc.steering.generation import (
+    BASELINE,
+    Answer,
+    Sampling,
+    _Draw,
+    encode_prompt,
+    generate,
+    stream,
+    stream_rows,
+    together,
+)
+from dfc.steering.vectors import SteeringVector
 
 PROMPT = "The old bridge"
 
@@ -31,6 +39,10 @@ def model(request: pytest.FixtureRequest, tiny_models: tuple[Path, Path]) -> Loa
 
 def vector_for(model: LoadedModel, seed: int = 0) -> SteeringVector:
     return SteeringVector("a", 0, 3 * torch.randn(model.width, generator=torch.Generator().manual_seed(seed)))
+
+
+def adding(vector: SteeringVector, strength: float) -> Program:
+    return Program((Action(Edit("a", 0, strength=strength), vector),))
 
 
 def plain(model: LoadedModel, tokens: int, added: Tensor | None = None) -> str:
@@ -55,14 +67,14 @@ def plain(model: LoadedModel, tokens: int, added: Tensor | None = None) -> str:
 @pytest.mark.parametrize("strength", [-2.0, 0.0, 0.5, 4.0])
 def test_equals_a_plain_hook(model: LoadedModel, strength: float) -> None:
     vector = vector_for(model)
-    steered = "".join(stream(model, PROMPT, Sampling(12), vector, strength))
+    steered = "".join(stream(model, PROMPT, Sampling(12), adding(vector, strength)))
     assert steered == plain(model, 12, strength * vector.vector)
 
 
 def test_without_a_vector_nothing_is_changed(model: LoadedModel) -> None:
     baseline = plain(model, 12)
     assert "".join(stream(model, PROMPT, Sampling(12))) == baseline
-    assert "".join(stream(model, PROMPT, Sampling(12), vector_for(model), 0.0)) == baseline
+    assert "".join(stream(model, PROMPT, Sampling(12), adding(vector_for(model), 0.0))) == baseline
 
 
 def test_the_same_seed_gives_the_same_text(model: LoadedModel) -> None:
@@ -73,8 +85,44 @@ def test_the_same_seed_gives_the_same_text(model: LoadedModel) -> None:
     assert len({text(seed) for seed in range(4)}) > 1
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_side_by_side_gives_what_each_gives_alone(model: LoadedModel, temperature: float) -> None:
+    sampling = Sampling(16, temperature, top_p=0.9, seed=1)
+    programs = [BASELINE, adding(vector_for(model), 1.0), adding(vector_for(model, 1), -1.0), BASELINE]
+    answers = generate(model, PROMPT, sampling, programs)
+    assert answers == [generate(model, PROMPT, sampling, [program])[0] for program in programs]
+    assert len({answer.text for answer in answers}) == 3
+    for answer in answers:
+        assert answer.text == model.tokenizer.decode(answer.tokens, skip_special_tokens=True).rstrip("\ufffd")
+
+
+def test_a_draw_has_the_probabilities_that_are_asked_for(model: LoadedModel) -> None:
+    """The first token over many seeds, against softmax at that temperature."""
+    ids = encode_prompt(model, PROMPT, 1, chat=False)
+    with torch.no_grad():
+        expected = (model.model(ids).logits[0, -1] / 0.7).softmax(dim=0)
+    draws = 2_000
+    scores = expected.log()[None] * 0.7
+    drawn = torch.stack([_Draw(Sampling(1, 0.7, seed=seed))(ids, scores).argmax() for seed in range(draws)])
+    counted = torch.bincount(drawn, minlength=len(expected)) / draws
+    assert float((counted - expected).abs().max()) < 5 * (0.25 / draws) ** 0.5
+
+
+def test_two_streams_together(model: LoadedModel) -> None:
+    vector = vector_for(model)
+    answers = {"one": Answer(), "two": Answer()}
+    streams = {
+        "one": stream_rows(model, PROMPT, Sampling(8), [BASELINE]),
+        "two": stream_rows(model, PROMPT, Sampling(8), [adding(vector, 1.0)]),
+    }
+    for key, piece in together(streams):
+        answers[key].add(piece)
+    assert answers["one"].text.rstrip("\ufffd") == plain(model, 8)
+    assert answers["two"].text == plain(model, 8, vector.vector)
+
+
 def test_closing_frees_the_model(model: LoadedModel) -> None:
-    pieces = stream(model, PROMPT, Sampling(100), vector_for(model), 1.0)
+    pieces = stream(model, PROMPT, Sampling(100), adding(vector_for(model), 1.0))
     next(pieces)
     assert model.busy
     pieces.close()
@@ -90,7 +138,7 @@ def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> Non
     texts: dict[int, str] = {}
 
     def read(number: int) -> None:
-        texts[number] = "".join(stream(model, PROMPT, Sampling(10), vectors[number], 1.0))
+        texts[number] = "".join(stream(model, PROMPT, Sampling(10), adding(vectors[number], 1.0)))
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(3)]
     for thread in threads:
@@ -101,45 +149,10 @@ def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> Non
 
 
 @pytest.mark.parametrize(
-    ("prompt", "strength", "sentence"),
-    [
-        ("  \n", 1.0, "the prompt is empty"),
-        ("word " * 300, 1.0, "shorten it, or ask for fewer new tokens"),
-        (PROMPT, float("nan"), "the strength must be a finite number"),
-        (PROMPT, float("inf"), "the strength must be a finite number"),
-    ],
+    ("prompt", "sentence"),
+    [("  \n", "the prompt is empty"), ("word " * 300, "shorten it, or ask for fewer new tokens")],
 )
-def test_what_cannot_be_generated_is_said_at_once(
-    model: LoadedModel, prompt: str, strength: float, sentence: str
-) -> None:
+def test_what_cannot_be_generated_is_said_at_once(model: LoadedModel, prompt: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        stream(model, prompt, Sampling(10), vector_for(model), strength)
+        stream(model, prompt, Sampling(10), adding(vector_for(model), 1.0))
     assert not model.busy
-
-
-def alive(run: Run, partition: str) -> int:
-    query = FeatureQuery(partitions=(partition,), limit=1, order="max")  # type: ignore[arg-type]
-    return int(Store(run.store).features(query)["feature_id"][0])
-
-
-@pytest.mark.parametrize("side", ["a", "b"])
-def test_vectors_are_in_the_models_own_space(tiny_run: Run, side: Side) -> None:
-    """In the scaled space, the vector is s_max times the decoder vector."""
-    feature = alive(tiny_run, side)
-    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
-    ids, vectors = crosscoder.decoder_vectors(side)
-    scale = crosscoder.scale[0 if side == "a" else 1]
-    expected = Store(tiny_run.store).feature(feature).max * vectors[ids == feature][0]
-    torch.testing.assert_close(scale * steering_vector(tiny_run, feature, side).vector, expected)
-
-
-def test_an_exclusive_feature_does_not_steer_the_other_model(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match="is exclusive to model A: it has no decoder vector in tiny-gemma"):
-        steering_vector(tiny_run, alive(tiny_run, "a"), "b")
-    for side in ("a", "b"):
-        assert steering_vector(tiny_run, alive(tiny_run, "shared"), side).vector.isfinite().all()
-
-
-def test_a_feature_that_does_not_exist(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match="feature 64 does not exist in this run; its features are 0 to 63"):
-        steering_vector(tiny_run, 64, "a")

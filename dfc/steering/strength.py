@@ -1,0 +1,138 @@
+"""Which strengths are of use: a quick probe of a ladder of strengths, and a check of what an edit does.
+
+A continuation is coherent while its perplexity under the model left alone stays below `BOUND` times that of the
+model's own continuation, and it does not say the same few tokens again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dfc.models import LoadedModel
+from dfc.runs import Run
+from dfc.steering import edits, generation
+from dfc.steering.analysis import Analysis, analyse
+from dfc.steering.edits import Edit, Program
+from dfc.steering.generation import BASELINE, Answer, Sampling
+from dfc.steering.measures import distinct
+
+LADDER = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+BOUND = 8.0
+PROBE = Sampling(max_new_tokens=24, temperature=0.7, top_p=0.9)
+
+_DISTINCT = 0.25
+_UNNOTICED_KL = 1e-3  # nats, at the position that changes most
+_SMALL = 0.02  # of the stream's norm
+
+
+@dataclass(frozen=True)
+class Step:
+    """One strength that was tried: perplexity under the model left alone, and whether the text holds together."""
+
+    strength: float
+    perplexity: float
+    distinct: float
+    coherent: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the probe found.
+
+    Attributes:
+        strength: the largest of the ladder up to which all are coherent; None if the smallest is not.
+        baseline: perplexity of the model's own continuation.
+        steps: all strengths that were tried.
+    """
+
+    strength: float | None
+    baseline: float
+    steps: tuple[Step, ...]
+
+
+def propose_strength(
+    run: Run,
+    model: LoadedModel,
+    edit: Edit,
+    prompt: str,
+    ladder: Sequence[float] = LADDER,
+    bound: float = BOUND,
+    sampling: Sampling = PROBE,
+    chat: bool = False,
+) -> Proposal:
+    """The largest strength of a ladder at which the text still holds together.
+
+    Args:
+        run: whose feature it is.
+        model: the one that is steered.
+        edit: what is done; its strength is replaced by each of the ladder.
+        prompt: what the model goes on from.
+        ladder: strengths, from the least that is of interest on.
+        bound: largest perplexity under the model left alone, in multiples of its own continuation's.
+        sampling: how tokens are drawn; greedy texts have so low a perplexity that no bound is fair.
+        chat: as a user's turn.
+
+    Raises:
+        UserError: if the feature, the prompt or a strength cannot be used.
+    """
+    tried = [replace(edit, strength=strength) for strength in sorted(ladder, key=abs)]
+    programs = [BASELINE, *(edits.program(run, [one], edit.side) for one in tried)]
+    ids = generation.encode_prompt(model, prompt, sampling.max_new_tokens, chat)
+    own, *steered = generation.generate(model, prompt, sampling, programs, chat)
+    baseline = analyse(model, ids, own.tokens, BASELINE).perplexity
+    steps, largest = [], None
+    for one, answer in zip(tried, steered, strict=True):
+        found = analyse(model, ids, answer.tokens, BASELINE).perplexity
+        coherent = not _falls_apart(found, baseline, answer, own, bound)
+        steps.append(Step(one.strength, found, distinct(answer.tokens), coherent, answer.text))
+        if coherent and all(step.coherent for step in steps):
+            largest = one.strength
+    return Proposal(largest, baseline, tuple(steps))
+
+
+def warnings(
+    program: Program, found: Analysis, answer: Answer, baseline: Answer, baseline_perplexity: float
+) -> list[str]:
+    """What the reader of a steered text should know: that nothing was changed, and why, or that it fell apart.
+
+    Args:
+        program: what was done.
+        found: the analysis of the steered answer under it.
+        answer, baseline: the steered text, and the model's own.
+        baseline_perplexity: of the model's own, under itself.
+    """
+    if not program.actions:
+        return ["nothing is added: every strength is 0, or no edit is of this model"]
+    if not answer.tokens:
+        return ["the model ended its answer at once"]
+    problems = []
+    if found.kl.max() < _UNNOTICED_KL:
+        problems.append(f"this changes nothing: {_reason(program, found)}")
+    if _falls_apart(found.perplexity, baseline_perplexity, answer, baseline, BOUND):
+        problems.append(
+            f"the text falls apart: perplexity {found.perplexity:.3g} under the model left alone, "
+            f"{baseline_perplexity:.3g} for its own text, {distinct(answer.tokens):.0%} of its tokens distinct; "
+            f"try a smaller strength"
+        )
+    return problems
+
+
+def _reason(program: Program, found: Analysis) -> str:
+    if all(float(action.vector.vector.norm()) == 0 for action in program.actions):
+        return "the feature's decoder vector is zero at this site"
+    if found.added_norm == 0:
+        return "the feature does not fire anywhere in this text, so this mode finds nothing to change"
+    share = found.added_norm / found.stream_norm
+    if share < _SMALL:
+        return f"what is added is too small, {share:.2%} of the stream's norm; try a larger strength"
+    return (
+        f"what is added has {share:.0%} of the stream's norm, but the blocks after this site do not heed it; "
+        f"the feature acts at another site, or has no effect here"
+    )
+
+
+def _falls_apart(found: float, baseline: float, answer: Answer, own: Answer, bound: float) -> bool:
+    """Whether a text has become unlikely, or says the same again and again though the model's own does not."""
+    return found > bound * baseline or distinct(answer.tokens) < min(_DISTINCT, distinct(own.tokens))

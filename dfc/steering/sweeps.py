@@ -1,0 +1,277 @@
+"""Sweeps: features × strengths × prompts in one model or both, measured and kept with the run.
+
+All strengths of one feature on one prompt are one batch; the model left alone is generated once for each prompt.
+With a control, a random direction of equal norm takes each strength, too: what it does as well is no effect of the
+feature.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from dfc import models
+from dfc.config import SIDES, Side, UserError
+from dfc.models import LoadedModel
+from dfc.runs import Run
+from dfc.steering import edits, generation, measures
+from dfc.steering.analysis import analyse
+from dfc.steering.edits import Edit, Program
+from dfc.steering.generation import BASELINE, Answer, Sampling
+from dfc.steering.vectors import Gauge, gauge
+from dfc.store.reader import FeatureQuery, Store
+from dfc.store.steering import SteeringStore
+
+Direction = Literal["none", "feature", "transfer", "random"]
+STRENGTHS = (-2.0, -1.0, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that decides what comes out.
+
+    Attributes:
+        edits: features with their modes; their strengths are replaced by `strengths`.
+        strengths: what is tried; 0 is the model left alone, which is always there.
+        prompts: what the models go on from.
+        sampling: how tokens are drawn; prompt number i is drawn with the seed + i.
+        chat: prompts as a user's turn, where the model has a template.
+        words, regex: what is counted in answers.
+        control: try random directions of equal norm, too.
+    """
+
+    edits: tuple[Edit, ...]
+    strengths: tuple[float, ...]
+    prompts: tuple[str, ...]
+    sampling: Sampling = Sampling(40, 0.7, 0.9)
+    chat: bool = False
+    words: tuple[str, ...] = ()
+    regex: str = ""
+    control: bool = False
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("edits", "strengths", "prompts"):
+            if not getattr(self, name):
+                raise UserError(f"sweep: there are no {name}; give at least one.")
+        for strength in self.strengths:
+            replace(self.edits[0], strength=strength)  # refuses what is not finite
+        if not any(self.strengths):
+            raise UserError("sweep: strength 0 alone changes nothing; give another.")
+        measures.pattern(self.words, self.regex)
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """The strengths that change something, each once, in order."""
+        return tuple(sorted({strength for strength in self.strengths if strength}))
+
+    @property
+    def outputs(self) -> int:
+        """How many answers there will be."""
+        return len(self.prompts) * len(self.edits) * (1 + len(self.tried) * (1 + self.control))
+
+    def to_json(self) -> str:
+        """All of it, as `from_json` reads it."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Sweep:
+        """A sweep as `to_json` wrote it."""
+        content = json.loads(text)
+        content |= {name: tuple(content[name]) for name in ("strengths", "prompts", "words")}
+        return Sweep(
+            **{
+                **content,
+                "edits": tuple(Edit(**edit) for edit in content["edits"]),
+                "sampling": Sampling(**content["sampling"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is; `row` is the latest output, with the columns of the table `outputs`."""
+
+    sweep_id: str
+    done: int
+    total: int
+    row: dict[str, Any]
+
+
+def store(run: Run) -> SteeringStore:
+    """Where a run's sweeps and its history of steering are kept."""
+    return SteeringStore(run.path / "steering.duckdb")
+
+
+def run_sweep(
+    run: Run, sweep: Sweep, loaded: Mapping[Side, LoadedModel] | None = None
+) -> Generator[Progress, None, None]:
+    """Do a sweep and keep it with the run, batch by batch; closing the generator cancels it within a token.
+
+    Args:
+        run: whose features they are.
+        sweep: what is done.
+        loaded: the models, where they are loaded already.
+
+    Yields:
+        Each output, after it was written.
+
+    Raises:
+        UserError: at the first step, if a feature, a prompt or a model cannot be used.
+    """
+    sides = [side for side in SIDES if any(edit.side == side for edit in sweep.edits)]
+    units = {edit: edits.program(run, [replace(edit, strength=1.0)], edit.side) for edit in sweep.edits}
+    gauges = {edit: _gauge(run, edit) for edit in sweep.edits}
+    settings = run.config()
+    kept, sweep_id, done = store(run), uuid.uuid4().hex, 0
+    kept.begin_sweep(sweep_id, sweep.title or _title(sweep), sweep.outputs, sweep.to_json())
+    status: Literal["done", "cancelled", "failed"] = "cancelled"
+    try:
+        for side in sides:
+            model = (loaded or {}).get(side) or models.shared(settings.models.side(side))
+            ours = [edit for edit in sweep.edits if edit.side == side]
+            for number, prompt in enumerate(sweep.prompts):
+                work = _Work(sweep_id, sweep, model, side, number, prompt)
+                for rows in _batches(work, ours, units, gauges):
+                    kept.add_outputs(rows)
+                    for row in rows:
+                        done += 1
+                        yield Progress(sweep_id, done, sweep.outputs, row)
+        status = "done"
+    except Exception:
+        status = "failed"
+        raise
+    finally:
+        kept.end_sweep(sweep_id, status)
+
+
+def exclusive_features(run: Run, side: Side, number: int) -> list[int]:
+    """The alive features of a model that are exclusive with the most confidence, or, before `verify`, the most specific.
+
+    Raises:
+        UserError: if there is none.
+    """
+    found = Store(run.store)
+    verified = bool(found.facts().get("verified"))
+    query = FeatureQuery((side,), limit=number, order="confidence" if verified else "specificity")
+    ids = [int(feature) for feature in found.features(query)["feature_id"]]
+    if not ids:
+        raise UserError(f"{run.path}: model {side.upper()} has no exclusive feature that is alive; steer with another.")
+    return ids
+
+
+def bulk(run: Run, number: int, sides: Sequence[Side] = SIDES, **settings: Any) -> Sweep:
+    """The same protocol for the top exclusive features of each model; `settings` are those of Sweep."""
+    chosen = tuple(Edit(side, feature) for side in sides for feature in exclusive_features(run, side, number))
+    return Sweep(edits=chosen, **settings)
+
+
+def scaled(unit: Program, strength: float) -> Program:
+    """A program at another strength."""
+    return Program(tuple(replace(one, edit=replace(one.edit, strength=strength)) for one in unit.actions))
+
+
+def randomised(unit: Program) -> Program:
+    """The same with a random direction of equal norm in place of each vector, the same one for each feature."""
+    return Program(
+        tuple(
+            replace(one, vector=replace(one.vector, vector=_random_like(one.vector.vector, one.edit.feature)))
+            for one in unit.actions
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One prompt in one model."""
+
+    sweep_id: str
+    sweep: Sweep
+    model: LoadedModel
+    side: Side
+    number: int
+    prompt: str
+
+    @property
+    def sampling(self) -> Sampling:
+        return replace(self.sweep.sampling, seed=self.sweep.sampling.seed + self.number)
+
+    @property
+    def chat(self) -> bool:
+        return self.sweep.chat and self.model.is_chat
+
+
+def _batches(
+    work: _Work, ours: list[Edit], units: dict[Edit, Program], gauges: dict[Edit, Gauge | None]
+) -> Generator[list[dict[str, Any]], None, None]:
+    """Rows of one prompt, feature by feature, each beginning with the model left alone, which is generated once."""
+    [alone] = generation.generate(work.model, work.prompt, work.sampling, [BASELINE], work.chat)
+    for edit in ours:
+        yield [_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit])]
+        kinds: list[tuple[Direction, Program]] = [("transfer" if gauges[edit] is None else "feature", units[edit])]
+        if work.sweep.control:
+            kinds.append(("random", randomised(units[edit])))
+        batch = [
+            (kind, strength, scaled(unit, strength)) for kind, unit in kinds for strength in work.sweep.tried
+        ]
+        programs = [program for _, _, program in batch]
+        answers = generation.generate(work.model, work.prompt, work.sampling, programs, work.chat)
+        yield [
+            _row(work, edit, kind, strength, program, answer, gauges[edit])
+            for (kind, strength, program), answer in zip(batch, answers, strict=True)
+        ]
+
+
+def _row(
+    work: _Work,
+    edit: Edit,
+    direction: Direction,
+    strength: float,
+    program: Program,
+    answer: Answer,
+    reader: Gauge | None,
+) -> dict[str, Any]:
+    sampling = work.sampling
+    ids = generation.encode_prompt(work.model, work.prompt, sampling.max_new_tokens, work.chat)
+    found = analyse(work.model, ids, answer.tokens, program, [] if reader is None else [reader])
+    activation = found.activations[0] / reader.s_max if reader is not None else []
+    return {
+        "sweep_id": work.sweep_id,
+        "side": work.side,
+        "feature_id": edit.feature,
+        "direction": direction,
+        "mode": edit.mode,
+        "strength": strength,
+        "prompt_id": work.number,
+        "prompt": work.prompt,
+        "text": answer.text,
+        "tokens": found.tokens,
+        "kl": found.kl.tolist(),
+        "activation": list(activation),
+        "perplexity": found.perplexity if answer.tokens else None,
+        "distinct_tokens": measures.distinct(answer.tokens),
+        "coverage": measures.coverage(answer.text, measures.pattern(work.sweep.words, work.sweep.regex)),
+        "refusal": measures.refuses(answer.text),
+    }
+
+
+def _gauge(run: Run, edit: Edit) -> Gauge | None:
+    """What reads the feature in its own model; None where it was carried over."""
+    partition = Store(run.store).feature(edit.feature).partition
+    return gauge(run, edit.feature, edit.side) if partition in ("shared", edit.side) else None
+
+
+def _random_like(vector: torch.Tensor, seed: int) -> torch.Tensor:
+    drawn = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
+    return drawn * (vector.norm() / drawn.norm())
+
+
+def _title(sweep: Sweep) -> str:
+    count, prompts = len({(edit.side, edit.feature) for edit in sweep.edits}), len(sweep.prompts)
+    features = f"feature {sweep.edits[0].feature}" if count == 1 else f"{count} features"
+    return f"{features}, {len(sweep.tried)} strengths, {prompts} prompt{'s' if prompts > 1 else ''}"

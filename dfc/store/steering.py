@@ -1,0 +1,148 @@
+"""What was steered with a run's features: sweeps, their outputs, and a history, in a DuckDB file beside the store.
+
+The file is opened for each call alone and closed at once, so that neither the app's readers nor a sweep that writes
+in the background keeps the other waiting; each call is one transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from dfc.config import UserError
+
+Status = Literal["running", "done", "cancelled", "failed"]
+
+_SCHEMA = (Path(__file__).parent / "steering.sql").read_text(encoding="utf-8")
+_PATIENCE = 20.0  # seconds until another process has closed the file
+_one_at_a_time = threading.Lock()  # one process may not hold a file open for reading and for writing
+
+OUTPUTS = pa.schema(
+    {
+        "sweep_id": pa.string(),
+        "side": pa.string(),
+        "feature_id": pa.int32(),
+        "direction": pa.string(),
+        "mode": pa.string(),
+        "strength": pa.float64(),
+        "prompt_id": pa.int32(),
+        "prompt": pa.string(),
+        "text": pa.string(),
+        "tokens": pa.list_(pa.string()),
+        "kl": pa.list_(pa.float32()),
+        "activation": pa.list_(pa.float32()),
+        "perplexity": pa.float64(),
+        "distinct_tokens": pa.float64(),
+        "coverage": pa.float64(),
+        "refusal": pa.bool_(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class SteeringStore:
+    """A run's steering.duckdb; it is made by the first thing that is written.
+
+    Every method raises UserError if the file is damaged, or another process does not let go of it.
+    """
+
+    path: Path
+
+    def begin_sweep(self, sweep_id: str, title: str, outputs: int, settings: str) -> None:
+        """Note a sweep that is running; settings are JSON."""
+        self._write(
+            "INSERT INTO sweeps VALUES (?, now() AT TIME ZONE 'UTC', 'running', ?, ?, ?)",
+            [sweep_id, title, outputs, settings],
+        )
+
+    def end_sweep(self, sweep_id: str, status: Status) -> None:
+        """Note how a sweep ended."""
+        self._write("UPDATE sweeps SET status = ? WHERE sweep_id = ?", [status, sweep_id])
+
+    def add_outputs(self, rows: list[dict[str, Any]]) -> None:
+        """Add outputs, each with the columns of OUTPUTS, all or none of them."""
+        with self._open(write=True) as connection:
+            connection.register("incoming", pa.Table.from_pylist(rows, OUTPUTS))
+            connection.execute("INSERT INTO outputs BY NAME SELECT * FROM incoming")
+            connection.unregister("incoming")
+
+    def add_tried(self, tried_id: str, prompt: str, request: str, answers: str) -> None:
+        """Add to the history; request and answers are JSON."""
+        self._write(
+            "INSERT INTO tried VALUES (?, now() AT TIME ZONE 'UTC', ?, ?, ?)", [tried_id, prompt, request, answers]
+        )
+
+    def sweeps(self) -> pd.DataFrame:
+        """All sweeps, the latest first, with the number of outputs that are there as `made`."""
+        return self._read(
+            """SELECT sweeps.*, (SELECT count(*) FROM outputs WHERE outputs.sweep_id = sweeps.sweep_id) AS made
+               FROM sweeps ORDER BY started DESC, sweep_id"""
+        )
+
+    def outputs(self, sweep_id: str) -> pd.DataFrame:
+        """Outputs of one sweep, with the means of their lists as `mean_kl` and `mean_activation`."""
+        return self._read(
+            """SELECT *, list_avg(kl) AS mean_kl, list_avg(activation) AS mean_activation
+               FROM outputs WHERE sweep_id = ?
+               ORDER BY side, feature_id, mode, direction, strength, prompt_id""",
+            [sweep_id],
+        )
+
+    def tried(self, limit: int = 100) -> pd.DataFrame:
+        """The history, the latest first."""
+        return self._read("SELECT * FROM tried ORDER BY tried_at DESC, tried_id LIMIT ?", [limit])
+
+    def delete_sweep(self, sweep_id: str) -> None:
+        """Take a sweep and its outputs away."""
+        with self._open(write=True) as connection:
+            connection.execute("DELETE FROM outputs WHERE sweep_id = ?", [sweep_id])
+            connection.execute("DELETE FROM sweeps WHERE sweep_id = ?", [sweep_id])
+
+    def _write(self, sql: str, values: list[Any]) -> None:
+        with self._open(write=True) as connection:
+            connection.execute(sql, values)
+
+    def _read(self, sql: str, values: list[Any] | None = None) -> pd.DataFrame:
+        with self._open(write=False) as connection:
+            return connection.execute(sql, values or []).df()
+
+    @contextmanager
+    def _open(self, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, for one transaction; a reader of a file that is not there is given empty tables in memory."""
+        try:
+            with _one_at_a_time:
+                missing = not self.path.exists()
+                connection = duckdb.connect() if missing and not write else _patiently(self.path, write)
+                try:
+                    if write or missing:
+                        connection.execute(_SCHEMA)
+                    connection.begin()
+                    yield connection
+                    connection.commit()
+                finally:
+                    connection.close()
+        except duckdb.Error as error:
+            raise UserError(
+                f"{self.path}: cannot be used ({str(error).splitlines()[0]:.200}); wait for the other process, or move "
+                f"the file away: a new one is begun."
+            ) from None
+
+
+def _patiently(path: Path, write: bool) -> duckdb.DuckDBPyConnection:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=not write)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower() or time.monotonic() > until:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,139 @@
+"""Sweeps on the tiny run, kept with it; curves and tables against arithmetic by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfc import models
+from dfc.config import SIDES, UserError
+from dfc.runs import Run
+from dfc.steering import edits, effects, sweeps
+from dfc.steering.edits import Edit
+from dfc.steering.generation import Sampling, generate
+from dfc.steering.sweeps import Sweep, run_sweep, store
+from tests.steering.test_vectors import alive
+
+
+def a_sweep(run: Run, **changes: object) -> Sweep:
+    made = tuple(Edit(side, alive(run, side)) for side in SIDES)
+    sweep = Sweep(made, (-1.0, 0.0, 2.0), ("The old bridge", "今天"), Sampling(6, 1.0), words=("rain", "河"), control=True)
+    return replace(sweep, **changes)  # type: ignore[arg-type]
+
+
+def test_a_sweep_is_measured_and_kept(tiny_copy: Run) -> None:
+    sweep = a_sweep(tiny_copy)
+    steps = list(run_sweep(tiny_copy, sweep))
+    assert [step.done for step in steps] == list(range(1, sweep.outputs + 1))
+    assert sweep.outputs == 2 * 2 * 5
+    [kept] = store(tiny_copy).sweeps().to_dict("records")
+    assert (kept["status"], kept["made"]) == ("done", sweep.outputs)
+    assert Sweep.from_json(kept["settings"]) == sweep
+    rows = store(tiny_copy).outputs(kept["sweep_id"])
+    assert set(zip(rows["side"], rows["direction"], rows["strength"], strict=True)) == {
+        (side, direction, strength)
+        for side in SIDES
+        for direction, strength in (("none", 0), ("feature", -1), ("feature", 2), ("random", -1), ("random", 2))
+    }
+    alone = rows[rows["direction"] == "none"]
+    assert all(kl == 0 for values in alone["kl"] for kl in values)
+    assert (rows[rows["direction"] == "feature"]["mean_kl"] > 0).all()
+    for _, row in rows.iterrows():
+        assert len(row["tokens"]) == len(row["kl"]) == len(row["activation"]) == 6
+
+
+def test_a_row_can_be_repeated_alone(tiny_copy: Run) -> None:
+    sweep = a_sweep(tiny_copy)
+    rows = [step.row for step in run_sweep(tiny_copy, sweep)]
+    [row] = (
+        row
+        for row in rows
+        if (row["side"], row["direction"], row["strength"], row["prompt_id"]) == ("b", "feature", 2.0, 1)
+    )
+    program = edits.program(tiny_copy, [replace(sweep.edits[1], strength=2.0)], "b")
+    model = models.shared(tiny_copy.config().models.b)
+    [answer] = generate(model, "今天", replace(sweep.sampling, seed=1), [program])
+    assert answer.text == row["text"]
+
+
+def test_closing_cancels(tiny_copy: Run) -> None:
+    running = run_sweep(tiny_copy, a_sweep(tiny_copy))
+    next(running)
+    running.close()
+    [kept] = store(tiny_copy).sweeps().to_dict("records")
+    assert (kept["status"], kept["made"]) == ("cancelled", 1)
+    assert not models.shared(tiny_copy.config().models.a).busy
+
+
+def test_what_goes_wrong_is_noted(tiny_copy: Run) -> None:
+    with pytest.raises(UserError, match="the prompt is empty"):
+        list(run_sweep(tiny_copy, a_sweep(tiny_copy, prompts=("The", " "))))
+    assert store(tiny_copy).sweeps()["status"].tolist() == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"prompts": ()}, "there are no prompts"),
+        ({"edits": ()}, "there are no edits"),
+        ({"strengths": ()}, "there are no strengths"),
+        ({"strengths": (0.0,)}, "strength 0 alone changes nothing"),
+        ({"strengths": (1.0, float("nan"))}, "the strength must be a finite number"),
+        ({"regex": "("}, r"regex: '\(' is no regular expression"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense(tiny_run: Run, changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        a_sweep(tiny_run, **changes)
+
+
+def test_bulk_takes_the_top_exclusive_features(tiny_run: Run) -> None:
+    sweep = sweeps.bulk(tiny_run, 2, strengths=(1.0,), prompts=("x",))
+    assert [edit.side for edit in sweep.edits] == ["a"] * 2 + ["b"] * 2
+    assert [edit.feature for edit in sweep.edits if edit.side == "b"] == sweeps.exclusive_features(tiny_run, "b", 2)
+
+
+def outputs_by_hand() -> pd.DataFrame:
+    rows = []
+    for prompt, base in enumerate([1.0, 2.0, 6.0]):
+        rows.append(("a", 3, "add", "none", 0.0, prompt, base))
+        rows += [("a", 3, "add", "feature", s, prompt, base + s * (1 + prompt)) for s in (-1.0, 1.0, 2.0)]
+        rows += [("a", 3, "add", "random", s, prompt, base) for s in (-1.0, 1.0, 2.0)]
+    found = pd.DataFrame(rows, columns=[*effects.KEYS, "strength", "prompt_id", "coverage"])
+    return found.assign(perplexity=found["coverage"] * 10)
+
+
+def test_curves_are_means_with_intervals_of_paired_differences() -> None:
+    found = effects.curves(outputs_by_hand(), "coverage").set_index(["direction", "strength"])
+    assert found.loc["feature"].index.tolist() == [-1.0, 0.0, 1.0, 2.0]
+    row = found.loc[("feature", 2.0)]
+    assert (row["prompts"], row["mean"], row["effect"]) == (3, pytest.approx(7.0), pytest.approx(4.0))
+    assert 2.0 <= row["effect_low"] < 4.0 < row["effect_high"] <= 6.0
+    alone = found.loc[("random", 0.0)]
+    assert (alone["mean"], alone["effect"], alone["effect_low"]) == (3.0, 0.0, 0.0)
+
+
+def test_the_table_has_the_largest_effect_first() -> None:
+    found = effects.table(outputs_by_hand(), "coverage")
+    assert found["direction"].tolist() == ["feature", "random"]
+    first = found.iloc[0]
+    assert (first["strength"], first["effect"], first["monotone"]) == (2.0, pytest.approx(4.0), pytest.approx(1.0))
+    assert first["perplexity"] == pytest.approx(70.0)
+    assert np.isnan(found.iloc[1]["monotone"])
+
+
+def test_without_the_measure_there_is_no_row() -> None:
+    assert effects.table(outputs_by_hand().assign(coverage=None), "coverage").empty
+
+
+def test_the_interval_has_its_level() -> None:
+    """Of 200 samples of 30 from a known distribution, about 95 % of intervals hold the mean."""
+    draw = np.random.default_rng(0)
+    held = 0
+    for number in range(200):
+        _, low, high = effects.interval(draw.exponential(size=30), number)
+        held += low <= 1 <= high
+    assert 175 <= held <= 199

@@ -1,0 +1,100 @@
+"""A feature's direction and gauge in each model's own space, against the crosscoder itself."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+import torch
+
+from dfc.activations.shards import ActivationStore
+from dfc.config import SIDES, Side, UserError
+from dfc.crosscoder import model as crosscoder_model
+from dfc.runs import Run
+from dfc.steering import stitch_file
+from dfc.steering.vectors import gauge, steering_vector
+from dfc.store.reader import FeatureQuery, Store
+
+
+def alive(run: Run, partition: str) -> int:
+    query = FeatureQuery(partitions=(partition,), limit=1, order="max")  # type: ignore[arg-type]
+    return int(Store(run.store).features(query)["feature_id"][0])
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_vectors_are_in_the_models_own_space(tiny_run: Run, side: Side) -> None:
+    """In the scaled space, the vector is s_max times the decoder vector."""
+    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
+    ids, vectors = crosscoder.decoder_vectors(side)
+    scale = crosscoder.scale[0 if side == "a" else 1]
+    for feature in (alive(tiny_run, side), alive(tiny_run, "shared")):
+        found = steering_vector(tiny_run, feature, side)
+        expected = Store(tiny_run.store).feature(feature).max * vectors[ids == feature][0]
+        torch.testing.assert_close(scale * found.vector, expected)
+        assert found.transfer is None
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_an_exclusive_feature_is_read_as_the_crosscoder_reads_it(tiny_run: Run, side: Side) -> None:
+    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
+    store, feature = ActivationStore(tiny_run.activations), alive(tiny_run, side)
+    raw = torch.cat([store.raw(shard) for shard in range(len(store))])
+    codes = crosscoder.encode(crosscoder.scaled(raw))
+    chosen = codes.features == feature
+    expected = torch.zeros(len(raw)).index_put((codes.rows[chosen],), codes.values[chosen])
+    reader = gauge(tiny_run, feature, side)
+    stream = raw.float()[:, slice(0, 32) if side == "a" else slice(32, None)]
+    expected[stream.norm(dim=1) > reader.limit] = 0
+    assert reader.exact
+    assert (expected > 0).any()
+    torch.testing.assert_close(reader(stream), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_shared_feature_is_read_as_if_the_other_model_agreed(tiny_run: Run) -> None:
+    """Each model's reading is the pre-activation with its own half counted twice; their mean is the crosscoder's."""
+    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
+    store, feature = ActivationStore(tiny_run.activations), alive(tiny_run, "shared")
+    x = crosscoder.scaled(store.raw(0))
+    [part] = (part for part in crosscoder.parts if part.name == "shared")
+    row = feature - part.first_id
+    whole = part.gain * (x - crosscoder.decoder_bias) @ part.encoder[row] + part.bias[row]
+    halves = []
+    for side, columns in (("a", slice(0, 32)), ("b", slice(32, None))):
+        reader = gauge(tiny_run, feature, side)
+        assert not reader.exact
+        scale = crosscoder.scale[0 if side == "a" else 1]
+        halves.append(x[:, columns] / scale @ reader.weight + reader.bias)
+    torch.testing.assert_close((halves[0] + halves[1]) / 2, whole.detach(), atol=1e-3, rtol=1e-4)
+
+
+def test_an_exclusive_feature_steers_the_other_model_through_the_stitch(tiny_copy: Run) -> None:
+    feature = alive(tiny_copy, "a")
+    with pytest.raises(UserError, match=r"this run has no stitch yet.*python -m dfc verify"):
+        steering_vector(tiny_copy, feature, "b")
+    a_to_b = torch.randn(40, 32)
+    quality = {"r2_a_to_b": 0.25, "r2_b_to_a": 0.5}
+    stitch_file.save(tiny_copy, a_to_b.double(), torch.randn(32, 40), quality)
+    found = steering_vector(tiny_copy, feature, "b")
+    scale = crosscoder_model.load(tiny_copy.crosscoder).scale
+    own = steering_vector(tiny_copy, feature, "a").vector
+    torch.testing.assert_close(found.vector, a_to_b @ (own * scale[0]) / scale[1], atol=1e-4, rtol=1e-4)
+    assert (found.transfer, steering_vector(tiny_copy, alive(tiny_copy, "b"), "a").transfer) == (0.25, 0.5)
+    with pytest.raises(UserError, match="is exclusive to model A and cannot be read in model B"):
+        gauge(tiny_copy, feature, "b")
+
+
+def test_a_damaged_stitch_is_one_sentence(tiny_copy: Run) -> None:
+    stitch_file.path(tiny_copy).write_bytes(b"no tensors")
+    with pytest.raises(UserError, match=r"stitch.safetensors: is damaged .*python -m dfc verify"):
+        steering_vector(tiny_copy, alive(tiny_copy, "a"), "b")
+
+
+def test_a_feature_that_does_not_exist(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match="feature 64 does not exist in this run; its features are 0 to 63"):
+        steering_vector(tiny_run, 64, "a")
+
+
+def test_a_dead_feature(tiny_copy: Run) -> None:
+    with duckdb.connect(str(tiny_copy.store)) as connection:
+        connection.execute("UPDATE features SET max = 0 WHERE feature_id = 2")
+    with pytest.raises(UserError, match="feature 2 is dead: it never fires on this run's texts; choose one"):
+        steering_vector(tiny_copy, 2, "a")
