@@ -4,4 +4,4 @@ The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
 SCHEMA_VERSION = 3
-TABLES = ("run", "models", "features", "contexts", "logits", "sources", "evidence", "neighbours")
+TABLES = ("run", "models", "features", "contexts", "logits", "sources", "evidence", "reference", "neighbours")
