@@ -6,21 +6,56 @@ the dictionary times the width of both streams, never with the corpus.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from dfc import progress
-from dfc.activations.loader import KeptRows, kept_rows
+from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import Side, UserError
 from dfc.crosscoder.batch_topk import argsort, weighted_sums
 from dfc.crosscoder.model import Codes, Crosscoder
 
 _FEATURES_AT_ONCE = 4_096
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one kind that are taken in together.
+
+    Attributes:
+        held_out: whether their documents were kept out of training.
+        x: scaled, the two streams side by side, (rows, width_a + width_b).
+        document, source: of each row, (rows,); documents of one kind come in the order of their numbers.
+    """
+
+    held_out: bool
+    x: Tensor
+    document: Tensor
+    source: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows that evidence is collected over.
+
+    Attributes:
+        batches: the rows.
+        kept, held_out: how many come in all, and how many of these are held out.
+        sources: how many sources they come from.
+    """
+
+    batches: Iterable[Batch]
+    kept: int
+    held_out: int
+    sources: int
 
 
 @dataclass
@@ -97,6 +132,8 @@ class Collected:
         rebuilt: Σ z (x̂ − decoder bias) over both, for features that only one model has, (exclusive, D).
         sample, sample_codes: evenly drawn held-out rows, less the decoder bias, (rows, D), and their codes.
         pairs, codes: number of evenly drawn pairs of all documents, and their codes.
+        by_source, source_pairs: firings in each source, (features, sources), and its pairs, (sources,).
+        documents: in how many documents each feature fires, (features,).
 
     Rows of codes are counted among the drawn ones; codes are sorted by feature.
     """
@@ -108,6 +145,9 @@ class Collected:
     sample_codes: Codes
     pairs: int
     codes: Codes
+    by_source: Tensor
+    source_pairs: Tensor
+    documents: Tensor
 
     @property
     def firings(self) -> Tensor:
@@ -115,46 +155,67 @@ class Collected:
         return self.train.firings + self.held_out.firings
 
 
-@torch.no_grad()
-def collect(
-    crosscoder: Crosscoder, store: ActivationStore, batch: int, sample_rows: int, sample_pairs: int
-) -> Collected:
-    """One pass over all kept pairs.
+def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: int) -> Rows:
+    """All kept pairs of a run.
 
     Args:
-        crosscoder: trained.
         store: its activations.
-        batch: rows encoded at once.
-        sample_rows: held-out rows to keep, at most.
-        sample_pairs: pairs whose codes to keep, at most.
+        source_of: source of each document, (documents,).
+        sources: how many there are.
+        batch: rows taken in at once, at most.
 
     Raises:
         UserError: if no document was held out, or none was left for training.
     """
-    features, shards = crosscoder.config.features, store.manifest.shards
-    held_out_rows = sum(shard.held_out for shard in shards)
-    if not 0 < held_out_rows < store.manifest.kept:
+    kept, held_out = store.manifest.kept, sum(shard.held_out for shard in store.manifest.shards)
+    if not 0 < held_out < kept:
         raise UserError(
-            f"{store.folder}: has {store.manifest.kept - held_out_rows} pairs for training and {held_out_rows} held "
+            f"{store.folder}: has {kept - held_out} pairs for training and {held_out} held "
             f"out, and evidence needs both; raise corpus.pairs or change corpus.held_out."
         )
+    return Rows(_batches(store, torch.from_numpy(source_of), batch), kept, held_out, sources)
+
+
+@torch.no_grad()
+def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: int) -> Collected:
+    """One pass over all rows.
+
+    Args:
+        crosscoder: trained.
+        rows: some held out, some not.
+        sample_rows: held-out rows to keep, at most.
+        sample_pairs: pairs whose codes to keep, at most.
+    """
+    features = crosscoder.config.features
     sums = {out: Sums.empty(features, crosscoder.widths) for out in (False, True)}
     rebuilt = torch.zeros(exclusive_count(crosscoder), sum(crosscoder.widths))
-    sample, pairs = _Thinned(held_out_rows, sample_rows), _Thinned(store.manifest.kept, sample_pairs)
-    rows: list[Tensor] = []
-    with progress.bar("evidence: moments", store.manifest.kept, "pairs") as bar:
-        for shard in range(len(store)):
-            for out, raw in _batches(kept_rows(store, shard), batch):
-                x, codes = raw - crosscoder.decoder_bias, crosscoder.encode(raw)
-                back = crosscoder.decode(codes, len(x)) - crosscoder.decoder_bias
-                codes = _take(codes, argsort(codes.features))
-                sums[out].add(x, codes)
-                add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
-                if out:
-                    rows.append(x[sample.take(codes, len(x))])
-                pairs.take(codes, len(x))
-                bar.update(len(x))
-    return Collected(sums[False], sums[True], rebuilt, torch.cat(rows), sample.codes(), pairs.count, pairs.codes())
+    sample, pairs = _Thinned(rows.held_out, sample_rows), _Thinned(rows.kept, sample_pairs)
+    places = _Places(features, rows.sources)
+    kept: list[Tensor] = []
+    with progress.bar("evidence: moments", rows.kept, "pairs") as bar:
+        for batch in rows.batches:
+            x, codes = batch.x - crosscoder.decoder_bias, crosscoder.encode(batch.x)
+            back = crosscoder.decode(codes, len(x)) - crosscoder.decoder_bias
+            codes = _take(codes, argsort(codes.features))
+            sums[batch.held_out].add(x, codes)
+            add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
+            places.add(codes, batch)
+            if batch.held_out:
+                kept.append(x[sample.take(codes, len(x))])
+            pairs.take(codes, len(x))
+            bar.update(len(x))
+    return Collected(
+        sums[False],
+        sums[True],
+        rebuilt,
+        torch.cat(kept),
+        sample.codes(),
+        pairs.count,
+        pairs.codes(),
+        places.by_source,
+        places.source_pairs,
+        places.documents,
+    )
 
 
 def add_products(sums: Tensor, codes: Codes, x: Tensor) -> None:
@@ -179,10 +240,38 @@ def of_features(codes: Codes, first: int, stop: int) -> Codes:
     return Codes(codes.rows[part], codes.features[part] - first, codes.values[part])
 
 
-def _batches(rows: KeptRows, batch: int) -> Iterator[tuple[bool, Tensor]]:
-    for out in (False, True):
-        mine = rows.x[rows.held_out == out]
-        yield from ((out, x) for x in mine.split(batch) if len(x))
+def _batches(store: ActivationStore, source_of: Tensor, batch: int) -> Iterator[Batch]:
+    for shard in range(len(store)):
+        rows = kept_rows(store, shard)
+        for out in (False, True):
+            mine = (rows.held_out == out).nonzero()[:, 0]
+            for chosen in mine.split(batch) if len(mine) else ():
+                document = rows.document[chosen]
+                yield Batch(out, rows.x[chosen], document, source_of[document])
+
+
+class _Places:
+    """In which sources, and in how many documents, every feature fires."""
+
+    def __init__(self, features: int, sources: int) -> None:
+        self.by_source = torch.zeros(features, sources, dtype=torch.long)
+        self.source_pairs = torch.zeros(sources, dtype=torch.long)
+        self.documents = torch.zeros(features, dtype=torch.long)
+        # A batch may begin within a document that the last one of its kind began.
+        self._latest = {out: torch.full((features,), -1) for out in (False, True)}
+
+    def add(self, codes: Codes, batch: Batch) -> None:
+        """Take in a batch and its codes, sorted by feature."""
+        features, sources = self.by_source.shape
+        self.source_pairs += torch.bincount(batch.source, minlength=sources)
+        cells = codes.features * sources + batch.source[codes.rows]
+        self.by_source += torch.bincount(cells, minlength=features * sources).view(features, sources)
+        most = int(batch.document.max()) + 1
+        found = torch.unique(codes.features * most + batch.document[codes.rows])
+        feature, document = found // most, found % most
+        latest = self._latest[batch.held_out]
+        self.documents += torch.bincount(feature[document > latest[feature]], minlength=features)
+        latest.scatter_reduce_(0, feature, document, "amax")
 
 
 class _Thinned:
@@ -197,7 +286,7 @@ class _Thinned:
     def take(self, codes: Codes, rows: int) -> Tensor:
         """Draw from a batch of rows, and say which of its rows were drawn, (drawn,)."""
         first = -self._seen % self._step
-        drawn = torch.arange(first, rows, self._step)
+        drawn = torch.arange(min(first, rows), rows, self._step)
         kept = _take(codes, codes.rows % self._step == first)
         self._parts.append(Codes(kept.rows // self._step + self.count, kept.features, kept.values))
         self._seen += rows

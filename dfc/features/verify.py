@@ -10,15 +10,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dfc import progress, runs
+from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, VERDICTS
+from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig
 from dfc.crosscoder import model as crosscoder_model
-from dfc.features import exclusivity, mirror, moments, neighbours, probe, scaling
+from dfc.crosscoder.model import Crosscoder
+from dfc.features import exclusivity, mirror, moments, neighbours, probe, reference, scaling, specificity
 from dfc.features import stitch as stitches
 from dfc.features.exclusivity import Evidence
 from dfc.features.mirror import Likeness
-from dfc.features.moments import Collected
+from dfc.features.moments import Collected, Rows
 from dfc.features.probe import Probes
+from dfc.features.reference import Reference
 from dfc.features.stitch import Stitch
 from dfc.runs import Run
 from dfc.steering import stitch_file
@@ -34,12 +37,14 @@ class Judgement:
 
     Attributes:
         partitions, verdicts: (features,).
+        measures: numbers by name, (features,), NaN where one does not apply.
         evidence, neighbours: the tables of that name.
         stitch, quality: the maps between the streams, and their held-out R².
     """
 
     partitions: npt.NDArray[np.str_]
     verdicts: npt.NDArray[np.str_]
+    measures: dict[str, Numbers]
     evidence: pa.Table
     neighbours: pa.Table
     stitch: Stitch
@@ -55,9 +60,13 @@ class Judgement:
             if (self.partitions == partition).any()
         }
 
+    def reference(self) -> Reference:
+        """Distribution of every measure in each partition, over the features that fire often enough."""
+        return reference.distributions(self.measures, self.partitions, self.verdicts != "dead")
+
 
 def verify(run: Run) -> None:
-    """Write the tables `evidence` and `neighbours` of an indexed run, and how the models were stitched.
+    """Write the tables `evidence`, `reference` and `neighbours` of an indexed run, and how the models were stitched.
 
     The store is replaced whole or not at all; nothing else in it changes. `python -m dfc index --again` begins a new
     store, without evidence.
@@ -70,6 +79,7 @@ def verify(run: Run) -> None:
     progress.say("writing evidence into features.duckdb")
     with StoreUpdate(run.store) as writer:
         writer.replace("evidence", found.evidence)
+        writer.replace("reference", reference.table(found.reference()))
         writer.replace("neighbours", found.neighbours)
         settings = run.config().evidence.model_dump(mode="json")
         writer.facts({"verified": True, "stitch": found.quality, "evidence": settings})
@@ -85,9 +95,15 @@ def judge(run: Run) -> Judgement:
         UserError: if its files are damaged, or no document was held out.
     """
     settings, store = run.config(), ActivationStore(run.activations)
-    config, crosscoder = settings.evidence, crosscoder_model.load(run.crosscoder)
+    sources = [source.name for source in settings.corpus.sources]
+    source_of = np.array([sources.index(name) for name in stored.read(run)["source"].to_pylist()], dtype=np.int64)
+    rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch)
+    return judge_rows(crosscoder_model.load(run.crosscoder), rows, settings.evidence)
 
-    found = moments.collect(crosscoder, store, settings.index.batch, config.auroc_pairs, config.correlation_pairs)
+
+def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Judgement:
+    """Collect the evidence for every feature over any rows, some of them held out, and judge."""
+    found = moments.collect(crosscoder, rows, config.auroc_pairs, config.correlation_pairs)
     stitch = stitches.fit(found.train, config.ridge, config.inversion, config.rounds)
     quality = stitches.quality(stitch, found.train, found.held_out)
     probes = probe.measure(found, config.ridge)
@@ -98,23 +114,32 @@ def judge(run: Run) -> Judgement:
     partitions = np.array(crosscoder.partitions())
     evidence = _evidence(partitions, found, probes, mirrors, shared)
     verdicts = exclusivity.verdict(evidence, config)
+    counts, pairs = found.by_source.double().numpy(), found.source_pairs.double().numpy()
+    measures = {
+        "own_r2": evidence.own_r2,
+        "other_r2": evidence.other_r2,
+        "probe_ratio": evidence.ratio,
+        "auroc_ratio": evidence.auroc_ratio,
+        "mirror_correlation": mirrors.correlations,
+        "shared_correlation": shared.correlations,
+        "decoder_cosine": neighbours.decoder_cosine(crosscoder, stitch),
+        "nu_epsilon": scaled.epsilon,
+        "nu_r": scaled.reconstruction,
+        "source_specificity": specificity.over_sources(counts, pairs),
+        "confidence": exclusivity.confidence(evidence, config),
+    }
     columns: dict[str, Any] = {
         "feature_id": np.arange(len(partitions)),
         "held_out_count": found.held_out.firings.numpy(),
+        "documents": found.documents.numpy(),
         **{f"probe_r2_{side}": _known(values) for side, values in probes.r2.items()},
         **{f"auroc_{side}": _known(values) for side, values in probes.auroc.items()},
-        "probe_ratio": _known(evidence.ratio),
+        **{name: _known(values) for name, values in measures.items() if name not in ("own_r2", "other_r2")},
         "mirror_id": pa.array(mirrors.ids, mask=mirrors.ids < 0),
-        "mirror_correlation": _known(mirrors.correlations),
         "shared_id": pa.array(shared.ids, mask=shared.ids < 0),
-        "shared_correlation": _known(shared.correlations),
-        "decoder_cosine": _known(neighbours.decoder_cosine(crosscoder, stitch)),
-        "nu_epsilon": _known(scaled.epsilon),
-        "nu_r": _known(scaled.reconstruction),
         "verdict": pa.array(verdicts.tolist(), pa.string()),
-        "confidence": exclusivity.confidence(evidence, config),
     }
-    return Judgement(partitions, verdicts, pa.table(columns), near, stitch, quality)
+    return Judgement(partitions, verdicts, measures, pa.table(columns), near, stitch, quality)
 
 
 def say(found: Judgement) -> None:

@@ -104,9 +104,8 @@ def _run(
     if "logits_to_keep" in inspect.signature(model.model.forward).parameters:
         inputs["logits_to_keep"] = logits
     live, site = model.live, model.live_site
-    with model.lock, torch.no_grad():
-        with live.trace(inputs):
-            stream = stream_of(site.output)[0].clone().save()
-            apply(programs, stream_of(site.output), 0, prompt)
-            found = live.output.logits.save()
+    with model.lock, torch.no_grad(), live.trace(inputs):
+        stream = stream_of(site.output)[0].clone().save()
+        apply(programs, stream_of(site.output), 0, prompt)
+        found = live.output.logits.save()
     return stream, found

@@ -16,5 +16,6 @@ TABLES = (
     "phrases",
     "coactivations",
     "evidence",
+    "reference",
     "neighbours",
 )

@@ -59,11 +59,13 @@ class EvidenceRow:
 
     feature_id: int
     held_out_count: int
+    documents: int
     probe_r2_a: float | None
     probe_r2_b: float | None
     auroc_a: float | None
     auroc_b: float | None
     probe_ratio: float | None
+    auroc_ratio: float | None
     mirror_id: int | None
     mirror_correlation: float | None
     shared_id: int | None
@@ -71,6 +73,7 @@ class EvidenceRow:
     decoder_cosine: float | None
     nu_epsilon: float | None
     nu_r: float | None
+    source_specificity: float | None
     verdict: Verdict
     confidence: float
 
@@ -213,6 +216,16 @@ class Store:
                FROM store.evidence JOIN store.features USING (feature_id) GROUP BY ALL"""
         )
         return counts.pivot(index="partition", columns="verdict", values="features").fillna(0)
+
+    def reference(self) -> dict[str, dict[str, list[float]]]:
+        """Distribution of each measure of `evidence`: measure → partition → quantiles at 0, 0.01, …, 1.
+
+        Empty before `verify`; a measure that does not apply to a partition has no quantiles for it.
+        """
+        found: dict[str, dict[str, list[float]]] = {}
+        for row in self._rows("SELECT measure, population, quantiles FROM store.reference"):
+            found.setdefault(row["measure"], {})[row["population"]] = row["quantiles"]
+        return found
 
     def neighbours(self, feature_id: int) -> pd.DataFrame:
         """Features of like direction: kind, other_id, similarity, the most similar of each kind first."""

@@ -117,11 +117,13 @@ CREATE TABLE coactivations ( -- features that fire on the same pairs, the strong
 CREATE TABLE evidence (     -- is it true that only one model has it? empty until `verify`, then one row a feature
     feature_id         INTEGER NOT NULL,
     held_out_count     BIGINT  NOT NULL,  -- held-out pairs on which it fired: what the probes are judged by
+    documents          BIGINT  NOT NULL,  -- in how many documents it fires
     probe_r2_a         FLOAT,             -- held-out R² of a linear prediction of its activation from each model
     probe_r2_b         FLOAT,
     auroc_a            FLOAT,             -- of its firing
     auroc_b            FLOAT,
     probe_ratio        FLOAT,             -- R²: the other model's over its own; shared: the smaller over the larger
+    auroc_ratio        FLOAT,             -- likewise, of what the AUROCs exceed chance by
     mirror_id          INTEGER,           -- most correlated feature of the other exclusive partition
     mirror_correlation FLOAT,
     shared_id          INTEGER,           -- of an exclusive feature: most correlated shared feature
@@ -129,8 +131,15 @@ CREATE TABLE evidence (     -- is it true that only one model has it? empty unti
     decoder_cosine     FLOAT,             -- of a shared feature: its two decoder vectors, through the stitch
     nu_epsilon         FLOAT,             -- of an exclusive feature: latent scaling, residual and reconstruction
     nu_r               FLOAT,
+    source_specificity FLOAT,             -- 0: fires in the corpus's own mixture of sources; 1: in one source alone
     verdict            VARCHAR NOT NULL,  -- 'exclusive' | 'mirrored' | 'shared-like' | 'unclear' | 'dead'
     confidence         FLOAT   NOT NULL   -- that only one model has it, 0 to 1
+);
+
+CREATE TABLE reference (    -- what a measure of `evidence` comes to, to set a feature's own number against
+    measure    VARCHAR NOT NULL,          -- a column of `evidence`, or 'own_r2' | 'other_r2'
+    population VARCHAR NOT NULL,          -- features of 'a' | 'b' | 'shared' that are not dead
+    quantiles  FLOAT[] NOT NULL           -- at 0, 0.01, …, 1
 );
 
 CREATE TABLE neighbours (   -- features with decoder vectors of like direction

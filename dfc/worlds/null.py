@@ -46,6 +46,7 @@ def null(run: Run, seed: int = 0) -> NullResult:
             sum(sum(counts.values()) for counts in dedicated.values()),
             sum(counts["exclusive"] for counts in dedicated.values()),
             found.counts(),
+            found.reference(),
         )
         runs.write_json(run.path / "null.json", asdict(result))
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dfc import runs
 from dfc.runs import Run
@@ -16,11 +16,13 @@ class NullResult:
         dedicated: features that only one copy may use.
         exclusive: of these, the ones that the evidence calls exclusive; all of them falsely.
         verdicts: features of each verdict in each partition.
+        reference: distribution of every measure, as `Store.reference` gives a run's own.
     """
 
     dedicated: int
     exclusive: int
     verdicts: dict[str, dict[str, int]]
+    reference: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     @property
     def share(self) -> float:

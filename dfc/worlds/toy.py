@@ -129,34 +129,67 @@ def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1
         false_shared, false_none: of these, the share that recovers a concept of both models, or none at all.
         fve_a, fve_b, alive.
     """
-    x = torch.cat(list(itertools.islice(batches(world, rows, seed), 1)))
+    x = next(batches(world, rows, seed))
     codes = crosscoder.encode(x)
     alive = torch.bincount(codes.features, minlength=crosscoder.config.features) > 0
-    cosines, norms = {}, {}
+    hits = recovered(world, crosscoder)
+    both = world.in_model["a"] & world.in_model["b"]
+    found = count(world, hits, by_norms(crosscoder, alive))
+    for name in ("false_shared", "false_none"):
+        found[name] = found[name] / found["exclusive"] if found["exclusive"] else 0.0
+    fve = held_out_fve(crosscoder, x)
+    return found | {
+        "recall_shared": float((hits["a"] | hits["b"])[alive][:, both].any(dim=0).float().mean()),
+        "alive": float(alive.float().mean()),
+        "fve_a": fve["held_out_fve_a"],
+        "fve_b": fve["held_out_fve_b"],
+    }
+
+
+@torch.no_grad()
+def recovered(world: World, crosscoder: Crosscoder) -> dict[Side, Tensor]:
+    """For each model, which concepts' directions each feature's decoder vector has, (features, concepts) of bool."""
+    hits = {}
     for side in SIDES:
         ids, vectors = crosscoder.decoder_vectors(side)
         concepts = torch.nn.functional.normalize(world.directions[side], dim=1)
-        cosines[side] = torch.zeros(len(alive), len(concepts))
-        cosines[side][ids] = torch.nn.functional.normalize(vectors, dim=1) @ concepts.T
-        norms[side] = torch.zeros(len(alive))
+        hits[side] = torch.zeros(crosscoder.config.features, len(concepts), dtype=torch.bool)
+        hits[side][ids] = torch.nn.functional.normalize(vectors, dim=1) @ concepts.T > RECOVERED
+    return hits
+
+
+@torch.no_grad()
+def by_norms(crosscoder: Crosscoder, alive: Tensor) -> dict[Side, Tensor]:
+    """Living features that the paper's rule classes as one model's: relative norm above 0.8, or below 0.2."""
+    norms = {side: torch.zeros(len(alive)) for side in SIDES}
+    for side in SIDES:
+        ids, vectors = crosscoder.decoder_vectors(side)
         norms[side][ids] = vectors.norm(dim=1)
     relative = norms["a"] / (norms["a"] + norms["b"]).clamp_min(1e-12)
-    classed = {"a": alive & (relative > RELATIVE_NORM_A), "b": alive & (relative < RELATIVE_NORM_B)}
+    return {"a": alive & (relative > RELATIVE_NORM_A), "b": alive & (relative < RELATIVE_NORM_B)}
+
+
+def count(world: World, hits: dict[Side, Tensor], classed: dict[Side, Tensor]) -> dict[str, Any]:
+    """How features that some rule classes as one model's fare against the truth.
+
+    Args:
+        world: the truth.
+        hits: as `recovered` gives them.
+        classed: for each model the features called its own, (features,) of bool.
+
+    Returns:
+        recall_a, recall_b: exclusive concepts of that model recovered by a feature classed as its own.
+        exclusive: number of classed features.
+        false_shared, false_none: how many of them recover a concept of both models and none of their own alone, or
+            none at all.
+    """
     both = world.in_model["a"] & world.in_model["b"]
-    hits = {side: cosines[side] > RECOVERED for side in SIDES}
-    result: dict[str, Any] = {
-        "recall_shared": float((hits["a"] | hits["b"])[alive][:, both].any(dim=0).float().mean()),
-        "exclusive": int(classed["a"].sum() + classed["b"].sum()),
-        "alive": float(alive.float().mean()),
-    }
-    false_shared = false_none = 0
+    result: dict[str, Any] = {"exclusive": int(classed["a"].sum() + classed["b"].sum())}
+    result["false_shared"] = result["false_none"] = 0
     for side, other in zip(SIDES, reversed(SIDES), strict=True):
         own = world.in_model[side] & ~world.in_model[other]
         mine = hits[side][classed[side]]
         result[f"recall_{side}"] = float(mine[:, own].any(dim=0).float().mean())
-        false_shared += int((mine[:, both].any(dim=1) & ~mine[:, own].any(dim=1)).sum())
-        false_none += int((~mine[:, own | both].any(dim=1)).sum())
-    for name, count in (("false_shared", false_shared), ("false_none", false_none)):
-        result[name] = count / result["exclusive"] if result["exclusive"] else 0.0
-    fve = held_out_fve(crosscoder, x)
-    return result | {"fve_a": fve["held_out_fve_a"], "fve_b": fve["held_out_fve_b"]}
+        result["false_shared"] += int((mine[:, both].any(dim=1) & ~mine[:, own].any(dim=1)).sum())
+        result["false_none"] += int((~mine[:, own | both].any(dim=1)).sum())
+    return result

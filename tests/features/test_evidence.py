@@ -17,7 +17,7 @@ from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.features import mirror, moments, neighbours, probe, scaling, stitch
-from dfc.features.moments import Collected
+from dfc.features.moments import Collected, Rows
 from dfc.features.stitch import Covariances
 from tests import tiny
 from tests.real import data_folder
@@ -38,7 +38,16 @@ class Dense:
     rebuilt: Floats
     z: Floats
     held_out: npt.NDArray[np.bool_]
+    document: npt.NDArray[np.int64]
     partition: npt.NDArray[np.str_]
+
+    def rows(self, batch: int) -> Rows:
+        """The run's pairs, every third document from the same source."""
+        return moments.stored_rows(self.store, self.source_of, 3, batch)
+
+    @property
+    def source_of(self) -> npt.NDArray[np.int64]:
+        return np.arange(self.document.max() + 1) % 3
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +73,14 @@ def dense(tiny_models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
         (crosscoder.decode(found, len(raw)) - bias).double().numpy(),
         z.double().numpy(),
         torch.cat([part.held_out for part in rows]).numpy(),
+        torch.cat([part.document for part in rows]).numpy(),
         np.array(crosscoder.partitions()),
     )
 
 
 @pytest.fixture(scope="module")
 def found(dense: Dense) -> Collected:
-    return moments.collect(dense.crosscoder, dense.store, 100, 10_000, 10_000)
+    return moments.collect(dense.crosscoder, dense.rows(100), 10_000, 10_000)
 
 
 def test_moments(dense: Dense, found: Collected) -> None:
@@ -88,8 +98,19 @@ def test_moments(dense: Dense, found: Collected) -> None:
     assert len(found.sample) == dense.held_out.sum()
 
 
+def test_sources_and_documents(dense: Dense) -> None:
+    for batch in (7, 100):  # batches that begin within a document, and such as hold several
+        found = moments.collect(dense.crosscoder, dense.rows(batch), 10, 10)
+        source = dense.source_of[dense.document]
+        assert found.source_pairs.tolist() == [(source == number).sum() for number in range(3)]
+        for feature in range(64):
+            fires = dense.z[:, feature] > 0
+            assert found.by_source[feature].tolist() == [(fires & (source == number)).sum() for number in range(3)]
+            assert int(found.documents[feature]) == len(set(dense.document[fires]))
+
+
 def test_samples_are_bounded_even_and_belong_to_their_codes(dense: Dense) -> None:
-    few = moments.collect(dense.crosscoder, dense.store, 100, 50, 120)
+    few = moments.collect(dense.crosscoder, dense.rows(100), 50, 120)
     assert 25 < len(few.sample) <= 50
     assert 60 < few.pairs <= 120
     again = dense.crosscoder.encode(few.sample + dense.crosscoder.decoder_bias)
@@ -294,4 +315,4 @@ def test_evidence_needs_held_out_documents(dense: Dense, monkeypatch: pytest.Mon
     with pytest.raises(
         UserError, match=f"has {len(dense.x)} pairs for training and 0 held out, and evidence needs both"
     ):
-        moments.collect(dense.crosscoder, dense.store, 100, 50, 120)
+        dense.rows(100)

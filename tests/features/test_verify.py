@@ -121,11 +121,12 @@ def test_verify_adds_evidence_and_changes_nothing_else(run: Run) -> None:
     unjudged = Store(run.store)
     assert unjudged.evidence(0) is None
     assert unjudged.neighbours(0).empty
+    assert unjudged.reference() == {}
     assert unjudged.features(FeatureQuery(alive_only=False))["verdict"].isna().all()
 
     pipeline.verify(run)
     after = {table: rows(run.store, table) for table in TABLES}
-    for table in set(TABLES) - {"run", "evidence", "neighbours"}:
+    for table in set(TABLES) - {"run", "evidence", "reference", "neighbours"}:
         assert after[table] == before[table]
     assert set(before["run"]) < set(after["run"])
 

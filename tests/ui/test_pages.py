@@ -333,6 +333,7 @@ def judge(path: Path) -> None:
                 {
                     "feature_id": table["feature_id"].to_numpy(),
                     "held_out_count": [50] * size,
+                    "documents": [40] * size,
                     **{f"probe_r2_{side}": [value] * size for side, value in (("a", 0.41), ("b", 0.07))},
                     **{f"auroc_{side}": [0.9] * size for side in "ab"},
                     "probe_ratio": [0.17] * size,
