@@ -15,6 +15,7 @@ from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import contexts, logit_lens, statistics
+from dfc.features.fingerprint import fingerprints
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
@@ -75,6 +76,7 @@ def _features(crosscoder: Crosscoder, found: Statistics, shown: pa.Table, source
         {
             "feature_id": np.arange(len(partitions)),
             "partition": partitions,
+            "fingerprint": fingerprints(crosscoder),
             "alive": alive,
             "count": found.count,
             "density": found.count / found.pairs,

@@ -63,6 +63,7 @@ class FeatureRow:
 
     feature_id: int
     partition: Partition
+    fingerprint: str
     alive: bool
     count: int
     density: float
@@ -177,6 +178,14 @@ class Store:
             last = self.count(FeatureQuery(alive_only=False)) - 1
             raise UserError(f"feature {feature_id} does not exist in this run; its features are 0 to {last}.")
         return FeatureRow(**rows[0])
+
+    def fingerprints(self, feature_ids: Sequence[int]) -> dict[int, str]:
+        """Fingerprint of each of these features that the run has."""
+        rows = self._rows(
+            "SELECT feature_id, fingerprint FROM store.features WHERE list_contains(?, feature_id) ORDER BY feature_id",
+            [list(feature_ids)],
+        )
+        return {row["feature_id"]: row["fingerprint"] for row in rows}
 
     def contexts(self, feature_id: int) -> list[Context]:
         """Contexts of one feature, the strongest band first."""
