@@ -50,6 +50,7 @@ class FeatureQuery:
     density: tuple[float, float] = (0.0, 1.0)
     main_source: str | None = None
     search: str = ""
+    ids: tuple[int, ...] | None = None
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
     order: Order = "specificity"
     descending: bool = True
@@ -283,6 +284,9 @@ def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.main_source is not None:
         terms.append("main_source = ?")
         values.append(query.main_source)
+    if query.ids is not None:
+        terms.append("list_contains(?, feature_id)")
+        values.append(list(query.ids))
     if query.verdicts:
         terms.append("list_contains(?, verdict)")
         values.append(list(query.verdicts))

@@ -8,7 +8,7 @@ here. Streamlit clears the address on navigation: every link passes on what must
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,10 +16,12 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, Partition, UserError
 from dfc.store.reader import FeatureQuery, Order
+from dfc.ui.notebook import Kept
 
 FEATURE_PAGE = "pages/2_Feature.py"
 TABLE_PAGE = "pages/1_Exclusive_features.py"
 STEER_PAGE = "pages/4_Steer.py"
+LISTS_PAGE = "pages/7_Lists.py"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Place:
     position: int
     beside: bool = False
     """Whether the list stood beside that of the other model."""
+    kept: Kept = field(default_factory=Kept)
+    """What the list is narrowed to by readers' marks; `notebook.narrow` applies it to the query."""
 
 
 def get(name: str) -> str | None:
@@ -73,6 +77,9 @@ def pack(place: Place) -> str:
         entries.append(("source", query.main_source))
     if place.beside:
         entries.append(("beside", 1))
+    kept = place.kept
+    entries += [(name, 1) for name, wanted in (("starred", kept.favourite), ("noted", kept.noted)) if wanted]
+    entries += [(name, value) for name, value in (("tag", kept.tag), ("on", kept.on_list)) if value is not None]
     if query.search:
         entries.append(("search", query.search))
     return urlencode(entries)
@@ -105,7 +112,8 @@ def unpack(text: str) -> Place | None:
         order=order,  # type: ignore[arg-type]  # checked above
         descending="up" not in entries,
     )
-    return Place(query, position, "beside" in entries)
+    kept = Kept("starred" in entries, "noted" in entries, entries.get("tag"), entries.get("on"))
+    return Place(query, position, "beside" in entries, kept)
 
 
 def list_params(run_name: str, place: Place) -> dict[str, str]:

@@ -182,10 +182,7 @@ def test_import_merges_and_the_later_mark_wins(tmp_path: Path, one: Book, other:
         ('{"format": "other"}', "format"),
         ('{"version": 2}', "version"),
         ('{"marks": [{"run": "demo"}]}', r"marks\.0\.feature_id"),
-        (
-            '{"notes": [{"run": "r", "feature_id": 99999999999, "fingerprint": "", "written": "", "text": "x"}]}',
-            "notes",
-        ),
+        ('{"notes": [{"run": "r", "feature_id": 99999999999}]}', r"notes\.0\.feature_id"),
         ('{"lists": [{"name": "x", "added": "yesterday"}]}', r"lists\.0\.added"),
     ],
 )
