@@ -51,6 +51,12 @@ class FeatureQuery:
     main_source: str | None = None
     search: str = ""
     ids: tuple[int, ...] | None = None
+    max: tuple[float, float] | None = None
+    own_r2: tuple[float, float] | None = None
+    probe_ratio: tuple[float, float] | None = None
+    mirror_correlation: tuple[float, float] | None = None
+    relative_norm: tuple[float, float] | None = None
+    confidence: tuple[float, float] | None = None
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
     order: Order = "specificity"
     descending: bool = True
@@ -157,6 +163,7 @@ class Store:
         return self._frame(
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
                        peak_tokens, main_source, specificity, histogram,
+                       CASE partition WHEN 'b' THEN probe_r2_b ELSE probe_r2_a END AS own_r2,
                        verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
                 FROM {_JUDGED} WHERE {where}
                 ORDER BY {query.order} {direction} NULLS LAST, feature_id LIMIT ? OFFSET ?""",
@@ -167,6 +174,12 @@ class Store:
         """How many features match, all pages together."""
         where, values = _conditions(query)
         return int(self._rows(f"SELECT count(*) AS number FROM {_JUDGED} WHERE {where}", values)[0]["number"])
+
+    def feature_ids(self, query: FeatureQuery) -> list[int]:
+        """Ids of all features that match, all pages together, by number."""
+        where, values = _conditions(query)
+        rows = self._rows(f"SELECT feature_id FROM {_JUDGED} WHERE {where} ORDER BY feature_id", values)
+        return [row["feature_id"] for row in rows]
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.
@@ -284,6 +297,13 @@ def _conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.main_source is not None:
         terms.append("main_source = ?")
         values.append(query.main_source)
+    for name in ("max", "probe_ratio", "mirror_correlation", "relative_norm", "confidence"):
+        if (ends := getattr(query, name)) is not None:
+            terms.append(f"{name} BETWEEN ? AND ?")
+            values += list(ends)
+    if query.own_r2 is not None:
+        terms.append("CASE partition WHEN 'b' THEN probe_r2_b ELSE probe_r2_a END BETWEEN ? AND ?")
+        values += list(query.own_r2)
     if query.ids is not None:
         terms.append("list_contains(?, feature_id)")
         values.append(list(query.ids))
