@@ -158,6 +158,7 @@ def _feature(random: np.random.Generator, feature_id: int, partition: str, alive
     return {
         "feature_id": feature_id,
         "partition": partition,
+        "fingerprint": f"{feature_id:016x}",
         "alive": alive,
         "count": count,
         "density": count / KEPT_PAIRS,
@@ -280,7 +281,8 @@ def _facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
 _FLOATS, _TEXTS = pa.list_(pa.float32()), pa.list_(pa.string())
 _SCHEMAS = {
     "features": pa.schema([
-        ("feature_id", pa.int32()), ("partition", pa.string()), ("alive", pa.bool_()), ("count", pa.int64()),
+        ("feature_id", pa.int32()), ("partition", pa.string()), ("fingerprint", pa.string()),
+        ("alive", pa.bool_()), ("count", pa.int64()),
         ("density", pa.float64()), ("mean", pa.float32()), ("max", pa.float32()), ("quantiles", _FLOATS),
         ("histogram", pa.list_(pa.int64())), ("norm_a", pa.float32()), ("norm_b", pa.float32()),
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),

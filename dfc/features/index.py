@@ -18,6 +18,7 @@ from dfc.crosscoder.model import Crosscoder
 from dfc.features import coactivation, contexts, labels, logit_lens, passages, statistics
 from dfc.features.codes import CodesOnDisk, Ints
 from dfc.features.contexts import Chosen
+from dfc.features.fingerprint import fingerprints
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
@@ -100,6 +101,7 @@ def _features(
         {
             "feature_id": np.arange(len(partitions)),
             "partition": partitions,
+            "fingerprint": fingerprints(crosscoder),
             "alive": alive,
             "count": found.count,
             "density": found.count / found.pairs,

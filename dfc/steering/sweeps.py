@@ -216,9 +216,7 @@ def _batches(
         kinds: list[tuple[Direction, Program]] = [("transfer" if gauges[edit] is None else "feature", units[edit])]
         if work.sweep.control:
             kinds.append(("random", randomised(units[edit])))
-        batch = [
-            (kind, strength, scaled(unit, strength)) for kind, unit in kinds for strength in work.sweep.tried
-        ]
+        batch = [(kind, strength, scaled(unit, strength)) for kind, unit in kinds for strength in work.sweep.tried]
         programs = [program for _, _, program in batch]
         answers = generation.generate(work.model, work.prompt, work.sampling, programs, work.chat)
         yield [

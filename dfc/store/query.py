@@ -24,9 +24,12 @@ Order = Literal[
     "confidence",
     "probe_ratio",
     "mirror_correlation",
+    "label",
+    "variance",
 ]
 
 JUDGED = "store.features LEFT JOIN store.evidence USING (feature_id)"
+OWN_R2 = "CASE partition WHEN 'b' THEN probe_r2_b ELSE probe_r2_a END"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ class FeatureQuery:
     main_source: str | None = None
     search: str = ""
     ids: tuple[int, ...] | None = None  # these alone; None: all
+    source: str | None = None  # fires on it more often than on the corpus
+    role: str | None = None  # likewise, on what somebody says
+    max: tuple[float, float] | None = None
+    own_r2: tuple[float, float] | None = None
+    probe_ratio: tuple[float, float] | None = None
+    mirror_correlation: tuple[float, float] | None = None
+    relative_norm: tuple[float, float] | None = None
+    confidence: tuple[float, float] | None = None
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
     order: Order = "specificity"
     descending: bool = True
@@ -59,6 +70,20 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.main_source is not None:
         terms.append("main_source = ?")
         values.append(query.main_source)
+    for table, column, value in (("sources", "source", query.source), ("roles", "role", query.role)):
+        if value is not None:
+            terms.append(
+                f"""feature_id IN (SELECT feature_id FROM store.{table} AS part JOIN store.features AS whole
+                    USING (feature_id) WHERE {column} = ? AND part.rate > whole.density)"""
+            )
+            values.append(value)
+    for name in ("max", "probe_ratio", "mirror_correlation", "relative_norm", "confidence"):
+        if (ends := getattr(query, name)) is not None:
+            terms.append(f"{name} BETWEEN ? AND ?")
+            values += list(ends)
+    if query.own_r2 is not None:
+        terms.append(f"{OWN_R2} BETWEEN ? AND ?")
+        values += list(query.own_r2)
     if query.ids is not None:
         terms.append("list_contains(?, feature_id)")
         values.append(list(query.ids))
@@ -67,8 +92,9 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
         values.append(list(query.verdicts))
     if query.search:
         terms.append(
-            f"""(contains({folded("array_to_string(peak_tokens, ' ')")}, {folded("?")}) OR feature_id IN (
-                SELECT feature_id FROM store.searched WHERE contains(text, {folded("?")})))"""
+            f"""(contains({folded("array_to_string(peak_tokens, ' ')")}, {folded("?")})
+                OR contains({folded("label")}, {folded("?")})
+                OR feature_id IN (SELECT feature_id FROM store.searched WHERE contains(text, {folded("?")})))"""
         )
-        values += [query.search, query.search]
+        values += [query.search] * 3
     return " AND ".join(terms), values

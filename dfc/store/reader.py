@@ -21,7 +21,7 @@ import pandas as pd
 from dfc.config import Partition, UserError, Verdict
 from dfc.store import SCHEMA_VERSION
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import JUDGED, FeatureQuery, Order, conditions
+from dfc.store.query import JUDGED, OWN_R2, FeatureQuery, Order, conditions
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Order", "Store"]
 
@@ -35,6 +35,7 @@ class FeatureRow:
 
     feature_id: int
     partition: Partition
+    fingerprint: str
     alive: bool
     count: int
     density: float
@@ -122,7 +123,8 @@ class Store:
             raise ValueError(f"cannot order by {query.order}")
         return self._frame(
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
-                       peak_tokens, main_source, specificity, histogram, label,
+                       peak_tokens, main_source, specificity, histogram, label, variance,
+                       {OWN_R2} AS own_r2,
                        verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
                 FROM {JUDGED} WHERE {where}
                 ORDER BY {query.order} {direction} NULLS LAST, feature_id LIMIT ? OFFSET ?""",
@@ -133,6 +135,12 @@ class Store:
         """How many features match, all pages together."""
         where, values = conditions(query)
         return int(self._rows(f"SELECT count(*) AS number FROM {JUDGED} WHERE {where}", values)[0]["number"])
+
+    def feature_ids(self, query: FeatureQuery) -> list[int]:
+        """Ids of all features that match, all pages together, by number."""
+        where, values = conditions(query)
+        rows = self._rows(f"SELECT feature_id FROM {JUDGED} WHERE {where} ORDER BY feature_id", values)
+        return [row["feature_id"] for row in rows]
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.
@@ -145,6 +153,14 @@ class Store:
             last = self.count(FeatureQuery(alive_only=False)) - 1
             raise UserError(f"feature {feature_id} does not exist in this run; its features are 0 to {last}.")
         return FeatureRow(**rows[0])
+
+    def fingerprints(self, feature_ids: Sequence[int]) -> dict[int, str]:
+        """Fingerprint of each of these features that the run has."""
+        rows = self._rows(
+            "SELECT feature_id, fingerprint FROM store.features WHERE list_contains(?, feature_id) ORDER BY feature_id",
+            [list(feature_ids)],
+        )
+        return {row["feature_id"]: row["fingerprint"] for row in rows}
 
     def contexts(self, feature_id: int) -> list[Context]:
         """Contexts of one feature, the strongest band first."""

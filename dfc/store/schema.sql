@@ -20,6 +20,7 @@ CREATE TABLE models (       -- one row per side
 CREATE TABLE features (
     feature_id    INTEGER NOT NULL,
     partition     VARCHAR NOT NULL,  -- 'a' | 'b' | 'shared'
+    fingerprint   VARCHAR NOT NULL,  -- of its decoder vectors: notes tell by it whether the feature changed
     alive         BOOLEAN NOT NULL,  -- fired on at least one kept pair
     count         BIGINT  NOT NULL,  -- pairs on which it fired
     density       DOUBLE  NOT NULL,  -- count / kept pairs

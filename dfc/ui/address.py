@@ -8,18 +8,24 @@ here. Streamlit clears the address on navigation: every link passes on what must
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import get_args
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, Partition, UserError
+from dfc.config import PARTITIONS, VERDICTS, UserError
 from dfc.store.reader import FeatureQuery, Order
+from dfc.ui.notebook import Kept
 
 FEATURE_PAGE = "pages/2_Feature.py"
 TABLE_PAGE = "pages/1_Exclusive_features.py"
 STEER_PAGE = "pages/4_Steer.py"
+LISTS_PAGE = "pages/7_Lists.py"
+RANGES = ("density", "max", "own_r2", "probe_ratio", "mirror_correlation", "relative_norm", "confidence")
+"""Filters of a query with two ends; they stand in a packed list under their own names."""
+_TEXTS = {"source": "main_source", "search": "search"}
+"""Filters of a query that are texts, by their names in a packed list."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Place:
     position: int
     beside: bool = False
     """Whether the list stood beside that of the other model."""
+    kept: Kept = field(default_factory=Kept)
+    """What the list is narrowed to by readers' marks; `notebook.narrow` applies it to the query."""
 
 
 def get(name: str) -> str | None:
@@ -59,23 +67,30 @@ def feature_params(run_name: str, feature: int, place: Place | None = None) -> d
 
 def pack(place: Place) -> str:
     """A list and a position in it as one short parameter."""
-    query, default = place.query, FeatureQuery()
+    query, default, kept = place.query, FeatureQuery(), place.kept
     entries: list[tuple[str, object]] = [("at", place.position), ("in", ",".join(query.partitions))]
+    entries += [(key, 1) for key, asked in _flags(place).items() if asked]
     if query.order != default.order:
         entries.append(("by", query.order))
-    if not query.descending:
-        entries.append(("up", 1))
-    if not query.alive_only:
-        entries.append(("dead", 1))
-    if query.density != default.density:
-        entries.append(("density", f"{query.density[0]:g}..{query.density[1]:g}"))
-    if query.main_source is not None:
-        entries.append(("source", query.main_source))
-    if place.beside:
-        entries.append(("beside", 1))
-    if query.search:
-        entries.append(("search", query.search))
+    entries += [(key, getattr(query, name)) for key, name in _TEXTS.items() if getattr(query, name)]
+    entries += [(key, text) for key, text in (("tag", kept.tag), ("on", kept.on_list)) if text is not None]
+    if query.verdicts:
+        entries.append(("verdict", ",".join(query.verdicts)))
+    for name in RANGES:
+        ends: tuple[float, float] | None = getattr(query, name)
+        if ends is not None and ends != getattr(default, name):
+            entries.append((name, f"{ends[0]!r}..{ends[1]!r}"))
     return urlencode(entries)
+
+
+def _flags(place: Place) -> dict[str, bool]:
+    return {
+        "up": not place.query.descending,
+        "dead": not place.query.alive_only,
+        "beside": place.beside,
+        "starred": place.kept.favourite,
+        "noted": place.kept.noted,
+    }
 
 
 def place() -> Place | None:
@@ -86,26 +101,36 @@ def place() -> Place | None:
 def unpack(text: str) -> Place | None:
     """What `pack` made; None of any other text."""
     entries = dict(parse_qsl(text))
+    default = FeatureQuery()
+    order = entries.get("by", default.order)
     try:
-        partitions = tuple(name for name in entries["in"].split(",") if name in PARTITIONS)
         position = int(entries["at"])
-        low, _, high = entries.get("density", "0..1").partition("..")
-        density = float(low), float(high)
+        ranges = {name: _ends(entries[name]) for name in RANGES if name in entries}
     except (KeyError, ValueError):
         return None
-    order = entries.get("by", FeatureQuery().order)
-    if position < 0 or not partitions or order not in get_args(Order) or not all(map(math.isfinite, density)):
+    partitions = tuple(name for name in PARTITIONS if name in entries.get("in", "").split(","))
+    verdicts = tuple(name for name in VERDICTS if name in entries.get("verdict", "").split(","))
+    if position < 0 or not partitions or order not in get_args(Order):
         return None
     query = FeatureQuery(
-        partitions=_partitions(partitions),
+        partitions=partitions,
         alive_only="dead" not in entries,
-        density=density,
-        main_source=entries.get("source"),
-        search=entries.get("search", ""),
+        verdicts=verdicts,
         order=order,  # type: ignore[arg-type]  # checked above
         descending="up" not in entries,
+        **{name: entries[key] for key, name in _TEXTS.items() if key in entries},  # type: ignore[arg-type]
+        **ranges,  # type: ignore[arg-type]
     )
-    return Place(query, position, "beside" in entries)
+    kept = Kept("starred" in entries, "noted" in entries, entries.get("tag"), entries.get("on"))
+    return Place(query, position, "beside" in entries, kept)
+
+
+def _ends(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    ends = float(low), float(high)
+    if any(map(math.isnan, ends)):
+        raise ValueError
+    return ends
 
 
 def list_params(run_name: str, place: Place) -> dict[str, str]:
@@ -116,7 +141,3 @@ def list_params(run_name: str, place: Place) -> dict[str, str]:
 def neighbour(place: Place, step: int) -> Place:
     """The place `step` further down the list; it may lie outside."""
     return replace(place, position=place.position + step)
-
-
-def _partitions(names: tuple[str, ...]) -> tuple[Partition, ...]:
-    return tuple(partition for partition in PARTITIONS if partition in names)

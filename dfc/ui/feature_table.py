@@ -1,4 +1,4 @@
-"""A page of features as a table; a click on any cell opens the feature."""
+"""A page of features as a table; a click on any cell opens the feature, or ticks it where many are to be chosen."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ import streamlit as st
 from dfc.config import Partition
 from dfc.report.heatmap import label
 from dfc.report.palette import THEMES
-from dfc.store.reader import FeatureQuery
-from dfc.ui import address
+from dfc.ui import address, notebook, selection
 from dfc.ui.address import Place
 from dfc.ui.frame import View
 
 HELP = {
+    "marks": "★ for a favourite, and its tags.",
+    "label": "What it was called, by a person or a labelling model.",
+    "verdict": "What the evidence says of its being exclusive.",
+    "confidence": "How sure the evidence is that only one model has it, 0 to 1.",
+    "own_r2": "How well a linear function of its own model's activations predicts it on held-out documents (R²).",
+    "probe_ratio": "The same from the other model's activations, over that of its own: low means that the other model "
+    "has nothing like it.",
+    "mirror_correlation": "The largest correlation with any feature that only the other model has: high means that the "
+    "concept stands on both sides.",
     "feature_id": "Its number in the dictionary. Click a row to open it.",
     "peak_tokens": "The commonest tokens on which its strongest contexts peak.",
     "histogram": "How strongly it fires where it fires: weak on the left, strong on the right.",
@@ -30,8 +38,20 @@ HELP = {
     "partition": "Which model may use it: a, b, or both (shared).",
     "relative_norm": "‖d_A‖ / (‖d_A‖ + ‖d_B‖): 1 only in A, 0 only in B.",
 }
-NARROW = ("feature_id", "peak_tokens", "specificity", "main_source", "histogram", "density")
-WIDE = (*NARROW, "max", "mean", "norm_a", "norm_b")
+JUDGED = ("verdict", "confidence")
+NARROW = ("specificity", "histogram", "main_source", "density")
+WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_norm", "norm_a", "norm_b")
+EVIDENCE = ("own_r2", "probe_ratio", "mirror_correlation")
+
+
+def columns(table: pd.DataFrame, alone: bool) -> tuple[str, ...]:
+    """Columns for a page of features: what there is to say of them, and as much as there is room for."""
+    judged = "verdict" in table and bool(table["verdict"].notna().any())
+    called = "label" in table and bool(table["label"].fillna("").ne("").any())
+    names = ("label", "peak_tokens") if called and alone else ("label",) if called else ("peak_tokens",)
+    evidence = EVIDENCE if judged and alone else ()
+    rest = WIDE if alone else tuple(name for name in NARROW if name != "specificity" or not judged)
+    return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
 
 
 def show(
@@ -39,19 +59,55 @@ def show(
     table: pd.DataFrame,
     key: str,
     columns: tuple[str, ...],
-    query: FeatureQuery | None = None,
-    beside: bool = False,
+    place: Place | None = None,
+    many: bool = False,
 ) -> None:
-    """Draw the table and open the feature that is clicked.
+    """Draw the table; open the feature that is clicked, or keep the choice of those that are ticked.
 
     Args:
         view: the page.
         table: rows of `Store.features`.
         key: of the widget, unique on the page.
         columns: which columns, in order.
-        query: what the table is a page of; the feature's page then goes on through that list.
-        beside: whether it stands beside the table of the other model.
+        place: the first row's, in the list that the table is a page of; the feature's page then goes on through it.
+        many: whether rows are ticked, which `selection` keeps, rather than opened.
     """
+    identities = [int(identity) for identity in table["feature_id"]]
+    shown = _shown(view, table)
+    marked = bool(shown["marks"].ne("").any())
+    partition: Partition = table["partition"].iloc[0] if table["partition"].nunique() == 1 else "shared"
+    look: dict[str, Any] = {
+        "hide_index": True,
+        "column_order": (columns[0], "marks", *columns[1:]) if marked else columns,
+        "column_config": _config(view, partition, 120 if len(columns) < 10 else 190),
+        "row_height": 36,
+        "height": min(36 * len(table) + 38, 760),
+        "on_select": "rerun",
+    }
+    if many:
+        ticked = [row for row, identity in enumerate(identities) if identity in selection.chosen(view.run.name)]
+        event: Any = st.dataframe(
+            shown,
+            key=f"{key}_{selection.round_number()}_{hash(tuple(identities))}",
+            selection_mode="multi-row",
+            selection_default={"selection": {"rows": ticked, "columns": [], "cells": []}},
+            alt="Features, one a row; tick those that you want to mark",
+            **look,
+        )
+        selection.take(view.run.name, identities, [identities[row] for row in event.selection.rows])
+        return
+    event = st.dataframe(
+        shown, key=key, selection_mode="single-cell", alt="Features, one a row; click a row to open it", **look
+    )
+    cells = event.selection.cells if event else []
+    if cells:
+        row = int(cells[0][0])
+        at = address.neighbour(place, row) if place else None
+        st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, identities[row], at))
+
+
+def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is drawn."""
     shown = table.copy()
     shown["peak_tokens"] = pd.Series(
         [[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]], table.index
@@ -59,25 +115,11 @@ def show(
     if "histogram" in table:
         shown["histogram"] = pd.Series([_heights(counts) for counts in table["histogram"]], table.index)
     shown["density"] *= 100
-    partition: Partition = table["partition"].iloc[0] if table["partition"].nunique() == 1 else "shared"
-    event: Any = st.dataframe(
-        shown,
-        hide_index=True,
-        column_order=columns,
-        column_config=_config(view, partition, 132 if columns == NARROW else 190),
-        key=key,
-        on_select="rerun",
-        selection_mode="single-cell",
-        row_height=36,
-        height=min(36 * len(table) + 38, 760),
-        alt="Features, one a row; click a row to open it",
-    )
-    cells = event.selection.cells if event else []
-    if cells:
-        row = int(cells[0][0])
-        place = Place(query, query.offset + row, beside) if query else None
-        identity = int(table["feature_id"].iloc[row])
-        st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, identity, place))
+    marks = notebook.marks(view.run.name)
+    marks = marks[marks["feature_id"].isin(table["feature_id"]) & marks["kind"].isin(["favourite", "tag"])]
+    words = marks["name"].where(marks["kind"] == "tag", "★").groupby(marks["feature_id"]).agg(" ".join)
+    shown["marks"] = table["feature_id"].map(words).fillna("")
+    return shown
 
 
 def _heights(counts: Any) -> list[float]:
@@ -94,6 +136,21 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
     column = st.column_config
     return {
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=60, pinned=True),
+        "marks": column.TextColumn("★", help=HELP["marks"], width=48),
+        "label": column.TextColumn("label", help=HELP["label"], width=width + 20),
+        "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=80),
+        "confidence": column.ProgressColumn(
+            "confidence",
+            help=HELP["confidence"],
+            format="%.2f",
+            min_value=0.0,
+            max_value=1.0,
+            width=94,
+            color=THEMES[view.theme].hue(partition).mark,
+        ),
+        "own_r2": column.NumberColumn("own R²", help=HELP["own_r2"], format="%.2f", width=70),
+        "probe_ratio": column.NumberColumn("other / own", help=HELP["probe_ratio"], format="%.2f", width=82),
+        "mirror_correlation": column.NumberColumn("mirror", help=HELP["mirror_correlation"], format="%.2f", width=64),
         "peak_tokens": column.ListColumn("peaks on", help=HELP["peak_tokens"], width=width),
         "histogram": column.BarChartColumn(
             "strength", help=HELP["histogram"], width=86, y_min=0, color=THEMES[view.theme].hue(partition).mark

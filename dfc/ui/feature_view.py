@@ -11,7 +11,7 @@ from dfc.config import SIDES
 from dfc.report.palette import Theme
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
-from dfc.ui import address, context_list, data, feature_list, feature_panels, feature_table
+from dfc.ui import address, context_list, data, feature_list, feature_panels, feature_table, notebook, notes_panel
 from dfc.ui.address import Place
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import partition_badge
@@ -35,6 +35,7 @@ def show(view: View) -> None:
         f'{partition_badge(feature.partition, names)}</h1><div title="{feature_table.HELP["peak_tokens"]}">'
         f"{chips(feature.peak_tokens) or '<span class=dfc-muted>no peak tokens</span>'}</div></div>"
     )
+    notes_panel.show(view, feature)
     _figures(feature)
     if not feature.alive:
         st.info(
@@ -72,7 +73,7 @@ def _figures(feature: FeatureRow) -> None:
 def _controls(view: View, feature: FeatureRow) -> None:
     """Previous, next, steer and the card."""
     place = address.place()
-    before, after, where = _neighbours(view.store, feature, place)
+    before, after, where = _neighbours(view.store, view.run.name, feature, place)
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
         st.button(
             "Previous",
@@ -131,7 +132,7 @@ def _card(store: Store, run: Run, identity: int, theme: Theme) -> bytes:
 
 
 def _neighbours(
-    store: Store, feature: FeatureRow, place: Place | None
+    store: Store, run: str, feature: FeatureRow, place: Place | None
 ) -> tuple[dict[str, str] | None, dict[str, str] | None, str]:
     """Addresses of the features before and after, and where this one stands, in words.
 
@@ -139,9 +140,10 @@ def _neighbours(
     features of its partition that are alive.
     """
     if place is not None:
-        steps = [_at(store, address.neighbour(place, step)) for step in (-1, 1)]
+        query = notebook.narrow(run, place.query, place.kept)
+        steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
         by = "" if place.query.order == "feature_id" else f", by {place.query.order.replace('_', ' ')}"
-        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, place.query):,} in the list{by}"
+        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
     norms = data.norms(store)
     chosen = norms.loc[(norms["partition"] == feature.partition) & norms["alive"], "feature_id"].to_numpy()
     lower, higher = chosen[chosen < feature.feature_id], chosen[chosen > feature.feature_id]
@@ -150,11 +152,10 @@ def _neighbours(
     return before, after, "by number, in its partition"
 
 
-def _at(store: Store, place: Place) -> dict[str, str] | None:
+def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | None:
     if place.position < 0:
         return None
-    query = replace(place.query, limit=1, offset=place.position)
-    found = data.features(store, query)["feature_id"]
+    found = data.features(store, replace(query, limit=1, offset=place.position))["feature_id"]
     return {"feature": str(int(found.iloc[0])), "list": address.pack(place)} if len(found) else None
 
 

@@ -20,7 +20,7 @@ from dfc.report.palette import Theme
 from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.ui import address, empty, style
-from dfc.ui.text import plain
+from dfc.ui.text import plain, sentence
 
 PAGES = (
     ("app.py", "Overview", ":material/space_dashboard:"),
@@ -28,6 +28,7 @@ PAGES = (
     (address.FEATURE_PAGE, "Feature", ":material/frame_inspect:"),
     ("pages/3_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:"),
     (address.STEER_PAGE, "Steer", ":material/explore:"),
+    (address.LISTS_PAGE, "Notes and lists", ":material/bookmarks:"),
 )
 
 
@@ -79,13 +80,8 @@ def guard() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        st.error(_sentence(str(error)), icon=":material/error:")
+        st.error(sentence(str(error)), icon=":material/error:")
         st.stop()
-
-
-def _sentence(text: str) -> str:
-    """With a capital letter, unless it begins with a path or a name."""
-    return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text
 
 
 def _with_indices(run_config: RunConfig, store: Store) -> RunConfig:

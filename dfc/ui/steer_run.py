@@ -116,9 +116,7 @@ def answers(view: View, request: Request) -> Iterator[tuple[Answers, str]]:
         yield (baseline, text), message
 
 
-def _grow(
-    slot: str, key: Request, model: LoadedModel, request: Request, program: Program
-) -> Iterator[tuple[str, str]]:
+def _grow(slot: str, key: Request, model: LoadedModel, request: Request, program: Program) -> Iterator[tuple[str, str]]:
     """One answer piece by piece, kept in the session as it grows."""
     from dfc.steering.generation import Sampling, stream
 

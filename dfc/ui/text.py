@@ -59,3 +59,8 @@ def chips(tokens: list[str]) -> str:
 def plain(text: str) -> str:
     """Text for a place that reads Markdown: every mark is escaped."""
     return "".join(f"\\{mark}" if mark in "\\`*_{}[]()<>#+-.!|~$:^=&" else mark for mark in " ".join(text.split()))
+
+
+def sentence(text: str) -> str:
+    """A message with a capital letter, unless it begins with a path or a name."""
+    return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text

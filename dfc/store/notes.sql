@@ -1,0 +1,28 @@
+-- Tables of data/notes.duckdb: what readers say about features, outside of any run. A feature is named by its run and
+-- its number; the fingerprint of its decoder tells whether the run still holds the feature that was meant.
+
+CREATE TABLE IF NOT EXISTS book AS SELECT 1 AS version;
+
+CREATE TABLE IF NOT EXISTS notes (   -- never changed, only added and erased
+    run         VARCHAR NOT NULL,
+    feature_id  INTEGER NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    written     VARCHAR NOT NULL,    -- ISO 8601, UTC
+    text        VARCHAR NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS lists (
+    name  VARCHAR PRIMARY KEY,
+    added VARCHAR NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS marks (   -- favourites, tags, and places on lists
+    run         VARCHAR NOT NULL,
+    feature_id  INTEGER NOT NULL,
+    kind        VARCHAR NOT NULL,    -- 'favourite' | 'tag' | 'list'
+    name        VARCHAR NOT NULL,    -- of the tag or the list; '' for a favourite
+    fingerprint VARCHAR NOT NULL,
+    added       VARCHAR NOT NULL,    -- when it was set, or its note changed
+    note        VARCHAR NOT NULL,    -- why a feature is on this list
+    PRIMARY KEY (run, feature_id, kind, name)
+);

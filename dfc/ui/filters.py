@@ -1,0 +1,250 @@
+"""The filters above the table of features: a few in sight, the rest folded away, all of them in the address."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dfc.config import VERDICTS, Partition
+from dfc.store.reader import FeatureQuery, Order
+from dfc.ui import data, feature_table, notebook, paging
+from dfc.ui.address import Place
+from dfc.ui.evidence_panel import VERDICT_HELP
+from dfc.ui.frame import View
+from dfc.ui.notebook import Kept
+
+SHOW: dict[str, tuple[Partition, ...]] = {
+    "side by side": ("a", "b"),
+    "only A": ("a",),
+    "only B": ("b",),
+    "shared": ("shared",),
+}
+"""Choices of what is shown; they stand in the address as they are read."""
+
+ORDERS: dict[Order, str] = {
+    "confidence": "confidence",
+    "specificity": "specificity",
+    "density": "density",
+    "max": "strongest activation",
+    "mean": "mean activation",
+    "norm_a": "decoder norm in A",
+    "norm_b": "decoder norm in B",
+    "relative_norm": "relative norm",
+    "main_source": "main source",
+    "feature_id": "number",
+}
+DENSITIES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+STRENGTHS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, math.inf)
+_SHARES = tuple(step / 20 for step in range(21))
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the reader chose above the table."""
+
+    show: str
+    query: FeatureQuery
+    kept: Kept
+    tools: DeltaGenerator
+    """The line under the filters, for what is done with the list."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A filter with two ends; at its first or last step an end lets everything pass."""
+
+    field: str
+    title: str
+    steps: tuple[float, ...]
+    judged: bool = False
+    """Whether only evidence says it."""
+
+    def format(self, value: float) -> str:
+        """A step as it stands on the slider and in the address."""
+        if self.field == "density":
+            return f"{100 * value:g}%"
+        return "any" if value == math.inf else f"{value:g}"
+
+    def chosen(self, ends: tuple[float, float]) -> tuple[float, float] | None:
+        """What the query is to ask; None where both ends let everything pass."""
+        low, high = ends
+        if (low, high) == (self.steps[0], self.steps[-1]):
+            return None
+        return -math.inf if low == self.steps[0] else low, math.inf if high == self.steps[-1] else high
+
+    def shown(self, ends: tuple[float, float] | None) -> tuple[float, float]:
+        """The steps that stand for what a query asks."""
+        low, high = ends or (-math.inf, math.inf)
+        return min(self.steps, key=lambda step: abs(step - max(low, self.steps[0]))), min(
+            self.steps, key=lambda step: 0 if step == high else abs(step - min(high, self.steps[-1]))
+        )
+
+
+RANGES = (
+    Range("density", "Density", DENSITIES),
+    Range("max", "Strongest activation", STRENGTHS),
+    Range("relative_norm", "Relative norm", _SHARES),
+    Range("confidence", "Confidence", _SHARES, judged=True),
+    Range("own_r2", "R² from its own model", _SHARES, judged=True),
+    Range("probe_ratio", "R², other model over own", _SHARES, judged=True),
+    Range("mirror_correlation", "Likeness in the other model", _SHARES, judged=True),
+)
+MORE = ("source", "tag", "on", "starred", "noted", "alive", *(entry.field for entry in RANGES))
+"""Keys of the filters that are folded away."""
+
+
+def default_order(view: View) -> Order:
+    """By evidence where there is any."""
+    return "specificity" if data.verdicts(view.store).empty else "confidence"
+
+
+def draw(view: View) -> Filters:
+    """The filter bar."""
+    judged = default_order(view) == "confidence"
+    reset: Any = {"bind": "query-params", "on_change": paging.first}
+    top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
+    shown = top[0].segmented_control("Show", list(SHOW), default="side by side", required=True, key="show", **reset)
+    search = top[1].text_input(
+        "Search",
+        key="search",
+        icon=":material/search:",
+        placeholder="words in labels, contexts or peak tokens; Chinese, too",
+        help="Finds features whose label, kept contexts or peak tokens hold this text. Case does not matter.",
+        **reset,
+    )
+    row = st.columns([4, 3, 2], vertical_alignment="bottom", gap="medium")
+    verdicts: list[Any] = []
+    if judged:
+        meanings = "\n".join(f"- **{verdict}**: {VERDICT_HELP[verdict]}" for verdict in VERDICTS)
+        verdicts = row[0].multiselect(
+            "Verdict", VERDICTS, key="verdict", placeholder="any", help=f"What the evidence says.\n{meanings}", **reset
+        )
+    else:
+        row[0].html(
+            '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
+            f"<code>python -m dfc verify {view.run.name}</code>.</p>"
+        )
+    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order != "confidence"]
+    order = row[1].selectbox(
+        "Order by",
+        orders,
+        index=orders.index(default_order(view)),
+        format_func=lambda key: ORDERS[key],
+        key="order",
+        help="Sorts all features, not this page alone.",
+        **reset,
+    )
+    ascending = row[2].toggle("lowest first", key="rising", **reset)
+    tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
+    with tools:
+        folded, kept = _more(view, judged, reset)
+    assert order in get_args(Order)
+    query = FeatureQuery(
+        search=(search or "").strip(),
+        verdicts=tuple(verdicts),
+        order=order,
+        descending=not ascending,
+        **folded,
+    )
+    return Filters(shown, query, kept, tools)
+
+
+def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
+    """What is folded away, with a count of what is set."""
+    run = view.run.name
+    active = sum(key in st.query_params for key in MORE)
+    chosen: dict[str, Any] = {}
+    with st.popover(f"More filters ({active})" if active else "More filters", icon=":material/tune:", key="folded"):
+        left, right = st.columns(2, gap="large")
+        for place, entry in enumerate(entry for entry in RANGES if judged or not entry.judged):
+            ends = (left, right)[place % 2].select_slider(
+                entry.title,
+                entry.steps,
+                value=(entry.steps[0], entry.steps[-1]),
+                format_func=entry.format,
+                key=entry.field,
+                help=feature_table.HELP[entry.field],
+                **reset,
+            )
+            asked = entry.chosen(ends)
+            if entry.field == "density":
+                chosen["density"] = ends
+            elif asked is not None:
+                chosen[entry.field] = asked
+        sources = list(data.facts(view.store).get("source_pairs") or {})
+        chosen["main_source"] = left.selectbox(
+            "Main source",
+            sources,
+            index=None,
+            placeholder="any",
+            key="source",
+            help=feature_table.HELP["main_source"],
+            **reset,
+        )
+        tag = right.selectbox(
+            "Tag",
+            list(notebook.names("tag", run)),
+            index=None,
+            placeholder="any",
+            key="tag",
+            help="Words that readers gave to features.",
+            **reset,
+        )
+        on_list = left.selectbox(
+            "On the list",
+            list(notebook.names("list", run)),
+            index=None,
+            placeholder="any",
+            key="on",
+            help="Named lists that readers made; see Notes and lists.",
+            **reset,
+        )
+        starred = right.toggle("favourites only", key="starred", **reset)
+        noted = right.toggle("with a note", key="noted", **reset)
+        chosen["alive_only"] = left.toggle(
+            "alive only", value=True, key="alive", help="Leave out features that never fired.", **reset
+        )
+    if active or st.query_params.get("search") or st.query_params.get("verdict"):
+        st.button("Clear all", icon=":material/filter_alt_off:", type="tertiary", key="clear", on_click=_clear)
+    return chosen, Kept(starred, noted, tag, on_list)
+
+
+def _clear() -> None:
+    """Every filter lets everything pass; what is shown and its order stay."""
+    paging.first()
+    st.session_state.update({"search": "", "alive": True, "starred": False, "noted": False})
+    for key in ("source", "tag", "on"):
+        st.session_state[key] = None
+    if "verdict" in st.session_state:
+        st.session_state["verdict"] = []
+    for entry in RANGES:
+        if entry.field in st.session_state:
+            st.session_state[entry.field] = (entry.steps[0], entry.steps[-1])
+
+
+def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str]]:
+    """The address at which the bar shows this place of a list: what widgets write, unless it is their default."""
+    query, kept = place.query, place.kept
+    single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
+    entries: dict[str, tuple[bool, str | list[str]]] = {
+        "show": (single is not None and not place.beside, single or ""),
+        "order": (query.order != default_order(view), ORDERS.get(query.order, "")),
+        "rising": (not query.descending, "true"),
+        "alive": (not query.alive_only, "false"),
+        "source": (query.main_source is not None, query.main_source or ""),
+        "search": (query.search != "", query.search),
+        "verdict": (query.verdicts != (), list(query.verdicts)),
+        "starred": (kept.favourite, "true"),
+        "noted": (kept.noted, "true"),
+        "tag": (kept.tag is not None, kept.tag or ""),
+        "on": (kept.on_list is not None, kept.on_list or ""),
+        "page": (place.position >= page_rows, str(place.position // page_rows + 1)),
+    }
+    for entry in RANGES:
+        ends = entry.shown(getattr(query, entry.field))
+        entries[entry.field] = (ends != (entry.steps[0], entry.steps[-1]), [entry.format(end) for end in ends])
+    return {name: value for name, (wanted, value) in entries.items() if wanted}

@@ -1,0 +1,269 @@
+"""The notebook: nothing is lost, nobody is shut out, hostile text is text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfc.config import UserError
+from dfc.store.book import Book, Mark, NamedList, Note, clean_name, clean_text
+from dfc.store.notes import Notebook
+
+HOSTILE = ["'; DROP TABLE marks; --", "<script>alert(1)</script>", "=1+1", "党 & 廉", "a\x00b\u202e", "\ud800", "%_\\"]
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Notebook:
+    return Notebook(tmp_path / "data" / "notes.duckdb")
+
+
+def test_before_anything_is_written_there_is_no_file(notebook: Notebook) -> None:
+    assert notebook.feature("demo", 1).notes == ()
+    assert notebook.marks().empty
+    assert notebook.lists() == ()
+    assert json.loads(notebook.export())["marks"] == []
+    assert not notebook.path.exists()
+
+
+def test_notes_are_a_history(notebook: Notebook) -> None:
+    first = notebook.write("demo", 7, "f", " Xinhua datelines \r\n mostly ")
+    second = notebook.write("demo", 7, "f", "and names of officials")
+    notebook.write("demo", 8, "g", "another feature")
+    notebook.write("other", 7, "f", "another run")
+    assert notebook.feature("demo", 7).notes == (second, first)
+    assert first.text == "Xinhua datelines \n mostly"
+    assert [note.text for note in notebook.notes("demo")] == ["another feature", second.text, first.text]
+    notebook.erase(first)
+    assert notebook.feature("demo", 7).notes == (second,)
+
+
+def test_marks_are_set_once_and_taken_away(notebook: Notebook) -> None:
+    features = {3: "c", 1: "a", 2: "b"}
+    for _ in range(2):
+        notebook.mark("demo", features, "favourite")
+        notebook.mark("demo", features, "tag", "  the   Party ")
+    notebook.mark("other", {1: "x"}, "tag", "the Party")
+    marks = notebook.marks("demo")
+    assert sorted(marks[marks["kind"] == "tag"]["feature_id"]) == [1, 2, 3]
+    assert set(marks[marks["kind"] == "tag"]["name"]) == {"the Party"}
+    notebook.unmark("demo", [1, 3, 99], "tag", "the Party")
+    assert [mark.kind for mark in notebook.feature("demo", 1).marks] == ["favourite"]
+    assert [mark.name for mark in notebook.feature("demo", 2).of_kind("tag")] == ["the Party"]
+    assert notebook.feature("demo", 2).favourite
+    assert len(notebook.feature("other", 1).marks) == 1
+
+
+def test_lists_are_begun_renamed_and_deleted(notebook: Notebook) -> None:
+    notebook.begin_list("later")
+    notebook.mark("demo", {1: "a", 2: "b"}, "list", "for the report", note="strong")
+    notebook.mark("demo", {2: "b"}, "list", "for the report")  # its note stays
+    notebook.mark("demo", {1: "a"}, "list", "for the report", note="weak after all")
+    assert notebook.lists() == ("for the report", "later")
+    assert [mark.note for mark in notebook.feature("demo", 2).marks] == ["strong"]
+    assert [mark.note for mark in notebook.feature("demo", 1).marks] == ["weak after all"]
+    with pytest.raises(UserError, match="a list called “later” already"):
+        notebook.rename_list("for the report", "later")
+    notebook.rename_list("for the report", "for  the   paper")
+    assert notebook.lists() == ("for the paper", "later")
+    assert set(notebook.marks()["name"]) == {"for the paper"}
+    notebook.delete_list("for the paper")
+    assert notebook.lists() == ("later",)
+    assert notebook.marks().empty
+
+
+def test_what_was_said_of_another_version_is_known(notebook: Notebook) -> None:
+    notebook.write("demo", 1, "old", "fires on dates")
+    notebook.mark("demo", {1: "old"}, "tag", "dates")
+    assert not notebook.feature("demo", 1).of_other_version("old")
+    assert notebook.feature("demo", 1).of_other_version("new")
+    notebook.confirm("demo", 1, "new")
+    assert [mark.fingerprint for mark in notebook.feature("demo", 1).marks] == ["new"]
+    assert [note.fingerprint for note in notebook.feature("demo", 1).notes] == ["old"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_kept_as_text(notebook: Notebook, text: str) -> None:
+    kept = clean_text(text)
+    if not kept:
+        with pytest.raises(UserError, match="note is empty"):
+            notebook.write("demo", 1, "f", text)
+        return
+    notebook.write("demo", 1, "f", text)
+    notebook.mark("demo", {1: "f"}, "tag", text)
+    notebook.mark("demo", {1: "f"}, "list", text, note=text)
+    found = notebook.feature("demo", 1)
+    assert [note.text for note in found.notes] == [kept]
+    assert {mark.name for mark in found.marks} == {clean_name(text)}
+    copy = Notebook(notebook.path.with_name("copy.duckdb"))
+    copy.merge(notebook.export())
+    assert copy.feature("demo", 1) == found
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\x00\n", "x" * 81])
+def test_names_that_cannot_be_kept(notebook: Notebook, name: str) -> None:
+    with pytest.raises(UserError, match=r"^The name (is empty|has 81 characters)"):
+        notebook.mark("demo", {1: "f"}, "tag", name)
+    with pytest.raises(UserError, match="The note has 20,001 characters"):
+        notebook.write("demo", 1, "f", "x" * 20_001)
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(str.strip)
+times = st.datetimes().map(lambda moment: moment.isoformat(timespec="microseconds") + "+00:00")
+runs, ids = st.sampled_from(["demo", "null"]), st.integers(0, 5)
+marks = st.builds(
+    lambda run, feature, kind, name, fingerprint, added, note: Mark(
+        run,
+        feature,
+        kind,
+        "" if kind == "favourite" else clean_name(name),
+        fingerprint,
+        added,
+        clean_text(note) if kind == "list" else "",
+    ),
+    runs, ids, st.sampled_from(["favourite", "tag", "list"]), words, words, times, words,
+)  # fmt: skip
+books = st.builds(
+    Book,
+    lists=st.lists(st.builds(NamedList, words.map(clean_name), times), max_size=3, unique_by=lambda entry: entry.name),
+    marks=st.lists(marks, max_size=6, unique_by=lambda mark: (mark.run, mark.feature_id, mark.kind, mark.name)),
+    notes=st.lists(st.builds(Note, runs, ids, words, times, words.map(clean_text)), max_size=4, unique=True),
+)
+few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@few
+@given(books)
+def test_export_and_import_round_trip(tmp_path: Path, book: Book) -> None:
+    notebook = Notebook(tmp_path / f"{time.monotonic_ns()}.duckdb")
+    notebook.merge(book.model_dump_json())
+    found = Book.model_validate_json(notebook.export())
+    assert set(found.marks) == set(book.marks)
+    assert set(found.notes) == set(book.notes)
+    listed = {mark.name for mark in book.marks if mark.kind == "list"}
+    assert {entry.name for entry in found.lists} == {entry.name for entry in book.lists} | listed
+    before = notebook.export()
+    notebook.merge(before)
+    assert notebook.export() == before
+
+
+@few
+@given(books, books)
+def test_import_merges_and_the_later_mark_wins(tmp_path: Path, one: Book, other: Book) -> None:
+    exports = []
+    for pair in ((one, other), (other, one)):
+        notebook = Notebook(tmp_path / f"{time.monotonic_ns()}.duckdb")
+        for book in pair:
+            notebook.merge(book.model_dump_json())
+        exports.append(Book.model_validate_json(notebook.export()))
+    found = exports[0]
+    assert set(found.notes) == set(one.notes) | set(other.notes) == set(exports[1].notes)
+    latest: dict[tuple[str, int, str, str], str] = {}
+    for mark in (*one.marks, *other.marks):
+        key = mark.run, mark.feature_id, mark.kind, mark.name
+        latest[key] = max(latest.get(key, ""), mark.added)
+    assert {(m.run, m.feature_id, m.kind, m.name): m.added for m in found.marks} == latest
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("not json", "the file"),
+        ("[]", "the file"),
+        ('{"format": "other"}', "format"),
+        ('{"version": 2}', "version"),
+        ('{"marks": [{"run": "demo"}]}', r"marks\.0\.feature_id"),
+        ('{"notes": [{"run": "r", "feature_id": 99999999999}]}', r"notes\.0\.feature_id"),
+        ('{"lists": [{"name": "x", "added": "yesterday"}]}', r"lists\.0\.added"),
+    ],
+)
+def test_what_is_no_export_is_refused_and_changes_nothing(notebook: Notebook, text: str, place: str) -> None:
+    notebook.write("demo", 1, "f", "stays")
+    before = notebook.export()
+    with pytest.raises(UserError, match=rf"^This is no exported notebook \({place}"):
+        notebook.merge(text)
+    assert notebook.export() == before
+
+
+def test_a_file_that_is_no_notebook(notebook: Notebook) -> None:
+    notebook.path.parent.mkdir()
+    notebook.path.write_bytes(b"this is no database" * 1_000)
+    for use in (lambda: notebook.feature("demo", 1), lambda: notebook.mark("demo", {1: "f"}, "favourite")):
+        with pytest.raises(UserError, match="is not a readable notebook"):
+            use()
+    assert notebook.path.read_bytes().startswith(b"this is no database")
+
+
+def test_a_later_version_is_left_alone(notebook: Notebook) -> None:
+    notebook.write("demo", 1, "f", "x")
+    with duckdb.connect(str(notebook.path)) as connection:
+        connection.execute("UPDATE book SET version = 9")
+    with pytest.raises(UserError, match="written as version 9, this program reads 1"):
+        notebook.write("demo", 1, "f", "y")
+
+
+def test_many_threads_lose_nothing(notebook: Notebook) -> None:
+    def work(number: int) -> None:
+        notebook.mark("demo", {number: "f"}, "list", "all", note=str(number))
+        notebook.mark("demo", {number: "f"}, "list", "all")
+        assert notebook.feature("demo", number).marks
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(12)))
+    assert sorted(notebook.marks()["note"], key=int) == [str(number) for number in range(12)]
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from dfc.store.notes import Notebook
+for number in range(8):
+    Notebook(Path(sys.argv[1]), 60).write("demo", number, "f", f"{sys.argv[2]} {number}")
+"""
+
+
+def test_several_processes_lose_nothing(notebook: Notebook) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(notebook.path), name], stderr=subprocess.PIPE)
+        for name in ("one", "two")
+    ]
+    for number in range(8):
+        notebook.write("demo", number, "f", f"here {number}")
+    for writer in writers:
+        assert writer.wait() == 0, writer.stderr and writer.stderr.read().decode()
+    expected = {f"{name} {number}" for name in ("one", "two", "here") for number in range(8)}
+    assert {note.text for note in notebook.notes()} == expected
+
+
+_HOLDER = """
+import duckdb, sys
+connection = duckdb.connect(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read(1)
+"""
+
+
+def test_waits_for_another_program_and_says_so_when_it_takes_too_long(notebook: Notebook) -> None:
+    notebook.write("demo", 1, "f", "before")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(notebook.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "open\n"
+    with pytest.raises(UserError, match="another program keeps the notebook open"):
+        Notebook(notebook.path, wait_seconds=0.1).notes()
+    waiting = threading.Thread(target=lambda: notebook.write("demo", 1, "f", "after"))
+    waiting.start()
+    holder.communicate("x")
+    waiting.join()
+    assert [note.text for note in notebook.notes()] == ["after", "before"]
