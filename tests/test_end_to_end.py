@@ -6,13 +6,14 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from dfc import alignment, corpus, models
+from dfc import models
 from dfc.activations import documents as stored
+from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side
-from dfc.crosscoder import model as crosscoder_model
+from dfc.features import live
+from dfc.features.statistics import encode_shard
 from dfc.runs import Run
 from dfc.steering.generation import Sampling, stream
 from dfc.steering.vectors import steering_vector
@@ -33,35 +34,34 @@ def test_the_crosscoder_explains_most_of_both_models(real_run: Run) -> None:
     assert facts["l0"] == pytest.approx(16, rel=0.15)
 
 
-def test_a_live_figure_equals_the_stored_one(real_run: Run) -> None:
-    """A stored context's activation is found again by running both models on its document alone.
+def test_live_figures_equal_the_stored_ones(real_run: Run) -> None:
+    """Documents read alone fire as they are stored, though harvesting read them in batches."""
+    opened, store = live.open_run(real_run), ActivationStore(real_run.activations)
+    rows = store.rows(0)
+    codes = encode_shard(opened.crosscoder, kept_rows(store, 0), 2_048)
+    dense = np.zeros((len(rows), opened.crosscoder.config.features), dtype=np.float32)
+    dense[codes.rows, codes.features] = codes.values
+    dense[~store.keep(0, rows)] = np.nan
+    apart = []
+    for number in np.unique(rows.document)[:8].tolist():
+        reading = live.read(opened, stored.find(real_run, number))
+        found = np.stack([reading.activations(feature) for feature in range(dense.shape[1])], axis=1)
+        expected = dense[rows.document == number]
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        fires = np.nan_to_num(np.maximum(found, expected)) > 0
+        off = np.abs(found - expected)[fires]
+        apart.append(np.minimum(off, off / expected[fires].clip(1e-9)))
+    # A coordinate that is rounded the other way moves by 2⁻⁸ of itself: of the largest ones, that can be seen.
+    assert np.quantile(np.concatenate(apart), 0.999) < 1e-3
+    assert np.concatenate(apart).max() < 1e-2
 
-    On the pairs that count: first positions and outliers have huge norms, and nothing of them is stored.
-    """
-    manifest = ActivationStore(real_run.activations).manifest
-    config, store = real_run.config(), Store(real_run.store)
-    loaded = {side: models.load(config.models.side(side)) for side in SIDES}
-    crosscoder = crosscoder_model.load(real_run.crosscoder)
-    documents = stored.read(real_run)
+
+def test_a_context_s_peak_is_found_live(real_run: Run) -> None:
+    opened, store = live.open_run(real_run), Store(real_run.store)
     features = store.features(FeatureQuery(partitions=("a", "b"), order="max", limit=4))["feature_id"]
     for context in (store.contexts(int(feature))[0] for feature in features):
-        document = stored.document(documents, context.document)
-        tokens, streams = {}, {}
-        for side, model in loaded.items():
-            rendering = corpus.render(document, model.tokenizer)
-            [tokens[side]] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
-            ids = torch.from_numpy(tokens[side].ids)[None]
-            with model.stream_reader() as read:
-                streams[side] = read(ids, torch.ones_like(ids))[0].clone()
-        pairs = alignment.align(tokens["a"], tokens["b"])
-        late = np.minimum(pairs.index_a, pairs.index_b) >= manifest.skip_first
-        rows_a, rows_b = streams["a"][pairs.index_a[late]], streams["b"][pairs.index_b[late]]
-        kept = (rows_a.norm(dim=1) <= manifest.a.norm_limit) & (rows_b.norm(dim=1) <= manifest.b.norm_limit)
-        raw = torch.cat([rows_a, rows_b], dim=1)[kept]
-        # The store keeps bfloat16, so the live rows are rounded alike; the batching of the forward pass is left.
-        codes = crosscoder.encode(crosscoder.scaled(raw.bfloat16()))
-        mine = codes.features == context.feature_id
-        assert float(codes.values[mine].max()) == pytest.approx(context.peak, rel=2e-2)
+        reading = live.read(opened, stored.find(real_run, context.document))
+        assert reading.context(context.feature_id).peak == pytest.approx(context.peak, rel=1e-3)
 
 
 def test_exclusive_features_exist_in_one_model_only(real_run: Run) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfc import runs
+from dfc.config import UserError
 from dfc.corpus import PLAIN, Document, Turn
 
 ROLES = (PLAIN, "system", "user", "assistant")  # a row's role is an index into these
@@ -41,6 +42,20 @@ def document(table: pa.Table, number: int) -> Document:
     """One of them."""
     row = table.slice(number, 1).to_pylist()[0]
     return Document(row["source"], tuple(Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True)))
+
+
+def find(run: runs.Run, number: int) -> Document:
+    """One document of a run, without reading the others.
+
+    Raises:
+        UserError: if there is no such document, or corpus.parquet is missing or damaged.
+    """
+    with runs.reading(run.corpus, f"make it again with `python -m dfc harvest {run.path}`"):
+        with pq.ParquetFile(run.corpus) as file:
+            count = file.metadata.num_rows
+        if 0 <= number < count:
+            return document(pq.read_table(run.corpus, filters=[("document", "=", number)]), 0)
+    raise UserError(f"document {number} does not exist in this run; its documents are 0 to {count - 1}.")
 
 
 def row(document: Document, number: int, held_out: bool) -> dict[str, Any]:

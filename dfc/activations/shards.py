@@ -262,10 +262,36 @@ def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
     would leave the others a handful of steps. So columns are first brought to one size.
     """
     columns = rows.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+    codes, factors = _codes(rows, columns)
+    return codes, torch.cat([columns, factors])
+
+
+def as_stored(folder: Path, side: Side, shard: int, rows: Tensor) -> Tensor:
+    """Other rows of a model, (pairs, width), as they would be read back from a shard: bfloat16.
+
+    An int8 shard rounds them with its own factors of the columns.
+
+    Raises:
+        UserError: if a file of the shard is missing or has another size than was written.
+    """
+    facts = _facts(folder, side, shard)
+    if facts["format"] == "bfloat16":
+        return rows.to(torch.bfloat16)
+    scales = np.fromfile(_checked(folder, side, shard, "scales", facts), dtype=np.float32)
+    columns = torch.from_numpy(scales[: facts["width"]])
+    codes, factors = _codes(rows.float(), columns)
+    return _from_codes(codes, columns, factors)
+
+
+def _codes(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 codes of rows (pairs, width) and each row's factor, given those of the columns."""
     even = (rows / columns).nan_to_num(0, 0, 0)
     factors = even.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    codes = (even / factors[:, None]).round().clamp(-127, 127).to(torch.int8)
-    return codes, torch.cat([columns, factors])
+    return (even / factors[:, None]).round().clamp(-127, 127).to(torch.int8), factors
+
+
+def _from_codes(codes: Tensor, columns: Tensor, factors: Tensor) -> Tensor:
+    return (codes * columns * factors[:, None]).to(torch.bfloat16)
 
 
 def read_rows(folder: Path, side: Side, shard: int) -> Tensor:
@@ -282,7 +308,7 @@ def read_rows(folder: Path, side: Side, shard: int) -> Tensor:
     codes = torch.from_file(str(path), size=pairs * width, dtype=torch.int8).view(pairs, width)
     scales = torch.from_numpy(np.fromfile(_checked(folder, side, shard, "scales", facts), dtype=np.float32))
     columns, factors = scales.split([width, pairs])
-    return (codes * columns * factors[:, None]).to(torch.bfloat16)
+    return _from_codes(codes, columns, factors)
 
 
 def read_norms(folder: Path, side: Side, shard: int) -> npt.NDArray[np.float32]:

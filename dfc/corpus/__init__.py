@@ -4,6 +4,18 @@ Text from a corpus is data from strangers: it is never trusted, only made encoda
 """
 
 from dfc.corpus.documents import PLAIN, Document, Rendering, Turn, plain, render
-from dfc.corpus.sources import LeftOut, Source, clean, open_sources
+from dfc.corpus.sources import LeftOut, Source, chat_turns, clean, open_sources
 
-__all__ = ["PLAIN", "Document", "LeftOut", "Rendering", "Source", "Turn", "clean", "open_sources", "plain", "render"]
+__all__ = [
+    "PLAIN",
+    "Document",
+    "LeftOut",
+    "Rendering",
+    "Source",
+    "Turn",
+    "chat_turns",
+    "clean",
+    "open_sources",
+    "plain",
+    "render",
+]

@@ -114,7 +114,7 @@ def _said(row: dict[str, Any], source: SourceConfig) -> list[tuple[str, str]] | 
     for name in (source.messages, *rows.CHATS):
         messages = row.get(name)
         if isinstance(messages, list) and messages:
-            return _chat(messages)
+            return chat_turns(messages)
     text, prompt, response = row.get(source.text), row.get(source.prompt), row.get(source.response)
     if isinstance(text, str):
         return [(PLAIN, text)]
@@ -123,7 +123,8 @@ def _said(row: dict[str, Any], source: SourceConfig) -> list[tuple[str, str]] | 
     return "bad row"
 
 
-def _chat(messages: list[Any]) -> list[tuple[str, str]] | Reason:
+def chat_turns(messages: list[Any]) -> list[tuple[str, str]] | Reason:
+    """(role, text) of each message, in either usual shape, or why they are no chat."""
     said = []
     for message in messages:
         if not isinstance(message, dict):

@@ -101,6 +101,18 @@ def verdict_marks(theme: Theme = "light") -> dict[Verdict, str]:
     return dict(_VERDICT_MARKS[theme])
 
 
+# Runs stand beside one another, too: told apart for every kind of colour vision, and none the colour of a model.
+_RUN_MARKS: dict[Theme, tuple[str, ...]] = {
+    "light": ("#7b3294", "#178a6b", "#b07d00", "#c4568f", "#4d5b64", "#4f9dc0"),
+    "dark": ("#c79ae0", "#4fc7a1", "#e3b64a", "#ec8fbd", "#b9c4cb", "#7cc4e2"),
+}
+
+
+def run_marks(theme: Theme = "light") -> tuple[str, ...]:
+    """Colours for runs in the same chart, as #rrggbb; from the seventh on they begin again."""
+    return _RUN_MARKS[theme]
+
+
 def ramp(partition: Partition, theme: Theme = "light") -> tuple[str, ...]:
     """The heat ramp of a partition: LEVELS colours from barely tinted to strongest, even to the eye."""
     colours = THEMES[theme]

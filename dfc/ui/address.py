@@ -21,6 +21,8 @@ from dfc.ui.notebook import Kept
 FEATURE_PAGE = "pages/2_Feature.py"
 TABLE_PAGE = "pages/1_Exclusive_features.py"
 STEER_PAGE = "pages/4_Steer.py"
+PROMPT_PAGE = "pages/5_Prompt.py"
+RUNS_PAGE = "pages/6_Runs.py"
 LISTS_PAGE = "pages/7_Lists.py"
 RANGES = ("density", "max", "own_r2", "probe_ratio", "mirror_correlation", "relative_norm", "confidence")
 """Filters of a query with two ends; they stand in a packed list under their own names."""
@@ -63,6 +65,12 @@ def feature_params(run_name: str, feature: int, place: Place | None = None) -> d
     """The address of a feature's page, with the list it belongs to."""
     params = {"run": run_name, "feature": str(feature)}
     return params | ({"list": pack(place)} if place else {})
+
+
+def prompt_params(run_name: str, document: int, feature: int | None = None) -> dict[str, str]:
+    """The address of the Prompt page on a stored document, with a feature to colour it by."""
+    params = {"run": run_name, "document": str(document)}
+    return params | ({"feature": str(feature)} if feature is not None else {})
 
 
 def pack(place: Place) -> str:

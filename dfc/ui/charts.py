@@ -93,6 +93,41 @@ def curve(lines: Sequence[dict[str, Any]], columns: dict[str, str], theme: Theme
     return figure
 
 
+def over_steps(
+    curves: Sequence[tuple[str, str, str, pd.DataFrame]], column: str, title: str, theme: Theme, share: bool
+) -> go.Figure:
+    """One figure of metrics.jsonl over the steps, for several runs.
+
+    Args:
+        curves: name, colour, dash and metrics of each run.
+        column: which of the metrics.
+        title: of the upright axis.
+        theme: of the page.
+        share: whether it is a share, at most 1; a first step far below 0 would hide everything else.
+    """
+    figure = empty_figure(theme, height=280)
+    for name, colour, dash, metrics in curves:
+        if column not in metrics:
+            continue
+        rows = metrics.loc[metrics[column].notna(), ["step", column]]
+        figure.add_scatter(
+            x=rows["step"].tolist(),
+            y=rows[column].tolist(),
+            name=escape(name),
+            mode="lines+markers" if len(rows) < 30 else "lines",
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"color": colour, "size": 5},
+            hovertemplate=f"step %{{x:,}}: %{{y:{'.1%' if share else '.4g'}}}<extra>{escape(name)}</extra>",
+        )
+    if share:
+        tops = [float(metrics[column].max()) for _, _, _, metrics in curves if column in metrics]
+        figure.update_yaxes(range=[0.0, min(1.0, max(0.05, max(tops, default=1.0) + 0.08))], tickformat=".0%")
+    figure.update_xaxes(title_text="step", tickformat=",")
+    figure.update_yaxes(title_text=escape(title))
+    figure.update_layout(showlegend=False, margin={"l": 48, "r": 8, "t": 8, "b": 44})
+    return figure
+
+
 def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partition, theme: Theme) -> go.Figure:
     """How strongly a feature fires, where it fires; the bins grow in even ratios."""
     figure = empty_figure(theme, height=190)

@@ -28,6 +28,8 @@ PAGES = (
     (address.FEATURE_PAGE, "Feature", ":material/frame_inspect:"),
     ("pages/3_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:"),
     (address.STEER_PAGE, "Steer", ":material/explore:"),
+    (address.PROMPT_PAGE, "Prompt", ":material/edit_note:"),
+    (address.RUNS_PAGE, "Runs", ":material/stacked_line_chart:"),
     (address.LISTS_PAGE, "Notes and lists", ":material/bookmarks:"),
 )
 
