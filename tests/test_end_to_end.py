@@ -49,7 +49,7 @@ def test_a_live_figure_equals_the_stored_one(real_run: Run) -> None:
         tokens, streams = {}, {}
         for side, model in loaded.items():
             rendering = corpus.render(document, model.tokenizer)
-            [tokens[side]] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
+            tokens[side] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
             ids = torch.from_numpy(tokens[side].ids)[None]
             with model.stream_reader() as read:
                 streams[side] = read(ids, torch.ones_like(ids))[0].clone()

@@ -194,6 +194,6 @@ def _token_texts(
     result: dict[Side, list[str]] = {}
     for side in SIDES:
         rendering = corpus.render(document, tokenizers[side])
-        [tokens] = alignment.tokenize([rendering], tokenizers[side], _WHOLE)
+        tokens = alignment.tokenize([rendering], tokenizers[side], _WHOLE)
         result[side] = alignment.token_texts(rendering.text, tokens)
     return result
