@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -67,38 +67,42 @@ class Pairs:
 
 def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Tokens:
     """Tokenise documents with one tokenizer, each cut to `max_tokens`."""
-    documents: list[tuple[Ints, Ints, Ints]] = []  # ids, offsets, content ends
+    ids: list[list[int]] = []
+    offsets: list[list[tuple[int, int]]] = []
     lost: list[bool] = []
+    special = set(tokenizer.all_special_ids)
     decode = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
     for add_special_tokens, group in groupby(renderings, key=lambda rendering: rendering.add_special_tokens):
-        members = list(group)
+        texts = [rendering.text for rendering in group]
         encodings = tokenizer(
-            [rendering.text for rendering in members],
+            texts,
             add_special_tokens=add_special_tokens,
             return_offsets_mapping=tokenizer.is_fast,
             return_attention_mask=False,
             truncation=True,
             max_length=max_tokens,
         )
-        for number, rendering in enumerate(members):
-            ids = np.array(encodings["input_ids"][number], dtype=np.int64)
-            special = np.isin(ids, tokenizer.all_special_ids)
-            gave_up = False
-            if tokenizer.is_fast:
-                offsets = np.array(encodings["offset_mapping"][number], dtype=np.int64).reshape(-1, 2)
-            else:
-                offsets, gave_up = search_offsets(rendering.text, ids.tolist(), special.tolist(), decode)
-            documents.append((ids, offsets, content_ends(rendering, offsets[:, 0], offsets[:, 1], special)))
+        ids += encodings["input_ids"]
+        if tokenizer.is_fast:
+            offsets += encodings["offset_mapping"]
+            lost += [False] * len(texts)
+            continue
+        for text, own in zip(texts, encodings["input_ids"], strict=True):
+            found, gave_up = search_offsets(text, own, [token in special for token in own], decode)
+            offsets.append(found)
             lost.append(gave_up)
-    nothing = np.zeros(0, dtype=np.int64), np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64)
-    ids, offsets, solid_ends = (np.concatenate(column) for column in zip(nothing, *documents, strict=True))
-    first = np.cumsum([0, *(len(ids) for ids, _, _ in documents)])
-    return Tokens(ids, *offsets.T, solid_ends, first, np.array(lost, dtype=np.bool_))
+    first = np.cumsum([0, *map(len, ids)])
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
+    spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
+    starts, ends = spans[::2].copy(), spans[1::2].copy()
+    without = np.isin(flat, list(special))
+    solid_ends = content_ends(renderings, first, starts, ends, without)
+    return Tokens(flat, starts, ends, solid_ends, first, np.array(lost, dtype=np.bool_))
 
 
 def search_offsets(
     text: str, ids: list[int], special: list[bool], decode: Callable[[list[int]], str]
-) -> tuple[Ints, bool]:
+) -> tuple[list[tuple[int, int]], bool]:
     """Characters that each token covers, found by the paper's greedy search between tokens and text.
 
     A window of tokens grows until what it decodes to is what the text goes on with, white space, case and Unicode's
@@ -112,10 +116,10 @@ def search_offsets(
         decode: gives the text of some of them.
 
     Returns:
-        starts and ends, (length, 2), and whether the search gave up because a window can never agree with the text;
+        start and end of each token, and whether the search gave up because a window can never agree with the text;
         tokens from there on cover nothing.
     """
-    offsets = np.zeros((len(ids), 2), dtype=np.int64)
+    offsets = [(0, 0)] * len(ids)
     folds = [_fold(character) for character in text]
     goal = "".join(folds)
     owner = [number for number, fold in enumerate(folds) for _ in fold] + [len(text)]  # of each character of `goal`
@@ -140,29 +144,52 @@ def search_offsets(
             continue
         else:
             return offsets, True
-        offsets[first : last + 1] = covered, until
+        offsets[first : last + 1] = [(covered, until)] * (last + 1 - first)
         first, at, covered = last + 1, end, until
     return offsets, False
 
 
-def content_ends(rendering: Rendering, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]) -> Ints:
-    """Where each token's content ends in the document's content; -1 where it has none.
+def content_ends(
+    renderings: Sequence[Rendering], first: Ints, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]
+) -> Ints:
+    """Where each token's content ends in its document's content, (tokens,); -1 where it has none.
 
-    White space at a token's end is no content: `foo` and `foo\\n` end at the same character.
+    White space at a token's end is no content: `foo` and `foo\\n` end at the same character. A token may reach into the
+    white space that the template puts before a turn, not into its words.
+
+    Args:
+        renderings: the documents.
+        first, starts, ends: as in Tokens.
+        special: which tokens are special ones, (tokens,).
     """
-    result = np.full(len(starts), -1, dtype=np.int64)
-    codes = np.frombuffer(rendering.text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
-    solid = ~_IS_SPACE[np.minimum(codes, 0xFFFF)]
-    # trimmed[i]: end of the last solid character among the first i characters
-    trimmed = np.maximum.accumulate(np.concatenate([[0], np.where(solid, np.arange(1, len(codes) + 1), 0)]))
-    solid_ends = trimmed[ends]
-    has_content = (solid_ends > starts) & ~special
-    for text_start, content_start, length in rendering.turns:
-        # A token may reach into the white space that the template puts before a turn, not into its words.
-        begins_inside = (starts >= text_start) | (trimmed[text_start] <= starts)
-        inside = has_content & begins_inside & (solid_ends > text_start) & (solid_ends <= text_start + length)
-        result[inside] = solid_ends[inside] - text_start + content_start
-    return result
+    text = "".join(rendering.text for rendering in renderings)
+    lengths = np.array([len(rendering.text) for rendering in renderings], dtype=np.int64)
+    origins = np.cumsum(lengths) - lengths
+    origin = np.repeat(origins, np.diff(first))
+    begins = origin + starts
+    solid_ends = _without_space(text, begins, origin + ends)
+    turns = [
+        (start + text_start, content_start, length)
+        for start, rendering in zip(origins.tolist(), renderings, strict=True)
+        for text_start, content_start, length in rendering.turns
+    ]
+    places = np.array([(0, 0, 0), *turns])  # the first has no content, and is that of what comes before all others
+    text_start, content_start, length = places[np.searchsorted(places[:, 0], solid_ends - 1, side="right") - 1].T
+    inside = (solid_ends > begins) & (solid_ends <= text_start + length) & ~special
+    for token in np.flatnonzero(inside & (begins < text_start)).tolist():  # those that lie across the start of a turn
+        inside[token] = not text[begins[token] : text_start[token]].strip()
+    return np.where(inside, solid_ends - text_start + content_start, -1)
+
+
+def _without_space(text: str, starts: Ints, ends: Ints) -> Ints:
+    """The ends of these stretches of a text without the white space there; at their starts if there is nothing else."""
+    codes = np.frombuffer(f"{text} ".encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
+    ends = np.maximum(starts, ends)
+    left = np.arange(len(ends))
+    while len(left):
+        left = left[(ends[left] > starts[left]) & _IS_SPACE[np.minimum(codes[ends[left] - 1], 0xFFFF)]]
+        ends[left] -= 1
+    return ends
 
 
 def align(a: Tokens, b: Tokens) -> Pairs:

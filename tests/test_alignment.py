@@ -139,7 +139,7 @@ def test_content_ends_by_hand() -> None:
     spans = [(0, 3), (3, 4), (4, 7), (7, 12), (12, 16), (3, 7), (2, 7), (4, 13)]
     starts, ends = (np.array(column) for column in zip(*spans, strict=True))
     special = np.array([True, *[False] * 7])
-    found = content_ends(rendering, starts, ends, special).tolist()
+    found = content_ends([rendering], np.array([0, len(spans)]), starts, ends, special).tolist()
     # template, white space, `foo`, ` bar\n`, template, `\nfoo` (white space before it only), `>\nfoo`, `foo bar\n<`
     assert found == [-1, -1, 103, 107, -1, 103, -1, -1]
 
@@ -193,7 +193,7 @@ def test_offsets_by_search(text: str, pieces: list[str], spans: list[tuple[int, 
     found, gave_up = search_offsets(
         text, list(range(len(pieces))), special, lambda ids: "".join(pieces[number] for number in ids)
     )
-    assert [tuple(span) for span in found.tolist()] == spans
+    assert found == spans
     assert gave_up == lost
 
 
@@ -202,13 +202,13 @@ def test_bytes_that_show_as_replacement_characters(text: str) -> None:
     ids = list(text.encode())
     found, lost = search_offsets(text, ids, [False] * len(ids), bytes_of)
     expected = [(number, number + 1) for number, character in enumerate(text) for _ in character.encode()]
-    assert [tuple(span) for span in found.tolist()] == expected
+    assert found == expected
     assert not lost
 
 
 def test_a_text_cut_within_a_character() -> None:
     found, lost = search_offsets("a👍", list("a👍".encode())[:3], [False] * 3, bytes_of)
-    assert found.tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert found == [(0, 1), (0, 0), (0, 0)]
     assert not lost
 
 

@@ -113,7 +113,7 @@ class _Side:
 def _drawn(
     pairer: Pairer, config: RunConfig, position: StreamPosition, held_out: set[bytes]
 ) -> Iterator[tuple[list[pa.Table], StreamPosition]]:
-    """Tokens of the documents to train on in a window's shards, and the position after it, until the sources run dry."""
+    """Tokens to train on of a window's shards, and the position after it, until the sources run dry."""
     drawn = config.corpus.model_copy(update={"seed": config.corpus.seed + position.epoch})
     sources = {name: source.documents for name, source in corpus.open_sources(drawn).items()}
     at = Position([position.documents], dict(position.taken), dict(position.pairs))

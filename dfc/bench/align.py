@@ -1,9 +1,9 @@
 """Pairing by characters against the paper's greedy search, and tokenising and pairing as a whole.
 
-Both begin with what tokenising gives them. For the search these are decoded tokens, which it makes comparable as it goes,
-by taking white space out; for pairing, where each token's content ends, which was found from the tokenizer's offsets. So
-neither decoding nor reading offsets is measured. Two more figures show what is left beyond that: the search on tokens
-whose white space was taken out before, and pairing that first finds where contents end.
+Both begin with what tokenising gives them: the search with decoded tokens, pairing with the ends of their contents. So
+what is measured is neither the decoding of tokens nor the reading of the tokenizer's offsets. White space is another
+matter: the search takes it out as it goes, while the ends are found without it. Two more figures even that out: the
+search on tokens without white space, and pairing that first finds the ends from the offsets, which are arrays by then.
 """
 
 from __future__ import annotations
@@ -72,12 +72,19 @@ def measure(tokenizers: Tokenizers, documents: list[Document]) -> list[Figure]:
     pieces_a, pieces_b = ([side[number] for number in whole] for side in pieces)
     solid_a, solid_b = ([list(map(_without_space, piece)) for piece in side] for side in (pieces_a, pieces_b))
     a, b = (_tokenize(texts, tokenizer) for tokenizer in tokenizers)
+    renderings = [corpus.render(text, tokenizers[0]) for text in texts]  # plain texts are alike to all tokenizers
+    special_a, special_b = (
+        np.isin(side.ids, tokenizer.all_special_ids) for side, tokenizer in zip((a, b), tokenizers, strict=True)
+    )
     times = milliseconds(
         {
             "ours": lambda: alignment.align(a, b),
             "greedy": lambda: list(map(greedy, pieces_a, pieces_b)),
             "prepared": lambda: [greedy(*both, normalise=str) for both in zip(solid_a, solid_b, strict=True)],
-            "contents": lambda: [_contents(texts, *side) for side in zip((a, b), tokenizers, strict=True)],
+            "contents": lambda: [
+                alignment.content_ends(renderings, side.first, side.starts, side.ends, special)
+                for side, special in ((a, special_a), (b, special_b))
+            ],
             "stage": lambda: alignment.align(*(_tokenize(texts, tokenizer) for tokenizer in tokenizers)),
         },
         _ROUNDS,
@@ -148,14 +155,6 @@ def _pieces(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> li
     tokens = _tokenize(documents, tokenizer)
     texts = decoded(tokens, tokenizer)
     return [texts[start:end] for start, end in pairwise(tokens.first.tolist())]
-
-
-def _contents(documents: list[Document], tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Find again where contents end."""
-    special = np.isin(tokens.ids, tokenizer.all_special_ids)
-    for document, (start, end) in zip(documents, pairwise(tokens.first.tolist()), strict=True):
-        rendering, own = corpus.render(document, tokenizer), slice(start, end)
-        alignment.content_ends(rendering, tokens.starts[own], tokens.ends[own], special[own])
 
 
 def _tokenize(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> Tokens:

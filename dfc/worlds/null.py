@@ -7,7 +7,6 @@ decoder vectors in the two copies have nothing in common but what training gives
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import pyarrow as pa
 import torch
