@@ -1,10 +1,12 @@
-"""Pair the tokens of one document under two tokenizers.
+"""Pair the tokens of documents under two tokenizers.
 
 Two tokens are a pair when their content ends at the same character of the document:
 these are the last tokens of the shortest windows with equal text, which the paper's
 greedy two-pointer search (Algorithm 1) finds by comparing decoded strings. Character
 offsets give them in linear time, and no character can break them. Where a tokenizer gives
 no offsets, its tokens are searched in the text, window by window.
+
+Documents lie one after another in flat arrays: nothing is done once a document that can be done once for all.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import groupby, pairwise
+from itertools import chain, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -28,62 +30,79 @@ _IS_SPACE = np.array([chr(code).isspace() for code in range(0x10000)])  # there 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A document under one tokenizer.
+    """Documents under one tokenizer, one after another.
 
     Attributes:
-        ids: token ids, (length,).
-        starts, ends: characters of the rendered text that each token covers, (length,).
-        content_ends: where each token's content ends in the document's content, (length,);
+        ids: token ids, (tokens,).
+        starts, ends: characters of its document's rendered text that each token covers, (tokens,).
+        content_ends: where each token's content ends in its document's content, (tokens,);
             -1 for tokens without content: white space, template, special tokens.
-        lost: whether the search for offsets gave up; tokens from there on are without content.
+        first: where each document's tokens begin and, last of all, where all end, (documents + 1,).
+        lost: in which documents the search for offsets gave up, (documents,); tokens from there on are without content.
     """
 
     ids: Ints
     starts: Ints
     ends: Ints
     content_ends: Ints
-    lost: bool = False
+    first: Ints
+    lost: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pairs:
-    """Paired tokens of one document, increasing on both sides: three arrays of one length."""
+    """Paired tokens of documents, one document after another.
+
+    Attributes:
+        index_a, index_b: tokens of a document, counted from its first, (pairs,); increasing in each document.
+        ends: where their content ends in the document's content, (pairs,).
+        first: where each document's pairs begin and, last of all, where all end, (documents + 1,).
+    """
 
     index_a: Ints
     index_b: Ints
     ends: Ints
+    first: Ints
 
 
-def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Tokens]:
+def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Tokens:
     """Tokenise documents with one tokenizer, each cut to `max_tokens`."""
-    result: list[Tokens] = []
+    ids: list[list[int]] = []
+    offsets: list[list[tuple[int, int]]] = []
+    lost: list[bool] = []
+    special = set(tokenizer.all_special_ids)
     decode = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
     for add_special_tokens, group in groupby(renderings, key=lambda rendering: rendering.add_special_tokens):
-        members = list(group)
+        texts = [rendering.text for rendering in group]
         encodings = tokenizer(
-            [rendering.text for rendering in members],
+            texts,
             add_special_tokens=add_special_tokens,
             return_offsets_mapping=tokenizer.is_fast,
             return_attention_mask=False,
             truncation=True,
             max_length=max_tokens,
         )
-        for number, rendering in enumerate(members):
-            ids = np.array(encodings["input_ids"][number], dtype=np.int64)
-            special = np.isin(ids, tokenizer.all_special_ids)
-            lost = False
-            if tokenizer.is_fast:
-                offsets = np.array(encodings["offset_mapping"][number], dtype=np.int64).reshape(-1, 2)
-            else:
-                offsets, lost = search_offsets(rendering.text, ids.tolist(), special.tolist(), decode)
-            starts, ends = offsets[:, 0], offsets[:, 1]
-            result.append(Tokens(ids, starts, ends, content_ends(rendering, starts, ends, special), lost))
-    return result
+        ids += encodings["input_ids"]
+        if tokenizer.is_fast:
+            offsets += encodings["offset_mapping"]
+            lost += [False] * len(texts)
+            continue
+        for text, own in zip(texts, encodings["input_ids"], strict=True):
+            found, gave_up = search_offsets(text, own, [token in special for token in own], decode)
+            offsets.append(found)
+            lost.append(gave_up)
+    first = np.cumsum([0, *map(len, ids)])
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
+    spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
+    starts, ends = spans[::2].copy(), spans[1::2].copy()
+    without = np.isin(flat, list(special))
+    solid_ends = content_ends(renderings, first, starts, ends, without)
+    return Tokens(flat, starts, ends, solid_ends, first, np.array(lost, dtype=np.bool_))
 
 
 def search_offsets(
     text: str, ids: list[int], special: list[bool], decode: Callable[[list[int]], str]
-) -> tuple[Ints, bool]:
+) -> tuple[list[tuple[int, int]], bool]:
     """Characters that each token covers, found by the paper's greedy search between tokens and text.
 
     A window of tokens grows until what it decodes to is what the text goes on with, white space, case and Unicode's
@@ -97,10 +116,10 @@ def search_offsets(
         decode: gives the text of some of them.
 
     Returns:
-        starts and ends, (length, 2), and whether the search gave up because a window can never agree with the text;
+        start and end of each token, and whether the search gave up because a window can never agree with the text;
         tokens from there on cover nothing.
     """
-    offsets = np.zeros((len(ids), 2), dtype=np.int64)
+    offsets = [(0, 0)] * len(ids)
     folds = [_fold(character) for character in text]
     goal = "".join(folds)
     owner = [number for number, fold in enumerate(folds) for _ in fold] + [len(text)]  # of each character of `goal`
@@ -125,65 +144,85 @@ def search_offsets(
             continue
         else:
             return offsets, True
-        offsets[first : last + 1] = covered, until
+        offsets[first : last + 1] = [(covered, until)] * (last + 1 - first)
         first, at, covered = last + 1, end, until
     return offsets, False
 
 
-def content_ends(rendering: Rendering, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]) -> Ints:
-    """Where each token's content ends in the document's content; -1 where it has none.
+def content_ends(
+    renderings: Sequence[Rendering], first: Ints, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]
+) -> Ints:
+    """Where each token's content ends in its document's content, (tokens,); -1 where it has none.
 
-    White space at a token's end is no content: `foo` and `foo\\n` end at the same character.
+    White space at a token's end is no content: `foo` and `foo\\n` end at the same character. A token may reach into the
+    white space that the template puts before a turn, not into its words.
+
+    Args:
+        renderings: the documents.
+        first, starts, ends: as in Tokens.
+        special: which tokens are special ones, (tokens,).
     """
-    result = np.full(len(starts), -1, dtype=np.int64)
-    codes = np.frombuffer(rendering.text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
-    solid = ~_IS_SPACE[np.minimum(codes, 0xFFFF)]
-    # trimmed[i]: end of the last solid character among the first i characters
-    trimmed = np.maximum.accumulate(np.concatenate([[0], np.where(solid, np.arange(1, len(codes) + 1), 0)]))
-    solid_ends = trimmed[ends]
-    has_content = (solid_ends > starts) & ~special
-    for text_start, content_start, length in rendering.turns:
-        # A token may reach into the white space that the template puts before a turn, not into its words.
-        begins_inside = (starts >= text_start) | (trimmed[text_start] <= starts)
-        inside = has_content & begins_inside & (solid_ends > text_start) & (solid_ends <= text_start + length)
-        result[inside] = solid_ends[inside] - text_start + content_start
-    return result
+    text = "".join(rendering.text for rendering in renderings)
+    lengths = np.array([len(rendering.text) for rendering in renderings], dtype=np.int64)
+    origins = np.cumsum(lengths) - lengths
+    origin = np.repeat(origins, np.diff(first))
+    begins = origin + starts
+    solid_ends = _without_space(text, begins, origin + ends)
+    turns = [
+        (start + text_start, content_start, length)
+        for start, rendering in zip(origins.tolist(), renderings, strict=True)
+        for text_start, content_start, length in rendering.turns
+    ]
+    places = np.array([(0, 0, 0), *turns])  # the first has no content, and is that of what comes before all others
+    text_start, content_start, length = places[np.searchsorted(places[:, 0], solid_ends - 1, side="right") - 1].T
+    inside = (solid_ends > begins) & (solid_ends <= text_start + length) & ~special
+    for token in np.flatnonzero(inside & (begins < text_start)).tolist():  # those that lie across the start of a turn
+        inside[token] = not text[begins[token] : text_start[token]].strip()
+    return np.where(inside, solid_ends - text_start + content_start, -1)
+
+
+def _without_space(text: str, starts: Ints, ends: Ints) -> Ints:
+    """The ends of these stretches of a text without the white space there; at their starts if there is nothing else."""
+    codes = np.frombuffer(f"{text} ".encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
+    ends = np.maximum(starts, ends)
+    left = np.arange(len(ends))
+    while len(left):
+        left = left[(ends[left] > starts[left]) & _IS_SPACE[np.minimum(codes[ends[left] - 1], 0xFFFF)]]
+        ends[left] -= 1
+    return ends
 
 
 def align(a: Tokens, b: Tokens) -> Pairs:
-    """The pairs of a document's tokens."""
-    [pairs] = align_all([a], [b])
-    return pairs
+    """The pairs of the tokens of the same documents under two tokenizers.
 
-
-def align_all(a: Sequence[Tokens], b: Sequence[Tokens]) -> list[Pairs]:
-    """The pairs of each of several documents, looked up for all of them at once in one table of characters."""
-    # A last end of -1 leaves room for a document without tokens.
-    ends_a, ends_b = (np.concatenate([*(tokens.content_ends for tokens in side), [-1]]) for side in (a, b))
-    first_a, first_b = (np.cumsum([0, *(len(tokens.content_ends) for tokens in side)]) for side in (a, b))
-    room = 2 + np.maximum(np.maximum.reduceat(ends_a, first_a[:-1]), np.maximum.reduceat(ends_b, first_b[:-1]))
-    origin = np.cumsum(room) - room + 1  # where a document's end 0 lies in the table; before it, its end -1
-    at_a, at_b = ends_a[:-1], ends_b[:-1]
-    at_a += np.repeat(origin, np.diff(first_a))
-    at_b += np.repeat(origin, np.diff(first_b))
+    Each document has a stretch of one table of characters, in which A's tokens are entered where their content ends and
+    B's are looked up.
+    """
+    room = 2 + np.maximum(_last_end(a), _last_end(b))
+    origin = np.cumsum(room) - room + 1  # of a document's end 0; before it, there is a place for tokens without content
+    at_a, at_b = (np.repeat(origin, np.diff(side.first)) + side.content_ends for side in (a, b))
     table = np.full(room.sum(), -1, dtype=np.int32)
-    table[at_a] = np.arange(len(at_a))  # of the tokens that share an end, the last one stays
+    table[at_a] = np.arange(len(at_a), dtype=np.int32)  # of the tokens that share an end, the last one stays
     table[origin - 1] = -1
-    index_b = np.flatnonzero(table[at_b] >= 0)
-    found = at_b[index_b]
+    found = table[at_b]
+    index_b = np.flatnonzero(found >= 0)
+    found = found[index_b]
     last = np.append(found[1:] != found[:-1], True)[: len(found)]
-    index_b, found = index_b[last], found[last]
-    index_a = table[found].astype(np.int64)
-    cuts = np.append(np.searchsorted(found, origin), len(found))
-    counts = np.diff(cuts)
-    index_a -= np.repeat(first_a[:-1], counts)
-    index_b -= np.repeat(first_b[:-1], counts)
-    found -= np.repeat(origin, counts)
-    return [Pairs(index_a[i:j], index_b[i:j], found[i:j]) for i, j in pairwise(cuts.tolist())]
+    index_a, index_b = found[last].astype(np.int64), index_b[last]
+    ends = b.content_ends[index_b]
+    first = np.searchsorted(index_b, b.first)
+    index_a -= np.repeat(a.first[:-1], np.diff(first))
+    index_b -= np.repeat(b.first[:-1], np.diff(first))
+    return Pairs(index_a, index_b, ends, first)
+
+
+def _last_end(tokens: Tokens) -> Ints:
+    """The last end of content in each document; of one without tokens, any other's."""
+    return np.maximum.reduceat(np.append(tokens.content_ends, -1), tokens.first[:-1])
 
 
 def token_texts(text: str, tokens: Tokens) -> list[str]:
-    """The text of each token, white space included, so that together they give `text` back.
+    """The text of each token of a single document, white space included, so that together they give `text` back.
 
     Of the tokens that share one character (its bytes), the last one shows it and the others are empty.
     """
@@ -193,9 +232,13 @@ def token_texts(text: str, tokens: Tokens) -> list[str]:
 
 
 def text_ends(tokens: Tokens) -> Ints:
-    """Where the text that `token_texts` gives each token ends, (length,)."""
+    """Where the text that `token_texts` gives each token ends in its document's rendered text, (tokens,)."""
+    counts = np.diff(tokens.first)
     completes = np.append(tokens.ends[1:] != tokens.ends[:-1], True)[: len(tokens.ends)]
-    return np.maximum.accumulate(np.where(completes, tokens.ends, 0))
+    completes[tokens.first[1:][counts > 0] - 1] = True  # the last of a document
+    # Each document is lifted above the one before it, so that one running maximum serves all.
+    lift = np.repeat(np.arange(len(counts)) * (1 + tokens.ends.max(initial=0)), counts)
+    return np.maximum.accumulate(lift + np.where(completes, tokens.ends, 0)) - lift
 
 
 @cache

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from dfc import corpus, models
-from dfc.alignment import Pairs, Tokens, align, align_all, content_ends, search_offsets, token_texts, tokenize
+from dfc.alignment import Pairs, Tokens, align, content_ends, search_offsets, token_texts, tokenize
 from dfc.bench.align import decoded, greedy
 from dfc.config import ModelConfig
 from dfc.corpus import Document, Rendering, Turn
@@ -46,7 +46,7 @@ def tokenizers(tiny_models: tuple[Path, Path]) -> Tokenizers:
 
 def both(document: Document, tokenizers: Tokenizers) -> tuple[list[Rendering], list[Tokens], Pairs]:
     renderings = [corpus.render(document, tokenizer) for tokenizer in tokenizers]
-    tokens = [tokenize([r], t, 10_000)[0] for r, t in zip(renderings, tokenizers, strict=True)]
+    tokens = [tokenize([r], t, 10_000) for r, t in zip(renderings, tokenizers, strict=True)]
     return renderings, tokens, align(*tokens)
 
 
@@ -71,7 +71,7 @@ TWO_KINDS = pytest.mark.parametrize("kinds", [KINDS[:2], KINDS[1:], KINDS[::2], 
 def test_pairs_of_any_text(text: str, kinds: tuple[str, str], tokenizer_of: dict[str, PreTrainedTokenizerBase]) -> None:
     tokenizers = tokenizer_of[kinds[0]], tokenizer_of[kinds[1]]
     renderings, tokens, pairs = both(corpus.plain(text), tokenizers)
-    assert not any(side.lost for side in tokens)
+    assert not any(side.lost.any() for side in tokens)
     assert len(pairs.ends) > 0 or not text
     assert np.all(np.diff(pairs.index_a) > 0)
     assert np.all(np.diff(pairs.index_b) > 0)
@@ -139,13 +139,13 @@ def test_content_ends_by_hand() -> None:
     spans = [(0, 3), (3, 4), (4, 7), (7, 12), (12, 16), (3, 7), (2, 7), (4, 13)]
     starts, ends = (np.array(column) for column in zip(*spans, strict=True))
     special = np.array([True, *[False] * 7])
-    found = content_ends(rendering, starts, ends, special).tolist()
+    found = content_ends([rendering], np.array([0, len(spans)]), starts, ends, special).tolist()
     # template, white space, `foo`, ` bar\n`, template, `\nfoo` (white space before it only), `>\nfoo`, `foo bar\n<`
     assert found == [-1, -1, 103, 107, -1, 103, -1, -1]
 
 
 def test_bytes_of_one_character_share_its_end(tokenizers: Tokenizers) -> None:
-    [tokens] = tokenize([corpus.render(corpus.plain("a 👍"), tokenizers[0])], tokenizers[0], 100)
+    tokens = tokenize([corpus.render(corpus.plain("a 👍"), tokenizers[0])], tokenizers[0], 100)
     assert tokens.content_ends.tolist()[-1] == 3
     assert token_texts("a 👍", tokens)[-1].endswith("👍")
     assert len(tokens.ids) > 3
@@ -165,7 +165,7 @@ def test_a_slow_tokenizer_reads_chats(tokenizers: Tokenizers) -> None:
     slow = ByT5Tokenizer()
     document = Document("chat", (Turn("user", "Will it rain in 北京?"), Turn("assistant", "Yes.")))
     _, tokens, pairs = both(document, (slow, tokenizers[0]))
-    assert not tokens[0].lost
+    assert not tokens[0].lost.any()
     assert {len("Will it rain in 北京?"), len("Will it rain in 北京?Yes.")} <= set(pairs.ends.tolist())
     assert int((tokens[0].content_ends >= 0).sum()) == len("Willitrainin?Yes.") + 6
 
@@ -193,7 +193,7 @@ def test_offsets_by_search(text: str, pieces: list[str], spans: list[tuple[int, 
     found, gave_up = search_offsets(
         text, list(range(len(pieces))), special, lambda ids: "".join(pieces[number] for number in ids)
     )
-    assert [tuple(span) for span in found.tolist()] == spans
+    assert found == spans
     assert gave_up == lost
 
 
@@ -202,13 +202,13 @@ def test_bytes_that_show_as_replacement_characters(text: str) -> None:
     ids = list(text.encode())
     found, lost = search_offsets(text, ids, [False] * len(ids), bytes_of)
     expected = [(number, number + 1) for number, character in enumerate(text) for _ in character.encode()]
-    assert [tuple(span) for span in found.tolist()] == expected
+    assert found == expected
     assert not lost
 
 
 def test_a_text_cut_within_a_character() -> None:
     found, lost = search_offsets("a👍", list("a👍".encode())[:3], [False] * 3, bytes_of)
-    assert found.tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert found == [(0, 1), (0, 0), (0, 0)]
     assert not lost
 
 
@@ -224,14 +224,17 @@ def test_documents_are_aligned_together_as_alone(tokenizers: Tokenizers) -> None
         tokenize([corpus.render(corpus.plain(text), tokenizer) for text in texts], tokenizer, 50)
         for tokenizer in tokenizers
     )
-    for together, tokens_a, tokens_b in zip(align_all(a, b), a, b, strict=True):
-        alone = align(tokens_a, tokens_b)
+    together = align(a, b)
+    assert a.first[0] == b.first[0] == together.first[0] == 0
+    assert len(a.lost) == len(b.lost) == len(together.first) - 1 == len(texts)
+    for number, text in enumerate(texts):
+        alone = [tokenize([corpus.render(corpus.plain(text), t)], t, 50) for t in tokenizers]
         last_a, last_b = (
-            {end: index for index, end in enumerate(side.content_ends.tolist()) if end >= 0}
-            for side in (tokens_a, tokens_b)
+            {end: index for index, end in enumerate(side.content_ends.tolist()) if end >= 0} for side in alone
         )
         expected = [(last_a[end], last_b[end], end) for end in last_a if end in last_b]
-        for pairs in (together, alone):
+        whole = slice(*together.first[number : number + 2])
+        for pairs, own in ((together, whole), (align(*alone), slice(None))):
             columns = (pairs.index_a, pairs.index_b, pairs.ends)
-            assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
-    assert align_all([], []) == []
+            assert list(zip(*(column[own].tolist() for column in columns), strict=True)) == expected
+    assert len(align(*(tokenize([], tokenizer, 50) for tokenizer in tokenizers)).ends) == 0

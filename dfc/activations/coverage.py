@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
 
+import numpy as np
+
 from dfc import alignment, corpus
 from dfc.activations.pairing import Pairer
 from dfc.alignment import Pairs, Tokens
@@ -77,7 +79,7 @@ def measure(config: RunConfig, documents: int) -> list[Coverage]:
             continue
         started = time.perf_counter()
         paired = pairer.pairs(drawn)
-        found[name].append(_count(name, paired, time.perf_counter() - started))
+        found[name].append(_count(name, *paired, time.perf_counter() - started))
         taken[name] += len(drawn)
     return [total(parts, name) for name, parts in found.items() if parts]
 
@@ -96,7 +98,7 @@ def windows(config: RunConfig, text: str) -> list[Window]:
     """
     pairer = Pairer(config)
     text = corpus.clean(text)
-    [(a, b, pairs)] = pairer.pairs([corpus.plain(text)])
+    a, b, pairs = pairer.pairs([corpus.plain(text)])
     texts_a, texts_b = (
         [
             shown or piece  # one byte of a character, or a special token
@@ -136,20 +138,18 @@ def side_by_side(found: list[Window]) -> str:
     )
 
 
-def _count(source: str, paired: list[tuple[Tokens, Tokens, Pairs]], seconds: float) -> Coverage:
-    content = [[int((tokens.content_ends >= 0).sum()) for tokens in (a, b)] for a, b, _ in paired]
-    failed = [
-        a.lost or b.lost or (all(counts) and not len(pairs.ends))
-        for (a, b, pairs), counts in zip(paired, content, strict=True)
-    ]
+def _count(source: str, a: Tokens, b: Tokens, pairs: Pairs, seconds: float) -> Coverage:
+    # Of each document.
+    content_a, content_b = (np.diff(np.append(0, np.cumsum(side.content_ends >= 0))[side.first]) for side in (a, b))
+    unpaired = (content_a > 0) & (content_b > 0) & (np.diff(pairs.first) == 0)
     return Coverage(
         source,
-        documents=len(paired),
-        tokens_a=sum(len(a.ids) for a, _, _ in paired),
-        tokens_b=sum(len(b.ids) for _, b, _ in paired),
-        content_a=sum(counts[0] for counts in content),
-        content_b=sum(counts[1] for counts in content),
-        pairs=sum(len(pairs.ends) for _, _, pairs in paired),
-        failed=sum(failed),
+        documents=len(a.lost),
+        tokens_a=len(a.ids),
+        tokens_b=len(b.ids),
+        content_a=int(content_a.sum()),
+        content_b=int(content_b.sum()),
+        pairs=len(pairs.ends),
+        failed=int((a.lost | b.lost | unpaired).sum()),
         seconds=seconds,
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfc import runs
+from dfc.alignment import Pairs
 from dfc.config import UserError
 from dfc.corpus import PLAIN, Document, Turn
 
@@ -69,11 +70,14 @@ def row(document: Document, number: int, held_out: bool) -> dict[str, Any]:
     }
 
 
-def role_at(document: Document, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
-    """Who says what ends at these characters of the document's content, as indices into ROLES."""
-    roles = np.array([ROLES.index(turn.role) for turn in document.turns], dtype=np.int8)
-    until = np.cumsum([len(turn.content) for turn in document.turns])
-    return roles[np.searchsorted(until, ends)]
+def roles_of(documents: Sequence[Document], pairs: Pairs) -> npt.NDArray[np.int8]:
+    """Who says each pair of these documents, as indices into ROLES, (pairs,)."""
+    turns = [turn for document in documents for turn in document.turns]
+    roles = np.array([ROLES.index(turn.role) for turn in turns], dtype=np.int8)
+    until = np.cumsum([len(turn.content) for turn in turns])  # as if all were one document
+    lengths = np.array([sum(len(turn.content) for turn in document.turns) for document in documents])
+    origin = np.repeat(np.cumsum(lengths) - lengths, np.diff(pairs.first))
+    return roles[np.searchsorted(until, origin + pairs.ends)]
 
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:

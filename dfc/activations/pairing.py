@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from dfc import alignment, corpus, models, progress, runs
@@ -63,31 +64,28 @@ class Pairer:
         """One model's tokenizer."""
         return self._tokenizers[side]
 
-    def pairs(self, documents: list[Document]) -> list[tuple[Tokens, Tokens, Pairs]]:
-        """Each document's tokens under both tokenizers, and their pairs."""
+    def pairs(self, documents: list[Document]) -> tuple[Tokens, Tokens, Pairs]:
+        """The documents' tokens under both tokenizers, and their pairs."""
         a, b = (
             alignment.tokenize([corpus.render(document, tokenizer) for document in documents], tokenizer, max_tokens)
             for tokenizer, max_tokens in zip(self._tokenizers.values(), self._lengths.values(), strict=True)
         )
-        return list(zip(a, b, alignment.align_all(a, b), strict=True))
+        return a, b, alignment.align(a, b)
 
-    def rows(self, documents: list[Document], first: int) -> list[dict[str, Any]]:
-        """Rows of shards.TOKENS_SCHEMA; documents are numbered from `first`."""
-        return [
-            {
-                "document": number,
-                "held_out": is_held_out(number, self._corpus),
-                "ids_a": a.ids,
-                "ids_b": b.ids,
-                "index_a": pairs.index_a,
-                "index_b": pairs.index_b,
-                "ends": pairs.ends,
-                "roles": stored.role_at(document, pairs.ends),
-            }
-            for number, (document, (a, b, pairs)) in enumerate(
-                zip(documents, self.pairs(documents), strict=True), start=first
-            )
-        ]
+    def table(self, documents: list[Document], first: int) -> pa.Table:
+        """The documents as a table of shards.TOKENS_SCHEMA, numbered from `first`."""
+        a, b, pairs = self.pairs(documents)
+        numbers = range(first, first + len(documents))
+        return shards.tokens_table(
+            document=numbers,
+            held_out=[is_held_out(number, self._corpus) for number in numbers],
+            ids_a=(a.ids, a.first),
+            ids_b=(b.ids, b.first),
+            index_a=(pairs.index_a, pairs.first),
+            index_b=(pairs.index_b, pairs.first),
+            ends=(pairs.ends, pairs.first),
+            roles=(stored.roles_of(documents, pairs), pairs.first),
+        )
 
 
 def pair(run: Run, sites: int = 1) -> None:
@@ -113,8 +111,8 @@ def pair(run: Run, sites: int = 1) -> None:
         position = Position()  # corpus.parquet was lost: what is drawn again is compared with what is there
     skip(sources, position)
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs", position.found) as bar:
-        for drawn, rows in draw(pairer, sources, config, position, enough=config.corpus.pairs):
-            shards.write_tokens(run.activations, len(position.shards), rows)
+        for drawn, tokens in draw(pairer, sources, config, position, enough=config.corpus.pairs):
+            shards.write_tokens(run.activations, len(position.shards), tokens)
             stored.write(drawn, _part(run, len(position.shards)))
             position.shards.append(len(drawn))
             runs.write_json(_position_path(run), asdict(position))
@@ -149,7 +147,7 @@ def repair(run: Run, shard: int) -> None:
     first = sum(position.shards[:shard])
     table = stored.read(run)
     documents = [stored.document(table, number) for number in range(first, first + position.shards[shard])]
-    shards.write_tokens(run.activations, shard, Pairer(run.config()).rows(documents, first))
+    shards.write_tokens(run.activations, shard, Pairer(run.config()).table(documents, first))
 
 
 def read_position(run: Run) -> Position:
@@ -203,8 +201,8 @@ def skip(sources: dict[str, Iterator[Document]], position: Position) -> None:
 
 def draw(
     pairer: Pairer, sources: dict[str, Iterator[Document]], config: RunConfig, position: Position, enough: float
-) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """Documents and token rows of one shard after another, until there are enough pairs or all sources are dry.
+) -> Iterator[tuple[list[dict[str, Any]], pa.Table]]:
+    """Documents and tokens of one shard after another, until there are enough pairs or all sources are dry.
 
     Documents come from the source that lags most behind its weight. Shards end between two draws, so that what is
     drawn next depends on the position alone, which follows, but for its shards.
@@ -213,7 +211,7 @@ def draw(
     pairs, taken = Counter(position.pairs), Counter(position.taken)
     number = sum(position.shards)
     drawn: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    tokens: list[pa.Table] = []
     in_shard = 0
     while sources and pairs.total() < enough:
         name = min(sources, key=lambda source: pairs[source] / weights[source])
@@ -221,24 +219,25 @@ def draw(
         if not documents:
             del sources[name]
             continue
-        found = pairer.rows(documents, number)
+        found = pairer.table(documents, number)
+        held_out = found["held_out"].to_pylist()
         drawn += [
-            stored.row(document, row["document"], row["held_out"])
-            for document, row in zip(documents, found, strict=True)
+            stored.row(document, at, out)
+            for at, (document, out) in enumerate(zip(documents, held_out, strict=True), number)
         ]
-        rows += found
+        tokens.append(found)
         number += len(documents)
-        new = sum(len(row["ends"]) for row in found)
+        new = shards.count_pairs(found)
         pairs[name] += new
         taken[name] += len(documents)
         in_shard += new
         if in_shard >= config.harvest.shard_pairs:
             position.pairs, position.taken = dict(pairs), dict(taken)
-            yield drawn, rows
-            drawn, rows, in_shard = [], [], 0
+            yield drawn, pa.concat_tables(tokens).combine_chunks()
+            drawn, tokens, in_shard = [], [], 0
     if in_shard:
         position.pairs, position.taken = dict(pairs), dict(taken)
-        yield drawn, rows
+        yield drawn, pa.concat_tables(tokens).combine_chunks()
 
 
 def _position_path(run: Run) -> Path:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -222,21 +223,29 @@ def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> p
         return pq.read_table(path, columns=columns)
 
 
-def tokens_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Documents as a table of TOKENS_SCHEMA."""
-    return pa.table([_column([row[entry.name] for row in rows], entry.type) for entry in TOKENS_SCHEMA], TOKENS_SCHEMA)
+def tokens_table(**columns: Any) -> pa.Table:
+    """Documents as a table of TOKENS_SCHEMA.
+
+    Args:
+        columns: by name, a value a document; of a column of lists, all documents' values one after another, and where
+            each document's begin and, last of all, where all end: two arrays.
+    """
+    return pa.table([_column(columns[entry.name], entry.type) for entry in TOKENS_SCHEMA], TOKENS_SCHEMA)
 
 
-def write_tokens(folder: Path, shard: int, rows: list[dict[str, Any]]) -> None:
-    """Write a shard's documents, rows of TOKENS_SCHEMA; activations of other tokens are taken for not written."""
-    new = tokens_table(rows)
-    pairs = sum(len(row["ends"]) for row in rows)
+def count_pairs(tokens: pa.Table) -> int:
+    """Pairs of all documents of a table of TOKENS_SCHEMA."""
+    return int(pc.sum(pc.list_value_length(tokens["ends"]), min_count=0).as_py())
+
+
+def write_tokens(folder: Path, shard: int, tokens: pa.Table) -> None:
+    """Write a shard's documents, of TOKENS_SCHEMA; activations of other tokens are taken for not written."""
     for side in SIDES:
-        if is_written(folder, side, shard) and not _belong(folder, side, shard, new, pairs):
+        if is_written(folder, side, shard) and not _belong(folder, side, shard, tokens):
             forget(folder, side, shard)
             (folder / "manifest.json").unlink(missing_ok=True)
     with runs.replacing(tokens_path(folder, shard)) as temporary:
-        pq.write_table(new, temporary, compression="zstd")
+        pq.write_table(tokens, temporary, compression="zstd")
 
 
 def write_rows(folder: Path, side: Side, shard: int, rows: Tensor, form: Format = "bfloat16") -> None:
@@ -360,23 +369,21 @@ def repair(folder: Path) -> str:
     return f"run `python -m dfc harvest --repair {folder.parent}`, which makes again what is damaged and nothing else"
 
 
-def _belong(folder: Path, side: Side, shard: int, tokens: pa.Table, pairs: int) -> bool:
+def _belong(folder: Path, side: Side, shard: int, tokens: pa.Table) -> bool:
     """Whether activations that lie there are those of these tokens; where the old ones are damaged, by their number."""
     try:
         return bool(read_tokens(folder, shard).equals(tokens))
     except UserError:
         with suppress(UserError):
-            return bool(_facts(folder, side, shard)["pairs"] == pairs)
+            return bool(_facts(folder, side, shard)["pairs"] == count_pairs(tokens))
     return False
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """A column of values, or of arrays as lists; these are joined first, since arrow takes one number after another."""
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
     if not pa.types.is_list(kind):
         return pa.array(values, kind)
-    offsets = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    joined = np.concatenate(values) if values else np.zeros(0)
-    return pa.ListArray.from_arrays(offsets, pa.array(joined, kind.value_type), kind)
+    flat, first = values
+    return pa.ListArray.from_arrays(pa.array(first, pa.int32()), pa.array(flat, kind.value_type), kind)
 
 
 def _checksum(path: Path) -> int:

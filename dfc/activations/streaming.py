@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from dfc.activations import pairing
 from dfc.activations.harvest import Limit, Reader, paired_rows
 from dfc.activations.loader import read_ahead
 from dfc.activations.pairing import Pairer, Position
-from dfc.activations.shards import ActivationStore, flatten, tokens_table
+from dfc.activations.shards import ActivationStore, flatten
 from dfc.config import SIDES, RunConfig, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
@@ -111,8 +112,8 @@ class _Side:
 
 def _drawn(
     pairer: Pairer, config: RunConfig, position: StreamPosition, held_out: set[bytes]
-) -> Iterator[tuple[list[list[dict[str, Any]]], StreamPosition]]:
-    """Token rows of a window's shards, and the position after it, until the sources run dry."""
+) -> Iterator[tuple[list[pa.Table], StreamPosition]]:
+    """Tokens to train on of a window's shards, and the position after it, until the sources run dry."""
     drawn = config.corpus.model_copy(update={"seed": config.corpus.seed + position.epoch})
     sources = {name: source.documents for name, source in corpus.open_sources(drawn).items()}
     at = Position([position.documents], dict(position.taken), dict(position.pairs))
@@ -122,24 +123,22 @@ def _drawn(
         parts = []
         for documents, tokens in window:
             at.shards.append(len(documents))
-            trained = [_digest(row) not in held_out for row in documents]
-            parts.append([row for row, ours in zip(tokens, trained, strict=True) if ours])
+            parts.append(tokens.filter([_digest(row) not in held_out for row in documents]))
         position = StreamPosition(
             position.epoch, position.window + 1, 0, dict(at.taken), dict(at.pairs), sum(at.shards)
         )
         yield parts, position
 
 
-def _kept(store: ActivationStore, tokens: list[dict[str, Any]], sides: dict[Side, _Side]) -> Tensor:
+def _kept(store: ActivationStore, tokens: pa.Table, sides: dict[Side, _Side]) -> Tensor:
     """Both models' rows of these documents that are neither first positions nor outliers nor non-finite."""
-    if not tokens:  # all of these documents are held out
+    if not tokens.num_rows:  # all of these documents are held out
         return torch.zeros(0, store.manifest.a.width + store.manifest.b.width, dtype=torch.bfloat16)
-    table = tokens_table(tokens)
-    origin = flatten(table)
+    origin = flatten(tokens)
     keep = torch.from_numpy(np.minimum(origin.index_a, origin.index_b) >= store.manifest.skip_first)
     streams = []
     for side, own in sides.items():
-        ids, paired = (table[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
+        ids, paired = (tokens[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
         [rows] = paired_rows(ids, paired, own.read, own.limit, own.model, lambda _: None)
         keep &= rows.norm(dim=1) <= store.manifest.side(side).norm_limit  # false for NaN too
         streams.append(rows.to(torch.bfloat16))

@@ -139,11 +139,10 @@ def _loader_wait() -> tuple[float, float]:
 def _random_store(folder: Path) -> ActivationStore:
     """Activations of no model, in a store like any other."""
     pairs, count = _LOADED["pairs"], _LOADED["shards"]
-    index = np.arange(pairs, dtype=np.int32)
-    lists = dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), index)
-    row = {"document": 0, "held_out": False, **lists, "roles": np.zeros(pairs, dtype=np.int8)}
+    lists = dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), (np.arange(pairs), [0, pairs]))
+    tokens = shards.tokens_table(document=[0], held_out=[False], **lists, roles=(np.zeros(pairs), [0, pairs]))
     for shard in range(count):
-        shards.write_tokens(folder, shard, [row])
+        shards.write_tokens(folder, shard, tokens)
         for side, width in zip(SIDES, WIDTHS, strict=True):
             shards.write_rows(folder, side, shard, torch.randn(pairs, width))
     a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)

@@ -257,9 +257,8 @@ def _tokens(
 ) -> _Tokens:
     """Tokens of the documents with these numbers, known where a kept pair of the shard has `index` there."""
     renderings = [corpus.render(document, tokenizer) for document in shown]
-    ends = [alignment.text_ends(tokens) for tokens in alignment.tokenize(renderings, tokenizer, _WHOLE)]
-    first = np.cumsum([0, *map(len, ends)])
-    until = np.concatenate(ends)
+    tokens = alignment.tokenize(renderings, tokenizer, _WHOLE)
+    first, until = tokens.first, alignment.text_ends(tokens)
     lengths = np.diff(until, prepend=0)
     starts = first[:-1][np.diff(first) > 0]
     lengths[starts] = until[starts]

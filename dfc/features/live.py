@@ -104,6 +104,9 @@ class Reading:
             rank=0,
             document=-1,
             source=self.source,
+            role="",
+            start=0,
+            stop=0,
             peak=float(values[peak]) if fires else 0.0,
             tokens_a=self.tokens["a"],
             tokens_b=self.tokens["b"],
@@ -173,7 +176,7 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
     for side in SIDES:
         model = live.models[side]
         rendering = corpus.render(document, model.tokenizer)
-        [tokens[side]] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
+        tokens[side] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
         texts[side] = alignment.token_texts(rendering.text, tokens[side])
         if len(tokens[side].ids) == model.max_tokens and tokens[side].ends.max() < len(rendering.text.rstrip()):
             cut.append(side)

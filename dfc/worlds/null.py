@@ -7,7 +7,6 @@ decoder vectors in the two copies have nothing in common but what training gives
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -76,6 +75,7 @@ def _rotate(run: Run, made: Run, seed: int) -> None:
     harvest.harvest([made])  # finds all written, and writes the manifest
 
 
-def _as_both(tokens: pa.Table) -> list[dict[str, Any]]:
+def _as_both(tokens: pa.Table) -> pa.Table:
     """Documents with model A's tokens on both sides."""
-    return [{**row, "ids_b": row["ids_a"], "index_b": row["index_a"]} for row in tokens.to_pylist()]
+    own = {"ids_b": "ids_a", "index_b": "index_a"}
+    return pa.table([tokens[own.get(name, name)] for name in tokens.column_names], tokens.schema)

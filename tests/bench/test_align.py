@@ -14,7 +14,7 @@ def test_figures_of_pairing() -> None:
     documents = align.generated(random.Random(1))[:8]
     tokenizers = (tiny.byte_level_tokenizer(), tiny.metaspace_tokenizer())
     found = {figure.name: figure for figure in align.measure(tokenizers, documents)}
-    pairing, prepared = found["pairing, tokens a second"], found["pairing, beside prepared"]
+    pairing, prepared = found["pairing, tokens a second"], found["pairing, beside the prepared search"]
     assert pairing.target == 0.02
     assert pairing.ratio is not None
     assert pairing.ratio * pairing.value == pytest.approx(found["greedy search, tokens a second"].value)
