@@ -162,6 +162,16 @@ class Store:
         )
         return {row["feature_id"]: row["fingerprint"] for row in rows}
 
+    def beside(self, feature_id: int, partition: Partition) -> tuple[int | None, int | None]:
+        """The alive features of a partition whose numbers are the next lower and the next higher ones."""
+        [row] = self._rows(
+            """SELECT max(feature_id) FILTER (feature_id < ?) AS lower,
+                      min(feature_id) FILTER (feature_id > ?) AS higher
+               FROM store.features WHERE partition = ? AND alive""",
+            [feature_id, feature_id, partition],
+        )
+        return row["lower"], row["higher"]
+
     def contexts(self, feature_id: int) -> list[Context]:
         """Contexts of one feature, the strongest band first."""
         rows = self._rows("SELECT * FROM store.contexts WHERE feature_id = ? ORDER BY band, rank", [feature_id])

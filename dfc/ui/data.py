@@ -42,6 +42,11 @@ def verdicts(store: Store) -> pd.DataFrame:
     return _verdicts(str(store.path), _stamp(store.path))
 
 
+def reference(store: Store) -> dict[str, dict[str, list[float]]]:
+    """Quantiles of each measure of the evidence in each partition."""
+    return _reference(str(store.path), _stamp(store.path))
+
+
 def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
     """One page of features."""
     return _features(str(store.path), _stamp(store.path), query)
@@ -79,6 +84,11 @@ def _partitions(path: str, stamp: int) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _verdicts(path: str, stamp: int) -> pd.DataFrame:
     return Store(Path(path)).verdicts()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _reference(path: str, stamp: int) -> dict[str, dict[str, list[float]]]:
+    return Store(Path(path)).reference()
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching …")

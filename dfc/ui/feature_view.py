@@ -144,11 +144,9 @@ def _neighbours(
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
         by = "" if place.query.order == "feature_id" else f", by {place.query.order.replace('_', ' ')}"
         return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
-    norms = data.norms(store)
-    chosen = norms.loc[(norms["partition"] == feature.partition) & norms["alive"], "feature_id"].to_numpy()
-    lower, higher = chosen[chosen < feature.feature_id], chosen[chosen > feature.feature_id]
-    before = {"feature": str(int(lower[-1]))} if len(lower) else None
-    after = {"feature": str(int(higher[0]))} if len(higher) else None
+    before, after = (
+        None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)
+    )
     return before, after, "by number, in its partition"
 
 
