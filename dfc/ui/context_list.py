@@ -12,6 +12,7 @@ from dfc.config import SIDES, Side
 from dfc.report.heatmap import context_html
 from dfc.report.palette import ramp
 from dfc.store.reader import Context, FeatureRow
+from dfc.ui import document_view
 from dfc.ui.frame import View
 from dfc.ui.text import number
 
@@ -27,7 +28,8 @@ BANDS = {
 def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
-    shown = st.segmented_control(
+    tools = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
+    shown = tools[0].segmented_control(
         "Tokens of",
         ["A", "B", "both"],
         default="B" if feature.partition == "b" else "A",
@@ -40,7 +42,10 @@ def show(view: View, feature: FeatureRow) -> None:
     if not contexts:
         st.html('<p class="dfc-muted">No contexts were kept for this feature.</p>')
         return
+    with tools[1]:
+        document_view.offer(contexts)
     st.html(_key(view, feature))
+    document_view.show(view, feature, contexts)
     for band, group in groupby(contexts, key=lambda context: context.band):
         title, meaning = BANDS.get(band, (f"Band {band}", ""))
         rows = "".join(_row(context, sides, feature) for context in group)
@@ -51,9 +56,10 @@ def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
     texts = "".join(
         f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition)}</div>' for side in sides
     )
+    speaker = document_view.SPEAKERS.get(context.role, context.role)
     return (
         f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
-        f"<span>{escape(context.source)}</span>"
+        f"<span>{escape(context.source)}</span>{f'<span>{escape(speaker)}</span>' if speaker else ''}"
         f"<span>document {context.document:,}</span></div>{texts}</div>"
     )
 

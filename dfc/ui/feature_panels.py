@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +11,7 @@ import streamlit as st
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
-from dfc.ui import charts, data, evidence_panel, feature_table
+from dfc.ui import charts, data, evidence_panel, feature_table, related
 from dfc.ui.frame import View
 from dfc.ui.style import side_name
 from dfc.ui.text import number, percent
@@ -34,6 +35,9 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         help="Firing rate on each source, as a multiple of its rate on the whole corpus (the black line).",
     )
     st.html(_sources(view.store.sources(feature.feature_id), feature))
+    _roles(view, feature, facts)
+    _phrases(view.store.phrases(feature.feature_id))
+    related.show(view, feature)
     st.markdown(
         "**Decoder norms**",
         help="How long a vector the feature adds to each model's stream. Exclusive features have no vector in the "
@@ -56,6 +60,39 @@ def _sources(table: pd.DataFrame, feature: FeatureRow) -> str:
         for source, pairs, rate in zip(table["source"], table["count"], table["rate"], strict=True)
     )
     return f'<div class="dfc-bars dfc-{feature.partition}">{rows}</div>'
+
+
+def _roles(view: View, feature: FeatureRow, facts: dict[str, Any]) -> None:
+    """On whose words it fires, where the corpus has chats."""
+    if len([pairs for pairs in (facts.get("role_pairs") or {}).values() if pairs]) < 2:
+        return
+    st.markdown("**On whose words**", help="The same, by who speaks; “plain” is text that is no chat.")
+    table = view.store.roles(feature.feature_id).rename(columns={"role": "source"})
+    st.html(_sources(table, feature))
+
+
+def _phrases(table: pd.DataFrame) -> None:
+    """What the strongest contexts have in common."""
+    if table.empty:
+        return
+    st.markdown(
+        "**What its contexts share**",
+        help="Words at the peaks of its strongest contexts, and words in a row around them, that stand there more "
+        "often than in the corpus, and how many times so.",
+    )
+    for kind, title in (("token", "at the peak"), ("phrase", "around it")):
+        rows = table[table["kind"] == kind].head(5)
+        chips = "".join(
+            f'<span class="dfc-chip" title="in {int(count)} contexts">{escape(label(text[:40]))} '
+            f'<span class="dfc-muted">{_lift(lift)}</span></span>'
+            for text, count, lift in zip(rows["text"], rows["count"], rows["lift"], strict=True)
+        )
+        if chips:
+            st.html(f'<div class="dfc-small">{title}</div>{chips}')
+
+
+def _lift(value: float) -> str:
+    return f"{value:,.0f} ×" if value < 1_000 else "> 1,000 ×"
 
 
 def _times(rate: float, corpus: float) -> str:

@@ -13,10 +13,12 @@ from dfc.report.palette import THEMES
 from dfc.ui import address, notebook, selection
 from dfc.ui.address import Place
 from dfc.ui.frame import View
+from dfc.ui.text import called
 
 HELP = {
     "marks": "★ for a favourite, and its tags.",
-    "label": "What it was called, by a person or a labelling model.",
+    "label": "Words that set its strongest contexts apart from the corpus; in brackets, where there are none, the "
+    "tokens on which it peaks.",
     "verdict": "What the evidence says of its being exclusive.",
     "confidence": "How sure the evidence is that only one model has it, 0 to 1.",
     "own_r2": "How well a linear function of its own model's activations predicts it on held-out documents (R²).",
@@ -112,6 +114,7 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     shown["peak_tokens"] = pd.Series(
         [[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]], table.index
     )
+    shown["label"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
         shown["histogram"] = pd.Series([_heights(counts) for counts in table["histogram"]], table.index)
     shown["density"] *= 100

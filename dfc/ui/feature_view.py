@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -18,6 +20,8 @@ from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
 
 PER_SIDE = 5
+ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
+"""Where a label comes from, in words."""
 
 
 def show(view: View) -> None:
@@ -32,7 +36,8 @@ def show(view: View) -> None:
     _controls(view, feature)
     st.html(
         f'<div class="dfc-hero dfc-{feature.partition}"><h1>Feature {identity} '
-        f'{partition_badge(feature.partition, names)}</h1><div title="{feature_table.HELP["peak_tokens"]}">'
+        f"{partition_badge(feature.partition, names)}</h1>{_label(feature)}"
+        f'<div title="{feature_table.HELP["peak_tokens"]}">'
         f"{chips(feature.peak_tokens) or '<span class=dfc-muted>no peak tokens</span>'}</div></div>"
     )
     notes_panel.show(view, feature)
@@ -48,6 +53,14 @@ def show(view: View) -> None:
         context_list.show(view, feature)
     with right:
         feature_panels.show(view, feature, names)
+
+
+def _label(feature: FeatureRow) -> str:
+    """What it seems to be about, and who says so."""
+    if not feature.label:
+        return ""
+    origin = ORIGINS.get(feature.label_origin, feature.label_origin)
+    return f'<p class="dfc-called" title="{escape(origin)}">{escape(feature.label)}</p>'
 
 
 def _figures(feature: FeatureRow) -> None:
@@ -112,6 +125,9 @@ def _controls(view: View, feature: FeatureRow) -> None:
             query_params=address.feature_params(view.run.name, feature.feature_id)
             | {"side": "B" if feature.partition == "b" else "A"},
         )
+        with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
+            params = address.feature_params(view.run.name, feature.feature_id)
+            st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)
         store_path, run, theme, identity = view.store.path, view.run, view.theme, feature.feature_id
         st.download_button(
             "Card as PNG",

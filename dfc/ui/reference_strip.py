@@ -9,9 +9,6 @@ from html import escape
 
 from dfc.config import Partition
 
-_WIDTH, _ROW, _BAR = 220, 14, 7
-_LEFT = 2
-
 
 @dataclass(frozen=True)
 class Population:
@@ -29,8 +26,8 @@ class Population:
 
 
 def strip(value: float | None, populations: Sequence[Population], low: float = 0.0, high: float = 1.0) -> str:
-    """An SVG as HTML: for each population a bar over its middle 90 %, a thick one over its middle half, its median,
-    and through all of them a line at the feature's own number.
+    """HTML: for each population a line over its middle 90 %, a bar over its middle half and a notch at its median, and
+    through all of them a line at the feature's own number.
 
     Args:
         value: the feature's; no line where there is none.
@@ -40,16 +37,11 @@ def strip(value: float | None, populations: Sequence[Population], low: float = 0
     known = [population for population in populations if len(population.quantiles)]
     if not known:
         return ""
-    height = _ROW * len(known) + 4
-    rows = "".join(_row(population, 2 + _ROW * place, low, high) for place, population in enumerate(known))
+    rows = "".join(_row(population, low, high) for population in known)
     line = ""
     if value is not None and math.isfinite(value):
-        x = _x(value, low, high)
-        line = f'<line class="own" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>'
-    return (
-        f'<svg class="dfc-strip" viewBox="0 0 {_WIDTH + 2 * _LEFT} {height}" role="img" '
-        f'aria-label="{escape(_words(value, known))}"><title>{escape(_words(value, known))}</title>{rows}{line}</svg>'
-    )
+        line = f'<span class="own" style="left:{_x(value, low, high):.1f}%"></span>'
+    return f'<span class="dfc-strip" title="{escape(_words(value, known))}">{rows}{line}</span>'
 
 
 def share_below(value: float, quantiles: Sequence[float]) -> float:
@@ -64,18 +56,15 @@ def share_below(value: float, quantiles: Sequence[float]) -> float:
     return (upper - 1 + (value - left) / (right - left if right > left else 1)) / steps
 
 
-def _row(population: Population, top: float, low: float, high: float) -> str:
+def _row(population: Population, low: float, high: float) -> str:
     """One population's bars."""
-    q05, q25, q50, q75, q95 = (_at(population.quantiles, level) for level in (0.05, 0.25, 0.5, 0.75, 0.95))
-    middle = top + _BAR / 2
+    q05, q25, q50, q75, q95 = (
+        _x(_at(population.quantiles, level), low, high) for level in (0.05, 0.25, 0.5, 0.75, 0.95)
+    )
     tone = f"dfc-{population.tone}" if population.tone else "dfc-none"
     return (
-        f'<g class="{tone}"><title>{escape(population.title)}</title>'
-        f'<line class="whisker" x1="{_x(q05, low, high):.1f}" x2="{_x(q95, low, high):.1f}" y1="{middle}" '
-        f'y2="{middle}"/><rect x="{_x(q25, low, high):.1f}" y="{top}" height="{_BAR}" rx="1.5" '
-        f'width="{max(1.5, _x(q75, low, high) - _x(q25, low, high)):.1f}"/>'
-        f'<line class="median" x1="{_x(q50, low, high):.1f}" x2="{_x(q50, low, high):.1f}" y1="{top - 1}" '
-        f'y2="{top + _BAR + 1}"/></g>'
+        f'<span class="row {tone}"><i style="left:{q05:.1f}%;width:{q95 - q05:.1f}%"></i>'
+        f'<b style="left:{q25:.1f}%;width:{max(0.8, q75 - q25):.1f}%"></b><u style="left:{q50:.1f}%"></u></span>'
     )
 
 
@@ -84,7 +73,8 @@ def _at(quantiles: Sequence[float], level: float) -> float:
 
 
 def _x(value: float, low: float, high: float) -> float:
-    return _LEFT + _WIDTH * min(1.0, max(0.0, (value - low) / (high - low)))
+    """Where a value lies on the axis, in percent."""
+    return 100 * min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def _words(value: float | None, populations: Sequence[Population]) -> str:

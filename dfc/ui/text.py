@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 
 from dfc.report.heatmap import label
 
@@ -54,6 +55,11 @@ def count(value: float | None) -> str:
 def chips(tokens: list[str]) -> str:
     """Tokens as a row of HTML chips, escaped."""
     return "".join(f'<span class="dfc-chip">{html.escape(label(token[:40]))}</span>' for token in tokens)
+
+
+def called(name: str | None, peak_tokens: Iterable[str]) -> str:
+    """A feature's label; where it has none, the tokens on which it peaks, in brackets."""
+    return name or f"({', '.join(label(token[:16]) for token in list(peak_tokens)[:3])})"
 
 
 def plain(text: str) -> str:

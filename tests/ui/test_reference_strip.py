@@ -21,8 +21,8 @@ def test_share_below_ties_counts_none_of_them() -> None:
 def test_strip_says_in_words_what_it_draws() -> None:
     drawn = strip(0.3, [Population("shared <features>", "shared", EVEN), Population("the null run", None, [])])
     assert "0.30: above 30% of shared &lt;features&gt;" in drawn
-    assert drawn.count("<rect") == 1
-    assert 'class="own" x1="68.0"' in drawn
+    assert drawn.count("<b ") == 1
+    assert 'class="own" style="left:30.0%"' in drawn
 
 
 def test_strip_without_a_number_has_no_line_and_without_populations_is_nothing() -> None:
