@@ -160,7 +160,7 @@ def _strips(view: View, feature: FeatureRow, found: EvidenceRow, names: dict[Sid
             f'<span class="dfc-small" title="{escape(meaning)}">{escape(words)}</span>{strip(value, populations)}'
             f'<span class="dfc-value">{number(value)}</span>'
         )
-    return f'<div class="dfc-strips">{"".join(rows)}</div>'
+    return f'<div class="dfc-spreads">{"".join(rows)}</div>'
 
 
 def _like(view: View, title: str, other: int | None, correlation: float | None) -> None:

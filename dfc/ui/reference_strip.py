@@ -41,7 +41,7 @@ def strip(value: float | None, populations: Sequence[Population], low: float = 0
     line = ""
     if value is not None and math.isfinite(value):
         line = f'<span class="own" style="left:{_x(value, low, high):.1f}%"></span>'
-    return f'<span class="dfc-strip" title="{escape(_words(value, known))}">{rows}{line}</span>'
+    return f'<span class="dfc-spread" title="{escape(_words(value, known))}">{rows}{line}</span>'
 
 
 def share_below(value: float, quantiles: Sequence[float]) -> float:
