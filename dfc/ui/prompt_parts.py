@@ -91,7 +91,7 @@ def strips(
             partition: Partition = side if side in chosen.partitions or "shared" not in chosen.partitions else "shared"
             values = prompt_run.outline(reading, known, partition)
             shown[side] = reading.spread(values), 1.0, partition
-            meaning = "its strongest own feature" if partition == side else "the strongest shared feature"
+            meaning = f"coloured by the strongest {'of its own features' if partition == side else 'shared feature'}"
         titles[side] = token_strips.title(side, names[side], meaning)
     token_strips.show(reading, shown, titles, key, span)
     partitions = {feature.partition} if feature else {partition for _, _, partition in shown.values()}

@@ -174,7 +174,7 @@ def key(view: View, partitions: list[Partition], feature: FeatureRow | None) -> 
         + "</span>"
         for partition in partitions
     )
-    top = f"{number(feature.max)}, its strongest on the corpus" if feature else "as strong as ever on the corpus"
+    top = f"{number(feature.max)}, its strongest on the corpus" if feature else "as strong as it ever was on the corpus"
     return (
         f'<div class="dfc-key"><span>0</span>{ramps}<span>{top}</span>'
         "<span>· framed: the peak · grey: tokens that do not count</span></div>"
