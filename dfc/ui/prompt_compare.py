@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfc.ui import prompt_parts, prompt_run, prompt_table
 from dfc.ui.frame import View, model_names
-from dfc.ui.prompt_table import MARKS, MOST_LISTED
+from dfc.ui.prompt_table import MARKS, MOST_LISTED, NAMES
 from dfc.ui.style import section
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WHERE = ("only on the first", "only on the second", "on both", "on either")
 MEASURES = {"max": "strongest", "mean": "average"}
-COLUMNS = ("feature_id", "mark", "peak_tokens", "first", "second", "difference", "verdict", "density")
+COLUMNS = ("feature_id", "mark", *NAMES, "first", "second", "difference", "verdict", "density")
 
 
 def show(view: View, readings: list[Reading]) -> None:

@@ -91,7 +91,7 @@ def strips(
             partition: Partition = side if side in chosen.partitions or "shared" not in chosen.partitions else "shared"
             values = prompt_run.outline(reading, known, partition)
             shown[side] = reading.spread(values), 1.0, partition
-            meaning = "its strongest own feature" if partition == side else "the strongest shared feature"
+            meaning = f"coloured by the strongest {'of its own features' if partition == side else 'shared feature'}"
         titles[side] = token_strips.title(side, names[side], meaning)
     token_strips.show(reading, shown, titles, key, span)
     partitions = {feature.partition} if feature else {partition for _, _, partition in shown.values()}
@@ -108,10 +108,11 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
         if len(mine)
         else "is silent here"
     )
+    called = f" · {escape(feature.label)}" if feature.label else ""
     found = view.store.evidence(feature.feature_id)
     verdict = f" · {found.verdict}, confidence {number(found.confidence)}" if found else ""
     st.html(
-        f'<div class="dfc-model dfc-{feature.partition} dfc-chosen"><h3>Feature {feature.feature_id} '
+        f'<div class="dfc-model dfc-{feature.partition} dfc-chosen"><h3>Feature {feature.feature_id}{called} '
         f"{partition_badge(feature.partition, names)}</h3><div>{chips(feature.peak_tokens)}</div>"
         f'<div class="dfc-small">{here} · on the corpus {one_in(feature.density)}, up to {number(feature.max)}, '
         f"mostly {escape(feature.main_source or 'nowhere')}{verdict}</div></div>"

@@ -29,6 +29,7 @@ PAGE_ROWS = 25
 EACH = 6
 """Features named for one token."""
 
+NAMES = ("label", "peak_tokens")
 MARKS: dict[Partition, str] = {"a": "A", "b": "B", "shared": "both"}
 ORDERS = {"share": "part of its strongest", "max": "activation", "density": "rarest first"}
 
@@ -71,12 +72,14 @@ def features(reading: Reading, table: pd.DataFrame, chosen: FeatureRow | None) -
         share=table["share"] * 100,
         density=table["density"] * 100,
     )
-    rows(shown, chosen, ("feature_id", "mark", "peak_tokens", "token", "max", "share", "firings", "verdict", "density"))
+    rows(shown, chosen, ("feature_id", "mark", *NAMES, "token", "max", "share", "firings", "verdict", "density"))
 
 
 def rows(shown: pd.DataFrame, chosen: FeatureRow | None, columns: tuple[str, ...]) -> None:
     """A table of features in which a click on a row chooses one; the choice is written into the address."""
     ids = shown["feature_id"].tolist()
+    if not shown["label"].any():
+        columns = tuple(name for name in columns if name != "label")
     # Another content is another widget: a selection that stayed would mean another feature.
     key = "rows_" + blake2b(f"{columns} {ids}".encode(), digest_size=8).hexdigest()
     st.session_state["prompt_ids"] = ids
@@ -174,7 +177,7 @@ def key(view: View, partitions: list[Partition], feature: FeatureRow | None) -> 
         + "</span>"
         for partition in partitions
     )
-    top = f"{number(feature.max)}, its strongest on the corpus" if feature else "as strong as ever on the corpus"
+    top = f"{number(feature.max)}, its strongest on the corpus" if feature else "as strong as it ever was on the corpus"
     return (
         f'<div class="dfc-key"><span>0</span>{ramps}<span>{top}</span>'
         "<span>· framed: the peak · grey: tokens that do not count</span></div>"
@@ -199,7 +202,8 @@ def _config() -> dict[str, Any]:
     return {
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=64, pinned=True),
         "mark": column.TextColumn("in", help="Which model may use it.", width=46),
-        "peak_tokens": column.ListColumn("peaks on", help=HELP["peak_tokens"], width=170),
+        "label": column.TextColumn("label", help=HELP["label"], width=150),
+        "peak_tokens": column.ListColumn("peaks on", help=HELP["peak_tokens"], width=140),
         "token": column.TextColumn("here on", help="The token of this text on which it is strongest.", width=86),
         "max": column.NumberColumn("here", help="Its strongest activation here.", format="%.2f", width=58),
         "share": column.ProgressColumn(

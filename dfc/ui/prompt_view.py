@@ -144,10 +144,9 @@ def _list(
         section("What fires on this text", "Click a row to see where it fires.")
         table = known
     else:
-        said = " / ".join(dict.fromkeys(label(token_strips.words(reading, side, span)[:60]) for side in SIDES))
+        said = " / ".join(dict.fromkeys(label(token_strips.words(reading, side, span).strip()[:60]) for side in SIDES))
         section(f"What fires on “{said}”", "Of all features, those that fire most on the chosen tokens.")
-        with st.container(horizontal=True):
-            st.button("Whole text", icon=":material/close:", key="whole", on_click=_whole)
+        st.button("Whole text", icon=":material/close:", key="whole", on_click=_whole)
         table = prompt_run.described(view, prompt_run.fired(reading, *span))
     prompt_table.features(reading, filters.of(table), feature)
 

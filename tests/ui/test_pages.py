@@ -27,13 +27,15 @@ from tests.ui.folders import (
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERVIEW = "app.py"
-TABLE, FEATURE, NORMS, STEER = (
+TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS = (
     "pages/1_Exclusive_features.py",
     "pages/2_Feature.py",
     "pages/3_Decoder_norms.py",
     "pages/4_Steer.py",
+    "pages/5_Prompt.py",
+    "pages/6_Runs.py",
 )
-PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER]
+PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS]
 
 
 @pytest.fixture
@@ -308,6 +310,7 @@ class TestSteer:
 def test_pages_load_without_torch() -> None:
     code = (
         "import sys, dfc.ui.overview, dfc.ui.feature_view, dfc.ui.norms_view, dfc.ui.exclusive_view, dfc.ui.steer_view"
+        ", dfc.ui.prompt_view, dfc.ui.runs_view"
     )
     result = subprocess.run(
         [sys.executable, "-c", f"{code}\nprint(sorted({{'torch', 'transformers', 'nnsight'}} & set(sys.modules)))"],
