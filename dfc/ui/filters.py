@@ -81,9 +81,11 @@ class Range:
     def shown(self, ends: tuple[float, float] | None) -> tuple[float, float]:
         """The steps that stand for what a query asks."""
         low, high = ends or (-math.inf, math.inf)
-        return min(self.steps, key=lambda step: abs(step - max(low, self.steps[0]))), min(
-            self.steps, key=lambda step: 0 if step == high else abs(step - min(high, self.steps[-1]))
-        )
+        return self._nearest(low), self._nearest(high)
+
+    def _nearest(self, end: float) -> float:
+        inside = min(max(end, self.steps[0]), self.steps[-1])
+        return inside if inside in self.steps else min(self.steps, key=lambda step: abs(step - inside))
 
 
 RANGES = (
