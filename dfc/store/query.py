@@ -28,8 +28,22 @@ Order = Literal[
     "variance",
 ]
 
+Ends = tuple[float, float]
+"""Of a range; both ends belong to it, and may be infinite."""
+
 JUDGED = "store.features LEFT JOIN store.evidence USING (feature_id)"
-OWN_R2 = "CASE partition WHEN 'b' THEN probe_r2_b ELSE probe_r2_a END"
+OWN_R2 = """CASE partition WHEN 'a' THEN probe_r2_a WHEN 'b' THEN probe_r2_b
+            ELSE greatest(probe_r2_a, probe_r2_b) END"""
+RANGES = {
+    "density": "density",
+    "max": "max",
+    "relative_norm": "relative_norm",
+    "confidence": "confidence",
+    "own_r2": OWN_R2,
+    "probe_ratio": "probe_ratio",
+    "mirror_correlation": "mirror_correlation",
+}
+"""Filters of a query with two ends, and the figures that they are about."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +52,19 @@ class FeatureQuery:
 
     partitions: tuple[Partition, ...] = ("a", "b", "shared")
     alive_only: bool = True
-    density: tuple[float, float] = (0.0, 1.0)
+    density: Ends = (0.0, 1.0)
+    max: Ends | None = None  # of this and the next five, None: all, those without the figure included
+    relative_norm: Ends | None = None
+    confidence: Ends | None = None
+    own_r2: Ends | None = None  # R² of the probe from the model that has it; shared: from the better one
+    probe_ratio: Ends | None = None
+    mirror_correlation: Ends | None = None
     main_source: str | None = None
+    label: str = ""
     search: str = ""
     ids: tuple[int, ...] | None = None  # these alone; None: all
     source: str | None = None  # fires on it more often than on the corpus
     role: str | None = None  # likewise, on what somebody says
-    max: tuple[float, float] | None = None
-    own_r2: tuple[float, float] | None = None
-    probe_ratio: tuple[float, float] | None = None
-    mirror_correlation: tuple[float, float] | None = None
-    relative_norm: tuple[float, float] | None = None
-    confidence: tuple[float, float] | None = None
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
     order: Order = "specificity"
     descending: bool = True
@@ -64,7 +79,13 @@ def folded(text: str) -> str:
 
 def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     """The condition on rows of JUDGED, and the values bound in it."""
-    terms, values = ["list_contains(?, partition)", "density BETWEEN ? AND ?"], [list(query.partitions), *query.density]
+    terms: list[str] = ["list_contains(?, partition)"]
+    values: list[Any] = [list(query.partitions)]
+    for name, figure in RANGES.items():
+        ends: Ends | None = getattr(query, name)
+        if ends is not None:
+            terms.append(f"{figure} BETWEEN ? AND ?")
+            values += ends
     if query.alive_only:
         terms.append("alive")
     if query.main_source is not None:
@@ -77,13 +98,9 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
                     USING (feature_id) WHERE {column} = ? AND part.rate > whole.density)"""
             )
             values.append(value)
-    for name in ("max", "probe_ratio", "mirror_correlation", "relative_norm", "confidence"):
-        if (ends := getattr(query, name)) is not None:
-            terms.append(f"{name} BETWEEN ? AND ?")
-            values += list(ends)
-    if query.own_r2 is not None:
-        terms.append(f"{OWN_R2} BETWEEN ? AND ?")
-        values += list(query.own_r2)
+    if query.label:
+        terms.append(f"contains({folded('label')}, {folded('?')})")
+        values.append(query.label)
     if query.ids is not None:
         terms.append("list_contains(?, feature_id)")
         values.append(list(query.ids))

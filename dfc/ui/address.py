@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 import streamlit as st
 
 from dfc.config import PARTITIONS, VERDICTS, UserError
-from dfc.store.reader import FeatureQuery, Order
+from dfc.store.query import RANGES, FeatureQuery, Order
 from dfc.ui.notebook import Kept
 
 FEATURE_PAGE = "pages/2_Feature.py"
@@ -24,9 +24,7 @@ STEER_PAGE = "pages/4_Steer.py"
 PROMPT_PAGE = "pages/5_Prompt.py"
 RUNS_PAGE = "pages/6_Runs.py"
 LISTS_PAGE = "pages/7_Lists.py"
-RANGES = ("density", "max", "own_r2", "probe_ratio", "mirror_correlation", "relative_norm", "confidence")
-"""Filters of a query with two ends; they stand in a packed list under their own names."""
-_TEXTS = {"source": "main_source", "search": "search"}
+_TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
 """Filters of a query that are texts, by their names in a packed list."""
 
 

@@ -74,14 +74,18 @@ class Range:
         low, high = ends
         if (low, high) == (self.steps[0], self.steps[-1]):
             return None
+        if self.field == "density":
+            return ends
         return -math.inf if low == self.steps[0] else low, math.inf if high == self.steps[-1] else high
 
     def shown(self, ends: tuple[float, float] | None) -> tuple[float, float]:
         """The steps that stand for what a query asks."""
         low, high = ends or (-math.inf, math.inf)
-        return min(self.steps, key=lambda step: abs(step - max(low, self.steps[0]))), min(
-            self.steps, key=lambda step: 0 if step == high else abs(step - min(high, self.steps[-1]))
-        )
+        return self._nearest(low), self._nearest(high)
+
+    def _nearest(self, end: float) -> float:
+        inside = min(max(end, self.steps[0]), self.steps[-1])
+        return inside if inside in self.steps else min(self.steps, key=lambda step: abs(step - inside))
 
 
 RANGES = (
@@ -93,7 +97,13 @@ RANGES = (
     Range("probe_ratio", "R², other model over own", _SHARES, judged=True),
     Range("mirror_correlation", "Likeness in the other model", _SHARES, judged=True),
 )
-MORE = ("source", "tag", "on", "starred", "noted", "alive", *(entry.field for entry in RANGES))
+_CHOICES = {
+    "source": feature_table.HELP["main_source"],
+    "role": "Fires more often on what this speaker says than on the whole corpus; plain: texts that are no chats.",
+    "tag": "Words that readers gave to features.",
+    "on": "Named lists that readers made; see Notes and lists.",
+}
+MORE = ("source", "role", "label", "tag", "on", "starred", "noted", "alive", *(entry.field for entry in RANGES))
 """Keys of the filters that are folded away."""
 
 
@@ -155,69 +165,63 @@ def draw(view: View) -> Filters:
 
 def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
     """What is folded away, with a count of what is set."""
-    run = view.run.name
+    run, facts = view.run.name, data.facts(view.store)
     active = sum(key in st.query_params for key in MORE)
-    chosen: dict[str, Any] = {}
     with st.popover(f"More filters ({active})" if active else "More filters", icon=":material/tune:", key="folded"):
-        left, right = st.columns(2, gap="large")
-        for place, entry in enumerate(entry for entry in RANGES if judged or not entry.judged):
-            ends = (left, right)[place % 2].select_slider(
-                entry.title,
-                entry.steps,
-                value=(entry.steps[0], entry.steps[-1]),
-                format_func=entry.format,
-                key=entry.field,
-                help=feature_table.HELP[entry.field],
-                **reset,
+        firing, said = st.columns(2, gap="large")
+        with firing:
+            st.markdown("**How it fires**")
+            chosen = _ranges(False, reset)
+            chosen["main_source"] = _one_of("Main source", list(facts.get("source_pairs") or {}), "source", reset)
+            roles = [role for role, pairs in (facts.get("role_pairs") or {}).items() if pairs]
+            chosen["role"] = _one_of("More often said by", roles, "role", reset)
+            chosen["alive_only"] = st.toggle(
+                "alive only", value=True, key="alive", help="Leave out features that never fired.", **reset
             )
-            asked = entry.chosen(ends)
-            if entry.field == "density":
-                chosen["density"] = ends
-            elif asked is not None:
-                chosen[entry.field] = asked
-        sources = list(data.facts(view.store).get("source_pairs") or {})
-        chosen["main_source"] = left.selectbox(
-            "Main source",
-            sources,
-            index=None,
-            placeholder="any",
-            key="source",
-            help=feature_table.HELP["main_source"],
-            **reset,
-        )
-        tag = right.selectbox(
-            "Tag",
-            list(notebook.names("tag", run)),
-            index=None,
-            placeholder="any",
-            key="tag",
-            help="Words that readers gave to features.",
-            **reset,
-        )
-        on_list = left.selectbox(
-            "On the list",
-            list(notebook.names("list", run)),
-            index=None,
-            placeholder="any",
-            key="on",
-            help="Named lists that readers made; see Notes and lists.",
-            **reset,
-        )
-        starred = right.toggle("favourites only", key="starred", **reset)
-        noted = right.toggle("with a note", key="noted", **reset)
-        chosen["alive_only"] = left.toggle(
-            "alive only", value=True, key="alive", help="Leave out features that never fired.", **reset
-        )
+        with said:
+            if judged:
+                st.markdown("**What the evidence says**")
+                chosen |= _ranges(True, reset)
+            st.markdown("**What it is called, and what readers said**")
+            label = st.text_input("Label", key="label", placeholder="any", help=feature_table.HELP["label"], **reset)
+            chosen["label"] = (label or "").strip()
+            tag = _one_of("Tag", list(notebook.names("tag", run)), "tag", reset)
+            on_list = _one_of("On the list", list(notebook.names("list", run)), "on", reset)
+            starred = st.toggle("favourites only", key="starred", **reset)
+            noted = st.toggle("with a note", key="noted", **reset)
     if active or st.query_params.get("search") or st.query_params.get("verdict"):
         st.button("Clear all", icon=":material/filter_alt_off:", type="tertiary", key="clear", on_click=_clear)
     return chosen, Kept(starred, noted, tag, on_list)
 
 
+def _ranges(judged: bool, reset: Any) -> dict[str, Any]:
+    """Sliders, and what they ask of the query."""
+    chosen: dict[str, Any] = {}
+    for entry in (entry for entry in RANGES if entry.judged == judged):
+        ends = st.select_slider(
+            entry.title,
+            entry.steps,
+            value=(entry.steps[0], entry.steps[-1]),
+            format_func=entry.format,
+            key=entry.field,
+            help=feature_table.HELP[entry.field],
+            **reset,
+        )
+        asked = entry.chosen(ends)
+        if asked is not None:
+            chosen[entry.field] = asked
+    return chosen
+
+
+def _one_of(title: str, options: list[str], key: str, reset: Any) -> str | None:
+    return st.selectbox(title, options, index=None, placeholder="any", key=key, help=_CHOICES[key], **reset)
+
+
 def _clear() -> None:
     """Every filter lets everything pass; what is shown and its order stay."""
     paging.first()
-    st.session_state.update({"search": "", "alive": True, "starred": False, "noted": False})
-    for key in ("source", "tag", "on"):
+    st.session_state.update({"search": "", "label": "", "alive": True, "starred": False, "noted": False})
+    for key in ("source", "role", "tag", "on"):
         st.session_state[key] = None
     if "verdict" in st.session_state:
         st.session_state["verdict"] = []
@@ -236,6 +240,8 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
         "rising": (not query.descending, "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
+        "role": (query.role is not None, query.role or ""),
+        "label": (query.label != "", query.label),
         "search": (query.search != "", query.search),
         "verdict": (query.verdicts != (), list(query.verdicts)),
         "starred": (kept.favourite, "true"),

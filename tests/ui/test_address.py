@@ -1,28 +1,39 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from dfc.store.reader import FeatureQuery
-from dfc.ui import address, text
+from dfc.config import VERDICTS
+from dfc.store.query import RANGES, FeatureQuery
+from dfc.ui import address, filters, text
 from dfc.ui.address import Place
+from dfc.ui.notebook import Kept
 
-shares = st.floats(0, 1).map(lambda value: float(f"{value:g}"))
+words = st.text(min_size=1, max_size=20).filter(str.isprintable)
+ends = st.tuples(st.floats(-1, 1) | st.just(-math.inf), st.floats(0, 50) | st.just(math.inf))
 queries = st.builds(
     FeatureQuery,
     partitions=st.sampled_from([("a",), ("b",), ("shared",), ("a", "b"), ("a", "b", "shared")]),
     alive_only=st.booleans(),
-    density=st.tuples(shares, shares),
-    main_source=st.none() | st.text(min_size=1, max_size=20).filter(lambda name: name.isprintable()),
-    search=st.text(max_size=20).filter(lambda name: name.isprintable()),
-    order=st.sampled_from(["specificity", "density", "feature_id"]),
+    density=ends,
+    **{name: st.none() | ends for name in RANGES if name != "density"},
+    main_source=st.none() | words,
+    source=st.none() | words,
+    role=st.none() | words,
+    label=st.just("") | words,
+    search=st.just("") | words,
+    verdicts=st.sampled_from([(), ("exclusive",), ("exclusive", "unclear"), VERDICTS]),
+    order=st.sampled_from(["specificity", "density", "feature_id", "confidence"]),
     descending=st.booleans(),
 )
+kept = st.builds(Kept, st.booleans(), st.booleans(), st.none() | words, st.none() | words)
 
 
-@given(st.builds(Place, queries, st.integers(0, 200_000), st.booleans()))
+@given(st.builds(Place, queries, st.integers(0, 200_000), st.booleans(), kept))
 def test_a_list_survives_the_address(place: Place) -> None:
     assert address.unpack(address.pack(place)) == place
 
@@ -31,6 +42,16 @@ def test_a_list_survives_the_address(place: Place) -> None:
 def test_any_text_for_a_list_is_a_place_or_nothing(entry: str) -> None:
     found = address.unpack(entry)
     assert found is None or found.position >= 0
+
+
+@pytest.mark.parametrize("entry", filters.RANGES, ids=lambda entry: entry.field)
+def test_a_filter_shows_what_it_asks(entry: filters.Range) -> None:
+    """Every choice on a slider comes back from the query that it makes, and has words of its own in the address."""
+    pairs = [(low, high) for low in entry.steps for high in entry.steps if low <= high]
+    for chosen in pairs:
+        assert entry.shown(entry.chosen(chosen)) == chosen
+    assert entry.chosen((entry.steps[0], entry.steps[-1])) is None
+    assert len({entry.format(step) for step in entry.steps}) == len(entry.steps)
 
 
 @pytest.mark.parametrize(

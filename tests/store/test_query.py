@@ -1,0 +1,108 @@
+"""Filters of the features table against the same done by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dfc.store.query import RANGES, FeatureQuery
+from dfc.store.reader import Store
+from dfc.store.writer import StoreUpdate
+from tests.stores import make_store
+
+SIZE = 80
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with evidence of which parts are missing, roles and labels."""
+    path = tmp_path_factory.mktemp("query") / "features.duckdb"
+    make_store(path, features=SIZE)
+    random = np.random.default_rng(0)
+
+    def some() -> list[float | None]:
+        return [None if random.random() < 0.3 else float(random.random()) for _ in range(SIZE)]
+
+    empty = {name: pa.nulls(SIZE) for name in _columns(path) if name != "feature_id"}
+    evidence = empty | {
+        "feature_id": list(range(SIZE)),
+        "held_out_count": [9] * SIZE,
+        "documents": [3] * SIZE,
+        **{name: some() for name in ("probe_r2_a", "probe_r2_b", "probe_ratio", "mirror_correlation")},
+        "verdict": random.choice(["exclusive", "unclear"], SIZE).tolist(),
+        "confidence": random.random(SIZE).tolist(),
+    }
+    roles = {"feature_id": [0, 0, 1, 1, 2], "role": ["user", "assistant", "user", "assistant", "plain"]}
+    with StoreUpdate(path) as writer:
+        writer.replace("evidence", pa.table(evidence))
+        writer.replace("roles", pa.table(roles | {"count": [1] * 5, "rate": [0.1, 0.3, 0.5, 0.2, 0.1]}))
+    return Store(path)
+
+
+def _columns(path: Path) -> list[str]:
+    from dataclasses import fields
+
+    from dfc.store.reader import EvidenceRow
+
+    return [field.name for field in fields(EvidenceRow)]
+
+
+def found(store: Store, **asked: Any) -> set[int]:
+    ids = store.feature_ids(FeatureQuery(alive_only=False, **asked))
+    assert len(ids) == store.count(FeatureQuery(alive_only=False, **asked))
+    return set(ids)
+
+
+def own(row: Any) -> float:
+    values = {"a": [row.probe_r2_a], "b": [row.probe_r2_b]}.get(row.partition, [row.probe_r2_a, row.probe_r2_b])
+    kept = [value for value in values if not pd.isna(value)]
+    return max(kept) if kept else math.nan
+
+
+@pytest.mark.parametrize("ends", [(0.25, 0.75), (-math.inf, 0.5), (0.5, math.inf), (0.9, 0.1)])
+@pytest.mark.parametrize("name", RANGES)
+def test_ranges(store: Store, name: str, ends: tuple[float, float]) -> None:
+    table = store.features(FeatureQuery(alive_only=False, limit=SIZE))
+    probes = pd.DataFrame([vars(store.evidence(int(identity))) for identity in table["feature_id"]])
+    whole = table.merge(probes[["feature_id", "probe_r2_a", "probe_r2_b"]], on="feature_id")
+    figure: Callable[[Any], float] = own if name == "own_r2" else lambda row: getattr(row, name)
+    expected = {row.feature_id for row in whole.itertuples() if ends[0] <= figure(row) <= ends[1]}
+    assert found(store, **{name: ends}) == expected
+    if name == "own_r2":
+        np.testing.assert_allclose(whole["own_r2"], [own(row) for row in whole.itertuples()])
+
+
+def test_without_a_range_features_without_the_figure_are_there(store: Store) -> None:
+    assert found(store) == set(range(SIZE))
+
+
+def test_a_role_is_that_of_features_that_fire_more_on_it_than_on_the_corpus(store: Store) -> None:
+    density = [store.feature(feature).density for feature in range(3)]
+    rates = {"user": {0: 0.1, 1: 0.5}, "assistant": {0: 0.3, 1: 0.2}, "plain": {2: 0.1}}
+    for role, of_role in rates.items():
+        assert found(store, role=role) == {feature for feature, rate in of_role.items() if rate > density[feature]}
+    assert found(store, role="system") == set()
+
+
+def test_labels_are_found_by_label_and_by_search(store: Store) -> None:
+    table = store.features(FeatureQuery(alive_only=False, limit=SIZE))
+    label = next(label for label in table["label"] if label)
+    part = label[1:5].upper()
+    expected = {row.feature_id for row in table.itertuples() if part.lower() in row.label.lower()}
+    assert expected
+    assert found(store, label=part) == expected
+    assert found(store, search=part) >= expected
+    assert found(store, label="'; DROP TABLE features; --") == set()
+
+
+def test_ids_and_fingerprints(store: Store) -> None:
+    assert found(store, ids=(3, 5, 999)) == {3, 5}
+    assert found(store, ids=()) == set()
+    assert store.fingerprints([5, 3, 999]) == {3: f"{3:016x}", 5: f"{5:016x}"}
