@@ -56,8 +56,10 @@ def repair(run: Run) -> list[str]:
     """Check all checksums and make again what is damaged; what was found, one sentence each.
 
     Raises:
-        UserError: if the corpus is damaged, too, or a model does not load.
+        UserError: if not all is paired, the corpus is damaged, too, or a model does not load.
     """
+    if not run.corpus.exists():
+        raise UserError(f"{run.path}: is not paired to the end; run `python -m dfc harvest {run.path}` first.")
     found = []
     for shard in range(pairing.count_shards(run)):
         try:
@@ -70,7 +72,12 @@ def repair(run: Run) -> list[str]:
             if damage is not None:
                 found.append(damage)
                 shards.forget(run.activations, side, shard)
-    if found or not (run.activations / "manifest.json").exists():
+    if run.done()["harvest"]:
+        try:
+            shards.ActivationStore(run.activations)
+        except UserError as error:
+            found.append(str(error))
+    if found or not run.done()["harvest"]:
         harvest([run])
     return found
 
