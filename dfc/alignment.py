@@ -95,8 +95,8 @@ def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
     spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
     starts, ends = spans[::2].copy(), spans[1::2].copy()
-    without = np.isin(flat, list(special))
-    solid_ends = content_ends(renderings, first, starts, ends, without)
+    is_special = np.isin(flat, list(special))
+    solid_ends = content_ends(renderings, first, starts, ends, is_special)
     return Tokens(flat, starts, ends, solid_ends, first, np.array(lost, dtype=np.bool_))
 
 
