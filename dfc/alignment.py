@@ -95,8 +95,8 @@ def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
     spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
     starts, ends = spans[::2].copy(), spans[1::2].copy()
-    without = np.isin(flat, list(special))
-    solid_ends = content_ends(renderings, first, starts, ends, without)
+    is_special = np.isin(flat, list(special))
+    solid_ends = content_ends(renderings, first, starts, ends, is_special)
     return Tokens(flat, starts, ends, solid_ends, first, np.array(lost, dtype=np.bool_))
 
 
@@ -169,16 +169,16 @@ def content_ends(
     begins = origin + starts
     solid_ends = _without_space(text, begins, origin + ends)
     turns = [
-        (start + text_start, content_start, length)
+        (start + text_start, start + text_start + length, content_start)
         for start, rendering in zip(origins.tolist(), renderings, strict=True)
         for text_start, content_start, length in rendering.turns
     ]
-    places = np.array([(0, 0, 0), *turns])  # the first has no content, and is that of what comes before all others
-    text_start, content_start, length = places[np.searchsorted(places[:, 0], solid_ends - 1, side="right") - 1].T
-    inside = (solid_ends > begins) & (solid_ends <= text_start + length) & ~special
-    for token in np.flatnonzero(inside & (begins < text_start)).tolist():  # those that lie across the start of a turn
-        inside[token] = not text[begins[token] : text_start[token]].strip()
-    return np.where(inside, solid_ends - text_start + content_start, -1)
+    since, until, content = np.array([(0, 0, 0), *turns]).T.copy()  # the first, of no length, is before all others
+    turn = np.searchsorted(since, solid_ends - 1, side="right") - 1
+    inside = (solid_ends > begins) & (solid_ends <= until[turn]) & ~special
+    for token in np.flatnonzero(inside & (begins < since[turn])).tolist():  # those that lie across the start of a turn
+        inside[token] = not text[begins[token] : since[turn[token]]].strip()
+    return np.where(inside, solid_ends + (content - since)[turn], -1)
 
 
 def _without_space(text: str, starts: Ints, ends: Ints) -> Ints:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from dfc.config import UserError
+
+Result = TypeVar("Result")
 
 
 def pick(name: str) -> torch.device:
@@ -30,3 +35,27 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.bfloat16 if fast else torch.float32
+
+
+def within_memory(work: Callable[[], Result], device: torch.device, least: str | None) -> Result | None:
+    """What a model's work gives; None where the memory is too small for it and less can be asked for at once.
+
+    Args:
+        work: is done on the device.
+        device: where it is done.
+        least: for what there is no memory, and what to do, if less cannot be asked for.
+
+    Raises:
+        UserError: if the memory is too small and less cannot be asked for.
+    """
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        if least is not None:
+            raise UserError(
+                f"models: {device} has no memory for {least}, use half precision (dtype), "
+                f"or spread the model (device_map: auto)."
+            ) from None
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None

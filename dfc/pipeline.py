@@ -25,7 +25,7 @@ def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> N
         again: a stage to do once more even if it is done.
 
     Raises:
-        UserError: from a stage, or if another program works on the run.
+        UserError: from a stage, or if another program works on the run, or its training cannot be shared.
     """
     run_sites([run], until, again)
 
@@ -35,10 +35,15 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
 
     Under `torchrun`, its processes share what can be shared, and the first does the rest.
     """
+    stages = STAGES[: STAGES.index(until) + 1]
     with parallel.joined() as group, ExitStack() as locks:
+        group.wait()  # the first has made the folders
+        for run in sites:
+            if "train" in stages and not run.done()["train"]:
+                training.check_processes(run, group)
         for run in sites if group.leads else ():
             locks.enter_context(run.lock())
-        for stage in STAGES[: STAGES.index(until) + 1]:
+        for stage in stages:
             # Asked for together, before any process begins: all do the same.
             missing = [run for run in sites if not group.least(run.done()[stage] and stage != again)]
             if not missing:
@@ -52,7 +57,7 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
                 raise
             group.wait()
     for run in sites:
-        for stage in STAGES[: STAGES.index(until) + 1]:
+        for stage in stages:
             if not run.done()[stage]:
                 raise UserError(f"{run.path}: stage `{stage}` left no result; run it again.")
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import yaml
 
-from dfc import config, corpus, models, progress, runs
+from dfc import config, corpus, devices, models, progress, runs
 from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, Side, SourceConfig, UserError
 from dfc.corpus import PLAIN, Document, Turn
 from dfc.models import LoadedModel
@@ -287,24 +287,19 @@ def _generate(model: LoadedModel, prompts: list[list[int]], sampling: Sampling, 
     drawing: dict[str, Any] = {"do_sample": False}
     if sampling.temperature > 0:
         drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    try:
-        whole = model.model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=sampling.tokens,
-            eos_token_id=ends or None,
-            pad_token_id=pad,
-            repetition_penalty=1.0,
-            **drawing,
-        )
-    except torch.OutOfMemoryError:
-        if len(prompts) == 1:
-            raise UserError(
-                f"models: {model.device} has no memory for {longest + sampling.tokens} tokens; ask for fewer, "
-                f"use half precision (dtype), or spread the model (device_map: auto)."
-            ) from None
-        if model.device.type == "cuda":
-            torch.cuda.empty_cache()
+    generate = partial(
+        model.model.generate,
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        max_new_tokens=sampling.tokens,
+        eos_token_id=ends or None,
+        pad_token_id=pad,
+        repetition_penalty=1.0,
+        **drawing,
+    )
+    alone = f"{longest + sampling.tokens} tokens; ask for fewer" if len(prompts) == 1 else None
+    whole = devices.within_memory(generate, model.device, alone)
+    if whole is None:
         half = len(prompts) // 2
         return [
             tokens for part in (prompts[:half], prompts[half:]) for tokens in _generate(model, part, sampling, ends)

@@ -116,9 +116,21 @@ def test_a_damaged_manifest(damage: Callable[[Path], None], run: Run) -> None:
     damage(run.activations / "manifest.json")
     with pytest.raises(UserError, match=r"manifest\.json: is damaged .*; delete it and run"):
         ActivationStore(run.activations)
+    pipeline.repair(run)
+    assert files(run) == before
     (run.activations / "manifest.json").unlink()
     pipeline.run_stages(run, until="harvest")
     assert files(run) == before
+
+
+def test_only_what_was_paired_can_be_repaired(run: Run) -> None:
+    position = run.activations / "pairing.json"
+    position.write_text("{}")
+    with pytest.raises(UserError, match=r"pairing\.json: is damaged .*; delete .*activations and run"):
+        pipeline.repair(run)
+    run.corpus.unlink()
+    with pytest.raises(UserError, match="is not paired to the end; run `python -m dfc harvest"):
+        pipeline.repair(run)
 
 
 @pytest.mark.parametrize("damage", [cut, blank, lose])

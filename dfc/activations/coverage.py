@@ -10,6 +10,7 @@ from itertools import islice, pairwise
 import numpy as np
 
 from dfc import alignment, corpus
+from dfc.activations import pairing
 from dfc.activations.pairing import Pairer
 from dfc.alignment import Pairs, Tokens
 from dfc.config import SIDES, RunConfig
@@ -67,7 +68,8 @@ def measure(config: RunConfig, documents: int) -> list[Coverage]:
         UserError: if a tokenizer does not load or a source cannot be read.
     """
     pairer = Pairer(config)
-    sources = {name: source.documents for name, source in corpus.open_sources(config.corpus).items()}
+    opened = corpus.open_sources(config.corpus)
+    sources = {name: source.documents for name, source in opened.items()}
     weights = {source.name: source.weight for source in config.corpus.sources}
     found: dict[str, list[Coverage]] = {name: [] for name in sources}
     taken = dict.fromkeys(sources, 0)
@@ -81,6 +83,7 @@ def measure(config: RunConfig, documents: int) -> list[Coverage]:
         paired = pairer.pairs(drawn)
         found[name].append(_count(name, *paired, time.perf_counter() - started))
         taken[name] += len(drawn)
+    pairing.report_left_out(opened)
     return [total(parts, name) for name, parts in found.items() if parts]
 
 

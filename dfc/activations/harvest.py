@@ -7,13 +7,14 @@ length together. It writes shard by shard: what was written before an interrupti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dfc import models, progress, runs
+from dfc import devices, models, progress, runs
 from dfc.activations import pairing, shards
 from dfc.activations.shards import Manifest, Rows, ShardFacts, SideFacts
 from dfc.config import SIDES, HarvestConfig, RunConfig, Side, UserError
@@ -55,8 +56,10 @@ def repair(run: Run) -> list[str]:
     """Check all checksums and make again what is damaged; what was found, one sentence each.
 
     Raises:
-        UserError: if the corpus is damaged, too, or a model does not load.
+        UserError: if not all is paired, the corpus is damaged, too, or a model does not load.
     """
+    if not run.corpus.exists():
+        raise UserError(f"{run.path}: is not paired to the end; run `python -m dfc harvest {run.path}` first.")
     found = []
     for shard in range(pairing.count_shards(run)):
         try:
@@ -69,7 +72,12 @@ def repair(run: Run) -> list[str]:
             if damage is not None:
                 found.append(damage)
                 shards.forget(run.activations, side, shard)
-    if found or not (run.activations / "manifest.json").exists():
+    if run.done()["harvest"]:
+        try:
+            shards.ActivationStore(run.activations)
+        except UserError as error:
+            found.append(str(error))
+    if found or not run.done()["harvest"]:
         harvest([run])
     return found
 
@@ -141,17 +149,12 @@ def _streams(
     while left:
         size = max(1, limit.tokens // len(ids[left[0]]))
         batch = left[:size]
-        try:
-            streams = read(*_pad([ids[i] for i in batch], device))
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise UserError(
-                    f"models: {device} has no memory for a document of {len(ids[batch[0]])} tokens; lower max_tokens, "
-                    f"use half precision (dtype), or spread the model (device_map: auto)."
-                ) from None
-            limit.tokens = len(batch) // 2 * len(ids[batch[0]])
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+        longest = len(ids[batch[0]])
+        alone = f"a document of {longest} tokens; lower max_tokens" if len(batch) == 1 else None
+        padded = _pad([ids[i] for i in batch], device)
+        streams = devices.within_memory(partial(read, *padded), device, alone)
+        if streams is None:
+            limit.tokens = len(batch) // 2 * longest
             continue
         yield batch, streams
         left = left[len(batch) :]

@@ -121,9 +121,7 @@ def pair(run: Run, sites: int = 1) -> None:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
     stored.merge([_part(run, shard) for shard in range(len(position.shards))], run.corpus)
     shutil.rmtree(_part(run, 0).parent)
-    for name, source in opened.items():
-        if source.left_out.rows:
-            progress.say(f"corpus source `{name}`: left out {source.left_out_in_words()}")
+    report_left_out(opened)
     left_out = {name: asdict(source.left_out) for name, source in opened.items()}
     runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, left_out=left_out)
 
@@ -160,7 +158,8 @@ def read_position(run: Run) -> Position:
     if not path.exists():
         return Position()
     with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
-        return Position(**runs.read_json(path))
+        content = runs.read_json(path)
+        return Position(content["shards"], content["taken"], content["pairs"])
 
 
 def count_shards(run: Run) -> int:
@@ -191,6 +190,13 @@ def check_disk(run: Run, sites: int = 1) -> None:
             f"{run.path}: activations of {config.corpus.pairs:,} pairs need about {_size(needed)}, {_size(free)} are "
             f"free on this disk; lower corpus.pairs, set `harvest.format: int8`, or set DFC_DATA to another disk."
         )
+
+
+def report_left_out(opened: dict[str, corpus.Source]) -> None:
+    """Say how many rows of each source were left out so far, why, and where the first of them are."""
+    for name, source in opened.items():
+        if source.left_out.rows:
+            progress.say(f"corpus source `{name}`: left out {source.left_out_in_words()}")
 
 
 def skip(sources: dict[str, Iterator[Document]], position: Position) -> None:

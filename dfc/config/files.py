@@ -38,12 +38,14 @@ def load_sites(path: Path) -> list[RunConfig]:
     if len(lengths) > 1 or 0 in lengths:
         raise UserError(f"{path}: models.a.layer and models.b.layer must list as many layers, or one of them a single.")
     [count] = lengths
-    pairs = zip(*(layer if isinstance(layer, list) else [layer] * count for layer in layers), strict=True)
+    pairs = list(zip(*(layer if isinstance(layer, list) else [layer] * count for layer in layers), strict=True))
     found = []
     for pair in pairs:
         own = {side: {**content["models"][side], "layer": layer} for side, layer in zip(SIDES, pair, strict=True)}
         name = "-".join(map(str, (content.get("name"), *pair)))
         found.append(parse({**content, "name": name, "models": {**content["models"], **own}}, origin=str(path)))
+        if pair in pairs[: len(found) - 1]:
+            raise UserError(f"{path}: layer {pair[0]} of A and {pair[1]} of B are listed twice; take one of them out.")
     return found
 
 

@@ -113,8 +113,10 @@ def train(run: Run, group: Group = ALONE) -> None:
         group: processes that train together; the first writes.
 
     Raises:
-        UserError: if the store is too small, or a loss or a weight stops being finite.
+        UserError: if the store is too small, or a loss or a weight stops being finite, or several processes are to
+            stream.
     """
+    check_processes(run, group)
     config = run.config()
     training = config.training
     store = ActivationStore(run.activations)
@@ -125,10 +127,8 @@ def train(run: Run, group: Group = ALONE) -> None:
     order = store, training.batch, training.window_shards, training.seed
     if not training.stream:
         batches = training_batches(*order, skip=state.step, share=group.share)
-    elif group.size == 1:
-        batches = _streamed(run, state)
     else:
-        raise UserError(f"{run.path}: training.stream works in one process; store the activations, or start one.")
+        batches = _streamed(run, state)
     batches = (x.to(crosscoder.device) for x in batches)
     held_out = held_out_rows(store, _HELD_OUT_ROWS).to(crosscoder.device)
     log = MetricsLog(run, state.step, training.tensorboard and group.leads, writes=group.leads)
@@ -157,6 +157,19 @@ def train(run: Run, group: Group = ALONE) -> None:
         model.save(crosscoder, run.crosscoder)
         measured = held_out_fve(crosscoder, held_out)
         runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), processes=group.size, **measured)
+
+
+def check_processes(run: Run, group: Group) -> None:
+    """See that a run can be trained by these processes together.
+
+    Raises:
+        UserError: if it is to be trained on streamed batches: how far a stream was read is one process's position.
+    """
+    if group.size > 1 and run.config().training.stream:
+        raise UserError(
+            f"{run.path}: training.stream works in one process, and {group.size} were started; let these do the "
+            f"harvest alone (`dfc harvest`) and train in one, or set training.stream: false."
+        )
 
 
 @torch.no_grad()

@@ -48,7 +48,10 @@ def test_sources_are_drawn_by_weight(tiny_models: tuple[Path, Path], tmp_path: P
 
 
 def test_documents_that_fail_are_counted(
-    tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_models: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A slow tokenizer that takes every `n` for another letter loses its way at the first one."""
 
@@ -59,9 +62,10 @@ def test_documents_that_fail_are_counted(
     tokenizers = {str(tiny_models[0]): Forgetful(), str(tiny_models[1]): tiny.metaspace_tokenizer()}
     monkeypatch.setattr(models, "load_tokenizer", lambda settings: tokenizers[settings.source])
     settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
-    (tmp_path / "two.jsonl").write_text('{"text": "the river"}\n{"text": "rain and rain"}\n{"text": "old rain"}')
+    (tmp_path / "two.jsonl").write_text('{"text": "the river"}\n{"text": "rain and rain"}\n{"text": "old rain"}\n{}')
     settings["corpus"]["sources"] = [{"name": "two", "path": str(tmp_path / "two.jsonl")}]
     [measured] = coverage.measure(config.parse(settings, origin="test"), 10)
+    assert "source `two`: left out 1 rows without" in capsys.readouterr().err
     assert (measured.documents, measured.failed) == (3, 2)
     assert measured.content_a == len("theriver" + "rai" + "oldrai")
 

@@ -261,3 +261,7 @@ def test_lists_of_layers_that_do_not_fit(many_shards: dict[str, object], tmp_pat
         (tmp_path / "sites.yaml").write_text(yaml.safe_dump({**many_shards, "models": pair}))
         with pytest.raises(UserError, match="must list as many layers, or one of them a single"):
             config.load_sites(tmp_path / "sites.yaml")
+    pair = {"a": {**models_["a"], "layer": [1, 2, 1]}, "b": {**models_["b"], "layer": 0}}
+    (tmp_path / "sites.yaml").write_text(yaml.safe_dump({**many_shards, "models": pair}))
+    with pytest.raises(UserError, match="layer 1 of A and 0 of B are listed twice"):
+        config.load_sites(tmp_path / "sites.yaml")

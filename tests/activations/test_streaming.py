@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from dfc import config, pipeline, runs
@@ -91,3 +95,28 @@ def test_a_batch_that_no_window_holds(tiny_models: tuple[Path, Path], tmp_path: 
     run = made(tiny_models, tmp_path, 600, batch=50_000)
     with pytest.raises(UserError, match=r"hold one batch of 50000 pairs to train on; give more texts or lower"):
         next(stream_batches(run, None))
+
+
+def test_several_processes_do_not_begin_what_streams(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    """Refused by `run` before anything is paired, in one sentence; `harvest` alone is shared as always."""
+    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models, name="streams", training={"stream": True})
+    described = tmp_path / "streams.yaml"
+    described.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "dfc"]
+    ended = {
+        stage: subprocess.run(
+            [*command, stage, str(described)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+        )
+        for stage in ("run", "harvest")
+    }
+    refusal, harvested = ended["run"], ended["harvest"]
+    assert refusal.returncode != 0
+    assert refusal.stderr.count("training.stream works in one process, and 2 were started") == 1
+    assert "pairing" not in refusal.stderr
+    assert harvested.returncode == 0, harvested.stderr
+    assert runs.find("streams").done() == {"pair": True, "harvest": True, "train": False, "index": False}
