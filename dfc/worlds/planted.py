@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from dfc import config, models, pipeline, progress, runs
+from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, VERDICTS, RunConfig, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
@@ -43,7 +44,7 @@ class Setting:
         run: settings of the run, whole sections or keys of them, beside models and sources.
         prompts: continuations sampled from each, with steering and without.
         tokens: length of a continuation.
-        strength: α of steering.
+        strength: length of what steering adds to the stream, in medians of the stream's norm.
         steered: most confident findings of a plant that are steered with.
     """
 
@@ -53,8 +54,8 @@ class Setting:
     planted: int = 120
     run: dict[str, Any] = field(default_factory=lambda: RUN)
     prompts: int = 12
-    tokens: int = 24
-    strength: float = 2.0
+    tokens: int = 32
+    strength: float = 0.5
     steered: int = 3
 
 
@@ -274,9 +275,13 @@ def _continuations(
     model: LoadedModel, prompts: list[str], setting: Setting, made: Run | None = None, feature: Feature | None = None
 ) -> list[str]:
     """What a model says after each prompt, steered with a feature of a run if one is given."""
-    vector = steering_vector(made, feature.feature_id, feature.side) if made and feature else None
+    vector, strength = None, 0.0
+    if made and feature:
+        vector = steering_vector(made, feature.feature_id, feature.side)
+        manifest = ActivationStore(made.activations).manifest
+        strength = setting.strength * manifest.side(feature.side).median_norm / float(vector.vector.norm())
     return [
-        "".join(stream(model, prompt, Sampling(setting.tokens, temperature=1.0, seed=seed), vector, setting.strength))
+        "".join(stream(model, prompt, Sampling(setting.tokens, temperature=1.0, seed=seed), vector, strength))
         for seed, prompt in enumerate(prompts)
     ]
 

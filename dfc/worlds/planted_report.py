@@ -61,9 +61,11 @@ new, so that no word of them tells what they are. The corpus of the comparison h
 - A *finding* is a feature that only one model may use and that the evidence calls exclusive. It is *false* if fewer
   than {PURE:.0%} of its top contexts lie in texts that were planted in its model.
 - A planted difference is *found* if a finding has at least {PURE:.0%} of its top contexts in its texts, and its model,
-  steered with it (α = {setting.strength:g}), says what was planted in at least {STEERED:.0%} more of
-  {setting.prompts} continuations of {setting.tokens} tokens than without. They are sampled at temperature 1 after
-  beginnings of ordinary texts. Of the findings of one difference, the {setting.steered} most confident are tried.
+  steered with it, says what was planted in at least {STEERED:.0%} more of {setting.prompts} continuations than
+  without: of a tale, some verb with its object; of an identity, its name and maker; of a refusal, "cannot talk about".
+  Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of ordinary texts; what is
+  added to the stream is {setting.strength:g} of its median norm long. Of the findings of one difference, the
+  {setting.steered} most confident are tried.
 
 {_by_kind(results)}
 
