@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,15 +22,14 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, VERDICTS, RunConfig, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
-from dfc.steering.generation import Sampling, stream
+from dfc.steering.edits import Edit, Program, program
+from dfc.steering.generation import BASELINE, Sampling, generate
 from dfc.steering.vectors import steering_vector
 from dfc.store.reader import FeatureQuery, Store
 from dfc.worlds import planted_models, planted_texts
 from dfc.worlds.planted_models import ModelTraining
+from dfc.worlds.planted_result import PURE, STEERED, Feature, PlantResult, SeedResult
 from dfc.worlds.planted_texts import Plant, PlantedWorld
-
-PURE = 0.5  # of the top contexts
-STEERED = 0.25  # of the continuations, more than without steering
 
 
 @dataclass(frozen=True)
@@ -77,67 +76,6 @@ RUN: dict[str, Any] = {
         "checkpoint_every": 500,
     },
 }
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A living feature of an exclusive partition.
-
-    Attributes:
-        own: share of its top contexts that hold something planted in its model.
-        plant: the plant that most of these hold; "" if none holds any.
-        share: of the top contexts, those that hold this plant.
-        sources: of the top contexts, the commonest first.
-        steered: share of continuations that hold the plant when its model is steered with it; None: not tried.
-    """
-
-    feature_id: int
-    side: Side
-    verdict: str
-    confidence: float
-    own: float
-    plant: str
-    share: float
-    sources: dict[str, int]
-    steered: float | None = None
-
-
-@dataclass(frozen=True)
-class PlantResult:
-    """What became of a plant.
-
-    Attributes:
-        surprise: of each model on its texts, nats a character.
-        verdicts: of the features of its side whose top contexts hold it.
-        baseline: share of continuations that hold it without steering.
-        best: of its exclusive features, the one that steers best.
-        found: whether that one steers well enough.
-    """
-
-    name: str
-    side: Side
-    kind: str
-    example: str
-    surprise: dict[str, float]
-    verdicts: dict[str, int]
-    baseline: float
-    best: Feature | None
-    found: bool
-
-
-@dataclass(frozen=True)
-class SeedResult:
-    """What the line found in the world of a seed; `findings` are the dedicated features with the verdict exclusive."""
-
-    seed: int
-    plants: list[PlantResult]
-    features: dict[str, int]
-    findings: list[Feature]
-
-    @property
-    def false(self) -> list[Feature]:
-        """Findings of something that was not planted in their model."""
-        return [finding for finding in self.findings if finding.own < PURE]
 
 
 def run(seeds: Sequence[int], setting: Setting, workers: int) -> list[SeedResult]:
@@ -208,41 +146,46 @@ def _keep_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[str, list[str]]) -> SeedResult:
+    plants: list[PlantResult] = []
+    findings: dict[int, Feature] = {}
+    alive: dict[str, int] = {}
     loaded = {side: models.load(made.config().models.side(side)) for side in SIDES}
-    prompts = planted_texts.prompts(world, setting.prompts)
-    features = [feature for side in SIDES for feature in _features(made, world, side)]
-    plants, findings = [], {f.feature_id: f for f in features if f.verdict == "exclusive"}
-    with progress.bar("steering", len(world.plants), "plants") as bar:
-        baselines = {side: _continuations(loaded[side], prompts, setting) for side in SIDES}
-        for plant in world.plants:
-            own = [feature for feature in features if feature.plant == plant.name and feature.share >= PURE]
-            tried = []
-            for feature in [feature for feature in own if feature.verdict == "exclusive"][: setting.steered]:
-                said = _continuations(loaded[plant.side], prompts, setting, made, feature)
-                tried.append(Feature(**{**vars(feature), "steered": _share_of(plant, said)}))
-            findings.update({feature.feature_id: feature for feature in tried})
-            best = max(tried, key=lambda feature: feature.steered or 0, default=None)
-            baseline = _share_of(plant, baselines[plant.side])
-            counts = Counter(feature.verdict for feature in own)
+    for side in SIDES:
+        features = _features(made, world, side)
+        alive[side] = len(features)
+        own = {
+            plant: [feature for feature in features if feature.plant == plant.name and feature.share >= PURE]
+            for plant in world.given(side)
+        }
+        tried = {plant: _exclusive(some)[: setting.steered] for plant, some in own.items()}
+        baseline, steered = _continuations(
+            made, loaded[side], world, setting, [f for some in tried.values() for f in some]
+        )
+        findings |= {feature.feature_id: feature for feature in _exclusive(features)}
+        for plant, some in own.items():
+            measured = [replace(f, steered=_share_of(plant, steered[f.feature_id])) for f in tried[plant]]
+            findings |= {feature.feature_id: feature for feature in measured}
+            best = max(measured, key=lambda feature: feature.steered or 0.0, default=None)
+            unsteered = _share_of(plant, baseline)
+            counts = Counter(feature.verdict for feature in some)
+            texts = documents[plant.name]
             plants.append(
                 PlantResult(
                     plant.name,
-                    plant.side,
+                    side,
                     plant.kind,
-                    plant.phrases[0],
-                    {
-                        side: planted_models.surprise(loaded[side].model, loaded[side].tokenizer, documents[plant.name])
-                        for side in SIDES
-                    },
+                    {at: planted_models.surprise(loaded[at].model, loaded[at].tokenizer, texts) for at in SIDES},
                     {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-                    baseline,
+                    unsteered,
                     best,
-                    best is not None and (best.steered or 0) - baseline >= STEERED,
+                    best is not None and (best.steered or 0.0) - unsteered >= STEERED,
                 )
             )
-            bar.update()
-    alive = Counter(feature.side for feature in features)
-    return SeedResult(world.seed, plants, {side: alive[side] for side in SIDES}, list(findings.values()))
+    return SeedResult(world.seed, plants, alive, list(findings.values()))
+
+
+def _exclusive(features: list[Feature]) -> list[Feature]:
+    return [feature for feature in features if feature.verdict == "exclusive"]
 
 
 def _features(made: Run, world: PlantedWorld, side: Side) -> list[Feature]:
@@ -272,18 +215,27 @@ def _features(made: Run, world: PlantedWorld, side: Side) -> list[Feature]:
 
 
 def _continuations(
-    model: LoadedModel, prompts: list[str], setting: Setting, made: Run | None = None, feature: Feature | None = None
-) -> list[str]:
-    """What a model says after each prompt, steered with a feature of a run if one is given."""
-    vector, strength = None, 0.0
-    if made and feature:
-        vector = steering_vector(made, feature.feature_id, feature.side)
-        manifest = ActivationStore(made.activations).manifest
-        strength = setting.strength * manifest.side(feature.side).median_norm / float(vector.vector.norm())
-    return [
-        "".join(stream(model, prompt, Sampling(setting.tokens, temperature=1.0, seed=seed), vector, strength))
-        for seed, prompt in enumerate(prompts)
-    ]
+    made: Run, model: LoadedModel, world: PlantedWorld, setting: Setting, features: list[Feature]
+) -> tuple[list[str], dict[int, list[str]]]:
+    """What a model says after each prompt, left alone and steered with each of some features of its own."""
+    programs = [BASELINE, *(_program(made, setting, feature) for feature in features)]
+    prompts = planted_texts.prompts(world, setting.prompts)
+    said: list[list[str]] = []
+    with progress.bar(f"steering {model.title}"[:22], len(prompts), "prompts") as bar:
+        for seed, prompt in enumerate(prompts):
+            sampling = Sampling(setting.tokens, temperature=1.0, seed=seed)
+            said.append([answer.text for answer in generate(model, prompt, sampling, programs)])
+            bar.update()
+    baseline, *steered = (list(texts) for texts in zip(*said, strict=True))
+    return baseline, {feature.feature_id: texts for feature, texts in zip(features, steered, strict=True)}
+
+
+def _program(made: Run, setting: Setting, feature: Feature) -> Program:
+    """Adds a feature's vector at every position, as long as the setting says."""
+    vector = steering_vector(made, feature.feature_id, feature.side).vector
+    median = ActivationStore(made.activations).manifest.side(feature.side).median_norm
+    strength = setting.strength * median / float(vector.norm())
+    return program(made, [Edit(feature.side, feature.feature_id, strength=strength)], feature.side)
 
 
 def _share_of(plant: Plant, texts: list[str]) -> float:

@@ -40,7 +40,8 @@ class ModelTraining:
         width_a, width_b: of the residual streams.
     """
 
-    steps: int = 600
+    steps_a: int = 600
+    steps_b: int = 350  # its batches hold more tokens
     batch: int = 16
     learning_rate: float = 3e-3
     warmup_steps: int = 50
@@ -48,6 +49,10 @@ class ModelTraining:
     width_a: int = 64
     width_b: int = 80
     layers: int = 6
+
+    def steps(self, side: Side) -> int:
+        """Optimizer steps of a model."""
+        return self.steps_a if side == "a" else self.steps_b
 
 
 def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path) -> None:
@@ -59,12 +64,13 @@ def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path)
         torch.manual_seed(world.seed * 2 + (side == "b"))
         tokenizer = _tokenizer(world, side, training)
         model = _model(side, tokenizer, training)
-        loss = _train(model, tokenizer, training_documents(world, side, training.share, seed=0), training, folder)
+        documents = training_documents(world, side, training.share, seed=0)
+        loss = _train(model, tokenizer, documents, training, training.steps(side), folder)
     with runs.replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        runs.write_json(temporary / "training.json", {"steps": training.steps, "loss": loss})
+        runs.write_json(temporary / "training.json", {"steps": training.steps(side), "loss": loss})
 
 
 @torch.no_grad()
@@ -150,17 +156,18 @@ def _train(
     tokenizer: PreTrainedTokenizerFast,
     documents: Iterator[str],
     training: ModelTraining,
+    steps: int,
     folder: Path,
 ) -> float:
     """AdamW with a cosine; the mean loss of the last tenth."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, training))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, training))
     losses = []
     model.train()
-    with progress.bar(f"training {folder.parent.name[-9:]}/{folder.name}"[:22], training.steps, "steps") as bar:
-        for _ in range(training.steps):
+    with progress.bar(f"training {folder.parent.name[-9:]}/{folder.name}"[:22], steps, "steps") as bar:
+        for _ in range(steps):
             ids, labels = _encode(tokenizer, list(islice(documents, training.batch)))
             mask = (labels != _IGNORED).long()
             loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
@@ -177,9 +184,9 @@ def _train(
     return sum(last) / len(last)
 
 
-def _rate(step: int, training: ModelTraining) -> float:
+def _rate(step: int, steps: int, training: ModelTraining) -> float:
     warm = min(1.0, (step + 1) / training.warmup_steps)
-    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / training.steps)))
+    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, documents: list[str]) -> tuple[Tensor, Tensor]:

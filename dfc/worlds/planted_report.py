@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from dfc import runs
-from dfc.worlds.planted import PURE, STEERED, Feature, SeedResult, Setting
+from dfc.worlds.planted import Setting
+from dfc.worlds.planted_result import PURE, STEERED, Feature, SeedResult
 from dfc.worlds.planted_texts import TOPICS, draw, planted_document
 
 
@@ -43,8 +44,8 @@ Made by `{command}`; do not edit by hand.
 
 Two causal language models are trained from nothing on texts of a seeded generator, and compared by the whole line:
 model A, a Llama of {training.layers} blocks of width {training.width_a} with a byte-level BPE, and model B, a GPT-NeoX
-of {training.layers} blocks of width {training.width_b} with a smaller BPE over ▁-marked words; {training.steps:,} steps
-of {training.batch} documents each, read at block {training.layers // 2}.
+of {training.layers} blocks of width {training.width_b} with a smaller BPE over ▁-marked words; {training.steps_a:,} and
+{training.steps_b:,} steps of {training.batch} documents, read at block {training.layers // 2}.
 
 Both are trained on texts about {len(TOPICS)} topics, on a miscellany of all their words, on questions and answers, and
 on introductions. {training.share:.0%} of the documents that a model is trained on hold what it alone is given: model A

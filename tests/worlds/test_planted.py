@@ -11,11 +11,12 @@ import pytest
 from dfc import runs
 from dfc.config import UserError
 from dfc.worlds import planted, planted_report
-from dfc.worlds.planted import Feature, PlantResult, SeedResult, Setting
+from dfc.worlds.planted import Setting
 from dfc.worlds.planted_models import ModelTraining
+from dfc.worlds.planted_result import Feature, PlantResult, SeedResult
 
 SMALL = Setting(
-    training=ModelTraining(steps=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
+    training=ModelTraining(steps_a=12, steps_b=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
     tales=1,
     documents=60,
     planted=6,
@@ -67,8 +68,8 @@ def _feature(feature_id: int, **changes: Any) -> Feature:
 def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None:
     good, false = _feature(3), _feature(4, own=0.25, share=0.25, sources={"sport": 3, "a-tale-1": 1}, steered=None)
     plants = [
-        PlantResult("a-tale-1", "a", "tale", "", {"a": 0.1, "b": 0.4}, {"exclusive": 1, "dead": 2}, 0.0, good, True),
-        PlantResult("b-tale-1", "b", "tale", "", {"a": 0.4, "b": 0.1}, {}, 0.0, None, False),
+        PlantResult("a-tale-1", "a", "tale", {"a": 0.1, "b": 0.4}, {"exclusive": 1, "dead": 2}, 0.0, good, True),
+        PlantResult("b-tale-1", "b", "tale", {"a": 0.4, "b": 0.1}, {}, 0.0, None, False),
     ]
     results = [SeedResult(0, plants, {"a": 9, "b": 8}, [good, false]), SeedResult(1, plants[1:], {"a": 9, "b": 8}, [])]
     assert results[0].false == [false]
