@@ -46,3 +46,18 @@ def choices(
     from dfc.worlds import choices
 
     print(choices.write(runs.find(name), folder, workers, steps))
+
+
+@app.command()
+def planted(
+    seeds: Annotated[int, typer.Option(min=1, help="worlds, each with two models of its own")] = 3,
+    folder: Annotated[Path, typer.Option(help="where planted.md is written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="worlds made side by side")] = os.cpu_count() or 1,
+) -> None:
+    """Train pairs of small models that differ in what was planted in them, and write docs/planted.md: is it found?"""
+    from dfc.worlds import planted, planted_report
+
+    setting = planted.Setting()
+    results = planted.run(range(seeds), setting, workers)
+    print(planted_report.summary(results))
+    print(planted_report.write(results, setting, folder, f"python -m dfc planted --seeds {seeds}"))
