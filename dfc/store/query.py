@@ -28,29 +28,45 @@ Order = Literal[
     "variance",
 ]
 
+Range = tuple[float, float]
+
 JUDGED = "store.features LEFT JOIN store.evidence USING (feature_id)"
-OWN_R2 = "CASE partition WHEN 'b' THEN probe_r2_b ELSE probe_r2_a END"
+OWN_R2 = """CASE partition WHEN 'a' THEN probe_r2_a WHEN 'b' THEN probe_r2_b
+                           ELSE greatest(probe_r2_a, probe_r2_b) END"""
 
 
 @dataclass(frozen=True)
 class FeatureQuery:
-    """A filtered, sorted page of the features table."""
+    """A filtered, sorted page of the features table; schema.sql says what each column means.
+
+    A range is from its first number to its second, both included. A range of numbers of `evidence` leaves out the
+    features that have none: those not judged, and those to which the number does not apply.
+
+    Attributes:
+        own_r2: of the held-out R² from the feature's own model; of a shared feature the larger one.
+        source, role: passes if the feature fires on it more often than on all pairs.
+        search: passes if a context, on either side, the peak tokens or the label hold this text, whatever its case.
+        label: passes if the label holds this text, whatever its case.
+        ids: passes if among these; None: all.
+        verdicts: passes if among these; none: all, those not judged included.
+    """
 
     partitions: tuple[Partition, ...] = ("a", "b", "shared")
     alive_only: bool = True
-    density: tuple[float, float] = (0.0, 1.0)
+    density: Range = (0.0, 1.0)
     main_source: str | None = None
     search: str = ""
-    ids: tuple[int, ...] | None = None  # these alone; None: all
-    source: str | None = None  # fires on it more often than on the corpus
-    role: str | None = None  # likewise, on what somebody says
-    max: tuple[float, float] | None = None
-    own_r2: tuple[float, float] | None = None
-    probe_ratio: tuple[float, float] | None = None
-    mirror_correlation: tuple[float, float] | None = None
-    relative_norm: tuple[float, float] | None = None
-    confidence: tuple[float, float] | None = None
-    verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
+    label: str = ""
+    ids: tuple[int, ...] | None = None
+    source: str | None = None
+    role: str | None = None
+    max: Range | None = None
+    own_r2: Range | None = None
+    probe_ratio: Range | None = None
+    mirror_correlation: Range | None = None
+    relative_norm: Range | None = None
+    confidence: Range | None = None
+    verdicts: tuple[Verdict, ...] = ()
     order: Order = "specificity"
     descending: bool = True
     limit: int = 100
@@ -77,15 +93,15 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
                     USING (feature_id) WHERE {column} = ? AND part.rate > whole.density)"""
             )
             values.append(value)
-    for name in ("max", "probe_ratio", "mirror_correlation", "relative_norm", "confidence"):
+    for name in ("max", "probe_ratio", "mirror_correlation", "relative_norm", "confidence", "own_r2"):
         if (ends := getattr(query, name)) is not None:
-            terms.append(f"{name} BETWEEN ? AND ?")
+            terms.append(f"{OWN_R2 if name == 'own_r2' else name} BETWEEN ? AND ?")
             values += list(ends)
-    if query.own_r2 is not None:
-        terms.append(f"{OWN_R2} BETWEEN ? AND ?")
-        values += list(query.own_r2)
+    if query.label:
+        terms.append(f"contains({folded('label')}, {folded('?')})")
+        values.append(query.label)
     if query.ids is not None:
-        terms.append("list_contains(?, feature_id)")
+        terms.append("feature_id IN (SELECT unnest(?::INTEGER[]))")
         values.append(list(query.ids))
     if query.verdicts:
         terms.append("list_contains(?, verdict)")
