@@ -28,12 +28,22 @@ VALUES: dict[str, Sequence[str]] = {
     "role": ("text", "system", "user", "assistant"),
     "side": SIDES,
     "direction": ("promoted", "suppressed"),
-    "kind": ("a", "b", "a_to_b", "b_to_a"),
+    "neighbours.kind": ("a", "b", "a_to_b", "b_to_a"),
+    "phrases.kind": ("token", "phrase"),
     "verdict": VERDICTS,
     "label_origin": ("words",),
 }
 """What columns of names hold; a table's rows for one feature go through all combinations."""
-ROWS = {"features": 1, "logits": 80, "sources": len(SOURCES), "evidence": 1, "neighbours": 20}
+ROWS = {
+    "features": 1,
+    "logits": 80,
+    "sources": len(SOURCES),
+    "roles": 4,
+    "phrases": 12,
+    "coactivations": 10,
+    "evidence": 1,
+    "neighbours": 20,
+}
 """Rows a feature of each table whose values nothing else depends on."""
 
 _RANGE = 2_048  # features written at once, and documents that their contexts come from
@@ -98,7 +108,7 @@ def write(path: Path, features: int, seed: int = 0) -> None:
             writer.append("documents", documents)
             writer.append("contexts", _contexts(random, texts, documents, ids, config))
             for table, each in ROWS.items():
-                writer.append(table, _invented(random, writer.columns(table), tokens, ids, each, features))
+                writer.append(table, _invented(random, table, writer.columns(table), tokens, ids, each, features))
             bar.update(len(ids))
 
 
@@ -201,6 +211,7 @@ def _contexts(
 
 def _invented(
     random: np.random.Generator,
+    table: str,
     columns: Mapping[str, str],
     tokens: pa.StringArray,
     ids: Ints,
@@ -213,9 +224,10 @@ def _invented(
     found: dict[str, Any] = {}
     step = 1  # rows of a feature after which the next column of names goes on
     for name, kind in columns.items():
-        if name in VALUES:
-            found[name] = pa.array(VALUES[name]).take(pa.array(place // step % len(VALUES[name])))
-            step *= len(VALUES[name])
+        names = VALUES.get(name) or VALUES.get(f"{table}.{name}")
+        if names is not None:
+            found[name] = pa.array(names).take(pa.array(place // step % len(names)))
+            step *= len(names)
         elif name == "feature_id":
             found[name] = feature
         elif name == "partition":
