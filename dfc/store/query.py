@@ -48,7 +48,19 @@ RANGES = {
 
 @dataclass(frozen=True)
 class FeatureQuery:
-    """A filtered, sorted page of the features table."""
+    """A filtered, sorted page of the features table; schema.sql says what each column means.
+
+    A range is from its first number to its second, both included. A range of numbers of `evidence` leaves out the
+    features that have none: those not judged, and those to which the number does not apply.
+
+    Attributes:
+        own_r2: of the held-out R² from the feature's own model; of a shared feature the larger one.
+        source, role: passes if the feature fires on it more often than on all pairs.
+        search: passes if a context, on either side, the peak tokens or the label hold this text, whatever its case.
+        label: passes if the label holds this text, whatever its case.
+        ids: passes if among these; None: all.
+        verdicts: passes if among these; none: all, those not judged included.
+    """
 
     partitions: tuple[Partition, ...] = ("a", "b", "shared")
     alive_only: bool = True
@@ -102,7 +114,7 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
         terms.append(f"contains({folded('label')}, {folded('?')})")
         values.append(query.label)
     if query.ids is not None:
-        terms.append("list_contains(?, feature_id)")
+        terms.append("feature_id IN (SELECT unnest(?::INTEGER[]))")
         values.append(list(query.ids))
     if query.verdicts:
         terms.append("list_contains(?, verdict)")

@@ -55,6 +55,11 @@ class StoreWriter:
         texts = [json.dumps(values[key], ensure_ascii=False) for key in keys]
         self.append("run", pa.table({"key": keys, "value": texts}))
 
+    def columns(self, table: str) -> dict[str, str]:
+        """Name and SQL type of each column of a table."""
+        found = self._connection.execute("SELECT column_name, column_type FROM (DESCRIBE FROM query_table(?))", [table])
+        return dict(found.fetchall())
+
     def append(self, table: str, rows: pa.Table) -> None:
         """Add rows, whose columns are those of the schema in any order."""
         if table not in TABLES:
