@@ -23,6 +23,7 @@ from dfc.store.writer import StoreWriter
 QUANTILE_LEVELS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
 HISTOGRAM_EDGES = [float(edge) for edge in np.geomspace(0.05, 50.0, 41)]
 KEPT_PAIRS = 166_000
+ROLE_PAIRS = {"plain": 120_000, "system": 0, "user": 16_000, "assistant": 30_000}
 
 TEXTS = {
     "news-zh": [
@@ -92,7 +93,7 @@ def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
     exclusive = max(3, features // 5)
     partitions = ["a"] * exclusive + ["b"] * exclusive + ["shared"] * (features - 2 * exclusive)
     dead = {exclusive - 1, 2 * exclusive - 1, features - 1}
-    tables: dict[str, list[dict[str, Any]]] = {"features": [], "contexts": [], "logits": [], "sources": []}
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in _SCHEMAS}
     for feature_id, partition in enumerate(partitions):
         alive = feature_id not in dead
         source = "web" if feature_id == 1 else SOURCES[feature_id % len(SOURCES)]
@@ -101,8 +102,14 @@ def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
             contexts = list(_contexts(random, feature_id, source, row["max"]))
             tables["contexts"] += contexts
             row["peak_tokens"] = _commonest([unpacked(context).tokens_a[context["peak_a"]] for context in contexts])
+            tables["phrases"] += _phrases(random, feature_id, row["peak_tokens"], source)
+            if feature_id % 3:  # a third has nothing distinctive
+                row["label"], row["label_origin"] = " · ".join(filter(str.strip, row["peak_tokens"][:2])), "words"
         tables["features"].append(row)
         tables["sources"] += _sources(random, feature_id, row, source)
+        tables["roles"] += _roles(random, feature_id, row)
+        if alive:
+            tables["coactivations"] += _partners(random, feature_id, features, row["count"])
         tables["logits"] += [
             entry for side in "ab" if row[f"norm_{side}"] > 0 for entry in _logits(random, feature_id, side, source)
         ]
@@ -163,6 +170,7 @@ def _feature(random: np.random.Generator, feature_id: int, partition: str, alive
         "count": count,
         "density": count / KEPT_PAIRS,
         "mean": float(values.mean()) if alive else 0.0,
+        "variance": float(values.var()) if alive else 0.0,
         "max": float(values[-1]) if alive else 0.0,
         "quantiles": [float(q) for q in np.quantile(values, QUANTILE_LEVELS)] if alive else [0.0] * 9,
         "histogram": histogram.tolist(),
@@ -172,6 +180,8 @@ def _feature(random: np.random.Generator, feature_id: int, partition: str, alive
         "peak_tokens": [],
         "main_source": source if alive else "",
         "specificity": float(random.uniform(0.3, 0.98)) if alive else 0.0,
+        "label": "",
+        "label_origin": "",
     }
 
 
@@ -229,6 +239,30 @@ def _sources(random: np.random.Generator, feature_id: int, row: dict[str, Any], 
         yield {"feature_id": feature_id, "source": source, "count": round(rate * KEPT_PAIRS / 5), "rate": rate}
 
 
+def _roles(random: np.random.Generator, feature_id: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for role, pairs in ROLE_PAIRS.items():
+        rate = min(1.0, row["density"] * random.uniform(0.2, 2))
+        if pairs and row["alive"]:
+            yield {"feature_id": feature_id, "role": role, "count": round(rate * pairs), "rate": rate}
+
+
+def _phrases(random: np.random.Generator, feature_id: int, tokens: list[str], source: str) -> Iterator[dict[str, Any]]:
+    words = [word for text in TEXTS[source] for word in _words(text) if word.strip()]
+    first = int(random.integers(len(words) - 3))
+    texts = {"token": tokens[:3], "phrase": ["".join(words[first : first + 3]).strip()]}
+    for kind, found in texts.items():
+        for rank, text in enumerate(found):
+            entry = {"feature_id": feature_id, "kind": kind, "rank": rank, "text": text}
+            yield entry | {"count": 20 - 4 * rank, "lift": 300.0 / (1 + rank)}
+
+
+def _partners(random: np.random.Generator, feature_id: int, features: int, count: int) -> Iterator[dict[str, Any]]:
+    for place, other in enumerate(random.choice(features, size=5, replace=False).tolist()):
+        if other != feature_id:
+            entry = {"feature_id": feature_id, "other_id": other, "together": count // (2 + place)}
+            yield entry | {"jaccard": 0.5 / (1 + place), "phi": 0.6 / (1 + place)}
+
+
 def _logits(random: np.random.Generator, feature_id: int, side: str, source: str) -> Iterator[dict[str, Any]]:
     words = list(dict.fromkeys(word for text in TEXTS[source] for word in _words(text)))
     for direction, sign in (("promoted", 1), ("suppressed", -1)):
@@ -274,6 +308,10 @@ def _facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "documents": 5_000, "held_out_documents": 500,
         "quantile_levels": QUANTILE_LEVELS, "histogram_edges": HISTOGRAM_EDGES,
         "source_pairs": dict.fromkeys(SOURCES, KEPT_PAIRS // len(SOURCES)),
+        "role_pairs": ROLE_PAIRS, "coactivation_pairs": 65_536,
+        "fve_added": {
+            "a": {"a": 0.07, "b": 0.0}, "b": {"a": 0.0, "b": 0.06}, "shared": {"a": 0.61, "b": 0.64},
+        },
         "features": len(rows), "k": 32,
     }  # fmt: skip
 
@@ -282,11 +320,11 @@ _FLOATS, _TEXTS = pa.list_(pa.float32()), pa.list_(pa.string())
 _SCHEMAS = {
     "features": pa.schema([
         ("feature_id", pa.int32()), ("partition", pa.string()), ("fingerprint", pa.string()),
-        ("alive", pa.bool_()), ("count", pa.int64()),
-        ("density", pa.float64()), ("mean", pa.float32()), ("max", pa.float32()), ("quantiles", _FLOATS),
+        ("alive", pa.bool_()), ("count", pa.int64()), ("density", pa.float64()), ("mean", pa.float32()),
+        ("variance", pa.float32()), ("max", pa.float32()), ("quantiles", _FLOATS),
         ("histogram", pa.list_(pa.int64())), ("norm_a", pa.float32()), ("norm_b", pa.float32()),
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),
-        ("specificity", pa.float32()),
+        ("specificity", pa.float32()), ("label", pa.string()), ("label_origin", pa.string()),
     ]),
     "contexts": COLUMNS,
     "logits": pa.schema([
@@ -295,5 +333,16 @@ _SCHEMAS = {
     ]),
     "sources": pa.schema([
         ("feature_id", pa.int32()), ("source", pa.string()), ("count", pa.int64()), ("rate", pa.float64()),
+    ]),
+    "roles": pa.schema([
+        ("feature_id", pa.int32()), ("role", pa.string()), ("count", pa.int64()), ("rate", pa.float64()),
+    ]),
+    "phrases": pa.schema([
+        ("feature_id", pa.int32()), ("kind", pa.string()), ("rank", pa.int16()), ("text", pa.string()),
+        ("count", pa.int32()), ("lift", pa.float32()),
+    ]),
+    "coactivations": pa.schema([
+        ("feature_id", pa.int32()), ("other_id", pa.int32()), ("together", pa.int64()), ("jaccard", pa.float32()),
+        ("phi", pa.float32()),
     ]),
 }  # fmt: skip
