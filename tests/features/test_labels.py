@@ -12,27 +12,8 @@ from dfc.corpus import Document, Turn, plain
 from dfc.features import labels, passages
 from dfc.features.passages import Corpus, Stretch, passage, stretch, units
 
-FILLER = [
-    "the",
-    "river",
-    "carried",
-    "a",
-    "boat",
-    "under",
-    "an",
-    "old",
-    "bridge",
-    "while",
-    "people",
-    "watched",
-    "and",
-    "rain",
-    "fell",
-    "over",
-    "some",
-    "quiet",
-    "hills",
-]
+TEXT = "the river carried a boat under an old bridge while people watched and rain fell over some quiet hills"
+FILLER = TEXT.split()
 
 
 def peak(around: Stretch) -> str:
