@@ -108,13 +108,14 @@ def _blocks(firings: Firings) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     others = firings.feature[by_pair]
     begins = np.searchsorted(firings.pair[by_pair], np.arange(firings.pairs + 1))
     sizes = np.diff(begins)
-    # Each firing meets all firings of its pair; so many of these are counted at once as fit into the cache.
     at_once = max(1, _BLOCK_BYTES // (8 * features))
     for first in range(0, features, at_once):
         stop = min(first + at_once, features)
         start, end = np.searchsorted(firings.feature, [first, stop])
         feature, pair = firings.feature[start:end] - first, firings.pair[start:end]
         together = np.zeros((stop - first) * features)
+        # Each firing meets all firings of its pair. So many at a time that they stay in the cache, and in the order of
+        # features, so that what they are added to does too.
         behind = np.cumsum(sizes[pair])
         cuts = np.searchsorted(behind, np.arange(0, behind[-1] if len(behind) else 0, _PRODUCTS_AT_ONCE))
         for i, j in pairwise(np.unique([*cuts, len(pair)])):

@@ -12,6 +12,7 @@ encoded and goes on with the next shard; when the feature store is written, they
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,10 +129,10 @@ class CodesOnDisk:
         self.crosscoder = crosscoder
         self.store = store
         self._batch = batch
-        key, path = _key(run), self.folder / "key.json"
-        if self.folder.exists() and not (path.exists() and runs.read_json(path) == key):
+        key, path = json.dumps(_key(run), indent=1), self.folder / "key.json"
+        if self.folder.exists() and not (path.exists() and path.read_text(errors="replace") == key):
             self.discard()
-        runs.write_json(path, key)
+        runs.write_text(path, key)
 
     def __len__(self) -> int:
         """Number of shards."""

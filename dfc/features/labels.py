@@ -20,6 +20,8 @@ from dfc import progress
 from dfc.features.codes import Ints
 from dfc.features.passages import WINDOW, Corpus, Passage, is_unspaced, passage, units
 
+Numbers = npt.NDArray[np.float64]
+
 WORDS = "words"  # label_origin of these labels
 SAMPLE_CHARACTERS = 2_000_000  # of the corpus that is counted
 KINDS = ("token", "phrase")
@@ -66,7 +68,7 @@ def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
     enough = np.where(
         token, (share >= _TOKEN_SHARE) & (lift >= _TOKEN_LIFT), (share >= _PHRASE_SHARE) & (lift >= _PHRASE_LIFT)
     )
-    score = found.counts * np.log(np.maximum(lift, 1))
+    score = np.log(np.maximum(lift, 1)) * found.counts.astype(np.float64)
     order = np.lexsort((-score, found.kinds, found.features))
     order = order[enough[order]]
     labels = [""] * features
@@ -159,7 +161,7 @@ def _in_a_row(text: str, found: list[tuple[int, int]]) -> Iterator[tuple[int, in
             yield start, end
 
 
-def _lift(found: Common, sample: list[str]) -> npt.NDArray[np.float64]:
+def _lift(found: Common, sample: list[str]) -> Numbers:
     """How many times as often each stands in the top contexts as at random places of the sample.
 
     Half an occurrence is added to what is counted, so that what the sample does not hold is rare, not impossible.
@@ -197,7 +199,7 @@ def _whole(places: list[int], found: Common) -> list[int]:
     ]
 
 
-def _label(places: list[int], found: Common, score: npt.NDArray[np.float64]) -> str:
+def _label(places: list[int], found: Common, score: Numbers) -> str:
     """The most distinctive of these that say different things, what stands at the peak first."""
     chosen: list[int] = []
     for place in sorted(places, key=lambda place: -score[place]):

@@ -1,14 +1,26 @@
 """Which tokens a decoder vector promotes and suppresses in a model.
 
 The vector goes through the model's own final norm and unembedding, as if it were the
-whole residual stream: its direction decides, its length does not.
+whole residual stream: its direction decides, its length does not. It is brought to a root
+mean square of 1 first, so that the norm's ε counts for nothing. The norm is folded in as it is:
+
+- RMSNorm multiplies with its weights g (Gemma: 1 + g): logits W (g ∘ v).
+- LayerNorm takes the mean off first, divides by the deviation and multiplies: W (g ∘ (v − mean v) / σ).
+
+What the model says to no vector at all, W β + b with LayerNorm's bias β and the unembedding's
+b, is the same for all features and is taken off; so is the mean over the vocabulary, which
+softmax does not see.
 """
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from dfc import progress
 from dfc.config import Side
@@ -29,33 +41,34 @@ def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tok
         tokens: how many to keep in each direction.
 
     Returns:
-        Rows of the table `logits`; values are logits, centred over the vocabulary.
+        Rows of the table `logits`; values are logits, less those of no vector, centred over the vocabulary.
     """
-    unembedding = model.model.get_output_embeddings()
-    names = [model.tokenizer.decode([token]) for token in range(unembedding.weight.shape[0])]
+    weight = model.model.get_output_embeddings().weight
+    names = pa.array([model.tokenizer.decode([token]) for token in range(len(weight))], pa.string())
+    nothing = model.unembed(torch.zeros(1, vectors.shape[1], device=model.device, dtype=weight.dtype)).float()
     pieces = []
     with progress.bar(f"features: logits {side.upper()}", len(ids), "features") as bar:
         for start in range(0, len(ids), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            direction = vectors[part].to(model.device, unembedding.weight.dtype)
-            logits = model.unembed(direction).float()
+            direction = math.sqrt(vectors.shape[1]) * normalize(vectors[part])
+            logits = model.unembed(direction.to(model.device, weight.dtype)).float() - nothing
             logits -= logits.mean(dim=1, keepdim=True)
             for name, sign in (("promoted", 1), ("suppressed", -1)):
-                values, places = logits.topk(tokens, dim=1, largest=sign > 0)
+                values, places = logits.topk(min(tokens, logits.shape[1]), dim=1, largest=sign > 0)
                 pieces.append(_table(side, name, ids[part], values.cpu(), places.cpu(), names))
             bar.update(len(direction))
     return pa.concat_tables(pieces)
 
 
-def _table(side: Side, direction: str, ids: Tensor, values: Tensor, places: Tensor, names: list[str]) -> pa.Table:
+def _table(side: Side, direction: str, ids: Tensor, values: Tensor, places: Tensor, names: pa.Array) -> pa.Table:
     features, tokens = values.shape
     return pa.table(
         {
             "feature_id": ids.repeat_interleave(tokens).numpy(),
-            "side": [side] * (features * tokens),
-            "direction": [direction] * (features * tokens),
-            "rank": torch.arange(tokens).repeat(features).numpy(),
-            "token": [names[token] for token in places.flatten().tolist()],
+            "side": pa.repeat(side, features * tokens),
+            "direction": pa.repeat(direction, features * tokens),
+            "rank": np.tile(np.arange(tokens), features),
+            "token": names.take(pa.array(places.flatten().numpy())),
             "value": values.flatten().numpy(),
         }
     )

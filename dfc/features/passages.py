@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from dfc import progress
 from dfc.activations import documents as stored
@@ -114,9 +114,10 @@ def read(features: Ints, rows: Ints, store: ActivationStore, documents: pa.Table
 
 
 def stretch(document: Document, begin: int, end: int) -> Stretch:
-    """The text around the pair whose content ends at character `end` of a document's content, the one before at `begin`.
+    """The text around a pair of tokens.
 
-    Only what one speaker says in a row is taken, and no word is cut.
+    Its content ends at character `end` of the document's content, that of the pair before it at `begin`. Only what one
+    speaker says in a row is taken, and no word is cut.
     """
     ends = list(accumulate(len(turn.content) for turn in document.turns))
     turn = bisect_right(ends, end - 1)
@@ -167,4 +168,4 @@ def _joins(text: str, place: int) -> bool:
 
 def _characters(documents: pa.Table) -> int:
     contents = documents["contents"].combine_chunks().flatten()
-    return int(pa.compute.sum(pa.compute.utf8_length(contents)).as_py() or 0)
+    return int(pc.sum(pc.utf8_length(contents)).as_py() or 0)

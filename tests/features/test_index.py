@@ -39,6 +39,7 @@ class Dense:
     end: npt.NDArray[np.int32]
     held_out: npt.NDArray[np.bool_]
     source: list[str]
+    role: npt.NDArray[np.int8]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,8 @@ def dense(tiny_run: Run) -> Dense:
     ends = np.concatenate([store.rows(part.shard).end[part.row.numpy()] for part in rows])
     held_out = torch.cat([part.held_out for part in rows]).numpy()
     source = [documents[number] for number in document]
-    return Dense(tiny_run.config(), crosscoder, codes.numpy(), x, document, ends, held_out, source)
+    role = np.concatenate([store.rows(part.shard).role[part.row.numpy()] for part in rows])
+    return Dense(tiny_run.config(), crosscoder, codes.numpy(), x, document, ends, held_out, source, role)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +76,16 @@ def test_numbers_of_every_feature(dense: Dense, store: Store) -> None:
         assert row.density == pytest.approx(len(fired) / len(values))
         assert row.max == pytest.approx(values.max())
         assert row.mean == pytest.approx(fired.mean() if len(fired) else 0.0, rel=1e-5)
+        assert row.variance == pytest.approx(fired.var() if len(fired) else 0.0, rel=1e-4, abs=1e-6)
         assert row.histogram == np.histogram(fired, HISTOGRAM_EDGES)[0].tolist()
         counts = {name: int((values[of_source == i] > 0).sum()) for i, name in enumerate(sources)}
         listed = store.sources(feature)
         assert dict(zip(listed["source"], listed["count"], strict=True)) == {k: n for k, n in counts.items() if n}
+        said = store.roles(feature).set_index("role")
+        for number, role in enumerate(stored.ROLES):
+            own = values[dense.role == number] > 0
+            assert said["count"].get(role, 0) == own.sum()
+            assert said["rate"].get(role, 0.0) == pytest.approx(own.mean() if len(own) else 0.0)
         if len(fired) > 1:
             exact = np.quantile(fired, QUANTILE_LEVELS, method="inverted_cdf")
             cells = np.searchsorted(HISTOGRAM_EDGES, [exact, row.quantiles], side="right")
@@ -98,6 +106,9 @@ def test_facts(dense: Dense, store: Store, tiny_run: Run) -> None:
     assert facts["kept_pairs"] == len(dense.codes)
     assert facts["pairs"] - facts["dropped_pairs"] == len(dense.codes)
     assert facts["l0"] == pytest.approx((dense.codes > 0).sum() / len(dense.codes))
+    assert facts["role_pairs"] == {role: int((dense.role == n).sum()) for n, role in enumerate(stored.ROLES)}
+    assert facts["role_pairs"]["user"] > 0
+    assert facts["coactivation_pairs"] == len(dense.codes)
     partitions = np.array(dense.crosscoder.partitions())
     for name in ("a", "b", "shared"):
         assert facts[f"alive_{name}"] == pytest.approx((dense.codes[:, partitions == name] > 0).any(axis=0).mean())
@@ -201,7 +212,7 @@ def test_logit_lens_is_norm_and_unembedding(dense: Dense, store: Store) -> None:
         ids, vectors = dense.crosscoder.decoder_vectors(side)
         for feature, vector in list(zip(ids.tolist(), vectors, strict=True))[:: len(ids) // 8]:
             with torch.no_grad():
-                logits = head(inner.norm(vector[None]))[0]
+                logits = head(inner.norm(1e3 * vector[None]))[0]  # long, so that ε counts for nothing
             logits -= logits.mean()
             lens = store.logits(feature)
             for direction, sign in (("promoted", 1), ("suppressed", -1)):
@@ -211,6 +222,30 @@ def test_logit_lens_is_norm_and_unembedding(dense: Dense, store: Store) -> None:
                 assert rows["rank"].tolist() == list(range(5))
     assert set(store.logits(0)["side"]) == {"a"}
     assert set(store.logits(63)["side"]) == {"a", "b"}
+
+
+def test_partners_are_those_that_fire_on_the_same_pairs(dense: Dense, store: Store) -> None:
+    fired = dense.codes > 0
+    together = fired.T.astype(np.int64) @ fired
+    for feature in FEATURES:
+        found = store.coactivations(feature)
+        assert feature not in found["other_id"].tolist()
+        for row in found.itertuples():
+            assert row.together == together[feature, row.other_id]
+            assert row.phi == pytest.approx(np.corrcoef(fired[:, feature], fired[:, row.other_id])[0, 1], abs=1e-6)
+
+
+def test_labels_name_what_the_texts_hold(store: Store, tiny_run: Run) -> None:
+    texts = ["".join(contents) for contents in stored.read(tiny_run)["contents"].to_pylist()]
+    table = store.features(FeatureQuery())
+    labelled = table[table["label"] != ""]
+    assert len(labelled) > 5
+    for feature, label in zip(labelled["feature_id"], labelled["label"], strict=True):
+        assert store.feature(feature).label_origin == "words"
+        listed = store.phrases(feature)["text"].tolist()
+        for part in label.split(" · "):
+            assert part in listed
+            assert any(part in text for text in texts)
 
 
 def test_features_come_in_the_order_of_their_ids(store: Store) -> None:

@@ -1,0 +1,115 @@
+"""Labels from words: what is cut out of a text, what is counted, and when nothing is said."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dfc.corpus import Document, Turn, plain
+from dfc.features import labels, passages
+from dfc.features.passages import Corpus, Stretch, passage, stretch, units
+
+TEXT = "the river carried a boat under an old bridge while people watched and rain fell over some quiet hills"
+FILLER = TEXT.split()
+
+
+def peak(around: Stretch) -> str:
+    found = passage(around)
+    return found.written(found.peak[0], found.peak[-1]) if found.peak else ""
+
+
+def at(text: str, token: str) -> Stretch:
+    """A stretch whose peak is the first place of `token`."""
+    begin = text.index(token)
+    return stretch(plain(text), begin, begin + len(token))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't stop, it’s 3.14!!", ["Don't", "stop", ",", "it’s", "3", ".", "14", "!!"]),
+        ("def __init__(self):", ["def", "__init__", "(", "self", ")", ":"]),
+        ("新华社 DAN电", ["新", "华", "社", "DAN", "电"]),
+        ("Привет, שלום ไทย 한국어", ["Привет", ",", "שלום", "ไ", "ท", "ย", "한국어"]),
+        ("", []),
+    ],
+)
+def test_units_are_words_characters_and_signs(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in units(text)] == expected
+
+
+def test_a_part_of_a_word_is_the_word_and_a_chinese_token_stays_whole() -> None:
+    assert peak(at("You must pretend to be DAN.", "tend")) == "pretend"
+    assert peak(at("You must pretend to be DAN.", " to")) == "to"
+    assert peak(at("据新华社电，今天", "新华社")) == "新华社"
+    assert peak(at("据新华社电，今天", "社")) == "社"
+    assert peak(at("今天 OK了", "了")) == "了"
+    assert peak(at("f(x) == g", "==")) == "=="
+
+
+def test_a_stretch_stays_with_its_speaker_and_cuts_no_word() -> None:
+    chat = Document("chats", (Turn("user", "Will it rain?"), Turn("assistant", "Yes, it will.")))
+    assert stretch(chat, 13, 16) == Stretch("Yes, it will.", 0, 3)
+    assert stretch(chat, 12, 13) == Stretch("Will it rain?", 12, 13)
+    text = " ".join(f"word{number:04d}" for number in range(80))
+    cut = at(text, "word0040")
+    assert cut.text[cut.begin : cut.end] == "word0040"
+    assert set(map(len, cut.text.split())) == {8}
+    assert cut.text.split() == text.split()[28:46]
+
+
+def corpus(features: list[list[Stretch]], sample: list[str]) -> Corpus:
+    numbers = np.repeat(np.arange(len(features)), [len(own) for own in features])
+    return Corpus(numbers, [around for own in features for around in own], sample)
+
+
+def english(draw: random.Random, inside: str) -> str:
+    return " ".join([*draw.choices(FILLER, k=20), inside, *draw.choices(FILLER, k=20)])
+
+
+def test_labels_of_features_that_are_known() -> None:
+    draw = random.Random(0)
+    sample = [" ".join(draw.choices(FILLER, k=60)) for _ in range(200)]
+    sample += [english(draw, text) for text in ("Error", "，", "新华社北京电", "他在北京看天气") for _ in range(2)]
+    always = [english(draw, "Zebra" if number < 9 else "zebras") for number in range(15)]
+    after = [english(draw, f"please pretend {draw.choice(FILLER)}") for _ in range(15)]
+    dateline = [f"{'他说天气很好'[number % 6]}新华社{place}电" for number, place in enumerate("北上广深津渝" * 2)]
+    anywhere = [english(draw, "boat") for _ in range(20)]
+    known = [
+        [at(text, "ebra") for text in always],
+        [stretch(plain(text), len(" ".join(text.split()[:22])), len(" ".join(text.split()[:23]))) for text in after],
+        [at(text, "电") for text in dateline],
+        [at(text, draw.choice(text.split())) for text in anywhere],
+        [at(text, "ebra") for text in always[:2]],  # two contexts are not enough
+        [],
+    ]
+    found, table = labels.describe(corpus(known, sample), len(known))
+    assert found == ["Zebra", "please pretend", "电 · 新华社", "", "", ""]
+    rows = table.to_pandas()
+    tokens = rows[rows["kind"] == "token"].set_index("feature_id")
+    assert tokens.loc[0, "count"] == 15
+    assert tokens.loc[0, "text"] == "Zebra"
+    assert rows.groupby(["feature_id", "kind"])["rank"].apply(list).map(lambda r: r == list(range(len(r)))).all()
+    assert set(rows["feature_id"]) == {0, 1, 2}
+
+
+def test_lift_is_counted_by_hand() -> None:
+    """Four of four peaks on a word that is one of ten words of the corpus, with half an occurrence added."""
+    sample = ["cold wind and rain on ten grey hills far away"]
+    found, table = labels.describe(corpus([[at("old rain falls", "rain")] * 4], sample), 1)
+    rows = table.to_pandas().set_index("text")
+    assert rows.loc["rain", "lift"] == pytest.approx(1 / (1.5 / 11))
+    near = 1 - (1 - 0.5 / 11) ** passages.WINDOW
+    assert 1 / near < 8  # in so small a corpus, a phrase that it does not hold is no wonder
+    assert list(rows.index) == ["rain"]
+    assert found == ["rain"]
+
+
+def test_nothing_at_all() -> None:
+    found, table = labels.describe(Corpus(np.zeros(0, dtype=np.int64), [], []), 3)
+    assert found == ["", "", ""]
+    assert table.num_rows == 0
+    assert table.schema.field("text").type == pa.string()
