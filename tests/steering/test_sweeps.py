@@ -20,7 +20,9 @@ from tests.steering.test_vectors import alive
 
 def a_sweep(run: Run, **changes: object) -> Sweep:
     made = tuple(Edit(side, alive(run, side)) for side in SIDES)
-    sweep = Sweep(made, (-1.0, 0.0, 2.0), ("The old bridge", "今天"), Sampling(6, 1.0), words=("rain", "河"), control=True)
+    sweep = Sweep(
+        made, (-1.0, 0.0, 2.0), ("The old bridge", "今天"), Sampling(6, 1.0), words=("rain", "河"), control=True
+    )
     return replace(sweep, **changes)  # type: ignore[arg-type]
 
 
