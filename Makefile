@@ -25,6 +25,7 @@ bench: $(VENV)/.ready
 	$(RUN) -m dfc bench train
 	$(RUN) -m dfc bench align
 	$(RUN) -m dfc bench harvest
+	$(RUN) -m dfc bench steer
 
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'dfc needs Python 3.11 or newer; name one with PYTHON=...')"

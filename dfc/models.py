@@ -316,6 +316,11 @@ def shared(config: ModelConfig) -> LoadedModel:
         return _shared[config]
 
 
+def is_loaded(config: ModelConfig) -> bool:
+    """Whether `shared` gives the model without loading it."""
+    return config in _shared
+
+
 def _folder_or_id(config: ModelConfig) -> str:
     """What transformers loads from: a GGUF file is turned into a folder of safetensors once."""
     return str(gguf_files.folder_of(Path(config.source))) if config.source.endswith(".gguf") else config.source

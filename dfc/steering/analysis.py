@@ -28,6 +28,7 @@ class Analysis:
         baseline, steered: probability of each token at temperature 1, (tokens,).
         kl: KL(steered ‖ baseline) in nats of the distributions it was drawn from, (tokens,).
         activations: of each gauge's feature on each token, before anything is added, (gauges, tokens).
+        watched: probability of any of the watched tokens where each token was drawn, under the program, (tokens,).
         stream_norm: median norm of the stream at the site, over prompt and answer.
         added_norm: largest norm of what the program adds at a position.
     """
@@ -37,6 +38,7 @@ class Analysis:
     steered: Numbers
     kl: Numbers
     activations: Numbers
+    watched: Numbers
     stream_norm: float
     added_norm: float
 
@@ -59,7 +61,12 @@ def perplexity(probabilities: Numbers) -> float:
 
 
 def analyse(
-    model: LoadedModel, prompt: Tensor, answer: Sequence[int], program: Program, gauges: Sequence[Gauge] = ()
+    model: LoadedModel,
+    prompt: Tensor,
+    answer: Sequence[int],
+    program: Program,
+    gauges: Sequence[Gauge] = (),
+    watched: Sequence[int] = (),
 ) -> Analysis:
     """Run the model once over prompt and answer, left alone and under a program side by side.
 
@@ -71,11 +78,12 @@ def analyse(
         answer: token ids that follow.
         program: what was done to the stream.
         gauges: features whose activations are read.
+        watched: token ids, such as those that a feature promotes.
     """
     texts = [model.tokenizer.decode([token]) for token in answer]
     if not answer:
         empty = np.zeros(0)
-        return Analysis([], empty, empty, empty, np.zeros((len(gauges), 0)), float("nan"), 0.0)
+        return Analysis([], empty, empty, empty, np.zeros((len(gauges), 0)), empty, float("nan"), 0.0)
     start, targets = prompt.shape[1], torch.tensor(answer)
     ids = torch.cat([prompt[0], targets])[None].to(model.device)
     rows = (BASELINE, program) if program.actions else (BASELINE,)
@@ -91,9 +99,17 @@ def analyse(
         chosen[-1].cpu().numpy(),
         kl.double().cpu().numpy(),
         np.array([gauge(stream[start:]).double().cpu().numpy() for gauge in gauges]).reshape(len(gauges), len(answer)),
+        steered[:, list(watched)].exp().sum(dim=1).double().cpu().numpy(),
         float(torch.linalg.vector_norm(stream.float(), dim=1).median()),
         float(added.max()),
     )
+
+
+@torch.no_grad()
+def promoted(model: LoadedModel, vector: Tensor, count: int = 20) -> list[int]:
+    """Token ids that a direction, (width,), promotes most through the unembedding (logit lens)."""
+    found: list[int] = model.unembed(vector.to(model.device, model.model.dtype)).topk(count).indices.tolist()
+    return found
 
 
 def _run(
@@ -105,7 +121,7 @@ def _run(
         inputs["logits_to_keep"] = logits
     live, site = model.live, model.live_site
     with model.lock, torch.no_grad(), live.trace(inputs):
-        stream = stream_of(site.output)[0].clone().save()
+        stream = stream_of(site.output)[0].clone().save()  # type: ignore[attr-defined]
         apply(programs, stream_of(site.output), 0, prompt)
         found = live.output.logits.save()
     return stream, found

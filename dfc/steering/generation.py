@@ -159,6 +159,7 @@ def encode_prompt(model: LoadedModel, prompt: str, max_new_tokens: int, chat: bo
     """
     if not prompt.strip():
         raise UserError("the prompt is empty; type what the models shall go on from.")
+    prompt = prompt.encode("utf-8", errors="replace").decode("utf-8")  # no lone surrogates
     if chat:
         rendering = corpus.render(Document("prompt", (Turn("user", prompt),)), model.tokenizer, answer=True)
     else:

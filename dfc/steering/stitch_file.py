@@ -34,7 +34,7 @@ def path(run: Run) -> Path:
 
 
 def save(run: Run, a_to_b: Tensor, b_to_a: Tensor, quality: dict[str, float]) -> None:
-    """Write both maps, (width_b, width_a) and (width_a, width_b), with their held-out R² as `r2_a_to_b`, `r2_b_to_a`."""
+    """Write both maps, (width_b, width_a) and (width_a, width_b), with their held-out R²."""
     tensors = {"a_to_b": a_to_b.float().contiguous(), "b_to_a": b_to_a.float().contiguous()}
     tensors |= {name: torch.tensor(value, dtype=torch.float64) for name, value in quality.items()}
     with runs.replacing(path(run)) as temporary:

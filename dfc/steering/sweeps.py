@@ -10,19 +10,19 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 
-from dfc import models
 from dfc.config import SIDES, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering import edits, generation, measures
-from dfc.steering.analysis import analyse
+from dfc.steering.analysis import analyse, promoted
 from dfc.steering.edits import Edit, Program
 from dfc.steering.generation import BASELINE, Answer, Sampling
+from dfc.steering.loading import steerable
 from dfc.steering.vectors import Gauge, gauge
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.steering import SteeringStore
@@ -48,7 +48,7 @@ class Sweep:
     edits: tuple[Edit, ...]
     strengths: tuple[float, ...]
     prompts: tuple[str, ...]
-    sampling: Sampling = Sampling(40, 0.7, 0.9)
+    sampling: Sampling = field(default_factory=lambda: Sampling(40, 0.7, 0.9))
     chat: bool = False
     words: tuple[str, ...] = ()
     regex: str = ""
@@ -126,14 +126,14 @@ def run_sweep(
     """
     sides = [side for side in SIDES if any(edit.side == side for edit in sweep.edits)]
     units = {edit: edits.program(run, [replace(edit, strength=1.0)], edit.side) for edit in sweep.edits}
-    gauges = {edit: _gauge(run, edit) for edit in sweep.edits}
+    gauges = {edit: own_gauge(run, edit) for edit in sweep.edits}
     settings = run.config()
     kept, sweep_id, done = store(run), uuid.uuid4().hex, 0
     kept.begin_sweep(sweep_id, sweep.title or _title(sweep), sweep.outputs, sweep.to_json())
     status: Literal["done", "cancelled", "failed"] = "cancelled"
     try:
         for side in sides:
-            model = (loaded or {}).get(side) or models.shared(settings.models.side(side))
+            model = (loaded or {}).get(side) or steerable(settings.models.side(side))
             ours = [edit for edit in sweep.edits if edit.side == side]
             for number, prompt in enumerate(sweep.prompts):
                 work = _Work(sweep_id, sweep, model, side, number, prompt)
@@ -151,7 +151,7 @@ def run_sweep(
 
 
 def exclusive_features(run: Run, side: Side, number: int) -> list[int]:
-    """The alive features of a model that are exclusive with the most confidence, or, before `verify`, the most specific.
+    """Alive exclusive features of a model: those of the most confidence, or, before `verify`, the most specific.
 
     Raises:
         UserError: if there is none.
@@ -212,7 +212,8 @@ def _batches(
     """Rows of one prompt, feature by feature, each beginning with the model left alone, which is generated once."""
     [alone] = generation.generate(work.model, work.prompt, work.sampling, [BASELINE], work.chat)
     for edit in ours:
-        yield [_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit])]
+        watched = promoted(work.model, units[edit].actions[0].vector.vector)
+        yield [_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], watched)]
         kinds: list[tuple[Direction, Program]] = [("transfer" if gauges[edit] is None else "feature", units[edit])]
         if work.sweep.control:
             kinds.append(("random", randomised(units[edit])))
@@ -220,7 +221,7 @@ def _batches(
         programs = [program for _, _, program in batch]
         answers = generation.generate(work.model, work.prompt, work.sampling, programs, work.chat)
         yield [
-            _row(work, edit, kind, strength, program, answer, gauges[edit])
+            _row(work, edit, kind, strength, program, answer, gauges[edit], watched)
             for (kind, strength, program), answer in zip(batch, answers, strict=True)
         ]
 
@@ -233,10 +234,11 @@ def _row(
     program: Program,
     answer: Answer,
     reader: Gauge | None,
+    watched: list[int],
 ) -> dict[str, Any]:
     sampling = work.sampling
     ids = generation.encode_prompt(work.model, work.prompt, sampling.max_new_tokens, work.chat)
-    found = analyse(work.model, ids, answer.tokens, program, [] if reader is None else [reader])
+    found = analyse(work.model, ids, answer.tokens, program, [] if reader is None else [reader], watched)
     activation = found.activations[0] / reader.s_max if reader is not None else []
     return {
         "sweep_id": work.sweep_id,
@@ -251,6 +253,7 @@ def _row(
         "tokens": found.tokens,
         "kl": found.kl.tolist(),
         "activation": list(activation),
+        "promoted": found.watched.tolist(),
         "perplexity": found.perplexity if answer.tokens else None,
         "distinct_tokens": measures.distinct(answer.tokens),
         "coverage": measures.coverage(answer.text, measures.pattern(work.sweep.words, work.sweep.regex)),
@@ -258,7 +261,7 @@ def _row(
     }
 
 
-def _gauge(run: Run, edit: Edit) -> Gauge | None:
+def own_gauge(run: Run, edit: Edit) -> Gauge | None:
     """What reads the feature in its own model; None where it was carried over."""
     partition = Store(run.store).feature(edit.feature).partition
     return gauge(run, edit.feature, edit.side) if partition in ("shared", edit.side) else None

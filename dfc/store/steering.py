@@ -40,6 +40,7 @@ OUTPUTS = pa.schema(
         "tokens": pa.list_(pa.string()),
         "kl": pa.list_(pa.float32()),
         "activation": pa.list_(pa.float32()),
+        "promoted": pa.list_(pa.float32()),
         "perplexity": pa.float64(),
         "distinct_tokens": pa.float64(),
         "coverage": pa.float64(),
@@ -89,9 +90,10 @@ class SteeringStore:
         )
 
     def outputs(self, sweep_id: str) -> pd.DataFrame:
-        """Outputs of one sweep, with the means of their lists as `mean_kl` and `mean_activation`."""
+        """Outputs of one sweep, with the means of their lists as `mean_kl`, `mean_activation` and `mean_promoted`."""
         return self._read(
-            """SELECT *, list_avg(kl) AS mean_kl, list_avg(activation) AS mean_activation
+            """SELECT *, list_avg(kl) AS mean_kl, list_avg(activation) AS mean_activation,
+                      list_avg(promoted) AS mean_promoted
                FROM outputs WHERE sweep_id = ?
                ORDER BY side, feature_id, mode, direction, strength, prompt_id""",
             [sweep_id],

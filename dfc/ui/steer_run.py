@@ -97,15 +97,15 @@ def answers(view: View, request: Request) -> Iterator[tuple[Answers, str]]:
     Raises:
         UserError: if the model, the vector or the request cannot be used.
     """
-    from dfc import models
     from dfc.steering import edits
     from dfc.steering.edits import Edit
     from dfc.steering.generation import BASELINE
+    from dfc.steering.loading import steerable
 
     yield (None, None), f"Loading {view.config.models.side(request.side).title} …"
     edit = Edit(request.side, request.feature, strength=request.strength)
     program = edits.program(Run(Path(request.run)), [edit], request.side)
-    model = models.shared(view.config.models.side(request.side))
+    model = steerable(view.config.models.side(request.side))
     key = request.unsteered()
     done: _Kept | None = st.session_state.get(_BASELINE)
     if done is None or done.request != key or not done.whole:

@@ -105,7 +105,7 @@ def test_an_analysis_equals_plain_forward_passes(model: LoadedModel) -> None:
     """Probabilities, KL and activations of one text, against hooks on the whole of it."""
     ids, answer = encode_prompt(model, PROMPT, NEW, chat=False), [7, 30, 60]
     actions = (action(model, "conditional", "generated"), action(model, "clamp", "prompt", seed=1))
-    found = analyse(model, ids, answer, Program(actions), [gauge_for(model)])
+    found = analyse(model, ids, answer, Program(actions), [gauge_for(model)], watched=[3, 40])
     whole = torch.cat([ids, torch.tensor([answer])], dim=1)
     streams: list[Tensor] = []
 
@@ -128,6 +128,7 @@ def test_an_analysis_equals_plain_forward_passes(model: LoadedModel) -> None:
         p, q = steered[start + place], baseline[start + place]
         assert found.steered[place] == pytest.approx(float(p[token].exp()), rel=1e-3, abs=1e-6)
         assert found.baseline[place] == pytest.approx(float(q[token].exp()), rel=1e-3, abs=1e-6)
+        assert found.watched[place] == pytest.approx(float(p[[3, 40]].exp().sum()), rel=1e-3, abs=1e-6)
         assert found.kl[place] == pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-2, abs=1e-4)
     z = (streams[0][0, start + 1 :] @ gauge_for(model).weight + gauge_for(model).bias).relu()
     z[z < gauge_for(model).least] = 0

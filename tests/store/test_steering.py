@@ -27,6 +27,7 @@ def output(number: int = 0, **fields: Any) -> dict[str, Any]:
         "tokens": ["老", "桥"],
         "kl": [0.5, 1.5],
         "activation": [0.0, 0.5],
+        "promoted": [0.25, 0.75],
         "perplexity": None,
         "distinct_tokens": 1.0,
         "coverage": None,

@@ -1,0 +1,222 @@
+"""Steering without the app: one text, a table of edits, a sweep, or what was tried before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dfc import progress, runs
+from dfc.cli.base import app
+from dfc.config import SIDES, Side, UserError
+from dfc.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfc.steering.edits import Edit
+    from dfc.steering.trials import Trial
+
+Measure = Literal["mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens"]
+
+
+@app.command()
+def steer(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
+    prompt: Annotated[str, typer.Option(help="what the models go on from")] = "What's on your mind?",
+    feature: Annotated[list[int] | None, typer.Option(help="number of a feature; may be given several times")] = None,
+    side: Annotated[Literal["a", "b", "both"], typer.Option(help="which model is steered")] = "a",
+    strength: Annotated[float, typer.Option(help="in units of the feature's largest activation")] = 2.0,
+    mode: Annotated[Literal["add", "clamp", "ablate", "conditional"], typer.Option(help="what is done")] = "add",
+    where: Annotated[Literal["all", "prompt", "generated"], typer.Option(help="at which positions")] = "all",
+    threshold: Annotated[float, typer.Option(help="of conditional, in the same units")] = 0.0,
+    edits: Annotated[Path | None, typer.Option(help="a CSV table of edits instead of --feature")] = None,
+    export: Annotated[Path | None, typer.Option(help="write the edits as such a table")] = None,
+    tokens: Annotated[int, typer.Option(help="longest answer")] = 60,
+    temperature: Annotated[float, typer.Option(help="0: greedily")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="share of probability drawn from")] = 0.9,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    chat: Annotated[bool, typer.Option("--chat/--plain", help="as a user's turn, where there is a template")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="print everything that was measured")] = False,
+    propose: Annotated[bool, typer.Option("--propose", help="find the largest useful strength of the feature")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="try strengths on several prompts; kept with the run")] = False,
+    strengths: Annotated[str, typer.Option(help="of a sweep, separated by commas")] = "-2,-1,0.5,1,2,4",
+    prompts: Annotated[str, typer.Option(help="of a sweep: a set's name, or a JSONL file")] = "open",
+    limit: Annotated[int | None, typer.Option(min=1, help="so many of these prompts")] = None,
+    words: Annotated[str, typer.Option(help="counted in a sweep's answers, separated by commas")] = "",
+    regex: Annotated[str, typer.Option(help="counted in a sweep's answers, instead of words")] = "",
+    control: Annotated[bool, typer.Option("--control", help="a sweep of random directions of equal norm, too")] = False,
+    measure: Annotated[Measure, typer.Option(help="by which a sweep's table is sorted")] = "mean_promoted",
+    top: Annotated[int | None, typer.Option(min=1, help="a sweep of so many exclusive features of each side")] = None,
+    history: Annotated[bool, typer.Option("--history", help="list what was tried, and the sweeps")] = False,
+    repeat: Annotated[str | None, typer.Option(help="do a trial or a sweep again, by its id")] = None,
+) -> None:
+    """Let a model write while features are added, clamped or removed, beside the same model left alone."""
+    from dfc.steering import edit_table, prompt_sets, sweeps, trials
+    from dfc.steering.edits import Edit
+    from dfc.steering.generation import Sampling
+    from dfc.steering.sweeps import Sweep
+    from dfc.steering.trials import Trial
+
+    run = runs.find(name)
+    if history:
+        _print_history(run)
+        return
+    if repeat is not None:
+        kept = sweeps.store(run).sweeps()
+        again = kept[kept["sweep_id"].str.startswith(repeat)] if len(kept) and repeat else kept
+        if repeat and len(again) == 1:
+            _sweep(run, Sweep.from_json(again["settings"].iloc[0]), measure)
+        else:
+            _trial(run, trials.recall(run, repeat), as_json)
+        return
+    sampling = Sampling(tokens, temperature, top_p, seed)
+    sides: tuple[Side, ...] = SIDES if side == "both" else (side,)
+    if edits is not None:
+        with runs.reading(edits, "give a CSV table of edits"):
+            content = edits.read_text(encoding="utf-8")
+        chosen = edit_table.from_csv(run, content)
+    else:
+        chosen = tuple(Edit(s, f, mode, strength, where, threshold) for f in feature or () for s in sides)
+        if top is not None:
+            chosen = tuple(
+                Edit(s, f, mode, strength, where, threshold)
+                for s in sides
+                for f in sweeps.exclusive_features(run, s, top)
+            )
+    if not chosen:
+        raise UserError("steer: nothing is to be done; give --feature, --edits, or --top with --sweep.")
+    if export is not None:
+        runs.write_text(export, edit_table.to_csv(run, chosen))
+    if sweep:
+        asked = tuple(prompt_sets.read(prompts, limit))
+        listed = tuple(word for word in words.split(",") if word.strip())
+        made = Sweep(chosen, _numbers(strengths), asked, sampling, chat, listed, regex, control)
+        _sweep(run, made, measure)
+    elif propose:
+        _propose(run, chosen, prompt, chat)
+    else:
+        _trial(run, Trial(prompt, chosen, sampling, chat), as_json)
+
+
+def _trial(run: Run, trial: Trial, as_json: bool) -> None:
+    """Answer once, left alone and steered, print it with what it did, and keep it in the history."""
+    from dfc.steering import edits, generation, strength, trials
+    from dfc.steering.analysis import analyse
+    from dfc.steering.generation import BASELINE, Answer
+    from dfc.steering.loading import steerable
+    from dfc.steering.sweeps import own_gauge
+
+    answers: dict[Side, tuple[Answer, Answer]] = {}
+    found: dict[str, Any] = {}
+    for side in trial.sides:
+        mine = [edit for edit in trial.edits if edit.side == side]
+        program = edits.program(run, mine, side)
+        model = steerable(run.config().models.side(side))
+        chat = trial.chat and model.is_chat
+        alone, steered = generation.generate(model, trial.prompt, trial.sampling, [BASELINE, program], chat)
+        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens, chat)
+        gauges = {edit.feature: reader for edit in mine if (reader := own_gauge(run, edit)) is not None}
+        after = analyse(model, ids, steered.tokens, program, list(gauges.values()))
+        before = analyse(model, ids, alone.tokens, BASELINE).perplexity
+        answers[side] = alone, steered
+        entry: dict[str, Any] = {
+            "model": model.title,
+            "baseline": alone.text,
+            "steered": steered.text,
+            "baseline_perplexity": before,
+            "perplexity": after.perplexity,
+            "mean_kl": float(after.kl.mean()) if len(after.kl) else 0.0,
+            "warnings": strength.warnings(program, after, steered, alone, before),
+            "transfer_r2": {
+                str(action.edit.feature): action.vector.transfer
+                for action in program.actions
+                if action.vector.transfer is not None
+            },
+            "tokens": after.tokens,
+            "probability_baseline": after.baseline.tolist(),
+            "probability_steered": after.steered.tolist(),
+            "kl": after.kl.tolist(),
+            "activations": dict(zip(map(str, gauges), after.activations.tolist(), strict=True)),
+        }
+        found[side] = entry
+        if not as_json:
+            _print_answers(entry)
+    identity = trials.record(run, trial, answers)
+    if as_json:
+        print(json.dumps({"id": identity, **found}, ensure_ascii=False, indent=1))
+    else:
+        progress.say(f"kept as {identity}; again: python -m dfc steer {run.name} --repeat {identity}")
+
+
+def _print_answers(entry: dict[str, Any]) -> None:
+    print(f"── {entry['model']}, left alone (perplexity {entry['baseline_perplexity']:.3g})\n{entry['baseline']}\n")
+    print(
+        f"── {entry['model']}, steered (perplexity {entry['perplexity']:.3g} when left alone, "
+        f"mean KL {entry['mean_kl']:.3g})\n{entry['steered']}\n"
+    )
+    for feature, r2 in entry["transfer_r2"].items():
+        progress.say(f"feature {feature} is of the other model: carried over by the stitch, held-out R² {r2:.2f}")
+    for warning in entry["warnings"]:
+        progress.say(f"note: {warning}")
+
+
+def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool) -> None:
+    from dfc.steering.loading import steerable
+    from dfc.steering.strength import BOUND, propose_strength
+
+    for edit in chosen:
+        model = steerable(run.config().models.side(edit.side))
+        found = propose_strength(run, model, edit, prompt, chat=chat and model.is_chat)
+        print(f"feature {edit.feature} in {model.title}: perplexity of its own text {found.baseline:.3g}")
+        for step in found.steps:
+            mark = "" if step.coherent else "  falls apart"
+            print(f"  {step.strength:>6g}  perplexity {step.perplexity:>10.3g}{mark}  {step.text!r:.100}")
+        best = "none of these" if found.strength is None else f"{found.strength:g}"
+        print(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
+
+
+def _sweep(run: Run, made: Any, measure: Measure) -> None:
+    from dfc.steering import effects, sweeps
+
+    latest = None
+    steps = sweeps.run_sweep(run, made)
+    with progress.bar("steering", made.outputs, "answers") as bar:
+        try:
+            for step in steps:
+                latest = step
+                bar.update()
+        except KeyboardInterrupt:
+            progress.say("\nsteer: stopped; what was written so far is kept")
+        finally:
+            steps.close()
+    if latest is not None:
+        outputs = sweeps.store(run).outputs(latest.sweep_id)
+        _print_table(effects.curves(outputs, measure), f"{measure} against strength")
+        _print_table(effects.table(outputs, measure), f"largest effect on {measure}")
+        progress.say(
+            f"kept as {latest.sweep_id}; again: python -m dfc steer {run.name} --repeat {latest.sweep_id[:12]}"
+        )
+
+
+def _print_table(rows: pd.DataFrame, title: str) -> None:
+    print(f"\n{title}\n{rows.round(4).to_string(index=False) if len(rows) else '(no answer has this measure)'}")
+
+
+def _print_history(run: Run) -> None:
+    from dfc.steering import sweeps
+
+    kept = sweeps.store(run)
+    for row in kept.tried().itertuples():
+        print(f"{row.tried_id}  {str(row.tried_at)[:16]}  {row.prompt!r:.70}")
+    for row in kept.sweeps().itertuples():
+        print(f"{str(row.sweep_id)[:12]}  {str(row.started)[:16]}  sweep, {row.status}: {row.title}")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(",") if number.strip())
+    except ValueError:
+        raise UserError(f"strengths: {text!r:.60} are not numbers separated by commas, such as 0.5,1,2.") from None

@@ -1,0 +1,81 @@
+"""`python -m dfc steer` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+import dfc.cli
+from dfc.config import UserError
+from dfc.runs import Run
+from dfc.steering import sweeps
+from tests.steering.test_vectors import alive
+
+SHORT = ["--tokens", "5", "--plain", "--prompt", "The old bridge"]
+
+
+def steer(run: Run, *arguments: str) -> Result:
+    return CliRunner().invoke(dfc.cli.app, ["steer", str(run.path), *arguments])
+
+
+def said(result: Result) -> str:
+    """Its one sentence, where it cannot do what was asked."""
+    assert isinstance(result.exception, UserError)
+    return str(result.exception)
+
+
+def test_one_text_and_again(tiny_copy: Run, tmp_path: Path) -> None:
+    feature, table = str(alive(tiny_copy, "shared")), tmp_path / "edits.csv"
+    first = steer(tiny_copy, "--feature", feature, "--side", "both", "--export", str(table), "--json", *SHORT)
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout)
+    for side in ("a", "b"):
+        assert len(found[side]["tokens"]) == len(found[side]["kl"]) == len(found[side]["activations"][feature]) == 5
+        assert found[side]["mean_kl"] > 0
+
+    for again in (["--edits", str(table), *SHORT], ["--repeat", found["id"]]):
+        repeated = steer(tiny_copy, "--json", *again)
+        assert repeated.exit_code == 0, repeated.output
+        assert {**json.loads(repeated.stdout), "id": ""} == {**found, "id": ""}
+    assert steer(tiny_copy, "--history").stdout.count("The old bridge") == 3
+
+
+def test_words_for_people(tiny_copy: Run) -> None:
+    shown = steer(tiny_copy, "--feature", str(alive(tiny_copy, "b")), "--side", "b", "--strength", "0", *SHORT)
+    assert shown.exit_code == 0, shown.output
+    assert "── tiny-gemma, left alone (perplexity" in shown.output
+    assert "note: nothing is added: every strength is 0" in shown.output
+
+
+def test_a_sweep_and_again(tiny_copy: Run) -> None:
+    arguments = ["--sweep", "--top", "2", "--side", "both", "--strengths", "1,2", "--limit", "2", "--tokens", "4"]
+    shown = steer(tiny_copy, *arguments, "--prompts", "beginnings", "--words", "rain", "--control")
+    assert shown.exit_code == 0, shown.output
+    assert "mean_promoted against strength" in shown.output
+    [kept] = sweeps.store(tiny_copy).sweeps().to_dict("records")
+    assert (kept["status"], kept["made"]) == ("done", 4 * 2 * 5)
+    assert steer(tiny_copy, "--repeat", kept["sweep_id"][:12]).exit_code == 0
+    both = sweeps.store(tiny_copy).sweeps()["sweep_id"]
+    texts = [sorted(sweeps.store(tiny_copy).outputs(sweep)["text"]) for sweep in both]
+    assert texts[0] == texts[1]
+
+
+def test_a_proposal(tiny_copy: Run) -> None:
+    shown = steer(tiny_copy, "--propose", "--feature", str(alive(tiny_copy, "a")), *SHORT)
+    assert shown.exit_code == 0, shown.output
+    assert "largest at which perplexity stays below" in shown.output
+
+
+def test_what_cannot_be_done(tiny_copy: Run, tmp_path: Path) -> None:
+    feature = ["--feature", str(alive(tiny_copy, "a"))]
+    assert "nothing is to be done" in said(steer(tiny_copy))
+    assert "feature 99 does not exist" in said(steer(tiny_copy, "--feature", "99", *SHORT))
+    assert "the prompt is empty" in said(steer(tiny_copy, *feature, "--prompt", " "))
+    assert "shorten it" in said(steer(tiny_copy, *feature, "--prompt", "word " * 400))
+    assert "finite" in said(steer(tiny_copy, *feature, "--strength", "nan"))
+    assert "has no stitch yet" in said(steer(tiny_copy, *feature, "--side", "b", *SHORT))
+    assert "cannot be drawn" in said(steer(tiny_copy, *feature, "--temperature", "-1"))
+    assert "not numbers separated by commas" in said(steer(tiny_copy, *feature, "--sweep", "--strengths", "1;2"))
+    assert "give a CSV table" in said(steer(tiny_copy, "--edits", str(tmp_path / "none.csv")))
