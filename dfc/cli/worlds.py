@@ -50,6 +50,17 @@ def stability(
 
 
 @app.command()
+def calibration(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a verified run's name or folder")] = "demo",
+    folder: Annotated[Path, typer.Option(help="where calibration.md and its figures are written")] = Path("docs"),
+) -> None:
+    """Write docs/calibration.md: what a run's evidence is to be read against, its null run and its stability."""
+    from dfc.worlds import calibration
+
+    print(calibration.write(runs.find(name), folder))
+
+
+@app.command()
 def choices(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")] = "demo",
     folder: Annotated[Path, typer.Option(help="where choices.md is written")] = Path("docs"),
