@@ -19,11 +19,12 @@ def toy(
     ] = "small",
     folder: Annotated[Path, typer.Option(help="where toy.md and its figures are written")] = Path("docs"),
     workers: Annotated[int, typer.Option(min=1, help="worlds trained side by side")] = os.cpu_count() or 1,
+    evidence: Annotated[bool, typer.Option("--evidence", help="compare the verdict with the rule of norms")] = False,
 ) -> None:
-    """Train every kind of crosscoder on worlds with known truth and write docs/toy.md."""
-    from dfc.worlds import toy_experiment
+    """Train every kind of crosscoder on worlds with known truth, write docs/toy.md; or judge, docs/toy-evidence.md."""
+    from dfc.worlds import toy_evidence, toy_experiment
 
-    print(toy_experiment.main(preset, folder, workers))
+    print((toy_evidence if evidence else toy_experiment).main(preset, folder, workers))
 
 
 @app.command()
@@ -33,6 +34,30 @@ def null(name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested ru
 
     found = null.null(runs.find(name))
     print(f"{found.exclusive} of {found.dedicated} dedicated features ({found.share:.1%}) came out exclusive; none is.")
+
+
+@app.command()
+def stability(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="trained runs over the same pairs")],
+    seeds: Annotated[int, typer.Option(min=0, help="train so many runs more, as the first but for the seed")] = 0,
+) -> None:
+    """Match the features of several runs: in how many of them does each finding recur?"""
+    from dfc.worlds import stability
+
+    given = [runs.find(name) for name in names]
+    given += stability.more_seeds(given[0], seeds)
+    stability.say(given, stability.compare(given))
+
+
+@app.command()
+def calibration(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a verified run's name or folder")] = "demo",
+    folder: Annotated[Path, typer.Option(help="where calibration.md and its figures are written")] = Path("docs"),
+) -> None:
+    """Write docs/calibration.md: what a run's evidence is to be read against, its null run and its stability."""
+    from dfc.worlds import calibration
+
+    print(calibration.write(runs.find(name), folder))
 
 
 @app.command()

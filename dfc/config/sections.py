@@ -262,9 +262,10 @@ class IndexConfig(Section):
 
 
 class EvidenceConfig(Section):
-    # The first thresholds are set by the shared features of a run on the demo pair (40,000 pairs, 2,048 features): of
-    # these a tenth has a probe ratio below 0.53 and a quarter one below 0.7, a fifth an AUROC ratio below 0.9. No
-    # correlation with the other exclusive partition exceeded 0.27 there.
+    # Set on toy worlds, where the truth is known (docs/toy-evidence.md): features of exclusive concepts have probe
+    # ratios up to 0.55 and fire like features of the other exclusive partition up to a correlation of 0.62; those of
+    # shared concepts begin at a ratio of 0.8. Of shared features on the demo pair a quarter is below a ratio of 0.7
+    # and a fifth below an AUROC ratio of 0.9.
     ridge: float = Field(
         default=1e-3, gt=0, description="ridge of probes and stitch, relative to a stream's mean variance"
     )
@@ -285,7 +286,7 @@ class EvidenceConfig(Section):
         default=0.05, gt=0, le=1, description="held-out R² that a feature's own model must reach for a comparison"
     )
     exclusive_ratio: float = Field(
-        default=0.5, ge=0, le=1, description="exclusive: the other model reaches at most this share of that R²"
+        default=0.6, ge=0, le=1, description="exclusive: the other model reaches at most this share of that R²"
     )
     exclusive_auroc: float = Field(
         default=0.9, ge=0, le=1, description="exclusive: and at most this share of its AUROC above chance"
@@ -297,13 +298,16 @@ class EvidenceConfig(Section):
         default=0.9, ge=0, description="shared-like: and at least this share of its AUROC above chance"
     )
     mirror_correlation: float = Field(
-        default=0.4,
+        default=0.7,
         ge=0,
         le=1,
         description="mirrored: least correlation with a feature of the other exclusive partition",
     )
     shared_correlation: float = Field(
         default=0.6, ge=0, le=1, description="shared-like: least correlation with a shared feature"
+    )
+    match_correlation: float = Field(
+        default=0.5, gt=0, le=1, description="stability: least correlation of features of two runs that are one"
     )
 
 

@@ -1,8 +1,4 @@
-"""For each exclusive feature, the feature that fires most like it where it should have no like.
-
-Correlations over pairs come from products of sparse codes, a block of exclusive features at
-a time: what is held is (block, features), and the work grows with the entries alone.
-"""
+"""For each exclusive feature, the feature that fires most like it where it should have no like."""
 
 from __future__ import annotations
 
@@ -15,11 +11,11 @@ from torch import Tensor
 
 from dfc import progress
 from dfc.crosscoder.model import Codes, Crosscoder
-from dfc.features.moments import exclusive_count, of_features
+from dfc.features import correlation
+from dfc.features.moments import exclusive_count
 
 Ints = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
-_BLOCK_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -48,21 +44,14 @@ def correlations(crosscoder: Crosscoder, codes: Codes, pairs: int) -> tuple[Like
     partition = np.array(crosscoder.partitions())
     partner = {side: torch.from_numpy(partition == other) for side, other in (("a", "b"), ("b", "a"))}
     shared = torch.from_numpy(partition == "shared")
-    mean, deviation = _spread(codes, features, pairs)
-    everything = _matrix(codes, pairs, features).coalesce()
     ids = torch.full((2, features), -1)
     largest = torch.full((2, features), torch.nan, dtype=torch.float64)
-    at_once = max(1, _BLOCK_BYTES // (8 * features))
-    exclusive = exclusive_count(crosscoder)
-    with progress.bar("evidence: mirrors", exclusive, "features") as bar:
+    with progress.bar("evidence: mirrors", exclusive_count(crosscoder), "features") as bar:
         for part in crosscoder.parts:
             if part.partition == "shared":
                 continue
-            for first in range(part.first_id, part.first_id + len(part), at_once):
-                block = slice(first, min(first + at_once, part.first_id + len(part)))
-                own = _matrix(of_features(codes, block.start, block.stop), pairs, block.stop - block.start)
-                together = torch.sparse.mm(own.t(), everything).to_dense() / pairs
-                found = (together - torch.outer(mean[block], mean)) / torch.outer(deviation[block], deviation)
+            own = range(part.first_id, part.first_id + len(part))
+            for block, found in correlation.blocks(codes, own, codes, features, pairs):
                 for row, allowed in enumerate((partner[part.partition], shared)):
                     ids[row, block], largest[row, block] = _largest(found, allowed)
                 bar.update(block.stop - block.start)
@@ -76,17 +65,3 @@ def _largest(found: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
     value, column = usable.max(dim=1)
     there = value.isfinite()
     return torch.where(there, column, -1), torch.where(there, value, torch.nan)
-
-
-def _spread(codes: Codes, features: int, pairs: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature over all pairs, (features,)."""
-    values = codes.values.double()
-    mean = torch.bincount(codes.features, values, features) / pairs
-    squares = torch.bincount(codes.features, values.square(), features) / pairs
-    return mean, (squares - mean.square()).sqrt()
-
-
-def _matrix(codes: Codes, rows: int, columns: int) -> Tensor:
-    """Codes as a sparse matrix, (rows, columns)."""
-    places = torch.stack([codes.rows, codes.features])
-    return torch.sparse_coo_tensor(places, codes.values.double(), (rows, columns), check_invariants=False)

@@ -189,7 +189,7 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
     features = crosscoder.config.features
     sums = {out: Sums.empty(features, crosscoder.widths) for out in (False, True)}
     rebuilt = torch.zeros(exclusive_count(crosscoder), sum(crosscoder.widths))
-    sample, pairs = _Thinned(rows.held_out, sample_rows), _Thinned(rows.kept, sample_pairs)
+    sample, pairs = Thinned(rows.held_out, sample_rows), Thinned(rows.kept, sample_pairs)
     places = _Places(features, rows.sources)
     kept: list[Tensor] = []
     with progress.bar("evidence: moments", rows.kept, "pairs") as bar:
@@ -274,8 +274,12 @@ class _Places:
         latest.scatter_reduce_(0, feature, document, "amax")
 
 
-class _Thinned:
-    """Codes of evenly drawn rows: of so many in all, at most so many."""
+class Thinned:
+    """Codes of evenly drawn rows: of so many in all, at most so many.
+
+    Attributes:
+        count: rows drawn so far.
+    """
 
     def __init__(self, rows: int, most: int) -> None:
         self.count = 0

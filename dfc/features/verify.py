@@ -37,6 +37,8 @@ class Judgement:
 
     Attributes:
         partitions, verdicts: (features,).
+        of_a: whether model A is the one that a feature is held to be of, (features,): of a shared feature, the one from
+            which it is predicted better.
         measures: numbers by name, (features,), NaN where one does not apply.
         evidence, neighbours: the tables of that name.
         stitch, quality: the maps between the streams, and their held-out R².
@@ -44,6 +46,7 @@ class Judgement:
 
     partitions: npt.NDArray[np.str_]
     verdicts: npt.NDArray[np.str_]
+    of_a: npt.NDArray[np.bool_]
     measures: dict[str, Numbers]
     evidence: pa.Table
     neighbours: pa.Table
@@ -112,7 +115,9 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
     near = neighbours.nearest(crosscoder, stitch, found.firings > 0, config.neighbours)
 
     partitions = np.array(crosscoder.partitions())
-    evidence = _evidence(partitions, found, probes, mirrors, shared)
+    a, b = probes.r2["a"], probes.r2["b"]
+    of_a = (partitions == "a") | ((partitions == "shared") & (a >= b))
+    evidence = _evidence(of_a, found, probes, mirrors, shared)
     verdicts = exclusivity.verdict(evidence, config)
     counts, pairs = found.by_source.double().numpy(), found.source_pairs.double().numpy()
     measures = {
@@ -139,7 +144,7 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
         "shared_id": pa.array(shared.ids, mask=shared.ids < 0),
         "verdict": pa.array(verdicts.tolist(), pa.string()),
     }
-    return Judgement(partitions, verdicts, measures, pa.table(columns), near, stitch, quality)
+    return Judgement(partitions, verdicts, of_a, measures, pa.table(columns), near, stitch, quality)
 
 
 def say(found: Judgement) -> None:
@@ -152,26 +157,22 @@ def say(found: Judgement) -> None:
 
 
 def _evidence(
-    partitions: npt.NDArray[np.str_], found: Collected, probes: Probes, mirrors: Likeness, shared: Likeness
+    of_a: npt.NDArray[np.bool_], found: Collected, probes: Probes, mirrors: Likeness, shared: Likeness
 ) -> Evidence:
     """The pieces of the verdict, each feature's own model first."""
-    a, b = probes.r2["a"], probes.r2["b"]
-    a_is_own = (partitions == "a") | ((partitions == "shared") & (a >= b))
     firings, held_out = found.firings.numpy().astype(float), found.held_out.firings.numpy().astype(float)
-    own_r2, other_r2 = _sorted(a_is_own, a, b)
     return Evidence(
         firings,
         held_out,
-        own_r2,
-        other_r2,
-        *_sorted(a_is_own, probes.auroc["a"], probes.auroc["b"]),
+        *_sorted(of_a, probes.r2["a"], probes.r2["b"]),
+        *_sorted(of_a, probes.auroc["a"], probes.auroc["b"]),
         mirrors.correlations,
         shared.correlations,
     )
 
 
-def _sorted(a_is_own: npt.NDArray[np.bool_], a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
-    return np.where(a_is_own, a, b), np.where(a_is_own, b, a)
+def _sorted(of_a: npt.NDArray[np.bool_], a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
+    return np.where(of_a, a, b), np.where(of_a, b, a)
 
 
 def _known(values: Numbers) -> pa.Array:

@@ -16,7 +16,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Codes, Crosscoder
-from dfc.features import mirror, moments, neighbours, probe, scaling, stitch
+from dfc.features import correlation, mirror, moments, neighbours, probe, scaling, stitch
 from dfc.features.moments import Collected, Rows
 from dfc.features.stitch import Covariances
 from tests import tiny
@@ -163,7 +163,7 @@ def test_auroc_counts_ties_half() -> None:
 
 
 def test_correlations_against_corrcoef(dense: Dense, found: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "_BLOCK_BYTES", 5 * 8 * 64)  # several blocks, the last one smaller
+    monkeypatch.setattr(correlation, "_BLOCK_BYTES", 5 * 8 * 64)  # several blocks, the last one smaller
     mirrors, shared = mirror.correlations(dense.crosscoder, found.codes, found.pairs)
     with np.errstate(invalid="ignore", divide="ignore"):
         everything = np.corrcoef(dense.z.T)

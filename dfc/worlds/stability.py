@@ -1,0 +1,268 @@
+"""Do findings recur? Features of several runs over the same pairs, matched by how they fire.
+
+Two features match if each is the other's most correlated one in its run, and the correlation
+of their activations is large enough. Ids, partitions and decoder vectors play no part in it:
+runs may differ in seed, in the sizes of their partitions and in the kind of crosscoder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dfc import progress, runs
+from dfc.activations.loader import kept_rows
+from dfc.activations.shards import ActivationStore
+from dfc.config import PARTITIONS, UserError
+from dfc.crosscoder import model as crosscoder_model
+from dfc.crosscoder import training
+from dfc.crosscoder.batch_topk import argsort
+from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.features import correlation, verify
+from dfc.features.moments import Thinned
+from dfc.runs import Run
+from dfc.store.reader import FeatureQuery, Store
+from dfc.worlds import stability_result
+from dfc.worlds.stability_result import Match, StabilityResult
+
+
+@dataclass(frozen=True)
+class Fired:
+    """How the features of one run fire.
+
+    Attributes:
+        codes: over the common pairs, sorted by feature.
+        partitions, verdicts: of each feature, (features,).
+    """
+
+    codes: Codes
+    partitions: npt.NDArray[np.str_]
+    verdicts: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Likest:
+    """For every feature of one run its match in another, (features,): -1 and NaN where it has none."""
+
+    ids: npt.NDArray[np.int64]
+    correlations: npt.NDArray[np.float64]
+
+
+def more_seeds(run: Run, count: int) -> list[Run]:
+    """Train so many further runs on a run's activations, NAME-seed1 and on, alike but for the seed.
+
+    They lie in folders of their own, whose activations are links to the run's, and go on where they were after an
+    interruption.
+
+    Raises:
+        UserError: if the run is not harvested.
+    """
+    config = run.config()
+    if count and not run.done()["harvest"]:
+        raise UserError(
+            f"{run.path}: has no activations to train on; make them with `python -m dfc harvest {run.path}`."
+        )
+    made = []
+    for number in range(1, count + 1):
+        seeded = config.training.model_copy(update={"seed": config.training.seed + number})
+        other = runs.create(config.model_copy(update={"name": f"{config.name}-seed{number}", "training": seeded}))
+        with run.lock(), other.lock():
+            if not other.done()["harvest"]:
+                _link(run, other)
+            if not other.done()["train"]:
+                training.train(other)
+        made.append(other)
+    return made
+
+
+def compare(given: Sequence[Run]) -> list[StabilityResult]:
+    """Match the features of runs, each with each; what comes out for a run is kept in its stability.json.
+
+    Raises:
+        UserError: if there are fewer than two, their pairs differ, or one is not trained.
+    """
+    paths = [run.path.resolve() for run in given]
+    if len(set(paths)) < max(2, len(paths)):
+        raise UserError("stability: needs two different runs or more; name them, or let --seeds train further ones.")
+    stores = [ActivationStore(run.activations) for run in given]
+    for run, store in zip(given, stores, strict=True):
+        if store.manifest != stores[0].manifest:
+            raise UserError(
+                f"{run.path}: holds other activations than {given[0].path}; runs are compared over the same pairs of "
+                f"the same models, layers and corpus."
+            )
+    with ExitStack() as locks:
+        for run in given:
+            locks.enter_context(run.lock())
+        evidence = given[0].config().evidence
+        crosscoders = [crosscoder_model.load(run.crosscoder) for run in given]
+        verdicts = [_verdicts(run) for run in given]
+        pairs, codes = _encode(stores[0], crosscoders, evidence.correlation_pairs)
+        fired = [
+            Fired(own, np.array(crosscoder.partitions()), found)
+            for own, crosscoder, found in zip(codes, crosscoders, verdicts, strict=True)
+        ]
+        likest: dict[tuple[int, int], Likest] = {}
+        with progress.bar("stability: matching", len(fired) * (len(fired) - 1) // 2, "pairs of runs") as bar:
+            for one, two in itertools.combinations(range(len(fired)), 2):
+                likest[one, two], likest[two, one] = match(
+                    fired[one].codes,
+                    len(fired[one].partitions),
+                    fired[two].codes,
+                    len(fired[two].partitions),
+                    pairs,
+                    evidence.match_correlation,
+                )
+                bar.update()
+        results = [
+            _result(number, given, fired, likest, StabilityResult([], pairs, evidence.match_correlation, {}, {}))
+            for number in range(len(given))
+        ]
+        for run, result in zip(given, results, strict=True):
+            stability_result.write(run, result)
+    return results
+
+
+def match(
+    left: Codes, left_features: int, right: Codes, right_features: int, pairs: int, threshold: float
+) -> tuple[Likest, Likest]:
+    """Features of two runs that are each other's most correlated one, at `threshold` or more.
+
+    Args:
+        left, right: codes over the same pairs, sorted by feature.
+        left_features, right_features: how many features there are.
+        pairs: how many pairs these are the codes of.
+        threshold: least correlation.
+
+    Returns:
+        The matches of the left features, and of the right ones.
+    """
+    right_of, largest = torch.full((left_features,), -1), torch.full((left_features,), -torch.inf, dtype=torch.float64)
+    left_of, best = torch.full((right_features,), -1), torch.full((right_features,), -torch.inf, dtype=torch.float64)
+    for block, found in correlation.blocks(left, range(left_features), right, right_features, pairs):
+        usable = torch.where(found.isfinite(), found, -torch.inf)
+        largest[block], right_of[block] = usable.max(dim=1)
+        value, row = usable.max(dim=0)
+        better = value > best
+        best[better], left_of[better] = value[better], row[better] + block.start
+    mutual = (left_of[right_of] == torch.arange(left_features)) & (largest >= threshold)
+    lefts = mutual.nonzero()[:, 0]
+    return (
+        _likest(left_features, lefts, right_of[lefts], largest[lefts]),
+        _likest(right_features, right_of[lefts], lefts, largest[lefts]),
+    )
+
+
+def _likest(features: int, own: Tensor, others: Tensor, correlations: Tensor) -> Likest:
+    found = Likest(np.full(features, -1), np.full(features, np.nan))
+    found.ids[own.numpy()] = others.numpy()
+    found.correlations[own.numpy()] = correlations.numpy()
+    return found
+
+
+def say(given: Sequence[Run], results: Sequence[StabilityResult]) -> None:
+    """For each run how its findings fared, a line each."""
+    for run, result in zip(given, results, strict=True):
+        progress.say(f"{run.name}: {summary(result)}")
+
+
+def summary(result: StabilityResult) -> str:
+    """How many findings recur in how many of the other runs, and how that compares with all features."""
+    others = len(result.runs)
+    counts = np.bincount([len(found) for found in result.findings.values()], minlength=others + 1)
+    again = sum(match.verdict == "exclusive" for found in result.findings.values() for match in found)
+    times = ", ".join(f"{count} in {number} of {others}" for number, count in reversed(list(enumerate(counts))))
+    matched = ", ".join(f"{partition} {share:.0%}" for partition, share in result.matched.items())
+    return (
+        f"{len(result.findings)} findings: {times} other runs; {again} of {int(counts @ np.arange(others + 1))} "
+        f"matches exclusive there, too; matched of all: {matched}"
+    )
+
+
+@torch.no_grad()
+def _encode(store: ActivationStore, crosscoders: list[Crosscoder], most: int) -> tuple[int, list[Codes]]:
+    """Codes of the same evenly drawn pairs by each crosscoder, and how many pairs they are."""
+    thinned = [Thinned(store.manifest.kept, most) for _ in crosscoders]
+    with progress.bar("stability: encoding", store.manifest.kept, "pairs") as bar:
+        for shard in range(len(store)):
+            for x in kept_rows(store, shard).x.split(2_048):
+                for crosscoder, drawn in zip(crosscoders, thinned, strict=True):
+                    codes = crosscoder.encode(x)
+                    order = argsort(codes.features)
+                    drawn.take(Codes(codes.rows[order], codes.features[order], codes.values[order]), len(x))
+                bar.update(len(x))
+    return thinned[0].count, [drawn.codes() for drawn in thinned]
+
+
+def _verdicts(run: Run) -> npt.NDArray[np.str_]:
+    """Of each feature: as they were stored, or judged now where they were not."""
+    if run.done()["index"]:
+        store = Store(run.store)
+        everything = FeatureQuery(alive_only=False, order="feature_id", descending=False)
+        if store.facts().get("verified"):
+            table = store.features(replace(everything, limit=store.count(everything)))
+            return table["verdict"].to_numpy().astype(np.str_)
+    return verify.judge(run).verdicts
+
+
+def _result(
+    number: int,
+    given: Sequence[Run],
+    fired: list[Fired],
+    likest: dict[tuple[int, int], Likest],
+    empty: StabilityResult,
+) -> StabilityResult:
+    """What comes out for one of the runs."""
+    own, others = fired[number], [other for other in range(len(given)) if other != number]
+    findings: dict[int, list[Match]] = {int(feature): [] for feature in np.flatnonzero(own.verdicts == "exclusive")}
+    for other in others:
+        found = likest[number, other]
+        for feature, matches in findings.items():
+            if (there := int(found.ids[feature])) >= 0:
+                matches.append(
+                    Match(
+                        given[other].name,
+                        there,
+                        round(float(found.correlations[feature]), 4),
+                        str(fired[other].partitions[there]),  # type: ignore[arg-type]
+                        str(fired[other].verdicts[there]),  # type: ignore[arg-type]
+                    )
+                )
+    judged = own.verdicts != "dead"
+    matched = {
+        partition: float(np.mean([(likest[number, other].ids[mine] >= 0).mean() for other in others]))
+        for partition in PARTITIONS
+        if (mine := judged & (own.partitions == partition)).any()
+    }
+    return replace(empty, runs=[given[other].name for other in others], findings=findings, matched=matched)
+
+
+def _link(run: Run, made: Run) -> None:
+    """Give a run the corpus and the activations of another: links, or copies where the disk has no links.
+
+    Files are never changed in place, so neither run can damage the other's. The manifest, which marks them as whole,
+    comes last.
+    """
+    files = sorted(path for path in run.activations.rglob("*") if path.is_file())
+    manifest = run.activations / "manifest.json"
+    for path in [run.corpus, *(path for path in files if path != manifest), manifest]:
+        with runs.replacing(made.path / path.relative_to(run.path)) as temporary:
+            _link_file(path, temporary)
+
+
+def _link_file(path: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)

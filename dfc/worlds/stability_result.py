@@ -1,0 +1,77 @@
+"""In how many runs each finding recurs, as the app reads it: without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from dfc import runs
+from dfc.config import Partition, Verdict
+from dfc.runs import Run
+
+
+@dataclass(frozen=True)
+class Match:
+    """The feature of another run that fires like a finding: each is the other's most correlated one.
+
+    Attributes:
+        run: name of the other run.
+        feature_id: in that run.
+        correlation: of their activations over the same pairs.
+        partition, verdict: of that feature.
+    """
+
+    run: str
+    feature_id: int
+    correlation: float
+    partition: Partition
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class StabilityResult:
+    """What a run has in common with others over the same pairs.
+
+    Attributes:
+        runs: names of the others.
+        pairs: over how many pairs features are correlated.
+        threshold: least correlation of a match.
+        findings: for each feature that the evidence calls exclusive, its matches, at most one in each other run.
+        matched: for each partition, the share of its features that fire often enough to be judged which have a match,
+            averaged over the other runs: what the findings are to be set against.
+    """
+
+    runs: list[str]
+    pairs: int
+    threshold: float
+    findings: dict[int, list[Match]]
+    matched: dict[str, float]
+
+    def recurs(self, feature_id: int) -> int | None:
+        """In how many of the other runs a finding has a match; None if it is no finding."""
+        found = self.findings.get(feature_id)
+        return None if found is None else len(found)
+
+    def exclusive_again(self, feature_id: int) -> int | None:
+        """In how many of them that match is called exclusive, too; None if it is no finding."""
+        found = self.findings.get(feature_id)
+        return None if found is None else sum(match.verdict == "exclusive" for match in found)
+
+
+def write(run: Run, result: StabilityResult) -> None:
+    """Keep the result in the run's stability.json."""
+    runs.write_json(run.path / "stability.json", asdict(result))
+
+
+def read(run: Run) -> StabilityResult | None:
+    """The result of the last comparison that a run took part in; None if there was none.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    path = run.path / "stability.json"
+    if not path.exists():
+        return None
+    with runs.reading(path, f"make it again with `python -m dfc stability {run.path} RUN`", AttributeError):
+        content = runs.read_json(path)
+        findings = {int(feature): [Match(**match) for match in found] for feature, found in content["findings"].items()}
+        return StabilityResult(**content | {"findings": findings})
