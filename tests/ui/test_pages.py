@@ -27,13 +27,14 @@ from tests.ui.folders import (
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERVIEW = "app.py"
-TABLE, FEATURE, NORMS, STEER = (
+TABLE, FEATURE, NORMS, STEER, LISTS = (
     "pages/1_Exclusive_features.py",
     "pages/2_Feature.py",
     "pages/3_Decoder_norms.py",
     "pages/4_Steer.py",
+    "pages/7_Lists.py",
 )
-PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER]
+PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, LISTS]
 
 
 @pytest.fixture
