@@ -10,12 +10,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc.store.notes import Notebook
-from dfc.store.reader import Store
-from dfc.ui import selection
-from tests.ui.folders import A_FEATURE, B_FEATURE, HOSTILE_FEATURE, make_run
+from dfc.store.reader import FeatureQuery, Store
+from dfc.ui import address, selection
+from dfc.ui.address import Place
+from dfc.ui.notebook import Kept
+from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE, make_run
 from tests.ui.test_pages import FEATURE, LISTS, TABLE, calm, judge, text, visit
 
 SIZE = 60
+B_FEATURE = SIZE // 5
 BAIT = "<img src=x onerror=alert(1)> [a](b) :red[x] 党"
 
 
@@ -180,6 +183,9 @@ class TestFilters:
         test = visit(TABLE, run="demo", show="only A", order="number", rising="true", tag="dates")
         test.button(key="read").click().run()
         assert "Feature 2 " in text(calm(test))
+        query = FeatureQuery(partitions=("a",), order="feature_id", descending=False)
+        place = address.pack(Place(query, 0, kept=Kept(tag="dates")))
+        test = visit(FEATURE, run="demo", feature="2", list=place)
         test.button(key="next").click().run()
         test.button(key="next").click().run()
         assert "Feature 7 " in text(calm(test))
@@ -188,6 +194,8 @@ class TestFilters:
 
 class TestSelection:
     def test_many_are_marked_at_once(self, notebook: Notebook) -> None:
+        notebook.mark("other", {1: "f"}, "tag", "dates")
+        notebook.begin_list("for the report")
         test = visit(TABLE, run="demo", show="only A", select="true")
         assert test.button(key="mark_favourite").disabled
         test.button(key="choose_all").click().run()
