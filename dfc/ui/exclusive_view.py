@@ -36,7 +36,7 @@ def show(view: View) -> None:
     narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
     many = _tools(view, chosen, queries, narrowed, totals)
-    tables = st.container()
+    marking, tables = st.container(), st.container()
     page = paging.choose(max(totals), PAGE_ROWS)
     with tables:
         columns = st.columns(len(queries), gap="medium")
@@ -44,6 +44,9 @@ def show(view: View) -> None:
         place = Place(query, (page - 1) * PAGE_ROWS, len(queries) > 1, chosen.kept)
         with column:
             _table(view, place, whole, total, names, many)
+    if many:
+        with marking:  # drawn last, when the ticks are known
+            selection.bar(view, narrowed, sum(totals))
 
 
 def _tools(
@@ -56,35 +59,24 @@ def _tools(
     """Reading in order and choosing many; whether many are to be chosen."""
     with chosen.tools:
         st.space("stretch")
-        if any(totals):
-            st.button(
-                "Read in order",
-                icon=":material/menu_book:",
-                key="read",
-                shortcut="Enter",
-                on_click=_read,
-                args=(next(place for place, total in enumerate(totals) if total),),
-                help="Opens the first feature of the list; there, ← and → go on through it.",
-            )
-        many = st.toggle(
+        if any(totals) and st.button(
+            "Read in order",
+            icon=":material/menu_book:",
+            key="read",
+            shortcut="Enter",
+            help="Opens the first feature of the list; there, ← and → go on through it.",
+        ):
+            first = next(place for place, total in enumerate(totals) if total)
+            found = data.features(view.store, replace(narrowed[first], limit=1, offset=0))["feature_id"]
+            at = Place(queries[first], 0, len(queries) > 1, chosen.kept)
+            params = address.feature_params(view.run.name, int(found.iloc[0]), at)
+            st.switch_page(address.FEATURE_PAGE, query_params=params)
+        return st.toggle(
             "Select",
             key="select",
             bind="query-params",
             help="Tick rows, on as many pages as you like, to give them tags, put them on a list or download them.",
         )
-    first = st.session_state.pop("read_first", None)
-    if first is not None:
-        found = data.features(view.store, replace(narrowed[first], limit=1, offset=0))["feature_id"]
-        place = Place(queries[first], 0, len(queries) > 1, chosen.kept)
-        params = address.feature_params(view.run.name, int(found.iloc[0]), place)
-        st.switch_page(address.FEATURE_PAGE, query_params=params)
-    if many:
-        selection.bar(view, narrowed, sum(totals))
-    return many
-
-
-def _read(place: int) -> None:
-    st.session_state["read_first"] = place
 
 
 def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dict[Side, str], many: bool) -> None:

@@ -17,8 +17,8 @@ from dfc.ui.text import called
 
 HELP = {
     "marks": "★ for a favourite, and its tags.",
-    "label": "Words that set its strongest contexts apart from the corpus; in brackets, where there are none, the "
-    "tokens on which it peaks.",
+    "label": "Words that set its strongest contexts apart from the corpus.",
+    "called": "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak.",
     "verdict": "What the evidence says of its being exclusive.",
     "confidence": "How sure the evidence is that only one model has it, 0 to 1.",
     "own_r2": "How well a linear function of its own model's activations predicts it on held-out documents (R²).",
@@ -49,8 +49,8 @@ EVIDENCE = ("own_r2", "probe_ratio", "mirror_correlation")
 def columns(table: pd.DataFrame, alone: bool) -> tuple[str, ...]:
     """Columns for a page of features: what there is to say of them, and as much as there is room for."""
     judged = "verdict" in table and bool(table["verdict"].notna().any())
-    called = "label" in table and bool(table["label"].fillna("").ne("").any())
-    names = ("label", "peak_tokens") if called and alone else ("label",) if called else ("peak_tokens",)
+    called = "label" in table and bool(table["label"].ne("").any())
+    names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
     evidence = EVIDENCE if judged and alone else ()
     rest = WIDE if alone else tuple(name for name in NARROW if name != "specificity" or not judged)
     return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
@@ -114,14 +114,14 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     shown["peak_tokens"] = pd.Series(
         [[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]], table.index
     )
-    shown["label"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
+    shown["called"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
         shown["histogram"] = pd.Series([_heights(counts) for counts in table["histogram"]], table.index)
     shown["density"] *= 100
     marks = notebook.marks(view.run.name)
     marks = marks[marks["feature_id"].isin(table["feature_id"]) & marks["kind"].isin(["favourite", "tag"])]
-    words = marks["name"].where(marks["kind"] == "tag", "★").groupby(marks["feature_id"]).agg(" ".join)
-    shown["marks"] = table["feature_id"].map(words).fillna("")
+    words = marks["name"].where(marks["kind"] == "tag", "★").groupby(marks["feature_id"]).agg(" ".join).to_dict()
+    shown["marks"] = [words.get(identity, "") for identity in table["feature_id"]]
     return shown
 
 
@@ -141,6 +141,7 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=60, pinned=True),
         "marks": column.TextColumn("★", help=HELP["marks"], width=48),
         "label": column.TextColumn("label", help=HELP["label"], width=width + 20),
+        "called": column.TextColumn("label or peaks", help=HELP["called"], width=width + 20),
         "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=80),
         "confidence": column.ProgressColumn(
             "confidence",

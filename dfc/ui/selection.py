@@ -103,8 +103,8 @@ def table(store: Store, run: str, features: Sequence[int]) -> bytes:
     marks = notebook.book().marks(run)
     frame["favourite"] = frame["feature_id"].isin(marks[marks["kind"] == "favourite"]["feature_id"])
     for kind, column in (("tag", "tags"), ("list", "lists")):
-        names = marks[marks["kind"] == kind].groupby("feature_id")["name"].agg("; ".join)
-        frame[column] = frame["feature_id"].map(names).fillna("")
+        names = marks[marks["kind"] == kind].groupby("feature_id")["name"].agg("; ".join).to_dict()
+        frame[column] = [names.get(identity, "") for identity in frame["feature_id"]]
     return tables.csv(frame)
 
 

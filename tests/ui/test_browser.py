@@ -19,6 +19,9 @@ PATHS = {
     "Feature": f"/Feature?run=demo&feature={A_FEATURE}&tokens=both",
     "Decoder norms": "/Decoder_norms?run=demo",
     "Steer": f"/Steer?run=demo&feature={A_FEATURE}&strength=3.5",
+    "Prompt": "/Prompt?run=demo",
+    "Runs": "/Runs?run=demo",
+    "Notes and lists": "/Lists?run=demo",
 }
 
 

@@ -27,15 +27,16 @@ from tests.ui.folders import (
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERVIEW = "app.py"
-TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS = (
+TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS = (
     "pages/1_Exclusive_features.py",
     "pages/2_Feature.py",
     "pages/3_Decoder_norms.py",
     "pages/4_Steer.py",
     "pages/5_Prompt.py",
     "pages/6_Runs.py",
+    "pages/7_Lists.py",
 )
-PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS]
+PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS]
 
 
 @pytest.fixture
