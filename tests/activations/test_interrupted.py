@@ -71,7 +71,8 @@ def written(run: Run) -> int:
 
 
 def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> None:
-    one, two = made(many_shards, "one"), made(many_shards, "two")
+    training = {"training": {"stream": True}}  # what is refused is training so, not harvesting for it
+    one, two = made(many_shards, "one"), made({**many_shards, **training}, "two")
     pipeline.run_stages(one, until="harvest")
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
     root = Path(__file__).parents[2]

@@ -98,25 +98,19 @@ def test_a_batch_that_no_window_holds(tiny_models: tuple[Path, Path], tmp_path: 
 
 
 def test_several_processes_do_not_begin_what_streams(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
-    """Refused by `run` before anything is paired, in one sentence; `harvest` alone is shared as always."""
+    """Refused before anything is paired, in one sentence."""
     settings = tiny.tiny_settings(tmp_path / "texts", tiny_models, name="streams", training={"stream": True})
     described = tmp_path / "streams.yaml"
     described.write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "dfc"]
-    ended = {
-        stage: subprocess.run(
-            [*command, stage, str(described)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parents[2],
-        )
-        for stage in ("run", "harvest")
-    }
-    refusal, harvested = ended["run"], ended["harvest"]
-    assert refusal.returncode != 0
-    assert refusal.stderr.count("training.stream works in one process, and 2 were started") == 1
-    assert "pairing" not in refusal.stderr
-    assert harvested.returncode == 0, harvested.stderr
-    assert runs.find("streams").done() == {"pair": True, "harvest": True, "train": False, "index": False}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    ended = subprocess.run(
+        [*torchrun, "-m", "dfc", "run", str(described)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode != 0
+    assert ended.stderr.count("training.stream works in one process, and 2 were started") == 1
+    assert not any(runs.find("streams").done().values())
