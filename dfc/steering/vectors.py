@@ -40,7 +40,8 @@ class Gauge:
     """Reads a feature's activation in one model's stream, as the crosscoder's encoder does.
 
     An exclusive feature is read exactly. A shared one is encoded from both models, of which only this one is there:
-    the other is taken to agree, so that the half that is there counts twice.
+    the other's stream is guessed from it through the stitch, or, in a run without one, taken to agree, so that the half
+    that is there counts twice.
 
     Attributes:
         weight, bias: activation before the threshold = stream · weight + bias; (width,) and a number.
@@ -101,8 +102,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
             f"can only be added (mode add), carried over by the stitch."
         )
     own = part.of_side(side)
-    factor = part.gain * len(part.sides)
-    weight = factor * part.encoder.detach()[0, own]
+    weight = part.gain * _live_encoder(run, part, side)
     centre = decoder_bias[part.columns][own]
     rank = part.rank_weight(run.config().crosscoder.rank_by)
     threshold = float(part.threshold)
@@ -114,6 +114,17 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
         s_max=feature.max,
         exact=part.partition != "shared",
     )
+
+
+def _live_encoder(run: Run, part: Dictionary, side: Side) -> Tensor:
+    """What a feature is encoded with, (width,), where one model alone is there, in its centred and scaled stream."""
+    here = part.encoder.detach()[0, part.of_side(side)]
+    if len(part.sides) == 1:
+        return here
+    if not stitch_file.path(run).exists():
+        return 2 * here
+    other: Side = "b" if side == "a" else "a"
+    return here + part.encoder.detach()[0, part.of_side(other)] @ stitch_file.load(run, side).matrix
 
 
 def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Tensor]:

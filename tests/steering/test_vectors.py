@@ -66,6 +66,22 @@ def test_a_shared_feature_is_read_as_if_the_other_model_agreed(tiny_run: Run) ->
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole.detach(), atol=1e-3, rtol=1e-4)
 
 
+def test_with_a_stitch_the_other_half_is_guessed_from_this_one(tiny_copy: Run) -> None:
+    """Encoded on the centred streams x_a and M x_a, side by side."""
+    b_from_a = torch.randn(40, 32)
+    stitch_file.save(tiny_copy, b_from_a, torch.zeros(32, 40), {"r2_a_to_b": 0.5, "r2_b_to_a": 0.5})
+    crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
+    feature = alive(tiny_copy, "shared")
+    [part] = (part for part in crosscoder.parts if part.name == "shared")
+    row = feature - part.first_id
+    centred = crosscoder.scaled(ActivationStore(tiny_copy.activations).raw(0))[:, :32] - crosscoder.decoder_bias[:32]
+    both = torch.cat([centred, centred @ b_from_a.T], dim=1)
+    expected = part.gain * both @ part.encoder[row] + part.bias[row]
+    reader = gauge(tiny_copy, feature, "a")
+    raw = (centred + crosscoder.decoder_bias[:32]) / crosscoder.scale[0]
+    torch.testing.assert_close(raw @ reader.weight + reader.bias, expected.detach(), atol=1e-2, rtol=1e-3)
+
+
 def test_an_exclusive_feature_steers_the_other_model_through_the_stitch(tiny_copy: Run) -> None:
     feature = alive(tiny_copy, "a")
     with pytest.raises(UserError, match=r"this run has no stitch yet.*python -m dfc verify"):
