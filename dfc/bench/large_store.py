@@ -48,7 +48,7 @@ ROWS = {
 
 _RANGE = 2_048  # features written at once, and documents that their contexts come from
 _DOCUMENT = 750  # tokens
-_WORDS, _CHARACTERS = 40_000, 8_000
+WORDS, CHARACTERS = 40_000, 8_000
 _EXCLUSIVE = 0.05  # of all features, in each model
 _LISTS = {"histogram": 64, "quantiles": 6, "peak_tokens": 5}  # lengths
 
@@ -81,11 +81,11 @@ def vocabulary(seed: int = 0) -> list[str]:
     """The tokens: words with a space before them, the commonest first, then Chinese characters, likewise."""
     random = np.random.default_rng(seed)
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
-    lengths = np.clip(random.poisson(3 + np.log10(np.arange(1, _WORDS + 1)) / 2), 1, 14)
+    lengths = np.clip(random.poisson(3 + np.log10(np.arange(1, WORDS + 1)) / 2), 1, 14)
     drawn = letters[np.minimum(random.geometric(0.12, size=lengths.sum()) - 1, len(letters) - 1)]
     ends = np.cumsum(lengths)
     words = [" " + "".join(drawn[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
-    return words + [chr(0x4E00 + code) for code in random.permutation(_CHARACTERS)]
+    return words + [chr(0x4E00 + code) for code in random.permutation(CHARACTERS)]
 
 
 def write(path: Path, features: int, seed: int = 0) -> None:
@@ -104,7 +104,7 @@ def write(path: Path, features: int, seed: int = 0) -> None:
         writer.append("models", _models())
         for start in range(0, features, _RANGE):
             ids = np.arange(start, min(start + _RANGE, features), dtype=np.int32)
-            texts, documents = _texts(random, tokens, start)
+            texts, documents = _texts(random, tokens, ids)
             writer.append("documents", documents)
             writer.append("contexts", _contexts(random, texts, documents, ids, config))
             for table, each in ROWS.items():
@@ -112,18 +112,19 @@ def write(path: Path, features: int, seed: int = 0) -> None:
             bar.update(len(ids))
 
 
-def _texts(random: np.random.Generator, tokens: pa.StringArray, start: int) -> tuple[_Texts, pa.Table]:
-    chinese = random.random(_RANGE) < 1 / 3
-    zipf = random.random((_RANGE, _DOCUMENT))
+def _texts(random: np.random.Generator, tokens: pa.StringArray, numbers: Ints) -> tuple[_Texts, pa.Table]:
+    """Documents with these numbers, and the same as rows of the table."""
+    chinese = random.random(len(numbers)) < 1 / 3
+    zipf = random.random((len(numbers), _DOCUMENT))
     # The inverse of the distribution function of ranks r with a share of 1 / r.
     ids = np.where(
         chinese[:, None],
-        _WORDS + (_CHARACTERS**zipf).astype(np.int64) - 1,
-        (_WORDS**zipf).astype(np.int64) - 1,
+        WORDS + (CHARACTERS**zipf).astype(np.int64) - 1,
+        (WORDS**zipf).astype(np.int64) - 1,
     ).ravel()
     words = tokens.take(pa.array(ids))
     bytes_before = np.frombuffer(words.buffers()[1], dtype=np.int32).astype(np.int64)
-    lengths = np.diff(bytes_before) // np.where(ids >= _WORDS, 3, 1)  # bytes of such a Chinese character
+    lengths = np.diff(bytes_before) // np.where(ids >= WORDS, 3, 1)  # bytes of such a Chinese character
     characters_before = np.append(0, np.cumsum(lengths))
 
     # Some tokens of A are one token with the next in B; some of B's have bytes that are tokens of their own.
@@ -144,17 +145,17 @@ def _texts(random: np.random.Generator, tokens: pa.StringArray, start: int) -> t
         {"a": lengths, "b": lengths_b},
         {"a": np.flatnonzero(~paired), "b": np.flatnonzero(~known_b)},
         {"a": np.append(0, pairs + 1), "b": np.append(0, at_b + 1)},
-        np.searchsorted(pairs, np.arange(_RANGE + 1) * _DOCUMENT),
+        np.searchsorted(pairs, np.arange(len(numbers) + 1) * _DOCUMENT),
     )
     cuts = pa.py_buffer(bytes_before[::_DOCUMENT].astype(np.int32))
-    contents = pa.StringArray.from_buffers(_RANGE, cuts, words.buffers()[2])
-    ones = pa.array(np.arange(_RANGE + 1, dtype=np.int32))
+    contents = pa.StringArray.from_buffers(len(numbers), cuts, words.buffers()[2])
+    ones = pa.array(np.arange(len(numbers) + 1, dtype=np.int32))
     documents = pa.table(
         {
-            "document": np.arange(start, start + _RANGE),
-            "source": pa.array(SOURCES).take(pa.array(random.integers(len(SOURCES), size=_RANGE))),
-            "held_out": random.random(_RANGE) < 0.1,
-            "roles": pa.ListArray.from_arrays(ones, pa.array(["text"] * _RANGE)),
+            "document": numbers,
+            "source": pa.array(SOURCES).take(pa.array(random.integers(len(SOURCES), size=len(numbers)))),
+            "held_out": random.random(len(numbers)) < 0.1,
+            "roles": pa.ListArray.from_arrays(ones, pa.array(["text"] * len(numbers))),
             "contents": pa.ListArray.from_arrays(ones, contents),
         }
     )

@@ -42,13 +42,14 @@ def open_in_browser(port: Port = 8501) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[Literal["train", "align", "harvest", "steer"], typer.Argument(help="what to measure")],
+    name: Annotated[Literal["train", "align", "harvest", "steer", "store"], typer.Argument(help="what to measure")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
-    """Measure side by side with the floor and a peer."""
-    from dfc.bench import align, figures, harvest, steer, train
+    """Measure side by side with the floor and a peer, or against what was promised."""
+    from dfc.bench import align, figures, harvest, steer, store, train
 
-    measured = {"train": train.run, "align": align.run, "harvest": harvest.run, "steer": steer.run}[name]()
+    modules = {"train": train, "align": align, "harvest": harvest, "steer": steer, "store": store}
+    measured = modules[name].run()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 

@@ -118,17 +118,22 @@ class Store:
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, with the columns that a table shows; those of evidence are null before `verify`."""
         where, values = conditions(query)
-        direction = "DESC" if query.descending else "ASC"
         if query.order not in get_args(Order):  # the only text that enters a statement
             raise ValueError(f"cannot order by {query.order}")
+        order = f"ORDER BY {query.order} {'DESC' if query.descending else 'ASC'} NULLS LAST, feature_id"
+        # First which features, then all about these: the wide columns of the others are not read.
+        rows = self._rows(
+            f"SELECT feature_id FROM {JUDGED} WHERE {where} {order} LIMIT ? OFFSET ?",
+            [*values, query.limit, query.offset],
+        )
+        ids = [row["feature_id"] for row in rows] or [None]
         return self._frame(
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
                        peak_tokens, main_source, specificity, histogram, label, variance,
                        {OWN_R2} AS own_r2,
                        verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
-                FROM {JUDGED} WHERE {where}
-                ORDER BY {query.order} {direction} NULLS LAST, feature_id LIMIT ? OFFSET ?""",
-            [*values, query.limit, query.offset],
+                FROM {JUDGED} WHERE feature_id IN ({", ".join("?" * len(ids))}) {order}""",
+            ids,
         )
 
     def count(self, query: FeatureQuery) -> int:
@@ -180,7 +185,9 @@ class Store:
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
         """The first context of each of several features."""
         rows = self._rows(
-            "SELECT * FROM store.contexts WHERE band = 0 AND rank = 0 AND list_contains(?, feature_id)", [feature_ids]
+            """SELECT * FROM store.contexts
+               WHERE band = 0 AND rank = 0 AND feature_id IN (SELECT unnest(?::INTEGER[]))""",
+            [feature_ids],
         )
         return {row["feature_id"]: unpacked(row) for row in rows}
 
@@ -198,7 +205,8 @@ class Store:
     def logits(self, feature_id: int) -> pd.DataFrame:
         """Promoted and suppressed tokens: side, direction, rank, token, value."""
         return self._frame(
-            "SELECT side, direction, rank, token, value FROM store.logits WHERE feature_id = ? ORDER BY ALL",
+            """SELECT side, direction, rank, token, value FROM store.logits WHERE feature_id = ?
+               ORDER BY side, direction, rank""",
             [feature_id],
         )
 
