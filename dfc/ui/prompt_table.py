@@ -217,6 +217,13 @@ def _config() -> dict[str, Any]:
         "firings": column.NumberColumn("pairs", help="On how many pairs of it it fires.", width=54),
         "verdict": column.TextColumn("verdict", help="What the evidence says of it; empty before `verify`.", width=84),
         "density": column.NumberColumn("density %", help=HELP["density"], format="%.3f", width=76),
+        "recurs": column.NumberColumn("recurs in", help="In how many of the other runs it has a match.", width=72),
+        "again": column.NumberColumn(
+            "exclusive again", help="In how many of them the match is called exclusive, too.", width=104
+        ),
+        "correlation": column.NumberColumn(
+            "correlation", help="Of its activations with the best of its matches, over the same pairs.", format="%.2f"
+        ),
         "first": column.NumberColumn("first", help="On the first text.", format="%.2f", width=66),
         "second": column.NumberColumn("second", help="On the second text.", format="%.2f", width=66),
         "difference": column.NumberColumn("first − second", format="%+.2f", width=96),

@@ -9,6 +9,8 @@ import pytest
 
 from dfc.runs import Run
 from dfc.ui import runs_data
+from dfc.worlds import stability_result
+from dfc.worlds.stability_result import Match, StabilityResult
 from tests.ui.folders import make_broken_run, make_half_run, make_run
 from tests.ui.test_pages import calm, parameter, text, visit
 
@@ -35,7 +37,7 @@ def test_one_run_alone(data: Path) -> None:
     page = text(test)
     assert "69.5 %" in page
     assert "Choose a second run" in page
-    assert "training.seed" in page
+    assert [code.value for code in test.code] == ["python -m dfc stability demo --seeds 2"]
     assert len(test.get("plotly_chart")) == 2
 
 
@@ -81,6 +83,39 @@ def test_verdicts_are_counted(data: Path) -> None:
     assert "not judged" in text(visit(RUNS, run="demo"))
     judge(run.store)
     assert "<td>1 of 60</td><td>1 of 60</td>" in text(calm(visit(RUNS, run="demo")))
+
+
+def make_stable(data: Path) -> None:
+    """Two runs that were compared: feature 0 recurs, feature 2 does not."""
+    run = make_run(data)
+    make_run(data, "seed1")
+    match = Match("seed1", 61, 0.83, "b", "exclusive")
+    gone = Match("lost", 5, 0.71, "a", "unclear")
+    result = StabilityResult(["seed1", "lost"], 90_000, 0.7, {0: [match, gone], 2: []}, {"a": 0.5, "shared": 0.25})
+    stability_result.write(run, result)
+
+
+def test_findings_that_recur_are_listed_first(data: Path) -> None:
+    make_stable(data)
+    test = calm(visit(RUNS, run="demo"))
+    [table] = [frame.value for frame in test.dataframe]
+    assert table[["feature_id", "recurs", "again"]].to_numpy().tolist() == [[0, 2, 1], [2, 0, 0]]
+    page = text(test)
+    assert "in 2 of 2" in page
+    assert "only A 50 %, shared 25 %" in page
+    assert "Click a finding above" in page
+
+
+def test_counterparts_of_a_feature(data: Path) -> None:
+    make_stable(data)
+    test = calm(visit(RUNS, run="demo", feature="0"))
+    labels = [link.proto.label for link in test.get("page_link")]
+    assert "seed1: feature 61" in labels
+    page = text(test)
+    assert "correlation 0.83 · exclusive" in page
+    assert "its store cannot be read" in page
+    assert "has nothing that fires like it" in text(calm(visit(RUNS, run="demo", feature="2")))
+    assert "It is no finding of this run" in text(calm(visit(RUNS, run="demo", feature="7")))
 
 
 class TestDifferences:
