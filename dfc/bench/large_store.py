@@ -49,6 +49,7 @@ ROWS = {
 _RANGE = 2_048  # features written at once, and documents that their contexts come from
 _DOCUMENT = 750  # tokens
 WORDS, CHARACTERS = 40_000, 8_000
+_PAIRS = 96_000_000  # that the facts speak of
 _EXCLUSIVE = 0.05  # of all features, in each model
 _LISTS = {"histogram": 64, "quantiles": 6, "peak_tokens": 5}  # lengths
 
@@ -273,7 +274,17 @@ def _facts(features: int) -> dict[str, Any]:
         "features": features,
         "k": 200,
         **dict.fromkeys(each, 0.7),
-        "source_pairs": dict.fromkeys(SOURCES, 16_000_000),
+        "l0": 200.0,
+        **{f"l0_{partition}": 20.0 if partition != "shared" else 160.0 for partition in PARTITIONS},
+        "pairs": _PAIRS,
+        "kept_pairs": _PAIRS,
+        "dropped_pairs": 0,
+        "documents": _PAIRS // _DOCUMENT,
+        "held_out_documents": _PAIRS // _DOCUMENT // 10,
+        "histogram_edges": np.exp2(np.arange(-24, 41) / 4).tolist(),
+        "source_pairs": dict.fromkeys(SOURCES, _PAIRS // len(SOURCES)),
+        "role_pairs": dict.fromkeys(VALUES["role"], _PAIRS // len(VALUES["role"])),
+        "verified": True,
     }
 
 
