@@ -22,10 +22,7 @@ test: $(VENV)/.ready-dev
 	$(RUN) -m pytest
 
 bench: $(VENV)/.ready
-	$(RUN) -m dfc bench train
-	$(RUN) -m dfc bench align
-	$(RUN) -m dfc bench harvest
-	$(RUN) -m dfc bench steer
+	for name in train align harvest index store app steer; do $(RUN) -m dfc bench $$name || exit 1; done
 
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'dfc needs Python 3.11 or newer; name one with PYTHON=...')"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,14 +43,15 @@ def open_in_browser(port: Port = 8501) -> None:
 
 @app.command()
 def bench(
-    name: Annotated[Literal["train", "align", "harvest", "steer", "store"], typer.Argument(help="what to measure")],
+    name: Annotated[
+        Literal["train", "align", "harvest", "index", "steer", "store", "app"], typer.Argument(help="what to measure")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:
     """Measure side by side with the floor and a peer, or against what was promised."""
-    from dfc.bench import align, figures, harvest, steer, store, train
+    from dfc.bench import figures
 
-    modules = {"train": train, "align": align, "harvest": harvest, "steer": steer, "store": store}
-    measured = modules[name].run()
+    measured = import_module(f"dfc.bench.{name}").run()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 
