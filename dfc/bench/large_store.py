@@ -81,9 +81,9 @@ class _Texts:
 def vocabulary(seed: int = 0) -> list[str]:
     """The tokens: words with a space before them, the commonest first, then Chinese characters, likewise."""
     random = np.random.default_rng(seed)
-    letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
+    letters = np.array(list("etaoinsrhldcumfgpwybvkxjqz"))
     lengths = np.clip(random.poisson(3 + np.log10(np.arange(1, WORDS + 1)) / 2), 1, 14)
-    drawn = letters[np.minimum(random.geometric(0.12, size=lengths.sum()) - 1, len(letters) - 1)]
+    drawn = letters[random.geometric(0.12, size=lengths.sum()) % len(letters) - 1]
     ends = np.cumsum(lengths)
     words = [" " + "".join(drawn[end - length : end]) for end, length in zip(ends, lengths, strict=True)]
     return words + [chr(0x4E00 + code) for code in random.permutation(CHARACTERS)]
@@ -104,7 +104,7 @@ def write(path: Path, features: int, seed: int = 0) -> None:
         writer.facts(_facts(features))
         writer.append("models", _models())
         for start in range(0, features, _RANGE):
-            ids = np.arange(start, min(start + _RANGE, features), dtype=np.int32)
+            ids = np.arange(start, min(start + _RANGE, features))
             texts, documents = _texts(random, tokens, ids)
             writer.append("documents", documents)
             writer.append("contexts", _contexts(random, texts, documents, ids, config))

@@ -94,7 +94,7 @@ def rare_end(text: str) -> str:
     """A text from its rarest character on, three characters at least where it has so many.
 
     DuckDB looks for the first byte of what it searches: where that is a space or an e, the scan takes several times
-    as long. So a text is searched only where its rare end was found.
+    as long. So a text is looked for only where its rare end was found.
     """
     ranks = [_COMMON.find(mark) % (len(_COMMON) + 1) for mark in text.lower()]  # what is not among them comes last
     return text[max(range(max(1, len(text) - 2)), key=ranks.__getitem__) :]
@@ -131,11 +131,12 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
         terms.append("list_contains(?, verdict)")
         values.append(list(query.verdicts))
     if query.search:
+        parts = dict.fromkeys((rare_end(query.search), query.search))
         terms.append(
             f"""(contains({folded("array_to_string(peak_tokens, ' ')")}, {folded("?")})
                 OR contains({folded("label")}, {folded("?")})
                 OR feature_id IN (SELECT feature_id FROM store.searched
-                                  WHERE contains(text, {folded("?")}) AND contains(text, {folded("?")})))"""
+                                  WHERE {" AND ".join(f"contains(text, {folded('?')})" for _ in parts)}))"""
         )
-        values += [query.search, query.search, rare_end(query.search), query.search]
+        values += [query.search, query.search, *parts]
     return " AND ".join(terms), values

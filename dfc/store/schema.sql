@@ -92,7 +92,7 @@ CREATE TABLE sources (      -- where a feature fires
 
 CREATE TABLE roles (        -- who says what a feature fires on
     feature_id INTEGER NOT NULL,
-    role       VARCHAR NOT NULL,      -- 'plain' for texts that are no chats, 'system' | 'user' | 'assistant'
+    role       VARCHAR NOT NULL,      -- as in `contexts`
     count      BIGINT  NOT NULL,
     rate       DOUBLE  NOT NULL       -- of the role's kept pairs, run.role_pairs
 );

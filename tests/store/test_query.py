@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dfc.store.query import RANGES, FeatureQuery
+from dfc.store.query import RANGES, FeatureQuery, rare_end
 from dfc.store.reader import Store
 from dfc.store.writer import StoreUpdate
 from tests.stores import make_store
@@ -106,3 +108,22 @@ def test_ids_and_fingerprints(store: Store) -> None:
     assert found(store, ids=(3, 5, 999)) == {3, 5}
     assert found(store, ids=()) == set()
     assert store.fingerprints([5, 3, 999]) == {3: f"{3:016x}", 5: f"{5:016x}"}
+
+
+@given(st.text(min_size=1))
+def test_a_rare_end_is_an_end_and_not_too_short(text: str) -> None:
+    end = rare_end(text)
+    assert text.endswith(end)
+    assert len(end) >= min(3, len(text))
+
+
+def test_a_rare_end_begins_with_the_rarest_letter() -> None:
+    assert rare_end(" the queen") == "queen"
+    assert rare_end("e 国家") == "e 国家"
+    assert rare_end("the 党和国家") == "党和国家"
+
+
+def test_a_dotted_capital_i_is_not_every_i(store: Store) -> None:
+    """What `lower` makes of it alone would be found in every text."""
+    assert found(store, search="i") == found(store, search="I") != set()
+    assert found(store, search="İ") == set()

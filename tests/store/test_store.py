@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from dfc.config import UserError
+from dfc.store.contexts import COLUMNS
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.writer import StoreUpdate, StoreWriter
 from tests.stores import make_store
@@ -156,6 +157,30 @@ def test_search_is_for_the_text_itself(store: Store, search: str) -> None:
 def test_strongest_contexts(store: Store) -> None:
     found = store.strongest_contexts([0, 3, 5])
     assert found == {feature: store.contexts(feature)[0] for feature in (0, 3, 5)}
+
+
+def test_contexts_are_cut_from_their_documents(store: Store) -> None:
+    for context in store.contexts(3):
+        document = store.document(context.document)
+        assert document.source == context.source
+        assert document.roles == [context.role]
+        stretch = "".join(document.contents)[context.start : context.stop]
+        assert "".join(context.tokens_a) == stretch
+    with pytest.raises(UserError, match="document 99999 is not kept in this run's store"):
+        store.document(99_999)
+
+
+def test_replacing_contexts_replaces_what_is_searched(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    query = FeatureQuery(alive_only=False, search="新华社")
+    assert Store(path).count(query) > 1
+    with StoreUpdate(path) as writer:
+        writer.replace("contexts", COLUMNS.empty_table())
+    after = Store(path)
+    assert after.contexts(0) == []
+    peaks = after.features(EVERYTHING)["peak_tokens"]
+    assert after.count(query) == sum("新华社" in " ".join(tokens) for tokens in peaks)
 
 
 def test_many_threads(store: Store) -> None:
