@@ -44,7 +44,7 @@ def write(run: Run, folder: Path) -> Path:
 def _chart(name: str, own: dict[str, list[float]], null: NullResult) -> str:
     """Quantiles of a measure in each population of the run, and among the dedicated features of the null run."""
     against = null.reference.get(name, {})
-    drawn = {partition: own[partition] for partition in PARTITIONS if partition in own}
+    drawn: dict[str, list[float]] = {partition: own[partition] for partition in PARTITIONS if partition in own}
     drawn |= {f"null {side}": against[side] for side in ("a", "b") if side in against}
     lines = [
         Line(population, _COLOURS[population.split()[0]], [*_LEVELS], [max(0.0, values[level]) for level in _LEVELS])
@@ -55,7 +55,7 @@ def _chart(name: str, own: dict[str, list[float]], null: NullResult) -> str:
 
 def _page(run: Run, store: Store, null: NullResult, stability: StabilityResult | None, figures: list[str]) -> str:
     verdicts: Any = store.verdicts()
-    own = {
+    own: dict[str, dict[str, int]] = {
         partition: {verdict: int(verdicts.loc[partition].get(verdict, 0)) for verdict in VERDICTS}
         for partition in PARTITIONS
         if partition in verdicts.index
@@ -96,7 +96,7 @@ def _counts(name: str, partition: str, row: dict[str, int]) -> str:
 
 
 def _distributions(own: Distributions, null: Distributions) -> str:
-    populations = [(own, partition, partition) for partition in PARTITIONS]
+    populations: list[tuple[Distributions, str, str]] = [(own, partition, partition) for partition in PARTITIONS]
     populations += [(null, side, f"null {side}") for side in ("a", "b")]
     lines = ["| measure | " + " | ".join(title for _, _, title in populations) + " |"]
     lines.append("|---|" + "---|" * len(populations))

@@ -32,6 +32,7 @@ _COLOURS = dict(zip(RULES, ("#7a7a7a", "#c25500"), strict=True))
 _BATCH = 4_096
 _TRAINING_BATCHES, _HELD_OUT_BATCHES = 12, 4
 _ROWS_SEED = 2_000_003
+_ROUNDING = 1e-6
 
 Row = dict[str, Any]
 
@@ -162,12 +163,13 @@ def _page(rows: list[Row], experiment: Experiment, command: str, figures: list[s
     table += [f"| **all** | {title} | {_cells(_own(rows, rule))} |" for rule, title in RULES.items()]
     recall = {rule: _mean(_own(rows, rule), "recall_exclusive") for rule in RULES}
     false = {rule: sum(row["false_shared"] + row["false_none"] for row in _own(rows, rule)) for rule in RULES}
-    met = recall["verdict"] >= recall["norms"] and 2 * false["verdict"] <= false["norms"]
+    met = recall["verdict"] >= recall["norms"] - _ROUNDING and 2 * false["verdict"] <= false["norms"]
     pictures = "\n\n".join(f"![{name}](images/{name})" for name in figures)
     world = experiment.world
     return f"""# The verdict on toy worlds
 
-Made by `{command}`; do not edit by hand. [evidence.md](evidence.md) explains the verdict, [toy.md](toy.md) the worlds.
+Made by `{command}`; do not edit by hand. [evidence.md](evidence.md) explains the verdict,
+[toy.md](toy.md) the worlds.
 
 {world.concepts} concepts of width {world.width}, {world.exclusive:.1%} of them in each model alone; {VARIANT},
 k = {experiment.k}, {experiment.training.steps:,} steps of {experiment.training.batch:,}; {experiment.seeds} worlds.
