@@ -63,9 +63,9 @@ RUN: dict[str, Any] = {
     "harvest": {"skip_first": 2, "outlier_factor": None},
     "crosscoder": {"features": 1_024, "k": 16},
     "training": {
-        "steps": 1_500,
+        "steps": 1_000,
         "batch": 512,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "warmup_steps": 50,
         "k_start": 64,
         "k_anneal_steps": 200,
