@@ -28,7 +28,6 @@ class Analysis:
         baseline, steered: probability of each token at temperature 1, (tokens,).
         kl: KL(steered ‖ baseline) in nats of the distributions it was drawn from, (tokens,).
         activations: of each gauge's feature on each token, before anything is added, (gauges, tokens).
-        watched: probability of any of the watched tokens where each token was drawn, under the program, (tokens,).
         stream_norm: median norm of the stream at the site, over prompt and answer.
         added_norm: largest norm of what the program adds at a position.
     """
@@ -38,7 +37,6 @@ class Analysis:
     steered: Numbers
     kl: Numbers
     activations: Numbers
-    watched: Numbers
     stream_norm: float
     added_norm: float
 
@@ -66,7 +64,6 @@ def analyse(
     answer: Sequence[int],
     program: Program,
     gauges: Sequence[Gauge] = (),
-    watched: Sequence[int] = (),
 ) -> Analysis:
     """Run the model once over prompt and answer, left alone and under a program side by side.
 
@@ -78,12 +75,11 @@ def analyse(
         answer: token ids that follow.
         program: what was done to the stream.
         gauges: features whose activations are read.
-        watched: token ids, such as those that a feature promotes.
     """
     texts = [model.tokenizer.decode([token]) for token in answer]
     if not answer:
         empty = np.zeros(0)
-        return Analysis([], empty, empty, empty, np.zeros((len(gauges), 0)), empty, float("nan"), 0.0)
+        return Analysis([], empty, empty, empty, np.zeros((len(gauges), 0)), float("nan"), 0.0)
     start, targets = prompt.shape[1], torch.tensor(answer)
     ids = torch.cat([prompt[0], targets])[None].to(model.device)
     rows = (BASELINE, program) if program.actions else (BASELINE,)
@@ -99,10 +95,35 @@ def analyse(
         chosen[-1].cpu().numpy(),
         kl.double().cpu().numpy(),
         np.array([gauge(stream[start:]).double().cpu().numpy() for gauge in gauges]).reshape(len(gauges), len(answer)),
-        steered[:, list(watched)].exp().sum(dim=1).double().cpu().numpy(),
         float(torch.linalg.vector_norm(stream.float(), dim=1).median()),
         float(added.max()),
     )
+
+
+def chances(
+    model: LoadedModel, prompt: Tensor, answer: Sequence[int], programs: Sequence[Program], watched: Sequence[int]
+) -> Numbers:
+    """Probability of any of some tokens in place of each token of one answer, under each program.
+
+    The text is the same for all, so that programs are compared without the chance of what is drawn.
+
+    Args:
+        model: others wait until it is free.
+        prompt: token ids, (1, length).
+        answer: token ids that follow.
+        programs: all run in one batch.
+        watched: token ids, such as those that a feature promotes.
+
+    Returns:
+        (programs, tokens).
+    """
+    if not answer:
+        return np.zeros((len(programs), 0))
+    ids = torch.cat([prompt[0], torch.tensor(answer)])[None].to(model.device)
+    _, logits = _run(model, ids.expand(len(programs), -1), tuple(programs), prompt.shape[1], len(answer) + 1)
+    ends = logits[:, -len(answer) - 1 : -1].float()
+    found: Numbers = ends.softmax(dim=2)[:, :, list(watched)].sum(dim=2).double().cpu().numpy()
+    return found
 
 
 @torch.no_grad()

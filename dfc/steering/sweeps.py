@@ -19,7 +19,7 @@ from dfc.config import SIDES, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering import edits, generation, measures
-from dfc.steering.analysis import analyse, promoted
+from dfc.steering.analysis import analyse, chances, promoted
 from dfc.steering.edits import Edit, Program
 from dfc.steering.generation import BASELINE, Answer, Sampling
 from dfc.steering.loading import steerable
@@ -205,6 +205,11 @@ class _Work:
     def chat(self) -> bool:
         return self.sweep.chat and self.model.is_chat
 
+    @property
+    def ids(self) -> torch.Tensor:
+        """The prompt's token ids, (1, length)."""
+        return generation.encode_prompt(self.model, self.prompt, self.sampling.max_new_tokens, self.chat)
+
 
 def _batches(
     work: _Work, ours: list[Edit], units: dict[Edit, Program], gauges: dict[Edit, Gauge | None]
@@ -212,17 +217,18 @@ def _batches(
     """Rows of one prompt, feature by feature, each beginning with the model left alone, which is generated once."""
     [alone] = generation.generate(work.model, work.prompt, work.sampling, [BASELINE], work.chat)
     for edit in ours:
-        watched = promoted(work.model, units[edit].actions[0].vector.vector)
-        yield [_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], watched)]
         kinds: list[tuple[Direction, Program]] = [("transfer" if gauges[edit] is None else "feature", units[edit])]
         if work.sweep.control:
             kinds.append(("random", randomised(units[edit])))
         batch = [(kind, strength, scaled(unit, strength)) for kind, unit in kinds for strength in work.sweep.tried]
         programs = [program for _, _, program in batch]
+        watched = promoted(work.model, units[edit].actions[0].vector.vector)
+        first, *promotion = chances(work.model, work.ids, alone.tokens, [BASELINE, *programs], watched).tolist()
+        yield [_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], first)]
         answers = generation.generate(work.model, work.prompt, work.sampling, programs, work.chat)
         yield [
-            _row(work, edit, kind, strength, program, answer, gauges[edit], watched)
-            for (kind, strength, program), answer in zip(batch, answers, strict=True)
+            _row(work, edit, kind, strength, program, answer, gauges[edit], chance)
+            for (kind, strength, program), answer, chance in zip(batch, answers, promotion, strict=True)
         ]
 
 
@@ -234,11 +240,9 @@ def _row(
     program: Program,
     answer: Answer,
     reader: Gauge | None,
-    watched: list[int],
+    promotion: list[float],
 ) -> dict[str, Any]:
-    sampling = work.sampling
-    ids = generation.encode_prompt(work.model, work.prompt, sampling.max_new_tokens, work.chat)
-    found = analyse(work.model, ids, answer.tokens, program, [] if reader is None else [reader], watched)
+    found = analyse(work.model, work.ids, answer.tokens, program, [] if reader is None else [reader])
     activation = found.activations[0] / reader.s_max if reader is not None else []
     return {
         "sweep_id": work.sweep_id,
@@ -253,7 +257,7 @@ def _row(
         "tokens": found.tokens,
         "kl": found.kl.tolist(),
         "activation": list(activation),
-        "promoted": found.watched.tolist(),
+        "promoted": promotion,
         "perplexity": found.perplexity if answer.tokens else None,
         "distinct_tokens": measures.distinct(answer.tokens),
         "coverage": measures.coverage(answer.text, measures.pattern(work.sweep.words, work.sweep.regex)),

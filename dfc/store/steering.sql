@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS outputs (
     tokens     VARCHAR[] NOT NULL,
     kl         FLOAT[] NOT NULL,   -- KL(steered ‖ left alone) in nats, for each token
     activation FLOAT[] NOT NULL,   -- of the feature, in units of its largest; empty where it is not read
-    promoted   FLOAT[] NOT NULL,   -- probability of the 20 tokens that the feature's vector promotes, at each token
+    promoted   FLOAT[] NOT NULL,   -- probability of the 20 tokens that the feature's vector promotes, under this edit,
+                                   -- at each token of what the model left alone answered
     perplexity DOUBLE,             -- under the model left alone; NULL where the answer is empty
     distinct_tokens DOUBLE NOT NULL, -- different tokens as a share of all
     coverage   DOUBLE,             -- share of the text's characters in a match of words or regex; NULL: none given

@@ -13,7 +13,7 @@ from dfc.config import UserError
 from dfc.models import LoadedModel, stream_of
 from dfc.runs import Run
 from dfc.steering import edits
-from dfc.steering.analysis import analyse
+from dfc.steering.analysis import analyse, chances
 from dfc.steering.edits import MODES, WHERES, Action, Edit, Mode, Program, Where
 from dfc.steering.generation import BASELINE, Sampling, encode_prompt, generate
 from dfc.steering.vectors import Gauge, SteeringVector
@@ -105,7 +105,8 @@ def test_an_analysis_equals_plain_forward_passes(model: LoadedModel) -> None:
     """Probabilities, KL and activations of one text, against hooks on the whole of it."""
     ids, answer = encode_prompt(model, PROMPT, NEW, chat=False), [7, 30, 60]
     actions = (action(model, "conditional", "generated"), action(model, "clamp", "prompt", seed=1))
-    found = analyse(model, ids, answer, Program(actions), [gauge_for(model)], watched=[3, 40])
+    found = analyse(model, ids, answer, Program(actions), [gauge_for(model)])
+    chance = chances(model, ids, answer, [BASELINE, Program(actions)], [3, 40])
     whole = torch.cat([ids, torch.tensor([answer])], dim=1)
     streams: list[Tensor] = []
 
@@ -128,7 +129,8 @@ def test_an_analysis_equals_plain_forward_passes(model: LoadedModel) -> None:
         p, q = steered[start + place], baseline[start + place]
         assert found.steered[place] == pytest.approx(float(p[token].exp()), rel=1e-3, abs=1e-6)
         assert found.baseline[place] == pytest.approx(float(q[token].exp()), rel=1e-3, abs=1e-6)
-        assert found.watched[place] == pytest.approx(float(p[[3, 40]].exp().sum()), rel=1e-3, abs=1e-6)
+        assert chance[1, place] == pytest.approx(float(p[[3, 40]].exp().sum()), rel=1e-3, abs=1e-6)
+        assert chance[0, place] == pytest.approx(float(q[[3, 40]].exp().sum()), rel=1e-3, abs=1e-6)
         assert found.kl[place] == pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-2, abs=1e-4)
     z = (streams[0][0, start + 1 :] @ gauge_for(model).weight + gauge_for(model).bias).relu()
     z[z < gauge_for(model).least] = 0

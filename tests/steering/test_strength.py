@@ -40,9 +40,7 @@ def program(vector: torch.Tensor) -> Program:
 
 def analysis(kl: float = 1.0, added: float = 5.0, probability: float = 0.5) -> Analysis:
     p = np.full(4, probability)
-    return Analysis(
-        list("abcd"), p, p, np.full(4, kl), np.zeros((0, 4)), np.zeros(4), stream_norm=10.0, added_norm=added
-    )
+    return Analysis(list("abcd"), p, p, np.full(4, kl), np.zeros((0, 4)), stream_norm=10.0, added_norm=added)
 
 
 FINE = Answer("abcd", [1, 2, 3, 4])

@@ -120,9 +120,9 @@ def test_a_model_that_does_not_fit(tiny_models: tuple[Path, Path], monkeypatch: 
     assert loading.steerable(config).title == "not loaded before"
 
 
-def test_a_model_that_is_not_there() -> None:
-    with pytest.raises(UserError, match="nowhere/at-all: its model could not be loaded"):
-        loading.steerable(ModelConfig(source="nowhere/at-all", layer=1))
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gone: its model could not be loaded"):
+        loading.steerable(ModelConfig(source=str(tmp_path / "gone"), layer=1))
 
 
 def test_free_memory_is_known_here() -> None:
