@@ -1,0 +1,125 @@
+"""Marking features in a real browser: many at once, by keyboard, and carried from one machine to another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dfc.store.notes import Notebook
+from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
+from tests.ui.folders import A_FEATURE, make_run
+
+TICK = 15.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("marking")
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[str]:
+    with app_server(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def new_page(chromium: str) -> Iterator[NewPage]:
+    with browser(chromium) as opener:
+        yield opener
+
+
+def test_many_rows_are_tagged_and_filtered_for(new_page: NewPage, server: str, folder: Path) -> None:
+    page = open_page(new_page(), f"{server}/Exclusive_features?run=demo&order=number&rising=true&select=true")
+    for table, row in ((0, 0), (0, 2), (1, 1)):
+        click_cell(page, table, row, TICK)
+        wait_until_idle(page)
+    expect(page.locator(".st-key-selection")).to_contain_text("3 chosen")
+    page.locator(".st-key-selection").get_by_role("button", name="Tag").click()
+    page.locator(".st-key-name_of_tag input").click()
+    page.keyboard.type("<b>党 & co")
+    page.keyboard.press("Enter")
+    wait_until_idle(page)
+    page.locator(".st-key-add_tag").get_by_role("button", name="Add").click()
+    expect(page.get_by_text("3 features are now tagged “<b>党 & co”.")).to_be_visible()
+    marks = Notebook(folder / "notes.duckdb").marks("demo")
+    assert sorted(marks["feature_id"]) == [0, 2, 61]
+    assert set(marks["name"]) == {"<b>党 & co"}
+
+    page.keyboard.press("Escape")
+    open_page(page, f"{server}/Exclusive_features?run=demo&order=number&rising=true&tag=%3Cb%3E%E5%85%9A+%26+co")
+    expect(page.get_by_role("button", name="More filters (1)")).to_be_visible()
+    click_cell(page, row=1)
+    expect(page).to_have_title(re.compile(r"^Feature 2 · dfc"))
+    expect(page.get_by_role("link", name="2 of 2 in the list")).to_be_visible()
+    page.get_by_role("link", name="2 of 2 in the list").click()
+    expect(page).to_have_title(re.compile(r"^Exclusive features"))
+    wait_until_idle(page)
+    assert "tag=" in page.url
+    page.get_by_role("button", name="Clear all").click()
+    wait_until_idle(page)
+    assert "tag=" not in page.url
+    assert failures(page) == []
+    page.close()
+
+
+def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server: str, folder: Path) -> None:
+    page = open_page(new_page(), f"{server}/Exclusive_features?run=demo&show=only+A&order=number&rising=true")
+    page.keyboard.press("Enter")
+    expect(page).to_have_title(re.compile(rf"^Feature {A_FEATURE} · dfc"))
+    wait_until_idle(page)
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_title(re.compile(rf"^Feature {A_FEATURE + 1} · dfc"))
+    wait_until_idle(page)
+    page.keyboard.press("s")
+    wait_until_idle(page)
+    notebook = Notebook(folder / "notes.duckdb")
+    assert notebook.feature("demo", A_FEATURE + 1).favourite
+    page.get_by_role("button", name="Add a note").click()
+    page.locator("textarea").click()
+    page.keyboard.type("so this is said")
+    page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator(".dfc-said").first).to_contain_text("so this is said")
+    found = notebook.feature("demo", A_FEATURE + 1)
+    assert found.favourite
+    assert [note.text for note in found.notes] == ["so this is said"]
+    page.close()
+
+
+def test_the_notebook_is_carried_along(new_page: NewPage, server: str, folder: Path) -> None:
+    Notebook(folder / "notes.duckdb").mark("demo", {5: f"{5:016x}"}, "list", "for the report", note="strong")
+    page = open_page(new_page("dark"), f"{server}/Lists?run=demo&kept=list%3A+for+the+report")
+    expect(page.get_by_role("link", name="Feature 5")).to_be_visible()
+    exported = folder / "exported.json"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as JSON").click()
+    download.value.save_as(exported)
+    (folder / "notes.duckdb").unlink()
+    open_page(page, f"{server}/Lists?run=demo")
+    expect(page.get_by_text("Nothing is marked in this run yet")).to_be_visible()
+    page.get_by_role("button", name="Import").click()
+    page.locator("input[type=file]").set_input_files(exported)
+    wait_until_idle(page)
+    page.get_by_role("button", name="Add what it holds").click()
+    expect(page.get_by_text(re.compile(r"^Read \d+ notes? and \d+ marks"))).to_be_visible()
+    assert Notebook(folder / "notes.duckdb").export() == exported.read_text(encoding="utf-8")
+    assert failures(page) == []
+    page.close()
+
+
+def test_nothing_is_wider_than_the_window(new_page: NewPage, server: str) -> None:
+    page: Page = new_page()
+    for path in ("Exclusive_features?run=demo&select=true", f"Feature?run=demo&feature={A_FEATURE}", "Lists?run=demo"):
+        open_page(page, f"{server}/{path}")
+        assert page.evaluate(
+            "() => { const main = document.querySelector('[data-testid=stMain]');"
+            " return main.scrollWidth <= main.clientWidth }"
+        )
+    page.close()
