@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 """First and last pair, both included."""
 
-_HTML = '<div class="dfc-strips" tabindex="0"></div>'
+_HTML = '<div class="dfc-reading" tabindex="0"></div>'
 _JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".dfc-strips");
+  const root = parentElement.querySelector(".dfc-reading");
   root.innerHTML = data.html;
   root.setAttribute("aria-label", data.label);
   const strips = [...root.querySelectorAll(".dfc-context")].map((strip) =>
