@@ -239,7 +239,7 @@ def _result(
                     )
                 )
     judged = own.verdicts != "dead"
-    matched = {
+    matched: dict[str, float] = {
         partition: float(np.mean([(likest[number, other].ids[mine] >= 0).mean() for other in others]))
         for partition in PARTITIONS
         if (mine := judged & (own.partitions == partition)).any()

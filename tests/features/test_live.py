@@ -15,8 +15,8 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, UserError
 from dfc.corpus import Document, Turn
 from dfc.features import live
+from dfc.features.codes import encode_shard
 from dfc.features.live import Live, Reading
-from dfc.features.statistics import encode_shard
 from dfc.runs import Run
 from dfc.store.reader import Context, Store
 
