@@ -13,7 +13,7 @@ from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side
 from dfc.features import live
-from dfc.features.statistics import encode_shard
+from dfc.features.codes import encode_shard
 from dfc.runs import Run
 from dfc.steering.generation import Sampling, stream
 from dfc.steering.vectors import steering_vector
