@@ -43,7 +43,7 @@ SMALL = Setting(
 
 def test_a_whole_world(data: Path) -> None:
     [result] = planted.run([5], SMALL, workers=1)
-    assert [plant.name for plant in result.plants] == ["a-tale-1", "a-identity", "b-tale-1", "b-identity", "a-refusal"]
+    assert [plant.name for plant in result.plants] == ["a-tale-1", "a-identity", "a-refusal", "b-tale-1", "b-identity"]
     for plant in result.plants:
         assert all(0.1 < value < 10 for value in plant.surprise.values())
         assert 0 <= plant.baseline <= 1
