@@ -1,7 +1,7 @@
 """Exclusive features of real models move their own measure with the strength; random directions of equal norm do not.
 
-The measure: the probability, under the edit, of the 20 tokens that the feature's vector promotes (logit lens), along what
-the model wrote alone. docs/steering.md has the demo run's figures and texts.
+The measure: the probability, under the edit, of the 20 tokens that the feature's vector promotes (logit lens), along
+what the model wrote alone. docs/steering.md has the demo run's figures and texts.
 """
 
 from __future__ import annotations
