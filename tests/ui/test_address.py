@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
@@ -33,6 +33,7 @@ queries = st.builds(
 kept = st.builds(Kept, st.booleans(), st.booleans(), st.none() | words, st.none() | words)
 
 
+@settings(deadline=None)
 @given(st.builds(Place, queries, st.integers(0, 200_000), st.booleans(), kept))
 def test_a_list_survives_the_address(place: Place) -> None:
     assert address.unpack(address.pack(place)) == place
