@@ -23,7 +23,7 @@ from dfc.store.writer import StoreWriter
 QUANTILE_LEVELS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
 HISTOGRAM_EDGES = [float(edge) for edge in np.geomspace(0.05, 50.0, 41)]
 KEPT_PAIRS = 166_000
-ROLE_PAIRS = {"plain": 120_000, "system": 0, "user": 16_000, "assistant": 30_000}
+ROLE_PAIRS = {"text": 120_000, "system": 0, "user": 16_000, "assistant": 30_000}
 
 TEXTS = {
     "news-zh": [

@@ -75,11 +75,11 @@ def build(
 ) -> Iterator[pa.Table]:
     """The rows of the store's table `contexts` in pieces, sorted by feature, band and rank.
 
-    About `at_once` of them are in memory at any time; the others lie in files beside the activations meanwhile.
+    About `at_once` of them are in memory at any time; the others lie in files beside the codes meanwhile.
     """
     files = len(chosen) // at_once + 1
     width = -(-encoded.features // files)
-    with tempfile.TemporaryDirectory(dir=encoded.store.folder, prefix="contexts.") as folder:
+    with tempfile.TemporaryDirectory(dir=encoded.folder, prefix="contexts.") as folder:
         parts = [Path(folder) / f"{number}.arrow" for number in range(files)]
         with ExitStack() as stack, progress.bar("features: contexts", len(chosen), "contexts") as bar:
             writers = [stack.enter_context(pa.ipc.new_stream(path, COLUMNS)) for path in parts]

@@ -59,8 +59,8 @@ def test_an_interrupted_index_goes_on_and_ends_the_same(
     shards = len(ActivationStore(tiny_copy.activations))
     found: list[int] = []
     lenses: list[str] = []
-    # While the codes are made, while the contexts are, and between the two models' logits.
-    for module, name, fail_at in ((codes, "encode_shard", 2), (contexts, "build", 0), (logit_lens, "logit_lens", 1)):
+    # While the codes are made, between the two models' logits, and while the store is written.
+    for module, name, fail_at in ((codes, "encode_shard", 2), (logit_lens, "logit_lens", 1), (contexts, "build", 0)):
         with monkeypatch.context() as patch:
             watched = counting(patch, module, name, fail_at)
             encoded = watched if name == "encode_shard" else counting(patch, codes, "encode_shard")
