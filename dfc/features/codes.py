@@ -118,21 +118,27 @@ class CodesOnDisk:
     """The codes of all kept pairs of a run, and other results that an interrupted index has left.
 
     Args:
-        run: trained; what belongs to another crosscoder, other activations or other settings is discarded.
-        crosscoder: its crosscoder.
+        folder: where they lie.
+        key: what they depend on; what lies there and belongs to another key is discarded.
+        crosscoder: trained.
         store: its activations.
         batch: pairs encoded at once.
     """
 
-    def __init__(self, run: Run, crosscoder: Crosscoder, store: ActivationStore, batch: int) -> None:
-        self.folder = run.path / "index.part"
+    def __init__(self, folder: Path, key: str, crosscoder: Crosscoder, store: ActivationStore, batch: int) -> None:
+        self.folder = folder
         self.crosscoder = crosscoder
         self.store = store
         self._batch = batch
-        key, path = json.dumps(_key(run), indent=1), self.folder / "key.json"
-        if self.folder.exists() and not (path.exists() and path.read_text(errors="replace") == key):
+        path = folder / "key.json"
+        if folder.exists() and not (path.exists() and path.read_text(errors="replace") == key):
             self.discard()
         runs.write_text(path, key)
+
+    @classmethod
+    def of(cls, run: Run, crosscoder: Crosscoder, store: ActivationStore, batch: int) -> CodesOnDisk:
+        """Those of a run; other weights, activations or settings make others."""
+        return cls(run.path / "index.part", json.dumps(_key(run), indent=1), crosscoder, store, batch)
 
     def __len__(self) -> int:
         """Number of shards."""

@@ -41,7 +41,7 @@ def index(run: Run) -> None:
     sources = [source.name for source in config.corpus.sources]
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
 
-    codes = CodesOnDisk(run, crosscoder, store, config.index.batch)
+    codes = CodesOnDisk.of(run, crosscoder, store, config.index.batch)
     codes.encode()
     found = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
     chosen = contexts.choose(found, config.index.band_contexts)

@@ -66,7 +66,7 @@ def test_what_meets_by_chance_is_no_partner() -> None:
 
 def test_an_even_sample_of_pairs(tiny_copy: Run) -> None:
     store, crosscoder = ActivationStore(tiny_copy.activations), crosscoder_model.load(tiny_copy.crosscoder)
-    codes = CodesOnDisk(tiny_copy, crosscoder, store, 200)
+    codes = CodesOnDisk.of(tiny_copy, crosscoder, store, 200)
     codes.encode()
     kept = [np.flatnonzero(store.keep(shard, store.rows(shard))) for shard in range(len(store))]
     fired = []

@@ -24,7 +24,7 @@ from dfc.store import TABLES
 
 @pytest.fixture
 def encoded(tiny_copy: Run) -> CodesOnDisk:
-    return CodesOnDisk(
+    return CodesOnDisk.of(
         tiny_copy, crosscoder_model.load(tiny_copy.crosscoder), ActivationStore(tiny_copy.activations), 99
     )
 
@@ -134,7 +134,7 @@ def test_without_a_partition_less_is_explained(encoded: CodesOnDisk) -> None:
 def test_codes_of_something_else_are_not_used(tiny_copy: Run, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ActivationStore(tiny_copy.activations)
     crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
-    CodesOnDisk(tiny_copy, crosscoder, store, 99).encode()
+    CodesOnDisk.of(tiny_copy, crosscoder, store, 99).encode()
     if change == "weights":
         crosscoder.parts[0].encoder.data *= 1.01
         crosscoder_model.save(crosscoder, tiny_copy.crosscoder)
@@ -146,7 +146,7 @@ def test_codes_of_something_else_are_not_used(tiny_copy: Run, change: str, monke
         facts["checksums"]["rows"] += 1
         runs.write_json(tiny_copy.activations / "a" / "00001.json", facts)
     calls = counting(monkeypatch, codes, "encode_shard")
-    CodesOnDisk(tiny_copy, crosscoder, store, 99).encode()
+    CodesOnDisk.of(tiny_copy, crosscoder, store, 99).encode()
     assert len(calls) == (0 if change == "nothing" else len(store))
 
 
