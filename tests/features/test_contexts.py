@@ -26,7 +26,7 @@ def pieces(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[lis
     """The contexts of the tiny run, all at once and a few at once."""
     run = Run(Path(shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("contexts") / "run")))
     config, store, documents = run.config(), ActivationStore(run.activations), stored.read(run)
-    codes = CodesOnDisk(run, crosscoder_model.load(run.crosscoder), store, config.index.batch)
+    codes = CodesOnDisk.of(run, crosscoder_model.load(run.crosscoder), store, config.index.batch)
     codes.encode()
     found = statistics.collect(codes, np.zeros(len(documents), dtype=np.int64), 1, config.index.top_contexts)
     chosen = contexts.choose(found, config.index.band_contexts)
