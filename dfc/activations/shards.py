@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from dfc import runs
+from dfc.activations import int8
 from dfc.config import SIDES, Side, UserError
 
 Format = Literal["bfloat16", "int8"]
@@ -252,7 +253,7 @@ def write_rows(folder: Path, side: Side, shard: int, rows: Tensor, form: Format 
     """Write a shard's rows, (pairs, width), and their norms; the facts last, since they mark these as done."""
     parts: dict[str, npt.NDArray[Any]] = {"norms": rows.float().norm(dim=1).numpy()}
     if form == "int8":
-        codes, scales = quantise(rows.float())
+        codes, scales = int8.quantise(rows.float())
         parts |= {"scales": scales.numpy(), "rows": codes.numpy()}
     else:
         parts |= {"rows": rows.to(torch.bfloat16).contiguous().view(torch.int16).numpy()}
@@ -262,17 +263,6 @@ def write_rows(folder: Path, side: Side, shard: int, rows: Tensor, form: Format 
     sums = {name: _checksum(_path(folder, side, shard, name)) for name in parts}
     facts = {"format": form, "pairs": rows.shape[0], "width": rows.shape[1], "checksums": sums}
     runs.write_json(_path(folder, side, shard, "json"), facts)
-
-
-def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 codes of rows (pairs, width), and the factors that give them back: of each column, then of each row.
-
-    A few columns of a residual stream are a hundred times as large as the others; with a factor for rows alone these
-    would leave the others a handful of steps. So columns are first brought to one size.
-    """
-    columns = rows.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    codes, factors = _codes(rows, columns)
-    return codes, torch.cat([columns, factors])
 
 
 def as_stored(folder: Path, side: Side, shard: int, rows: Tensor) -> Tensor:
@@ -288,19 +278,8 @@ def as_stored(folder: Path, side: Side, shard: int, rows: Tensor) -> Tensor:
         return rows.to(torch.bfloat16)
     scales = np.fromfile(_checked(folder, side, shard, "scales", facts), dtype=np.float32)
     columns = torch.from_numpy(scales[: facts["width"]])
-    codes, factors = _codes(rows.float(), columns)
-    return _from_codes(codes, columns, factors)
-
-
-def _codes(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 codes of rows (pairs, width) and each row's factor, given those of the columns."""
-    even = (rows / columns).nan_to_num(0, 0, 0)
-    factors = even.abs().amax(dim=1).clamp_min(torch.finfo(torch.float32).tiny) / 127
-    return (even / factors[:, None]).round().clamp(-127, 127).to(torch.int8), factors
-
-
-def _from_codes(codes: Tensor, columns: Tensor, factors: Tensor) -> Tensor:
-    return (codes * columns * factors[:, None]).to(torch.bfloat16)
+    codes, factors = int8.codes(rows.float(), columns)
+    return int8.rows_of(codes, columns, factors)
 
 
 def read_rows(folder: Path, side: Side, shard: int) -> Tensor:
@@ -317,7 +296,7 @@ def read_rows(folder: Path, side: Side, shard: int) -> Tensor:
     codes = torch.from_file(str(path), size=pairs * width, dtype=torch.int8).view(pairs, width)
     scales = torch.from_numpy(np.fromfile(_checked(folder, side, shard, "scales", facts), dtype=np.float32))
     columns, factors = scales.split([width, pairs])
-    return _from_codes(codes, columns, factors)
+    return int8.rows_of(codes, columns, factors)
 
 
 def read_norms(folder: Path, side: Side, shard: int) -> npt.NDArray[np.float32]:

@@ -7,8 +7,7 @@ the same features which are one model's alone, and are counted against the same 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.config import CrosscoderConfig, EvidenceConfig, Side
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import verify
 from dfc.features.moments import Batch, Rows
 from dfc.features.verify import Judgement
 from dfc.report.line_chart import Line, line_chart
+from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import World, batches, by_norms, count, draw, recovered, train_together
 from dfc.worlds.toy_experiment import PRESETS, VARIANTS, Experiment
 
@@ -39,11 +39,7 @@ Row = dict[str, Any]
 
 def run(experiment: Experiment, workers: int) -> list[Row]:
     """Train, judge and count; one row for each seed, size and rule."""
-    rows: list[Row] = []
-    with progress.bar("toy evidence", experiment.seeds, "seeds") as bar:
-        for found in _seeds(experiment, workers):
-            rows += found
-            bar.update()
+    rows = all_rows("toy evidence", partial(_one_seed, experiment), range(experiment.seeds), workers)
     return sorted(rows, key=lambda row: (row["fraction"], row["rule"], row["seed"]))
 
 
@@ -101,16 +97,6 @@ def _batches(world: World, total: int) -> Iterator[Batch]:
     for number, x in zip(range(total), batches(world, _BATCH, _ROWS_SEED), strict=False):
         document = torch.arange(number * _BATCH, (number + 1) * _BATCH)
         yield Batch(number >= _TRAINING_BATCHES, x, document, torch.zeros_like(document))
-
-
-def _seeds(experiment: Experiment, workers: int) -> Iterator[list[Row]]:
-    """Rows of each seed, as they are done; one worker is this process."""
-    if workers == 1:
-        yield from (_one_seed(experiment, seed) for seed in range(experiment.seeds))
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_one_seed, experiment, seed) for seed in range(experiment.seeds)]):
-            yield done.result()
 
 
 def _one_seed(experiment: Experiment, seed: int) -> list[Row]:

@@ -5,10 +5,8 @@ Every kind and size is trained on the same samples of the same world, for severa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -16,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.config import CrosscoderConfig, TrainingConfig
 from dfc.report.line_chart import Line, line_chart
+from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import WorldConfig, draw, score, train_together
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -77,11 +76,7 @@ Row = dict[str, Any]
 
 def run(experiment: Experiment, workers: int) -> list[Row]:
     """Train and score everything; one row for each seed, variant, size and scored step."""
-    rows: list[Row] = []
-    with progress.bar("toy world", experiment.seeds, "seeds") as bar:
-        for found in _seeds(experiment, workers):
-            rows += found
-            bar.update()
+    rows = all_rows("toy world", partial(_one_seed, experiment), range(experiment.seeds), workers)
     return sorted(rows, key=lambda row: (row["variant"], row["fraction"], row["step"], row["seed"]))
 
 
@@ -100,16 +95,6 @@ def write(rows: list[Row], experiment: Experiment, folder: Path, command: str) -
     path = folder / "toy.md"
     runs.write_text(path, _page(last, experiment, command, list(figures)))
     return path
-
-
-def _seeds(experiment: Experiment, workers: int) -> Iterator[list[Row]]:
-    """Rows of each seed, as they are done; one worker is this process."""
-    if workers == 1:
-        yield from (_one_seed(experiment, seed) for seed in range(experiment.seeds))
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(_one_seed, experiment, seed) for seed in range(experiment.seeds)]):
-            yield done.result()
 
 
 def _one_seed(experiment: Experiment, seed: int) -> list[Row]:

@@ -19,7 +19,7 @@ import yaml
 from torch import Tensor
 
 from dfc import config, models, pipeline, runs
-from dfc.activations import harvest, pairing, shards
+from dfc.activations import harvest, int8, pairing, shards
 from dfc.config import UserError
 from dfc.runs import Run
 from dfc.store.reader import Store
@@ -175,7 +175,7 @@ def test_int8_is_close_where_columns_differ_a_hundredfold() -> None:
     columns = torch.ones(64)
     columns[[3, 17]] = 100.0
     rows = torch.randn(500, 64) * columns * (0.5 + torch.rand(500, 1))
-    codes, scales = shards.quantise(rows)
+    codes, scales = int8.quantise(rows)
     assert codes.dtype == torch.int8
     assert codes.abs().max() == 127
     rebuilt = codes * scales[:64] * scales[64:, None]
@@ -186,7 +186,7 @@ def test_int8_is_close_where_columns_differ_a_hundredfold() -> None:
 def test_int8_rows_that_are_empty_or_not_finite() -> None:
     rows = torch.zeros(3, 8)
     rows[1, 2], rows[2] = float("nan"), torch.arange(8.0)
-    codes, scales = shards.quantise(rows)
+    codes, scales = int8.quantise(rows)
     rebuilt = codes * scales[:8] * scales[8:, None]
     assert rebuilt.isfinite().all()
     torch.testing.assert_close(rebuilt[2], rows[2], atol=0.05, rtol=0)
