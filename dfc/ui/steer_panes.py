@@ -15,7 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dfc.config import Partition, Side
 from dfc.report.heatmap import token_html, visible
 from dfc.report.palette import LEVELS, heat_level
-from dfc.ui.steer_run import Pane, Texts
+from dfc.ui.steer_run import Pane, Request, Texts
 from dfc.ui.style import side_name
 
 Colour = Literal["text only", "activation", "changed odds"]
@@ -34,10 +34,11 @@ class Token:
     activation: float | None
 
 
-def controls(texts: Texts) -> tuple[Colour, int | None]:
+def controls(request: Request) -> tuple[Colour, int | None]:
     """Choose what the colours mean; the feature, where they mean its activation."""
-    features = list(dict.fromkeys(feature for scales in texts.scales.values() for feature in scales))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    features = list(dict.fromkeys(row.feature for row in request.rows if row.feature is not None))
+    feature = features[0] if features else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         chosen = st.segmented_control(
             "Colours",
             list(get_args(Colour)),
@@ -45,13 +46,17 @@ def controls(texts: Texts) -> tuple[Colour, int | None]:
             required=True,
             key="colours",
             bind="query-params",
+            label_visibility="collapsed",
             help="Activation: where the feature fires in these texts. Changed odds: how far the edits moved what the "
             "model would say next (KL divergence, steered from left alone).",
         )
-        feature = features[0] if features else None
-        if chosen == "activation" and len(features) > 1:
-            feature = st.selectbox("of feature", features, key="colour_feature", width=140)
-    return chosen or "text only", feature
+        colour: Colour = chosen or "text only"
+        if colour == "activation" and len(features) > 1:
+            feature = st.selectbox(
+                "Feature to colour by", features, key="colour_feature", width=140, label_visibility="collapsed"
+            )
+        st.html(_key(request, colour, feature), width="content")
+    return colour, feature
 
 
 def boxes(texts: Texts, names: dict[Side, str]) -> dict[Side, list[DeltaGenerator]]:
@@ -113,17 +118,14 @@ def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
             )
 
 
-def key_html(texts: Texts, colour: Colour, feature: int | None) -> str:
+def _key(request: Request, colour: Colour, feature: int | None) -> str:
     """How to read the colours."""
     if colour == "text only":
         return ""
     if colour == "changed odds":
         words, hues = "how far the odds of each token were moved; hover for both", ["shared"]
-    elif feature is None:
-        return '<div class="dfc-key">No feature of the list can be read in these models: it was carried over.</div>'
     else:
-        words = f"activation of feature {feature}, up to its strongest on the corpus; hover for figures"
-        hues = [side for side in texts.panes if feature in texts.scales.get(side, {})]
+        words, hues = f"activation of feature {feature}; hover for figures", list(request.edited)
     ramps = "".join(
         '<span class="dfc-ramp">'
         + "".join(f'<i style="background:var(--dfc-{hue}-{level})"></i>' for level in range(1, LEVELS + 1))

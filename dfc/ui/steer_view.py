@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import Side
 from dfc.steering import prompt_sets
@@ -175,8 +176,9 @@ def _generate(view: View, request: Request, names: dict[Side, str], ready: bool)
     _at_rest(texts, names)
 
 
-def _stream(view: View, request: Request, names: dict[Side, str], status: st.delta_generator.DeltaGenerator) -> None:
+def _stream(view: View, request: Request, names: dict[Side, str], status: DeltaGenerator) -> None:
     boxes = None
+    steer_panes.controls(request)
     with steer_run.problems_kept():
         for texts, message in steer_run.texts(view, request):
             status.html(f'<span class="dfc-small">{escape(message)}</span>')
@@ -186,7 +188,6 @@ def _stream(view: View, request: Request, names: dict[Side, str], status: st.del
 
 
 def _at_rest(texts: Texts, names: dict[Side, str]) -> None:
-    steer_panes.notices(texts, names)
-    colour, feature = steer_panes.controls(texts) if texts.whole else ("text only", None)
-    st.html(steer_panes.key_html(texts, colour, feature))
+    colour, feature = steer_panes.controls(texts.request)
     steer_panes.draw(steer_panes.boxes(texts, names), texts, colour, feature)
+    steer_panes.notices(texts, names)

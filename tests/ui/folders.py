@@ -93,8 +93,8 @@ def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair
     crosscoder = crosscoder_model.Crosscoder(settings.crosscoder, widths)
     crosscoder.initialise(0, torch.zeros(sum(widths)))
     crosscoder_model.save(crosscoder, run.crosscoder)
-    facts = (SideFacts("", "", None, "", "", "", True, 1, 3, width, "float32", 1.0, 1e6, 1.0) for width in widths)
-    manifest = Manifest(*facts, skip_first=4, shards=())
+    a, b = (SideFacts("", "", None, "", "", "", True, 1, 3, width, "float32", 1.0, 1e6, 1.0) for width in widths)
+    manifest = Manifest(a, b, skip_first=4, shards=())
     (run.activations / "manifest.json").write_text(json.dumps(asdict(manifest)))
     return run
 
