@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
@@ -79,6 +80,7 @@ def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair
     import torch
 
     from dfc import models as loading
+    from dfc.activations.shards import Manifest, SideFacts
     from dfc.crosscoder import model as crosscoder_model
 
     pair = models or ModelPair(
@@ -91,6 +93,9 @@ def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair
     crosscoder = crosscoder_model.Crosscoder(settings.crosscoder, widths)
     crosscoder.initialise(0, torch.zeros(sum(widths)))
     crosscoder_model.save(crosscoder, run.crosscoder)
+    a, b = (SideFacts("", "", None, "", "", "", True, 1, 3, width, "float32", 1.0, 1e6, 1.0) for width in widths)
+    manifest = Manifest(a, b, skip_first=4, shards=())
+    (run.activations / "manifest.json").write_text(json.dumps(asdict(manifest)))
     return run
 
 

@@ -281,33 +281,6 @@ class TestDecoderNorms:
         assert len(test.get("plotly_chart")) == 2
 
 
-class TestSteer:
-    def test_preset_by_address(self, finished: Path) -> None:
-        test = calm(visit(STEER, run="demo", feature=str(B_FEATURE), side="B", strength="-3.5", prompt="Tell me"))
-        assert test.number_input(key="steer_feature").value == B_FEATURE
-        assert test.segmented_control(key="side").value == "B"
-        assert test.slider(key="strength").value == -3.5
-        assert test.text_area(key="prompt").value == "Tell me"
-        assert test.button(key="generate")
-
-    def test_without_a_feature_asks_for_one(self, finished: Path) -> None:
-        assert "Choose the feature" in calm(visit(STEER, run="demo")).info[0].value
-
-    def test_exclusive_feature_says_why_it_cannot_steer_the_other(self, finished: Path) -> None:
-        test = calm(visit(STEER, run="demo", feature=str(A_FEATURE), side="B"))
-        assert "is exclusive to A" in test.warning[0].value
-        assert not [button for button in test.button if button.key == "generate"]
-
-    def test_dead_feature_cannot_steer(self, finished: Path) -> None:
-        test = calm(visit(STEER, run="demo", feature=str(DEAD_FEATURE)))
-        assert "is dead" in test.warning[0].value
-
-    @pytest.mark.parametrize("strength", ["nan", "inf", "1e999", "strong", "999"])
-    def test_impossible_strength_falls_back(self, strength: str, finished: Path) -> None:
-        test = calm(visit(STEER, run="demo", feature=str(A_FEATURE), strength=strength))
-        assert test.slider(key="strength").value == 2.0
-
-
 def test_pages_load_without_torch() -> None:
     code = (
         "import sys, dfc.ui.overview, dfc.ui.feature_view, dfc.ui.norms_view, dfc.ui.exclusive_view, dfc.ui.steer_view"

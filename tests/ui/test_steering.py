@@ -47,7 +47,8 @@ def stop(page: Page) -> None:
     page.locator(".st-key-generate button").wait_for()
 
 
-def answers(page: Page) -> list[Locator]:
+def answers(page: Page, count: int = 2) -> list[Locator]:
+    expect(page.locator(".dfc-answer")).to_have_count(count)
     return page.locator(".dfc-answer").all()
 
 
@@ -76,6 +77,29 @@ def test_strength_0_changes_nothing(page: Page, server: str) -> None:
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline == steered != ""
+
+
+def test_four_panes_are_coloured(page: Page, server: str) -> None:
+    edits = f"ab_{SHARED_FEATURE}_add_8_all"
+    open_page(
+        page, f"{server}/Steer?run=steer&edits={edits}&max_tokens=20&temperature=1&prompt=In+the&colours=changed+odds"
+    )
+    generate(page)
+    page.locator(".st-key-generate button").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    texts = [answer.inner_text() for answer in answers(page, 4)]
+    assert texts[0] != texts[1]
+    assert texts[2] != texts[3]
+    hovers = page.locator(".dfc-answer .dfc-context span[title]")
+    assert hovers.count() > 20
+    assert "left alone" in (hovers.first.get_attribute("title") or "")
+    assert page.locator(".dfc-answer .dfc-context [class^=h]").count() > 0
+    page.locator(".st-key-regenerate button").click()
+    page.locator(".st-key-generate button").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    assert "seed=1" in page.url
+    assert [answer.inner_text() for answer in answers(page, 4)] != texts
+    assert failures(page) == []
 
 
 def test_stop_frees_the_model(page: Page, server: str) -> None:

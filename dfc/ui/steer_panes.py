@@ -1,0 +1,190 @@
+"""The texts of the Steer page side by side, each token coloured by what was measured on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Literal, get_args
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from dfc.config import Partition, Side
+from dfc.report.heatmap import token_html, visible
+from dfc.report.palette import LEVELS, heat_level
+from dfc.ui.steer_run import Pane, Request, Texts
+from dfc.ui.style import side_name
+
+Colour = Literal["text only", "activation", "changed odds"]
+LEAST_KL = 1.0
+"""Nats of the strongest colour, at least: a text that hardly changes stays pale."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One piece of a text with what was measured on its tokens: the largest activation and KL, joint probabilities."""
+
+    text: str
+    baseline: float
+    steered: float
+    kl: float
+    activation: float | None
+
+
+def controls(request: Request) -> tuple[Colour, int | None]:
+    """Choose what the colours mean; the feature, where they mean its activation."""
+    features = list(dict.fromkeys(row.feature for row in request.rows if row.feature is not None))
+    feature = features[0] if features else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        chosen = st.segmented_control(
+            "Colours",
+            list(get_args(Colour)),
+            default="activation",
+            required=True,
+            key="colours",
+            bind="query-params",
+            label_visibility="collapsed",
+            help="Activation: where the feature fires in these texts. Changed odds: how far the edits moved what the "
+            "model would say next (KL divergence, steered from left alone).",
+        )
+        colour: Colour = chosen or "text only"
+        if colour == "activation" and len(features) > 1:
+            feature = st.selectbox(
+                "Feature to colour by", features, key="colour_feature", width=140, label_visibility="collapsed"
+            )
+        st.html(_key(request, colour, feature), width="content")
+    return colour, feature
+
+
+def boxes(texts: Texts, names: dict[Side, str]) -> dict[Side, list[DeltaGenerator]]:
+    """Empty panes under their headings, two for each model."""
+    found = {}
+    for side, panes in texts.panes.items():
+        columns = st.columns(2, gap="medium")
+        name = side_name(side, names)
+        columns[0].html(f'<div class="dfc-small">{name}, left alone</div>')
+        columns[1].html(f'<div class="dfc-small">{name}, steered: {escape(_edits(texts, side))}</div>')
+        found[side] = [column.empty() for column in columns[: len(panes)]]
+        if len(panes) == 1:
+            columns[1].html(
+                '<div class="dfc-answer dfc-muted">No edit is of this model. Choose it in the list above, or, for a '
+                "shared feature, choose both.</div>"
+            )
+    return found
+
+
+def draw(boxes: dict[Side, list[DeltaGenerator]], texts: Texts, colour: Colour, feature: int | None) -> None:
+    """Fill the panes."""
+    for side, places in boxes.items():
+        for on, (box, pane) in enumerate(zip(places, texts.panes[side], strict=True)):
+            box.html(pane_html(pane, texts, side, bool(on), colour, feature))
+
+
+def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, feature: int | None) -> str:
+    """One text as HTML, escaped, with what was measured under it."""
+    classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
+    scales = texts.scales.get(side, {})
+    if pane.found is None or colour == "text only" or not pane.tokens:
+        body = escape(pane.text) if pane.text else '<span class="dfc-muted">…</span>'
+    else:
+        place = list(scales).index(feature) if feature in scales else None
+        if colour == "changed odds":
+            hue: Partition = "shared"
+            top = max([LEAST_KL, *(float(p.found.kl.max(initial=0)) for p in texts.panes[side] if p.found is not None)])
+        else:
+            hue, top = side, scales.get(feature or 0, 1.0)
+        spans = "".join(_span(token, colour, top) for token in tokens(pane, place))
+        body = f'<div class="dfc-context dfc-{hue}">{spans}</div>'
+    return f'<div class="{classes}">{body}</div>{_figures(pane, texts, on)}'
+
+
+def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
+    """The pieces of a measured text; `place` is the feature's in the analysis."""
+    found, at = pane.found, 0
+    assert found is not None  # only measured texts are coloured
+    for text, size in pane.pieces:
+        part = slice(at, at + size)
+        at += size
+        if size:
+            yield Token(
+                text,
+                float(np.prod(found.baseline[part])),
+                float(np.prod(found.steered[part])),
+                float(found.kl[part].max()),
+                None if place is None else float(found.activations[place, part].max()),
+            )
+
+
+def _key(request: Request, colour: Colour, feature: int | None) -> str:
+    """How to read the colours."""
+    if colour == "text only":
+        return ""
+    if colour == "changed odds":
+        words, hues = "how far the odds of each token were moved; hover for both", ["shared"]
+    else:
+        words, hues = f"activation of feature {feature}; hover for figures", list(request.edited)
+    ramps = "".join(
+        '<span class="dfc-ramp">'
+        + "".join(f'<i style="background:var(--dfc-{hue}-{level})"></i>' for level in range(1, LEVELS + 1))
+        + "</span>"
+        for hue in hues
+    )
+    return f'<div class="dfc-key">{ramps}<span>{words}</span></div>'
+
+
+def _span(token: Token, colour: Colour, top: float) -> str:
+    level = heat_level(token.kl if colour == "changed odds" else token.activation, top)
+    hover = f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered"
+    if token.activation is not None:
+        hover += f", activation {token.activation:.3g}"
+    hover += f", KL {token.kl:.2g}"
+    attribute = f' class="h{level}"' if level else ""
+    return f'<span{attribute} title="{escape(hover)}">{token_html(token.text)}</span>' if token.text else ""
+
+
+def _chance(probability: float) -> str:
+    if 0 < probability < 0.0005:
+        return f"{probability:.0e}"
+    return f"{probability:.1%}"
+
+
+def _figures(pane: Pane, texts: Texts, on: bool) -> str:
+    if pane.found is None or not pane.tokens:
+        return ""
+    words = f"{len(pane.tokens)} tokens · perplexity {pane.found.perplexity:,.3g}"
+    if on:
+        words += f" left alone, {pane.found.steered_perplexity:,.3g} steered · mean KL {pane.found.kl.mean():.2g}"
+    return f'<div class="dfc-small">{words}</div>'
+
+
+def _edits(texts: Texts, side: Side) -> str:
+    """What is done to a model, in words."""
+    words = []
+    for row in texts.request.rows:
+        if row.feature is None or side not in row.sides:
+            continue
+        amount = f"{row.strength:+g} × "
+        done = {
+            "add": f"{amount}feature {row.feature}",
+            "clamp": f"feature {row.feature} held at {row.strength:g}",
+            "ablate": f"feature {row.feature} removed",
+            "conditional": f"{amount}feature {row.feature} where it is above {row.threshold:g}",
+        }[row.mode]
+        words.append(done + {"all": "", "prompt": ", in the prompt", "generated": ", in the answer"}[row.where])
+    return "; ".join(words) or "not at all"
+
+
+def notices(texts: Texts, names: dict[Side, str]) -> None:
+    """What the self-check says of each model's steered text."""
+    for side, found in texts.warnings.items():
+        for warning in found:
+            st.warning(f"{names[side]}: {warning}.", icon=":material/info:")
+    if texts.whole and all(
+        pane.found is not None and not math.isfinite(pane.found.perplexity)
+        for panes in texts.panes.values()
+        for pane in panes
+    ):
+        st.info("The models ended their answers at once.", icon=":material/info:")
