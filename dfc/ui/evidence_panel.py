@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, VERDICTS, Side, Verdict
+from dfc.config import Side
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui import address, data
 from dfc.ui.frame import View
 from dfc.ui.reference_strip import Population, strip
 from dfc.ui.style import side_name
-from dfc.ui.text import count, number, percent
+from dfc.ui.text import number
+from dfc.ui.verdicts import VERDICT_HELP, badge
 from dfc.worlds import null_result
 
-VERDICT_HELP: dict[Verdict, str] = {
-    "exclusive": "Its own model's activations predict it, the other model's clearly do not.",
-    "mirrored": "A feature of the other exclusive partition fires like it: one concept stands on both sides.",
-    "shared-like": "The other model's activations predict it nearly as well, or a shared feature fires like it.",
-    "unclear": "The evidence points neither way, or too few held-out firings carry it.",
-    "dead": "It fires too rarely to be judged.",
-}
 _PROBE = (
     "How well a linear function of each model's activations predicts this feature on documents kept out of training. "
     "Absolute values mean little, since a sparse feature is only partly linear even in its own model: compare them."
@@ -84,7 +77,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         st.caption(f"Not judged yet: `python -m dfc verify {view.run.name}` collects the evidence, then reload.")
         return
     st.html(
-        f'<p><b class="dfc-{feature.partition}">{found.verdict}</b>, confidence {found.confidence:.2f}<br>'
+        f"<p>{badge(found.verdict, found.confidence, view.theme)}<br>"
         f'<span class="dfc-muted">{escape(VERDICT_HELP[found.verdict])}</span></p>'
     )
     st.caption("Predicted from", help=_PROBE)
@@ -98,33 +91,6 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     )
     _like(view, "Only in the other", found.mirror_id, found.mirror_correlation)
     _like(view, "Shared", found.shared_id, found.shared_correlation)
-
-
-def overview(view: View, names: dict[Side, str]) -> None:
-    """How the verdicts fall, and what the null run says of them."""
-    verdicts: Any = data.verdicts(view.store)
-    if verdicts.empty:
-        st.caption(f"The evidence is still to be collected: `python -m dfc verify {view.run.name}`, then reload.")
-        return
-    head = "".join(f'<th title="{escape(VERDICT_HELP[verdict])}">{verdict}</th>' for verdict in VERDICTS)
-    rows = "".join(
-        f'<tr><td><i class="dfc-dot dfc-{partition}"></i>'
-        f"{'shared by both' if partition == 'shared' else f'only in {side_name(partition, names)}'}</td>"
-        + "".join(f"<td>{count(int(verdicts.loc[partition].get(verdict, 0)))}</td>" for verdict in VERDICTS)
-        + "</tr>"
-        for partition in PARTITIONS
-        if partition in verdicts.index
-    )
-    st.markdown("**What the evidence says**", help="Judged on held-out documents, one rule for all features.")
-    st.html(f'<table class="dfc-table"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>')
-    result = null_result.read(view.run)
-    if result is None:
-        st.caption(f"`python -m dfc null {view.run.name}` tells how often the rule is wrong: a model against itself.")
-    else:
-        st.caption(
-            f"Null run, {names['a']} against itself in a rotated basis: {count(result.exclusive)} of "
-            f"{count(result.dedicated)} dedicated features ({percent(result.share)}) came out exclusive; none is."
-        )
 
 
 def _probes(found: EvidenceRow, names: dict[Side, str]) -> str:

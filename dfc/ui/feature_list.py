@@ -13,7 +13,8 @@ from dfc.store.reader import Context
 from dfc.ui import address
 from dfc.ui.address import Place
 from dfc.ui.frame import View
-from dfc.ui.text import chips, one_in, percent
+from dfc.ui.text import called, chips, one_in, percent
+from dfc.ui.verdicts import badge
 
 EXCERPT_BEFORE, EXCERPT_AFTER = 130, 70
 
@@ -23,7 +24,7 @@ def row(view: View, feature: Any, context: Context | None, side: Side, place: Pl
 
     Args:
         view: the page.
-        feature: a row of `Store.features`, as a named tuple.
+        feature: a row of `Store.features`, as a named tuple; without a verdict before `verify`.
         context: its strongest context, if it has one.
         side: in whose tokens the context is shown.
         place: the list the feature stands in, passed on to its page.
@@ -39,13 +40,21 @@ def row(view: View, feature: Any, context: Context | None, side: Side, place: Pl
                 icon_position="right",
                 query_params=address.feature_params(view.run.name, identity, place),
             )
-            st.html(
-                f'<div class="dfc-small">{percent(float(feature.specificity), 2)} on {escape(feature.main_source)}'
-                f" · fires {one_in(float(feature.density))}</div>"
-                f'<div class="dfc-{feature.partition}">{chips(list(feature.peak_tokens)[:4])}</div>'
-            )
+            st.html(_about(view, feature))
         if context is None:
             right.html('<p class="dfc-muted">No context was kept.</p>')
         else:
             shown = excerpt(context, side, EXCERPT_BEFORE, EXCERPT_AFTER)
             right.html(f'<div class="dfc-text">{context_html(shown, side, feature.max, feature.partition)}</div>')
+
+
+def _about(view: View, feature: Any) -> str:
+    """What it is called, what the evidence says, where and how often it fires."""
+    tokens = list(feature.peak_tokens)
+    judged = isinstance(feature.verdict, str)
+    return (
+        f'<div class="dfc-{feature.partition}"><div class="dfc-about">{escape(called(feature.label, tokens))}</div>'
+        + (f"<div>{badge(feature.verdict, float(feature.confidence), view.theme)}</div>" if judged else "")
+        + f'<div class="dfc-small">{percent(float(feature.specificity), 2)} on {escape(feature.main_source)}'
+        f" · fires {one_in(float(feature.density))}</div>{chips(tokens[:4]) if feature.label else ''}</div>"
+    )

@@ -64,23 +64,25 @@ def _label(feature: FeatureRow) -> str:
 
 
 def _figures(feature: FeatureRow) -> None:
-    columns = st.columns(4)
-    columns[0].metric(
-        "Fires",
-        one_in(feature.density),
-        border=True,
-        help=f"Share of token pairs on which it fires: {percent(feature.density)}, {feature.count:,} pairs.",
+    figures = (
+        (
+            "fires",
+            one_in(feature.density),
+            f"Share of token pairs on which it fires: {percent(feature.density)}, {feature.count:,} pairs.",
+        ),
+        (
+            "strongest",
+            number(feature.max),
+            f"{feature_table.HELP['max']} Where it fires, it averages {number(feature.mean)}.",
+        ),
+        ("specificity", percent(feature.specificity, 2), feature_table.HELP["specificity"]),
+        ("main source", feature.main_source or "–", feature_table.HELP["main_source"]),
     )
-    columns[1].metric(
-        "Strongest",
-        number(feature.max),
-        border=True,
-        help=f"{feature_table.HELP['max']} Where it fires, it averages {number(feature.mean)}.",
+    cells = "".join(
+        f'<div><dt title="{escape(meaning)}">{title}</dt><dd>{escape(value)}</dd></div>'
+        for title, value, meaning in figures
     )
-    columns[2].metric(
-        "Specificity", percent(feature.specificity, 2), border=True, help=feature_table.HELP["specificity"]
-    )
-    columns[3].metric("Main source", feature.main_source or "–", border=True, help=feature_table.HELP["main_source"])
+    st.html(f'<dl class="dfc-figures">{cells}</dl>')
 
 
 def _controls(view: View, feature: FeatureRow) -> None:

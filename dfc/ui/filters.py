@@ -13,9 +13,9 @@ from dfc.config import VERDICTS, Partition
 from dfc.store.reader import FeatureQuery, Order
 from dfc.ui import data, feature_table, notebook, paging
 from dfc.ui.address import Place
-from dfc.ui.evidence_panel import VERDICT_HELP
 from dfc.ui.frame import View
 from dfc.ui.notebook import Kept
+from dfc.ui.verdicts import VERDICT_HELP
 
 SHOW: dict[str, tuple[Partition, ...]] = {
     "side by side": ("a", "b"),

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, Partition, Side
 from dfc.store.reader import FeatureQuery
-from dfc.ui import address, charts, data, evidence_panel, feature_list
+from dfc.ui import address, charts, data, feature_list, verdicts
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import section, side_name
 from dfc.ui.text import count, number, percent
@@ -21,6 +21,8 @@ HELP = {
     "l0": "Features active at once on an average pair of tokens.",
     "alive": "Share of the partition's features that fired at least once on the kept pairs.",
     "share": "Which part of all active features belongs to this partition.",
+    "added": "By how many percentage points less of {model} is explained on held-out documents when the partition's "
+    "features are left out.",
     "density": "Share of the token pairs on which the partition's middle feature fires.",
     "pairs": "Tokens of the two models that end at the same character of the same text.",
     "dropped": "Pairs left out everywhere: the first tokens of a text and tokens of outlying norm, "
@@ -36,7 +38,7 @@ def show(view: View) -> None:
     _corpus(view, facts)
     _health(view, facts, names)
     if data.partitions(view.store).index.isin(SIDES).any():
-        evidence_panel.overview(view, names)
+        verdicts.overview(view, names)
         for side in SIDES:
             _found(view, side, names)
     else:
@@ -149,7 +151,9 @@ def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) 
         ("active at once", HELP["l0"]),
         ("share of active", HELP["share"]),
         ("median density", HELP["density"]),
+        *((f"adds to {side.upper()}", HELP["added"].format(model=names[side])) for side in SIDES),
     )
+    added: dict[str, dict[str, float]] = facts.get("fve_added") or {}
     head = "".join(f'<th title="{escape(help_text)}">{escape(title)}</th>' for title, help_text in heads)
     rows = "".join(
         f'<tr><td><i class="dfc-dot dfc-{partition}"></i>{escape(_label(partition, names))}</td>'
@@ -157,11 +161,18 @@ def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) 
         f"<td>{percent(facts.get(f'alive_{partition}'))}</td>"
         f"<td>{number(facts.get(f'l0_{partition}'), 1)}</td>"
         f"<td>{percent(float(facts.get(f'l0_{partition}') or 0) / total if total else None)}</td>"
-        f"<td>{percent(table.loc[partition, 'median_density'], 2)}</td></tr>"
+        f"<td>{percent(table.loc[partition, 'median_density'], 2)}</td>"
+        + "".join(f"<td>{_points(added.get(partition, {}).get(side))}</td>" for side in SIDES)
+        + "</tr>"
         for partition in PARTITIONS
         if partition in table.index
     )
     return f'<table class="dfc-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _points(share: float | None) -> str:
+    """A difference of two shares in percentage points; a dash for none at all, as of a model without the features."""
+    return f"{100 * share:+.1f} points" if share else "–"
 
 
 def _label(partition: Partition, names: dict[Side, str]) -> str:

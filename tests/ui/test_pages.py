@@ -168,6 +168,13 @@ class TestOverview:
         assert all(metric.help for metric in test.metric)
 
 
+    def test_what_each_partition_adds(self, finished: Path) -> None:
+        words = text(calm(visit(OVERVIEW, run="demo")))
+        assert "<td>+7.0 points</td><td>–</td></tr>" in words
+        assert "<td>–</td><td>+6.0 points</td></tr>" in words
+        assert "<td>+61.0 points</td><td>+64.0 points</td></tr>" in words
+
+
 class TestExclusiveFeatures:
     def test_both_sides_beside_each_other(self, finished: Path) -> None:
         a, b = (frame.value for frame in calm(visit(TABLE, run="demo")).dataframe)
@@ -331,13 +338,19 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     assert "python -m dfc verify demo" in text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
     judge(run.store)
     page = text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
-    assert '<b class="dfc-a">exclusive</b>, confidence 0.90' in page
+    assert "<b>exclusive</b>&ensp;confidence 0.90" in page
     assert "R² 0.41" in page
     overview = text(calm(visit("app.py", run="demo")))
     assert "What the evidence says" in overview
     assert "for which the evidence is best" in overview
+    assert "As exclusive stand 1 of 60 in" in overview
+    assert overview.count("<b>exclusive</b>&ensp;confidence 0.90") == 2
+    assert "<td>1</td><td>0</td><td>0</td><td>59</td><td>0</td>" in overview
+    assert "null run, dedicated" not in overview
     assert "python -m dfc null demo" in overview
     (run.path / "null.json").write_text(
-        '{"dedicated": 400, "exclusive": 2, "verdicts": {"a": {"exclusive": 2}, "b": {}, "shared": {}}}'
+        '{"dedicated": 400, "exclusive": 2, "verdicts": {"a": {"exclusive": 2}, "b": {"unclear": 7}, "shared": {}}}'
     )
-    assert "2 of 400 dedicated features (0.500 %) came out exclusive" in text(calm(visit("app.py", run="demo")))
+    overview = text(calm(visit("app.py", run="demo")))
+    assert "2 of 400 dedicated features (0.500 %) came out exclusive" in overview
+    assert "null run, dedicated</td><td>2</td><td>0</td><td>0</td><td>7</td><td>0</td>" in overview
