@@ -167,7 +167,6 @@ class TestOverview:
         assert figures["Token pairs"] == "166,000"
         assert all(metric.help for metric in test.metric)
 
-
     def test_what_each_partition_adds(self, finished: Path) -> None:
         words = text(calm(visit(OVERVIEW, run="demo")))
         assert "<td>+7.0 points</td><td>–</td></tr>" in words
