@@ -77,8 +77,8 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         st.caption(f"Not judged yet: `python -m dfc verify {view.run.name}` collects the evidence, then reload.")
         return
     st.html(
-        f"<p>{badge(found.verdict, found.confidence, view.theme)}<br>"
-        f'<span class="dfc-muted">{escape(VERDICT_HELP[found.verdict])}</span></p>'
+        f'<div class="dfc-judged">{badge(found.verdict, found.confidence, view.theme)}'
+        f'<div class="dfc-small">{escape(VERDICT_HELP[found.verdict])}</div></div>'
     )
     st.caption("Predicted from", help=_PROBE)
     st.html(_probes(found, names))

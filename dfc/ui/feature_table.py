@@ -128,11 +128,11 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
 def _heights(counts: Any) -> list[float]:
     """Bars of a miniature histogram, comparable from row to row.
 
-    Two bins make a bar, and a bar is the square root of its count, so that the strong tail is
+    Four bins make a bar, and a bar is the square root of its count, so that the strong tail is
     seen beside the weak mass.
     """
     values = [int(value) for value in counts]
-    return [sum(values[place : place + 2]) ** 0.5 for place in range(0, len(values), 2)]
+    return [sum(values[place : place + 4]) ** 0.5 for place in range(0, len(values), 4)]
 
 
 def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=60, pinned=True),
         "marks": column.TextColumn("★", help=HELP["marks"], width=48),
         "label": column.TextColumn("label", help=HELP["label"], width=width + 20),
-        "called": column.TextColumn("label or peaks", help=HELP["called"], width=width + 20),
+        "called": column.TextColumn("label or peaks", help=HELP["called"], width=130),
         "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=80),
         "confidence": column.ProgressColumn(
             "confidence",
@@ -149,7 +149,7 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
             format="%.2f",
             min_value=0.0,
             max_value=1.0,
-            width=94,
+            width=84,
             color=THEMES[view.theme].hue(partition).mark,
         ),
         "own_r2": column.NumberColumn("own R²", help=HELP["own_r2"], format="%.2f", width=70),
@@ -157,7 +157,7 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
         "mirror_correlation": column.NumberColumn("mirror", help=HELP["mirror_correlation"], format="%.2f", width=64),
         "peak_tokens": column.ListColumn("peaks on", help=HELP["peak_tokens"], width=width),
         "histogram": column.BarChartColumn(
-            "strength", help=HELP["histogram"], width=86, y_min=0, color=THEMES[view.theme].hue(partition).mark
+            "strength", help=HELP["histogram"], width=74, y_min=0, color=THEMES[view.theme].hue(partition).mark
         ),
         "main_source": column.TextColumn("main source", help=HELP["main_source"], width=88),
         "specificity": column.NumberColumn("specific", help=HELP["specificity"], format="%.2f", width=66),

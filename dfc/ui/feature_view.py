@@ -35,20 +35,20 @@ def show(view: View) -> None:
     names = model_names(view.config)
     _controls(view, feature)
     st.html(
-        f'<div class="dfc-hero dfc-{feature.partition}"><h1>Feature {identity} '
+        f'<div class="dfc-hero dfc-head dfc-{feature.partition}"><div><h1>Feature {identity} '
         f"{partition_badge(feature.partition, names)}</h1>{_label(feature)}"
         f'<div title="{feature_table.HELP["peak_tokens"]}">'
         f"{chips(feature.peak_tokens) or '<span class=dfc-muted>no peak tokens</span>'}</div></div>"
+        f"{_figures(feature)}</div>"
     )
     notes_panel.show(view, feature)
-    _figures(feature)
     if not feature.alive:
         st.info(
             "This feature is dead: it fired on none of the kept pairs, so there are no contexts to read, and it "
             "cannot steer.",
             icon=":material/bedtime:",
         )
-    left, right = st.columns([5, 3], gap="large")
+    left, right = st.columns([5, 3], gap="medium")
     with left:
         context_list.show(view, feature)
     with right:
@@ -63,7 +63,8 @@ def _label(feature: FeatureRow) -> str:
     return f'<p class="dfc-called" title="{escape(origin)}">{escape(feature.label)}</p>'
 
 
-def _figures(feature: FeatureRow) -> None:
+def _figures(feature: FeatureRow) -> str:
+    """How often and how strongly it fires, and on what."""
     figures = (
         (
             "fires",
@@ -82,7 +83,7 @@ def _figures(feature: FeatureRow) -> None:
         f'<div><dt title="{escape(meaning)}">{title}</dt><dd>{escape(value)}</dd></div>'
         for title, value, meaning in figures
     )
-    st.html(f'<dl class="dfc-figures">{cells}</dl>')
+    return f'<dl class="dfc-figures">{cells}</dl>'
 
 
 def _controls(view: View, feature: FeatureRow) -> None:

@@ -15,6 +15,12 @@ from dfc.ui.style import section, side_name
 from dfc.ui.text import count, number, percent
 
 FOUND = 10
+_FIRST = {
+    (True, True): "and that the evidence calls exclusive, the surest first",
+    (False, True): "those first for which the evidence is best",
+    (False, False): "those first that keep most to one kind of text",
+}
+"""Which findings are shown: by whether the evidence calls any exclusive, and whether there is evidence."""
 HELP = {
     "fve": "Fraction of variance explained: how much of the model's activations the dictionary rebuilds, "
     "on documents kept out of training. 1 is all of it.",
@@ -180,15 +186,21 @@ def _label(partition: Partition, names: dict[Side, str]) -> str:
 
 
 def _found(view: View, side: Side, names: dict[Side, str]) -> None:
-    judged = not data.verdicts(view.store).empty
-    query = FeatureQuery(partitions=(side,), limit=FOUND, order="confidence" if judged else "specificity")
+    verdicts_here: Any = data.verdicts(view.store)
+    judged = not verdicts_here.empty
+    standing = judged and bool(verdicts_here.get("exclusive", {}).get(side, 0))
+    query = FeatureQuery(
+        partitions=(side,),
+        limit=FOUND,
+        order="confidence" if judged else "specificity",
+        verdicts=("exclusive",) if standing else (),
+    )
     table = data.features(view.store, query)
     other = names["b" if side == "a" else "a"]
     section(
         f"Only in {names[side]}",
-        f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, those first "
-        f"{'for which the evidence is best' if judged else 'that keep most to one kind of text'}, each where it fires "
-        "most strongly. They are leads: the dictionary's design "
+        f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, "
+        f"{_FIRST[standing, judged]}, each where it fires most strongly. They are leads: the dictionary's design "
         f"keeps them out of {escape(other)}, so read the contexts and steer before you believe one.",
     )
     if table.empty:
@@ -199,7 +211,7 @@ def _found(view: View, side: Side, names: dict[Side, str]) -> None:
     for position, row in enumerate(rows):
         place = address.Place(query, position)
         feature_list.row(view, row, contexts.get(int(row.feature_id)), side, place)
-    total = data.count(view.store, query)
+    total = data.count(view.store, FeatureQuery(partitions=(side,)))
     st.page_link(
         address.TABLE_PAGE,
         label=f"All {total:,} in the table",

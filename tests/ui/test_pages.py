@@ -167,7 +167,6 @@ class TestOverview:
         assert figures["Token pairs"] == "166,000"
         assert all(metric.help for metric in test.metric)
 
-
     def test_what_each_partition_adds(self, finished: Path) -> None:
         words = text(calm(visit(OVERVIEW, run="demo")))
         assert "<td>+7.0 points</td><td>–</td></tr>" in words
@@ -342,7 +341,7 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     assert "R² 0.41" in page
     overview = text(calm(visit("app.py", run="demo")))
     assert "What the evidence says" in overview
-    assert "for which the evidence is best" in overview
+    assert "that the evidence calls exclusive, the surest first" in overview
     assert "As exclusive stand 1 of 60 in" in overview
     assert overview.count("<b>exclusive</b>&ensp;confidence 0.90") == 2
     assert "<td>1</td><td>0</td><td>0</td><td>59</td><td>0</td>" in overview
