@@ -55,7 +55,8 @@ def controls(request: Request) -> tuple[Colour, int | None]:
             feature = st.selectbox(
                 "Feature to colour by", features, key="colour_feature", width=140, label_visibility="collapsed"
             )
-        st.html(_key(request, colour, feature), width="content")
+        if colour != "text only":
+            st.html(_key(request, colour, feature), width="content")
     return colour, feature
 
 
@@ -120,8 +121,6 @@ def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
 
 def _key(request: Request, colour: Colour, feature: int | None) -> str:
     """How to read the colours."""
-    if colour == "text only":
-        return ""
     if colour == "changed odds":
         words, hues = "how far the odds of each token were moved; hover for both", ["shared"]
     else:

@@ -12,12 +12,13 @@ from html import escape
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dfc.config import Side
+from dfc.config import Side, UserError
 from dfc.steering import prompt_sets
-from dfc.ui import address, steer_edits, steer_panes, steer_run
+from dfc.ui import address, steer_edits, steer_history, steer_panes, steer_run, steer_sweeps
 from dfc.ui.frame import View, model_names
 from dfc.ui.steer_edits import Known
 from dfc.ui.steer_run import Request, Texts
+from dfc.ui.text import sentence
 
 PROMPT = "I think that"
 
@@ -45,6 +46,28 @@ def show(view: View) -> None:
         )
     request = _request(view, found)
     _generate(view, request, names, _ready(found))
+    _more(view, request, names, _ready(found))
+
+
+def _more(view: View, request: Request, names: dict[Side, str], ready: bool) -> None:
+    """What is not needed for one text; nothing of it is done until it is asked for."""
+    st.html('<div class="dfc-section"></div>')
+    chosen = st.segmented_control(
+        "More",
+        ["Sweep", "History", "Table of edits"],
+        key="more",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    try:
+        if chosen == "Sweep":
+            steer_sweeps.show(view, request, ready, names)
+        elif chosen == "History":
+            steer_history.show(view, names)
+        elif chosen == "Table of edits":
+            steer_history.table(view, request)
+    except UserError as error:  # the file of sweeps and trials; the rest of the page is as it was
+        st.error(sentence(str(error)), icon=":material/error:")
 
 
 def _ready(found: Sequence[Known]) -> bool:
@@ -152,14 +175,14 @@ def _generate(view: View, request: Request, names: dict[Side, str], ready: bool)
                 on_click=steer_run.start,
                 disabled=not ready,
             )
-            st.button(
-                "Regenerate",
-                icon=":material/refresh:",
-                key="regenerate",
-                on_click=steer_run.start_with_new_seed,
-                disabled=not ready or request.temperature == 0,
-                help="With the next seed. At temperature 0 every seed gives the same text.",
-            )
+        st.button(
+            "Regenerate",
+            icon=":material/refresh:",
+            key="regenerate",
+            on_click=steer_run.start_with_new_seed,
+            disabled=not ready or running or request.temperature == 0,
+            help="With the next seed. At temperature 0 every seed gives the same text.",
+        )
         status = st.empty()
     if problem := steer_run.problem():
         st.error(problem, icon=":material/error:")

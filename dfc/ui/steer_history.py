@@ -1,0 +1,159 @@
+"""What was tried on the Steer page: again, or kept as a note; and edits as a table to export and import."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import Side, UserError
+from dfc.report.heatmap import visible
+from dfc.runs import Run
+from dfc.store.book import TEXT_LENGTH
+from dfc.store.reader import Store
+from dfc.ui import notebook, steer_address
+from dfc.ui.frame import View
+from dfc.ui.steer_address import MODES, Row
+from dfc.ui.steer_run import Request
+from dfc.ui.steer_sweeps import store
+from dfc.ui.style import side_name
+from dfc.ui.text import sentence
+
+_LISTED = 20
+_IMPORT_PROBLEM = "edits_problem"
+
+
+def show(view: View, names: dict[Side, str]) -> None:
+    """Draw the history, the latest first."""
+    if not notebook.opened():
+        return
+    tried = store(view.run).tried(_LISTED)
+    if not len(tried):
+        st.html('<p class="dfc-muted">Nothing was tried yet; every finished text is kept here.</p>')
+    for row in tried.to_dict("records"):
+        _trial(view, row, names)
+
+
+def put_back(content: dict[str, Any]) -> None:
+    """Everything of a kept trial, into the page's settings."""
+    steer_address.write(steer_address.of_edits(content["edits"]))
+    sampling, state = content["sampling"], st.session_state
+    state["prompt"], state["chat"] = content["prompt"], bool(content["chat"])
+    state["max_tokens"] = min(1024, int(sampling["max_new_tokens"]))
+    state["temperature"] = min(2.0, float(sampling["temperature"]))
+    state["top_p"] = max(0.05, float(sampling["top_p"]))
+    state["seed"] = int(sampling["seed"]) % 2**31
+
+
+def table(view: View, request: Request) -> None:
+    """Export and import of the edits as CSV."""
+    run, rows = view.run, request.rows
+    st.html(
+        '<p class="dfc-muted">A row for each edit: model, layer, feature, mode, strength. It steers without '
+        f"the app, too: <code>python -m dfc steer {escape(run.name)} --edits edits.csv</code>.</p>"
+    )
+    st.download_button(
+        "Download the edits",
+        data=lambda: _csv(run, rows),
+        file_name=f"{run.name}-edits.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        key="export_edits",
+        on_click="ignore",
+        disabled=not rows,
+    )
+    st.file_uploader("Read edits from a table", type="csv", key="import_edits", on_change=_import, args=(run,))
+    if problem := st.session_state.pop(_IMPORT_PROBLEM, None):
+        st.warning(problem, icon=":material/block:")
+
+
+def _trial(view: View, row: dict[str, Any], names: dict[Side, str]) -> None:
+    content, answers = json.loads(row["request"]), json.loads(row["answers"])
+    rows, identity = steer_address.of_edits(content["edits"]), str(row["tried_id"])
+    time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())
+    texts = "".join(
+        f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(found["steered"])[:200]))}</div>'
+        for side, found in answers.items()
+        if side in names
+    )
+    with st.container(key=f"kept_trial_{identity}"):
+        st.html(
+            f'<div><div class="dfc-small">{escape(time)} · {escape(said(rows))}</div>'
+            f"<div>{escape(visible(str(content['prompt'])[:160]))}</div>{texts}</div>"
+        )
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                "Again",
+                icon=":material/replay:",
+                key=f"again_{identity}",
+                type="tertiary",
+                on_click=put_back,
+                args=(content,),
+                help="Puts the edits, the prompt and the sampling back.",
+            )
+            st.button(
+                "Keep as a note on the feature",
+                icon=":material/edit_note:",
+                key=f"note_{identity}",
+                type="tertiary",
+                on_click=_note,
+                args=(view.run, view.store, rows, note_text(rows, content, answers, names), identity),
+            )
+            if st.session_state.get("noted_trial") == identity:
+                st.html('<span class="dfc-small">Kept.</span>', width="content")
+
+
+def said(rows: tuple[Row, ...]) -> str:
+    """What is done, in words."""
+    return "; ".join(
+        f"{row.sides.upper()}: feature {row.feature}, {MODES[row.mode]}"
+        + ("" if row.mode == "ablate" else f" {row.strength:g}")
+        for row in rows
+    )
+
+
+def note_text(rows: tuple[Row, ...], content: dict[str, Any], answers: dict[str, Any], names: dict[Side, str]) -> str:
+    """A trial as a note, with what is needed to repeat it."""
+    sampling = content["sampling"]
+    lines = [
+        f"Steered ({said(rows)}) on “{content['prompt']}”, {sampling['max_new_tokens']} tokens, temperature "
+        f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}, seed {sampling['seed']}."
+    ]
+    for side, name in names.items():
+        if side in answers:
+            lines += [f"{name}, left alone: {answers[side]['baseline']}", f"steered: {answers[side]['steered']}"]
+    return "\n".join(lines)[:TEXT_LENGTH]
+
+
+def _note(run: Run, features: Store, rows: tuple[Row, ...], text: str, identity: str) -> None:
+    ids = list(dict.fromkeys(row.feature for row in rows if row.feature is not None))
+    for feature, fingerprint in features.fingerprints(ids).items():
+        if notebook.change(lambda: notebook.book().write(run.name, feature, fingerprint, text)):  # noqa: B023  # at once
+            st.session_state["noted_trial"] = identity
+
+
+def _csv(run: Run, rows: tuple[Row, ...]) -> str:
+    from dfc.steering import edit_table
+
+    return edit_table.to_csv(run, steer_address.edits(rows))
+
+
+def _import(run: Run) -> None:
+    file = st.session_state.get("import_edits")
+    if file is None:
+        return
+    from dataclasses import asdict
+
+    from dfc.steering import edit_table
+
+    try:
+        found = edit_table.from_csv(run, file.getvalue().decode("utf-8"))
+        rows = steer_address.of_edits(asdict(edit) for edit in found)
+        steer_address.unpack(steer_address.pack(rows))  # refuses what the page cannot show
+        steer_address.write(rows)
+    except UnicodeDecodeError:
+        st.session_state[_IMPORT_PROBLEM] = "The table is not text in UTF-8; save it as CSV in UTF-8."
+    except UserError as error:
+        st.session_state[_IMPORT_PROBLEM] = sentence(str(error))

@@ -1,0 +1,219 @@
+"""Sweeps on the Steer page: asked for, run in the background, kept with the run, opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from dfc.config import Side, UserError
+from dfc.runs import Run
+from dfc.steering import prompt_sets
+from dfc.store.steering import SteeringStore
+from dfc.ui import notebook, steer_address, steer_jobs, steer_outputs
+from dfc.ui.frame import View
+from dfc.ui.steer_run import Request
+from dfc.ui.text import sentence
+
+if TYPE_CHECKING:
+    from dfc.steering.sweeps import Sweep
+
+_OWN = "the prompt above"
+_LISTED = 20
+
+
+def store(run: Run) -> SteeringStore:
+    """Where a run's sweeps and its history are kept, as dfc.steering.sweeps says, without loading torch."""
+    return SteeringStore(run.path / "steering.duckdb")
+
+
+def show(view: View, request: Request, ready: bool, names: dict[Side, str]) -> None:
+    """Draw the section."""
+    st.html(
+        '<p class="dfc-muted">Several strengths on several prompts, measured and kept with the run. Sampling is '
+        "that of the settings above; prompt number i is drawn with the seed + i.</p>"
+    )
+    make = _ask(view, request, ready)
+    job = steer_jobs.current()
+    running = job is not None and not job.finished
+    st.button(
+        "Run the sweep",
+        icon=":material/play_arrow:",
+        key="start_sweep",
+        on_click=_start if make else None,
+        args=(view.run, make) if make else None,
+        disabled=make is None or running,
+    )
+    if job is not None and job.run == view.run:
+        _progress()
+    _opened(view, names)
+    _earlier(view.run, running)
+
+
+def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | None:
+    """The form; what makes the sweep, None where it cannot be made."""
+    first = st.columns([3, 3, 1.6, 2.4], gap="medium", vertical_alignment="bottom")
+    strengths = first[0].text_input(
+        "Strengths", "-2, -1, 0.5, 1, 2, 4", key="sweep_strengths", help="Separated by commas; 0 is always there."
+    )
+    chosen = first[1].selectbox("Prompts", [_OWN, *prompt_sets.names()], key="sweep_set")
+    limit = int(first[2].number_input("At most", 1, 1000, 4, key="sweep_limit", help="So many of these prompts."))
+    top = int(
+        first[3].number_input(
+            "Top exclusive features",
+            0,
+            200,
+            0,
+            key="sweep_top",
+            help="Instead of the list above: so many of each model's exclusive features, one after the other. 0: the "
+            "list above.",
+        )
+    )
+    second = st.columns([3, 3, 4], gap="medium", vertical_alignment="bottom")
+    words = second[0].text_input(
+        "Count words", key="sweep_words", placeholder="rain, river", help="Share of the answer that they take."
+    )
+    regex = second[1].text_input("or a pattern", key="sweep_regex", help="A regular expression, instead of words.")
+    control = second[2].toggle(
+        "also a random direction of equal norm",
+        value=True,
+        key="sweep_control",
+        help="What a random direction does as well is no effect of the feature.",
+    )
+    try:
+        numbers = _numbers(strengths)
+        prompts = (request.prompt,) if chosen == _OWN else tuple(prompt_sets.read(chosen, limit))
+    except UserError as error:
+        st.warning(sentence(str(error)), icon=":material/block:")
+        return None
+    if not top and not ready:
+        return None
+    run = view.run
+
+    def make() -> Sweep:
+        from dfc.steering import sweeps
+
+        settings: dict[str, Any] = {
+            "strengths": numbers,
+            "prompts": prompts,
+            "sampling": request.trial().sampling,
+            "chat": request.chat,
+            "words": tuple(word for word in words.split(",") if word.strip()),
+            "regex": regex,
+            "control": control,
+        }
+        if top:
+            return sweeps.bulk(run, top, **settings)
+        return sweeps.Sweep(edits=steer_address.edits(request.rows), **settings)
+
+    return make
+
+
+def _start(run: Run, make: Callable[[], Sweep]) -> None:
+    steer_jobs.start(run, make)
+
+
+@st.fragment(run_every=1.0)
+def _progress() -> None:
+    """How far the session's sweep is; asks for the whole page when it is through."""
+    job = steer_jobs.current()
+    if job is None:
+        return
+    if job.finished:
+        problem, found = job.problem, job.sweep_id
+        steer_jobs.clear()
+        if problem:
+            st.session_state["sweep_problem"] = problem
+        if found:
+            st.query_params["sweep"] = found[:12]
+        st.rerun()
+    words = f"{job.done} of {job.total} answers" if job.total else "Getting ready; models are loaded …"
+    st.progress(job.done / job.total if job.total else 0.0, words)
+    if job.cancelled.is_set():
+        st.html('<span class="dfc-small">Cancelling, after the answers that are being written …</span>')
+    else:
+        st.button("Cancel", icon=":material/stop:", key="cancel_sweep", on_click=job.cancelled.set)
+
+
+def _opened(view: View, names: dict[Side, str]) -> None:
+    """The sweep in the address."""
+    if problem := st.session_state.pop("sweep_problem", None):
+        st.warning(problem, icon=":material/block:")
+    wanted = st.query_params.get("sweep")
+    if not wanted:
+        return
+    kept = store(view.run).sweeps()
+    found = kept[kept["sweep_id"].str.startswith(wanted)] if len(kept) else kept
+    if len(found) != 1:
+        st.info("The sweep in the address is not kept with this run any more.", icon=":material/info:")
+        return
+    steer_outputs.show(view, store(view.run), found.iloc[0].to_dict(), names)
+
+
+def _earlier(run: Run, running: bool) -> None:
+    kept = store(run).sweeps().head(_LISTED)
+    if not len(kept):
+        return
+    st.markdown("**Sweeps of this run**")
+    for row in kept.to_dict("records"):
+        identity = str(row["sweep_id"])[:12]
+        with st.container(
+            horizontal=True, vertical_alignment="center", gap="small", border=False, key=f"kept_sweep_{identity}"
+        ):
+            time = notebook.when(row["started"].tz_localize("UTC").isoformat())
+            state = f"{time} · {row['status']} · {row['made']} of {row['outputs']} answers"
+            st.html(
+                f'<div>{escape(str(row["title"]))}<div class="dfc-small">{escape(state)}</div></div>',
+                width="stretch",
+            )
+            st.button("Open", key=f"open_{identity}", type="tertiary", on_click=_open, args=(identity,))
+            st.button(
+                "Repeat",
+                key=f"repeat_{identity}",
+                type="tertiary",
+                disabled=running,
+                on_click=_start,
+                args=(run, _again(str(row["settings"]))),
+            )
+            st.button(
+                "Delete",
+                key=f"delete_{identity}",
+                type="tertiary",
+                disabled=row["status"] == "running" and running,
+                on_click=_delete,
+                args=(run, str(row["sweep_id"])),
+            )
+
+
+def _again(settings: str) -> Callable[[], Sweep]:
+    def make() -> Sweep:
+        from dfc.steering.sweeps import Sweep
+
+        return Sweep.from_json(settings)
+
+    return make
+
+
+def _open(identity: str) -> None:
+    st.query_params["sweep"] = identity
+
+
+def _delete(run: Run, sweep_id: str) -> None:
+    try:
+        store(run).delete_sweep(sweep_id)
+    except UserError as error:
+        st.session_state["sweep_problem"] = sentence(str(error))
+    if sweep_id.startswith(st.query_params.get("sweep") or "-"):
+        st.query_params.pop("sweep", None)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(number) for number in text.split(",") if number.strip())
+    except ValueError:
+        raise UserError(f"strengths: “{text:.60}” are not numbers separated by commas, such as 0.5, 1, 2.") from None
+    if not any(found):
+        raise UserError("strengths: give at least one that is not 0.")
+    return found

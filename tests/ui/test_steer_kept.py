@@ -1,0 +1,175 @@
+"""What the Steer page keeps: the history, sweeps in the background, edits as a table; on two small random models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dfc import runs
+from dfc.runs import Run
+from dfc.steering import edit_table, sweeps
+from dfc.steering.edits import Edit
+from dfc.steering.generation import Answer, Sampling
+from dfc.steering.sweeps import Sweep, run_sweep
+from dfc.steering.trials import Trial, record
+from dfc.store.notes import Notebook
+from dfc.ui import steer_address
+from dfc.ui.steer_address import Row
+from dfc.ui.steer_jobs import Job
+from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
+from tests.ui.test_pages import STEER, calm, parameter, text, visit
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("kept")
+    make_steerable_run(folder)
+    return folder
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """The run, with nothing kept yet."""
+    monkeypatch.setenv("DFC_DATA", str(folder))
+    run = runs.find("steer")
+    yield run
+    sweeps.store(run).path.unlink(missing_ok=True)
+    (folder / "notes.duckdb").unlink(missing_ok=True)
+
+
+def a_sweep(**changes: object) -> Sweep:
+    sweep = Sweep(
+        (Edit("a", A_FEATURE), Edit("b", B_FEATURE)), (1.0, 2.0), ("The old", "今天"), Sampling(4, 1.0), words=("the",)
+    )
+    return replace(sweep, **changes)  # type: ignore[arg-type]
+
+
+def wait_for_job(test: AppTest) -> AppTest:
+    job: Job = test.session_state["steer_job"]
+    end = time.monotonic() + 60
+    while not job.finished and time.monotonic() < end:
+        time.sleep(0.05)
+    assert job.finished
+    return test.run()
+
+
+class TestGenerating:
+    def test_texts_are_measured_and_put_into_the_history(self, run: Run) -> None:
+        edits = f"a_{A_FEATURE}_add_4_all~ab_{SHARED_FEATURE}_clamp_1_generated"
+        test = calm(visit(STEER, run="steer", edits=edits, max_tokens="6", temperature="1.0", seed="3"))
+        calm(test.button(key="generate").click().run())
+        assert text(test).count('<div class="dfc-answer') == 4
+        assert "perplexity" in text(test)
+        [kept] = sweeps.store(run).tried().to_dict("records")
+        trial = Trial.from_json(kept["request"])
+        assert trial.edits == steer_address.edits(steer_address.unpack(edits))
+        assert trial.sampling == Sampling(6, 1.0, 1.0, 3)
+        for colours in ("text only", "changed odds"):
+            calm(test.segmented_control(key="colours").set_value(colours).run())
+
+    def test_an_empty_prompt_is_one_sentence(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt=" "))
+        test.button(key="generate").click().run()
+        assert [error.value for error in test.error] == ["The prompt is empty; type what the models shall go on from."]
+
+    def test_a_strength_is_proposed(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt="The old"))
+        calm(test.button(key="propose_0").click().run())
+        assert "perplexity of its own text" in text(test)
+        assert text(test).count("holds together") + text(test).count("falls apart") == 6
+        if "holds together" in text(test):
+            assert f"_add_{test.slider(key='edit_0_strength').value:g}_" in parameter(test, "edits")
+
+
+class TestHistory:
+    def test_again_puts_everything_back(self, run: Run) -> None:
+        trial = Trial("Old bridge", (Edit("b", B_FEATURE, "clamp", 0.5, "prompt"),), Sampling(9, 0.7, 0.9, 5), True)
+        identity = record(run, trial, {"b": (Answer("left"), Answer("<b>pushed"))})
+        test = calm(visit(STEER, run="steer", more="History"))
+        assert "&lt;b&gt;pushed" in text(test)
+        calm(test.button(key=f"again_{identity}").click().run())
+        assert parameter(test, "edits") == f"b_{B_FEATURE}_clamp_0.5_prompt"
+        assert test.text_area(key="prompt").value == "Old bridge"
+        assert (test.number_input(key="max_tokens").value, test.number_input(key="seed").value) == (9, 5)
+        assert (test.number_input(key="temperature").value, test.number_input(key="top_p").value) == (0.7, 0.9)
+
+    def test_kept_as_a_note(self, run: Run, folder: Path) -> None:
+        trial = Trial("Old bridge", (Edit("b", B_FEATURE),), Sampling(9))
+        identity = record(run, trial, {"b": (Answer("left"), Answer("pushed"))})
+        test = calm(visit(STEER, run="steer", more="History"))
+        calm(test.button(key=f"note_{identity}").click().run())
+        [note] = Notebook(folder / "notes.duckdb").feature("steer", B_FEATURE).notes
+        assert "“Old bridge”" in note.text
+        assert "steered: pushed" in note.text
+
+
+class TestSweeps:
+    def test_runs_in_the_background_and_is_shown(self, run: Run) -> None:
+        edits = f"ab_{SHARED_FEATURE}_add_2_all"
+        test = calm(visit(STEER, run="steer", edits=edits, more="Sweep", max_tokens="4", prompt="The old"))
+        test.text_input(key="sweep_strengths").set_value("1, 2").run()
+        calm(test.button(key="start_sweep").click().run())
+        calm(wait_for_job(test))
+        [kept] = sweeps.store(run).sweeps().to_dict("records")
+        assert (kept["status"], kept["made"]) == ("done", 2 * (1 + 2 * 2))
+        assert parameter(test, "sweep") == kept["sweep_id"][:12]
+        assert len(test.get("plotly_chart")) == 1
+        assert len(test.dataframe) == 2
+        assert Sweep.from_json(kept["settings"]).edits == steer_address.edits(steer_address.unpack(edits))
+
+    def test_bulk_takes_exclusive_features_of_both(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", more="Sweep", max_tokens="3", prompt="The old"))
+        assert test.button(key="start_sweep").disabled
+        test.text_input(key="sweep_strengths").set_value("2").run()
+        test.toggle(key="sweep_control").set_value(False).run()
+        test.number_input(key="sweep_top").set_value(2).run()
+        test.button(key="start_sweep").click().run()
+        calm(wait_for_job(test))
+        table = test.dataframe[0].value
+        assert sorted(table["side"]) == ["A", "A", "B", "B"]
+        assert table["effect"].abs().is_monotonic_decreasing
+
+    def test_earlier_ones_are_opened_repeated_and_deleted(self, run: Run) -> None:
+        list(run_sweep(run, a_sweep()))
+        identity = sweeps.store(run).sweeps()["sweep_id"].iloc[0]
+        test = calm(visit(STEER, run="steer", more="Sweep"))
+        calm(test.button(key=f"open_{identity[:12]}").click().run())
+        assert len(test.get("plotly_chart")) == 1
+        test.button(key=f"repeat_{identity[:12]}").click().run()
+        calm(wait_for_job(test))
+        first, second = (sweeps.store(run).outputs(name) for name in sweeps.store(run).sweeps()["sweep_id"])
+        assert first["text"].tolist() == second["text"].tolist()
+        calm(test.button(key=f"delete_{identity[:12]}").click().run())
+        assert identity not in sweeps.store(run).sweeps()["sweep_id"].tolist()
+
+    def test_cancelling_keeps_what_was_written(self, run: Run) -> None:
+        job = Job(run, a_sweep)
+        job.cancelled.set()
+        job.work()
+        assert (job.finished, job.problem, job.done) == (True, None, 1)
+        [kept] = sweeps.store(run).sweeps().to_dict("records")
+        assert (kept["status"], kept["made"]) == ("cancelled", 1)
+
+    def test_what_goes_wrong_is_one_sentence(self, run: Run) -> None:
+        job = Job(run, lambda: a_sweep(prompts=(" ",)))
+        job.work()
+        assert job.problem == "The prompt is empty; type what the models shall go on from."
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
+        test.text_input(key="sweep_strengths").set_value("strong").run()
+        assert "are not numbers" in calm(test).warning[0].value
+        assert test.button(key="start_sweep").disabled
+
+
+def test_edits_are_imported(run: Run) -> None:
+    table = edit_table.to_csv(run, [Edit("a", A_FEATURE, "clamp", 0.5), Edit("b", SHARED_FEATURE, where="prompt")])
+    test = calm(visit(STEER, run="steer", more="Table of edits"))
+    test.get("file_uploader")[0].set_value(("edits.csv", table.encode(), "text/csv")).run()
+    found = steer_address.unpack(parameter(calm(test), "edits"))
+    assert found == (Row(A_FEATURE, "a", "clamp", 0.5), Row(SHARED_FEATURE, "b", "add", 1.0, "prompt"))
+    test.get("file_uploader")[0].set_value(("edits.csv", b"nothing", "text/csv")).run()
+    assert "the table has no rows" in calm(test).warning[0].value
