@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Mapping
 from html import escape
 from typing import Any
 
@@ -69,7 +70,7 @@ def table(view: View, request: Request) -> None:
         st.warning(problem, icon=":material/block:")
 
 
-def _trial(view: View, row: dict[str, Any], names: dict[Side, str]) -> None:
+def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
     content, answers = json.loads(row["request"]), json.loads(row["answers"])
     rows, identity = steer_address.of_edits(content["edits"]), str(row["tried_id"])
     time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())

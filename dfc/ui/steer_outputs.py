@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any, get_args
 
 import pandas as pd
@@ -41,7 +42,7 @@ _SHOWN = [
 ]
 
 
-def show(view: View, store: SteeringStore, sweep: dict[str, Any], names: dict[Side, str]) -> None:
+def show(view: View, store: SteeringStore, sweep: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
     """Draw the sweep."""
     outputs = store.outputs(str(sweep["sweep_id"]))
     st.markdown(f"**{plain(str(sweep['title']))}**")
