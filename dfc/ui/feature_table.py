@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -40,6 +41,7 @@ HELP = {
     "partition": "Which model may use it: a, b, or both (shared).",
     "relative_norm": "‖d_A‖ / (‖d_A‖ + ‖d_B‖): 1 only in A, 0 only in B.",
 }
+MOST_BARS = 16
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
 WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_norm", "norm_a", "norm_b")
@@ -116,7 +118,7 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     )
     shown["called"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
-        shown["histogram"] = pd.Series([_heights(counts) for counts in table["histogram"]], table.index)
+        shown["histogram"] = pd.Series(_miniatures(table["histogram"].tolist()), table.index)
     shown["density"] *= 100
     marks = notebook.marks(view.run.name)
     marks = marks[marks["feature_id"].isin(table["feature_id"]) & marks["kind"].isin(["favourite", "tag"])]
@@ -125,14 +127,19 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def _heights(counts: Any) -> list[float]:
-    """Bars of a miniature histogram, comparable from row to row.
+def _miniatures(histograms: list[Any]) -> list[list[float]]:
+    """Bars of miniature histograms, comparable from row to row: those bins that any of the rows fills.
 
-    Four bins make a bar, and a bar is the square root of its count, so that the strong tail is
-    seen beside the weak mass.
+    A bar is the square root of its count, so that the strong tail is seen beside the weak mass; where the bars would
+    be too thin, two bins or more make one.
     """
-    values = [int(value) for value in counts]
-    return [sum(values[place : place + 4]) ** 0.5 for place in range(0, len(values), 4)]
+    counts = np.array([np.asarray(histogram, float) for histogram in histograms])
+    filled = np.flatnonzero(counts.any(axis=0))
+    first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, counts.shape[1] - 1)
+    shown = counts[:, first : last + 1]
+    together = -(-shown.shape[1] // MOST_BARS)
+    bars: list[list[float]] = np.sqrt(np.add.reduceat(shown, range(0, shown.shape[1], together), axis=1)).tolist()
+    return bars
 
 
 def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
