@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -42,10 +41,10 @@ _SHOWN = [
 ]
 
 
-def show(view: View, store: SteeringStore, sweep: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
+def show(view: View, store: SteeringStore, sweep_id: str, title: str, names: dict[Side, str]) -> None:
     """Draw the sweep."""
-    outputs = store.outputs(str(sweep["sweep_id"]))
-    st.markdown(f"**{plain(str(sweep['title']))}**")
+    outputs = store.outputs(sweep_id)
+    st.markdown(f"**{plain(title)}**")
     if outputs.empty:
         st.html('<p class="dfc-muted">Nothing was written.</p>')
         return
@@ -59,7 +58,7 @@ def show(view: View, store: SteeringStore, sweep: Mapping[Hashable, Any], names:
         ranked = [int(feature) for feature in by_effect["feature_id"].drop_duplicates()] or features
         feature = ranked[0]
         if len(ranked) > 1:
-            feature = st.selectbox("Curves of feature", ranked, key=f"curve_of_{sweep['sweep_id']}", width=160)
+            feature = st.selectbox("Curves of feature", ranked, key=f"curve_of_{sweep_id}", width=160)
     along = effects.curves(outputs, measure)
     figure = curves(along[along["feature_id"] == feature], MEASURES[measure], names, view.theme)
     charts.show(figure, "sweep", f"{MEASURES[measure]} of feature {feature} against strength")
@@ -67,7 +66,7 @@ def show(view: View, store: SteeringStore, sweep: Mapping[Hashable, Any], names:
         '<div class="dfc-small">Means over prompts with 95 % bootstrap intervals; dots: a random direction of equal '
         "norm; dash-dots: a transfer.</div>"
     )
-    _features(view, by_effect, str(sweep["sweep_id"]))
+    _features(view, by_effect, sweep_id)
     with st.expander(f"All {len(outputs)} answers", icon=":material/notes:"):
         shown = outputs[_SHOWN].assign(side=outputs["side"].str.upper())
         st.dataframe(
@@ -81,7 +80,7 @@ def show(view: View, store: SteeringStore, sweep: Mapping[Hashable, Any], names:
                 "mean_kl": st.column_config.NumberColumn("KL", format="%.3g"),
                 "coverage": st.column_config.NumberColumn("words", format="percent"),
             },
-            key=f"answers_{sweep['sweep_id']}",
+            key=f"answers_{sweep_id}",
             alt="Answers of the sweep, one a row",
         )
 

@@ -149,7 +149,8 @@ def _opened(view: View, names: dict[Side, str]) -> None:
     if len(found) != 1:
         st.info("The sweep in the address is not kept with this run any more.", icon=":material/info:")
         return
-    steer_outputs.show(view, store(view.run), found.iloc[0].to_dict(), names)
+    row = found.iloc[0]
+    steer_outputs.show(view, store(view.run), str(row["sweep_id"]), str(row["title"]), names)
 
 
 def _earlier(run: Run, running: bool) -> None:

@@ -146,3 +146,14 @@ def test_what_cannot_be_done_is_one_sentence(parameters: str, sentence: str, pag
     expect(page.get_by_test_id("stAlertContentError")).to_contain_text(sentence, timeout=60_000)
     assert page.locator(".st-key-generate button").is_enabled()
     assert len(failures(page)) == 1
+
+
+def test_a_sweep_goes_on_while_the_page_is_used(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&feature={SHARED_FEATURE}&max_tokens=8&temperature=1&more=Sweep")
+    page.locator(".st-key-start_sweep button").click()
+    page.locator(".st-key-cancel_sweep button").wait_for()
+    page.locator(".st-key-sweep_control label").first.click()  # a rerun of the script
+    page.get_by_test_id("stPlotlyChart").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    assert "sweep=" in page.url
+    assert failures(page) == []
