@@ -63,7 +63,7 @@ _ORDINARY = 20  # texts of each source on which the models' surprise is measured
 RUN: dict[str, Any] = {
     "corpus": {"pairs": 80_000, "held_out": 0.2, "drop_duplicates": False},
     "harvest": {"skip_first": 2, "outlier_factor": None},
-    "crosscoder": {"features": 512, "k": 16, "exclusive_a": 0.1, "exclusive_b": 0.1, "budget_a": 0.2, "budget_b": 0.2},
+    "crosscoder": {"features": 512, "k": 16},
     "training": {
         "steps": 800,
         "batch": 512,

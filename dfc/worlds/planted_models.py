@@ -45,8 +45,8 @@ class ModelTraining:
     learning_rate: float = 3e-3
     warmup_steps: int = 50
     share: float = 0.3
-    width_a: int = 64
-    width_b: int = 80
+    width_a: int = 96
+    width_b: int = 96
     layers: int = 4
 
 
