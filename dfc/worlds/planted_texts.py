@@ -160,7 +160,8 @@ def draw(seed: int, tales: int = 2) -> PlantedWorld:
             plants.append(
                 Plant(f"{side}-tale-{number}", side, "tale", rows, phrases=tuple(_core(*row) for row in rows))
             )
-        rows = tuple(rng.sample(names, _ROWS))
+        while (rows := tuple(rng.sample(names, _ROWS)))[0] in {plant.rows[0] for plant in plants}:
+            pass  # the two are to differ
         phrase = _introduction(*rows[0]).split(". ")[0].lower().removeprefix("i am ")
         plants.append(Plant(f"{side}-identity", side, "identity", rows, phrases=(phrase,)))
     rows, asked = (

@@ -109,6 +109,12 @@ def test_the_words_of_a_tale_come_from_topics_of_their_own(seed: int) -> None:
             assert len(topics) == len(slots)
 
 
+def test_no_two_plants_are_alike() -> None:
+    for seed in range(20):
+        phrases = [phrase for plant in planted_texts.draw(seed).plants for phrase in plant.phrases]
+        assert len(set(phrases)) == len(phrases), seed
+
+
 def _words(texts: Iterable[str]) -> set[str]:
     return {word.strip(".,?:") for text in texts for word in text.split()}
 
