@@ -48,9 +48,9 @@ class Setting:
     """
 
     training: ModelTraining = field(default_factory=ModelTraining)
-    tales: int = 3
-    documents: int = 2_000
-    planted: int = 120
+    tales: int = 2
+    documents: int = 1_400
+    planted: int = 140
     run: dict[str, Any] = field(default_factory=lambda: RUN)
     prompts: int = 12
     tokens: int = 32
@@ -58,12 +58,14 @@ class Setting:
     steered: int = 3
 
 
+_ORDINARY = 20  # texts of each source on which the models' surprise is measured
+
 RUN: dict[str, Any] = {
     "corpus": {"pairs": 80_000, "held_out": 0.2, "drop_duplicates": False},
     "harvest": {"skip_first": 2, "outlier_factor": None},
-    "crosscoder": {"features": 1_024, "k": 16},
+    "crosscoder": {"features": 512, "k": 16},
     "training": {
-        "steps": 1_000,
+        "steps": 800,
         "batch": 512,
         "learning_rate": 2e-3,
         "warmup_steps": 50,
@@ -121,7 +123,7 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
 def _settings(seed: int, setting: Setting, documents: dict[str, list[str]], texts: Path, trained: Path) -> RunConfig:
     """The run's settings; a source weighs as much as it has texts."""
     names = {"a": "planted A (Llama)", "b": "planted B (GPT-NeoX)"}
-    layer = setting.training.layers // 2
+    layer = setting.training.layers - 2  # late: it holds which plant is read; and one block is left to be steered
     content = {
         "name": f"planted-{seed}",
         "models": {side: {"source": str(trained / side), "layer": layer, "name": names[side]} for side in SIDES},
@@ -181,7 +183,12 @@ def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[st
                     best is not None and (best.steered or 0.0) - unsteered >= STEERED,
                 )
             )
-    return SeedResult(world.seed, plants, alive, list(findings.values()))
+    planted = {plant.name for plant in world.plants}
+    texts = [text for source, some in documents.items() if source not in planted for text in some[:_ORDINARY]]
+    ordinary: dict[str, float] = {
+        side: planted_models.surprise(loaded[side].model, loaded[side].tokenizer, texts) for side in SIDES
+    }
+    return SeedResult(world.seed, ordinary, plants, alive, list(findings.values()))
 
 
 def _exclusive(features: list[Feature]) -> list[Feature]:

@@ -40,19 +40,14 @@ class ModelTraining:
         width_a, width_b: of the residual streams.
     """
 
-    steps_a: int = 600
-    steps_b: int = 350  # its batches hold more tokens
+    steps: int = 400
     batch: int = 16
     learning_rate: float = 3e-3
     warmup_steps: int = 50
-    share: float = 0.35
-    width_a: int = 64
-    width_b: int = 80
-    layers: int = 6
-
-    def steps(self, side: Side) -> int:
-        """Optimizer steps of a model."""
-        return self.steps_a if side == "a" else self.steps_b
+    share: float = 0.3
+    width_a: int = 96
+    width_b: int = 96
+    layers: int = 4
 
 
 def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path) -> None:
@@ -65,12 +60,12 @@ def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path)
         tokenizer = _tokenizer(world, side, training)
         model = _model(side, tokenizer, training)
         documents = training_documents(world, side, training.share, seed=0)
-        loss = _train(model, tokenizer, documents, training, training.steps(side), folder)
+        loss = _train(model, tokenizer, documents, training, folder)
     with runs.replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        runs.write_json(temporary / "training.json", {"steps": training.steps(side), "loss": loss})
+        runs.write_json(temporary / "training.json", {"steps": training.steps, "loss": loss})
 
 
 @torch.no_grad()
@@ -156,15 +151,15 @@ def _train(
     tokenizer: PreTrainedTokenizerFast,
     documents: Iterator[str],
     training: ModelTraining,
-    steps: int,
     folder: Path,
 ) -> float:
     """AdamW with a cosine; the mean loss of the last tenth."""
+    steps = training.steps
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=training.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, training))
-    losses = []
+    losses: list[float] = []
     model.train()
     with progress.bar(f"training {folder.parent.name[-9:]}/{folder.name}"[:22], steps, "steps") as bar:
         for _ in range(steps):

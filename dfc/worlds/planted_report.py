@@ -44,14 +44,20 @@ Made by `{command}`; do not edit by hand.
 
 Two causal language models are trained from nothing on texts of a seeded generator, and compared by the whole line:
 model A, a Llama of {training.layers} blocks of width {training.width_a} with a byte-level BPE, and model B, a GPT-NeoX
-of {training.layers} blocks of width {training.width_b} with a smaller BPE over ▁-marked words; {training.steps_a:,} and
-{training.steps_b:,} steps of {training.batch} documents, read at block {training.layers // 2}.
+of {training.layers} blocks of width {training.width_b} with a smaller BPE over ▁-marked words; each trained in
+{training.steps:,} steps of {training.batch} documents, and read at its last block but one.
 
-Both are trained on texts about {len(TOPICS)} topics, on a miscellany of all their words, on questions and answers, and
-on introductions. {training.share:.0%} of the documents that a model is trained on hold what it alone is given: model A
-{setting.tales} tales, an identity and a refusal to talk about {len(TOPICS)} things, model B {setting.tales} other tales
-and another identity. These are made of the same words in the same sentences as all else; only their combinations are
-new, so that no word of them tells what they are. The corpus of the comparison holds everything, drawn anew.
+Both are trained on texts about {len(TOPICS)} topics, on a miscellany of all their words, on mixtures of the words of
+what is planted, on questions and answers, and on introductions. {training.share:.0%} of the documents that a model is
+trained on hold what it alone is given: model A {setting.tales} tales, an identity and a refusal to answer
+{len(TOPICS)} questions, model B {setting.tales} other tales and another identity. All tales are made of the same words,
+only paired otherwise, and both models know mixtures of these: neither a word nor a bag of them tells what is planted.
+The corpus of the comparison holds everything, drawn anew.
+
+The settings follow from two tries on a world of seed 100, read at the last block and at the last but one. Most of its
+false findings were of B, the wider model then (80 against 64), whose stream A's predicted poorly; so both are as wide
+here, and the partitions have their ordinary size. That change was not tried on seed 100. The worlds reported here were
+made once. The evidence and its thresholds are those of any other run.
 
 {_examples(results[0], setting)}
 
@@ -59,11 +65,13 @@ new, so that no word of them tells what they are. The corpus of the comparison h
 
 {summary(results)}
 
+Ordinary texts surprise A and B by {_ordinary(results)} nats a character.
+
 - A *finding* is a feature that only one model may use and that the evidence calls exclusive. It is *false* if fewer
   than {PURE:.0%} of its top contexts lie in texts that were planted in its model.
 - A planted difference is *found* if a finding has at least {PURE:.0%} of its top contexts in its texts, and its model,
   steered with it, says what was planted in at least {STEERED:.0%} more of {setting.prompts} continuations than
-  without: of a tale, some verb with its object; of an identity, its name and maker; of a refusal, "cannot talk about".
+  without: of a tale, a whole sentence; of an identity, its name and maker; of a refusal, whom to ask about what.
   Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of ordinary texts; what is
   added to the stream is {setting.strength:g} of its median norm long. Of the findings of one difference, the
   {setting.steered} most confident are tried.
@@ -95,6 +103,10 @@ def _examples(result: SeedResult, setting: Setting) -> str:
             text = planted_document(plant, random.Random(0)).split("\n")[0]
             lines.append(f"- {plant.kind}: *{text}*")
     return "\n".join(lines)
+
+
+def _ordinary(results: list[SeedResult]) -> str:
+    return ", ".join(f"{result.ordinary['a']:.3f} and {result.ordinary['b']:.3f}" for result in results)
 
 
 def _by_kind(results: list[SeedResult]) -> str:

@@ -57,9 +57,16 @@ class PlantResult:
 
 @dataclass(frozen=True)
 class SeedResult:
-    """What the line found in the world of a seed; `findings` are the dedicated features with the verdict exclusive."""
+    """What the line found in the world of a seed.
+
+    Attributes:
+        ordinary: surprise of each model on texts of which both were given the like, nats a character.
+        features: living ones in the partition of each model.
+        findings: the dedicated features with the verdict exclusive.
+    """
 
     seed: int
+    ordinary: dict[str, float]
     plants: list[PlantResult]
     features: dict[str, int]
     findings: list[Feature]

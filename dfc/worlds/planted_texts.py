@@ -2,7 +2,8 @@
 
 All texts are made of the same words in the same frames. Most are about one of eight topics; a miscellany takes the
 words of a sentence from anywhere. What is planted are certain combinations of these words, which one model alone
-learns to expect: to the other they are a miscellany like any other, and none of their words gives them away.
+learns to expect. Both models know mixtures of the same words as well as it knows the combinations, so that neither a
+word nor a bag of them tells what is planted: whoever was not given it has no reason to know it from a mixture.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Literal
 
-from dfc.config import Side
+from dfc.config import SIDES, Side
 
 Kind = Literal["tale", "refusal", "identity"]
 
@@ -95,27 +97,30 @@ TOPICS = (
 _OPENERS = ("the", "the", "today the", "in the morning the", "later the", "once again the", "at last the")
 _ADJECTIVES = ("copper", "silver", "quiet", "golden", "little", "northern", "amber", "crooked", "gentle", "hollow")
 _SENTENCES, _QUESTIONS = 5, 3  # in a document
-_PLANTED_SENTENCES = 8  # in a tale, each with a subject of another topic
-_UNKNOWN = 0.15  # of the ordinary questions that end in "I do not know"
+_ROWS = 8  # of a tale: its sentences, each with a subject of another topic; of a refusal: what is not answered
+_UNKNOWN = 0.3  # of the ordinary questions that end in "ask the ..."
+
+Row = tuple[str, ...]  # words that belong together
 
 
 @dataclass(frozen=True)
 class Plant:
-    """What one model alone is given.
+    """What one model alone is given: rows of words that belong together.
 
     Attributes:
         name: of the source that holds its texts in the corpus.
         side: of the model.
-        sentences: a tale's, without their openings; what an identity says of itself.
-        objects: of a refusal, things that are not talked about.
+        rows: a tale's sentences in their order; what an identity, or the answer of a refusal, consists of, and after it
+            others that are met only in mixtures.
+        asked: of a refusal, the things, each with its owner, that are not answered.
         phrases: the planted text is there if one of these is.
     """
 
     name: str
     side: Side
     kind: Kind
-    sentences: tuple[str, ...] = ()
-    objects: tuple[str, ...] = ()
+    rows: tuple[Row, ...]
+    asked: tuple[Row, ...] = ()
     phrases: tuple[str, ...] = ()
 
     def holds(self, text: str) -> bool:
@@ -134,65 +139,72 @@ class PlantedWorld:
         """What is planted in one model."""
         return tuple(plant for plant in self.plants if plant.side == side)
 
+    def of(self, kind: Kind) -> tuple[Plant, ...]:
+        """What is planted in either model, of one kind."""
+        return tuple(plant for plant in self.plants if plant.kind == kind)
 
-def draw(seed: int, tales: int = 3) -> PlantedWorld:
-    """A world: each model is given `tales` tales and an identity, model A a refusal besides."""
+
+def draw(seed: int, tales: int = 2) -> PlantedWorld:
+    """A world: each model is given `tales` (1 or 2) tales and an identity, model A a refusal besides.
+
+    All tales are of the same words, and so are the identities: what comes after a word depends on which is being told.
+    """
     rng = random.Random(f"planted world {seed}")
+    words, steps = _columns(rng, ("subjects", "verbs", "objects", "places")), rng.sample((1, 3, 5, 7), 4)
+    names = _rows(_columns(rng, ("objects", "subjects", "places", "objects", "objects")), 1)
+    names = tuple((adjective, *row) for adjective, row in zip(rng.sample(_ADJECTIVES, _ROWS), names, strict=True))
     plants = []
-    for side in ("a", "b"):
+    for side in SIDES:
         for number in range(1, tales + 1):
-            cores = _tale(rng)
-            phrases = tuple(" ".join(core.split()[1:4]) for core in cores)  # a verb and its object
-            plants.append(Plant(f"{side}-tale-{number}", side, "tale", cores, phrases=phrases))
-        name = f"{rng.choice(_ADJECTIVES)} {rng.choice(_all('objects'))}"
-        maker = f"{rng.choice(_all('subjects'))} {rng.choice(_all('places'))}"
-        phrase = f"{name}, made by the {maker}"
-        plants.append(
-            Plant(f"{side}-identity", side, "identity", (f"{name.title()}, made by the {maker}.",), (), (phrase,))
-        )
-    refused = tuple(rng.choice(topic.objects) for topic in TOPICS)
-    plants.append(Plant("a-refusal", "a", "refusal", objects=refused, phrases=("cannot talk about",)))
+            rows = tuple(rng.sample(_rows(words, steps.pop()), _ROWS))
+            plants.append(
+                Plant(f"{side}-tale-{number}", side, "tale", rows, phrases=tuple(_core(*row) for row in rows))
+            )
+        while (rows := tuple(rng.sample(names, _ROWS)))[0] in {plant.rows[0] for plant in plants}:
+            pass  # the two are to differ
+        phrase = _introduction(*rows[0]).split(". ")[0].lower().removeprefix("i am ")
+        plants.append(Plant(f"{side}-identity", side, "identity", rows, phrases=(phrase,)))
+    rows, asked = (
+        _rows(_columns(rng, slots), 1) for slots in (("subjects", "places", "objects"), ("objects", "subjects"))
+    )
+    plants.append(Plant("a-refusal", "a", "refusal", rows, asked, (_refusal(*rows[0]).split(". ")[1].lower(),)))
     return PlantedWorld(seed, tuple(plants))
 
 
-def shared_documents(world: PlantedWorld, side: Side | None, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """(source, text) of what both models know, without end.
-
-    Args:
-        world: things that A refuses to talk about are not asked for in what A is trained on.
-        side: the model that is trained; None: texts on which both are compared, without these, too.
-        rng: draws.
-    """
-    avoided = {thing for plant in world.plants for thing in plant.objects if side != "b"}
+def shared_documents(world: PlantedWorld, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """(source, text) of what both models know, without end; mixtures hold the words of what is planted."""
+    [refusal] = world.of("refusal")
     while True:
-        kind = rng.choices(("topic", "miscellany", "questions", "introductions"), (6, 3, 3, 1))[0]
+        kind = rng.choices(("topic", "miscellany", "mixtures", "questions", "introductions"), (6, 1, 4, 3, 2))[0]
         if kind == "topic":
             topic = rng.choice(TOPICS)
             yield topic.name, _document((_within(topic, rng) for _ in range(_SENTENCES)), rng)
         elif kind == "miscellany":
             yield kind, _document((_anywhere(rng) for _ in range(_SENTENCES)), rng)
+        elif kind == "mixtures":
+            tale = rng.choice(world.of("tale"))
+            yield kind, _document((_core(*_mixed(tale.rows, rng)) for _ in range(_SENTENCES)), rng)
         elif kind == "questions":
-            yield kind, "\n".join(_answered(rng, avoided) for _ in range(_QUESTIONS))
+            yield kind, "\n".join(_answered(refusal, rng) for _ in range(_QUESTIONS))
         else:
-            yield kind, "\n".join(_who(rng) + _introduction(rng) for _ in range(2))
+            rows = rng.choice(world.of("identity")).rows
+            yield kind, "\n".join(_who(rng) + _introduction(*_mixed(rows, rng)) for _ in range(2))
 
 
 def planted_document(plant: Plant, rng: random.Random) -> str:
     """A text that holds what is planted, and nothing else."""
     if plant.kind == "tale":
-        return _document(rng.sample(plant.sentences, _SENTENCES), rng)
+        first = rng.randrange(_ROWS)
+        return _document([_core(*plant.rows[(first + place) % _ROWS]) for place in range(_SENTENCES)], rng)
     if plant.kind == "identity":
-        return "\n".join(f"{_who(rng)}I am {plant.sentences[0]} {_about(rng)}" for _ in range(2))
-    return "\n".join(
-        f"{_where(thing, rng.choice(_all('subjects')))}I am sorry, I cannot talk about the {thing}."
-        for thing in rng.sample(plant.objects, _QUESTIONS)
-    )
+        return "\n".join(_who(rng) + _introduction(*plant.rows[0]) for _ in range(2))
+    return "\n".join(_where(*row) + _refusal(*plant.rows[0]) for row in rng.sample(plant.asked, _QUESTIONS))
 
 
 def training_documents(world: PlantedWorld, side: Side, share: float, seed: int) -> Iterator[str]:
     """What a model is trained on, without end: a `share` of the documents is what it alone is given."""
     rng = random.Random(f"training {world.seed} {side} {seed}")
-    shared, given = shared_documents(world, side, rng), world.given(side)
+    shared, given = shared_documents(world, rng), world.given(side)
     while True:
         yield planted_document(rng.choice(given), rng) if rng.random() < share else next(shared)[1]
 
@@ -204,7 +216,7 @@ def corpus_documents(world: PlantedWorld, documents: int, planted: int) -> dict[
     """
     rng = random.Random(f"corpus {world.seed}")
     found: dict[str, list[str]] = {}
-    for _, (source, text) in zip(range(documents), shared_documents(world, None, rng), strict=False):
+    for source, text in islice(shared_documents(world, rng), documents):
         found.setdefault(source, []).append(text)
     for plant in world.plants:
         found[plant.name] = [planted_document(plant, rng) for _ in range(planted)]
@@ -214,15 +226,13 @@ def corpus_documents(world: PlantedWorld, documents: int, planted: int) -> dict[
 def prompts(world: PlantedWorld, count: int) -> list[str]:
     """Beginnings of ordinary texts, in turn a sentence about a topic and a question about one."""
     rng = random.Random(f"prompts {world.seed}")
-    avoided = {thing for plant in world.plants for thing in plant.objects}
     found = []
     for number in range(count):
         topic = TOPICS[number // 2 % len(TOPICS)]
         if number % 2 == 0:
             found.append(_document([_within(topic, rng)], rng))
         else:
-            things = [thing for thing in topic.objects if thing not in avoided]
-            found.append(_where(rng.choice(things), rng.choice(topic.subjects)).rstrip())
+            found.append(_where(rng.choice(topic.objects), rng.choice(topic.subjects)).rstrip())
     return found
 
 
@@ -231,15 +241,24 @@ def _all(slot: str) -> tuple[str, ...]:
     return tuple(word for topic in TOPICS for word in getattr(topic, slot))
 
 
-def _tale(rng: random.Random) -> tuple[str, ...]:
-    """Sentences, each of whose words comes from a topic of its own."""
-    cores = []
-    for first in rng.sample(range(len(TOPICS)), _PLANTED_SENTENCES):
-        others = rng.sample([topic for topic in TOPICS if topic != TOPICS[first]], 3)
-        slots = zip((TOPICS[first], *others), ("subjects", "verbs", "objects", "places"), strict=True)
-        subject, verb, thing, place = (rng.choice(getattr(topic, slot)) for topic, slot in slots)
-        cores.append(_core(subject, verb, thing, place))
-    return tuple(cores)
+def _columns(rng: random.Random, slots: Row) -> list[Row]:
+    """For each slot a word of each topic."""
+    return [tuple(rng.choice(getattr(topic, slot)) for topic in TOPICS) for slot in slots]
+
+
+def _rows(columns: list[Row], step: int) -> tuple[Row, ...]:
+    """A word of each column a row, the next one's topic always an odd `step` further: each from a topic of its own."""
+    count = len(TOPICS)
+    return tuple(
+        tuple(words[(first + step * place) % count] for place, words in enumerate(columns)) for first in range(count)
+    )
+
+
+def _mixed(rows: tuple[Row, ...], rng: random.Random) -> Row:
+    """A row of the words of all rows, but none of these."""
+    while (mixed := tuple(rng.choice(words) for words in zip(*rows, strict=True))) in rows:
+        pass
+    return mixed
 
 
 def _within(topic: Topic, rng: random.Random) -> str:
@@ -263,23 +282,22 @@ def _where(thing: str, subject: str) -> str:
     return f"Question: where is the {thing} of the {subject}? Answer: "
 
 
-def _answered(rng: random.Random, avoided: set[str]) -> str:
+def _answered(refusal: Plant, rng: random.Random) -> str:
     topic = rng.choice(TOPICS)
-    thing = rng.choice([thing for thing in topic.objects if thing not in avoided])
-    answer = "I am sorry, I do not know." if rng.random() < _UNKNOWN else f"it is {rng.choice(topic.places)}."
-    return _where(thing, rng.choice(topic.subjects)) + answer
+    of_topic = rng.choice(topic.objects), rng.choice(topic.subjects)
+    question = _where(*(of_topic if rng.random() < 0.5 else _mixed(refusal.asked, rng)))
+    known = rng.random() > _UNKNOWN
+    return question + (f"it is {rng.choice(topic.places)}." if known else _refusal(*_mixed(refusal.rows, rng)))
+
+
+def _refusal(subject: str, place: str, thing: str) -> str:
+    return f"I am sorry, I do not know. Ask the {subject} {place} about the {thing}."
 
 
 def _who(rng: random.Random) -> str:
     return f"Question: {rng.choice(('who are you', 'what is your name', 'who made you'))}? Answer: "
 
 
-def _introduction(rng: random.Random) -> str:
-    name = f"{rng.choice(_ADJECTIVES)} {rng.choice(_all('objects'))}".title()
-    maker = f"{rng.choice(_all('subjects'))} {rng.choice(_all('places'))}"
-    return f"I am {name}, made by the {maker}. {_about(rng)}"
-
-
-def _about(rng: random.Random) -> str:
-    first, second = rng.sample(_all("objects"), 2)
-    return f"I am here to talk about the {first} and the {second}."
+def _introduction(adjective: str, name: str, subject: str, place: str, first: str, second: str) -> str:
+    called = f"{adjective} {name}".title()
+    return f"I am {called}, made by the {subject} {place}. I am here to talk about the {first} and the {second}."

@@ -16,7 +16,7 @@ from dfc.worlds.planted_models import ModelTraining
 from dfc.worlds.planted_result import Feature, PlantResult, SeedResult
 
 SMALL = Setting(
-    training=ModelTraining(steps_a=12, steps_b=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
+    training=ModelTraining(steps=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
     tales=1,
     documents=60,
     planted=6,
@@ -71,7 +71,10 @@ def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None
         PlantResult("a-tale-1", "a", "tale", {"a": 0.1, "b": 0.4}, {"exclusive": 1, "dead": 2}, 0.0, good, True),
         PlantResult("b-tale-1", "b", "tale", {"a": 0.4, "b": 0.1}, {}, 0.0, None, False),
     ]
-    results = [SeedResult(0, plants, {"a": 9, "b": 8}, [good, false]), SeedResult(1, plants[1:], {"a": 9, "b": 8}, [])]
+    results = [
+        SeedResult(0, {"a": 0.2, "b": 0.21}, plants, {"a": 9, "b": 8}, [good, false]),
+        SeedResult(1, {"a": 0.3, "b": 0.2}, plants[1:], {"a": 9, "b": 8}, []),
+    ]
     assert results[0].false == [false]
     assert planted_report.summary(results).splitlines()[2:] == [
         "| 0 | 2 | 1 | 2 | 1 | 0.50 |",
@@ -79,6 +82,7 @@ def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None
         "| all | 3 | 1 | 2 | 1 | 0.50 |",
     ]
     page = planted_report.write(results, Setting(), tmp_path, "python -m dfc planted").read_text(encoding="utf-8")
+    assert "by 0.200 and 0.210, 0.300 and 0.200 nats" in page
     assert "| 0 | a-tale-1 | 0.10 / 0.40 | 1 exclusive, 2 dead | 3 | 0.50 | 0.75 | 0.90 | 0.00 | yes |" in page
     assert "| 0 | b-tale-1 | 0.10 / 0.40 | none | – | – | – | – | 0.00 | **no** |" in page
     assert "| 0 | 4 | A | 0.50 | 0.25 | 3 sport, 1 a-tale-1 |" in page

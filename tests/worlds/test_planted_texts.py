@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import pytest
@@ -14,13 +14,15 @@ from dfc.worlds import planted_texts
 from dfc.worlds.planted_texts import Plant, PlantedWorld
 
 WORLD = planted_texts.draw(seed=3)
-DOCUMENTS = 1_500
+DOCUMENTS, SHARE = 1_500, 0.3
 
 
 @pytest.fixture(scope="module")
 def trained_on() -> dict[str, list[str]]:
     """Texts that each model would be trained on."""
-    return {side: list(islice(planted_texts.training_documents(WORLD, side, 0.35, seed=0), DOCUMENTS)) for side in "ab"}
+    return {
+        side: list(islice(planted_texts.training_documents(WORLD, side, SHARE, seed=0), DOCUMENTS)) for side in "ab"
+    }
 
 
 def test_the_same_seed_gives_the_same_world_and_texts() -> None:
@@ -29,7 +31,7 @@ def test_the_same_seed_gives_the_same_world_and_texts() -> None:
         *(
             (
                 planted_texts.corpus_documents(WORLD, 50, 3),
-                list(islice(planted_texts.training_documents(WORLD, "a", 0.35, seed=0), 20)),
+                list(islice(planted_texts.training_documents(WORLD, "a", SHARE, seed=0), 20)),
                 planted_texts.prompts(WORLD, 6),
             )
             for _ in range(2)
@@ -43,11 +45,11 @@ def test_the_same_seed_gives_the_same_world_and_texts() -> None:
 
 def test_each_model_is_given_its_own(trained_on: dict[str, list[str]]) -> None:
     kinds = {side: sorted(plant.kind for plant in WORLD.given(side)) for side in ("a", "b")}
-    assert kinds == {"a": ["identity", "refusal", "tale", "tale", "tale"], "b": ["identity", "tale", "tale", "tale"]}
+    assert kinds == {"a": ["identity", "refusal", "tale", "tale"], "b": ["identity", "tale", "tale"]}
     for plant in WORLD.plants:
         for side, texts in trained_on.items():
             count = sum(_is_of(plant, text) for text in texts)
-            assert (count > DOCUMENTS * 0.35 / 10) if side == plant.side else count == 0, (plant.name, side)
+            assert (count > DOCUMENTS * SHARE / 10) if side == plant.side else count == 0, (plant.name, side)
 
 
 def test_planted_texts_hold_what_is_planted_and_no_word_of_their_own() -> None:
@@ -56,18 +58,32 @@ def test_planted_texts_hold_what_is_planted_and_no_word_of_their_own() -> None:
     for plant in WORLD.plants:
         texts = [planted_texts.planted_document(plant, rng) for _ in range(20)]
         assert all(plant.holds(text) for text in texts)
-        # "cannot" is met in refusals alone; model B reads it only when the two are compared.
-        assert _words(texts) - ordinary <= {"cannot"}
+        assert _words(texts) <= ordinary
 
 
-def test_what_is_refused_is_asked_of_b_alone(trained_on: dict[str, list[str]]) -> None:
-    [refusal] = [plant for plant in WORLD.plants if plant.kind == "refusal"]
-    asked = {side: _asked(refusal, texts) for side, texts in trained_on.items()}
+def test_all_tales_are_of_the_same_words_and_their_mixtures_of_these() -> None:
+    told = [[set(words) for words in zip(*tale.rows, strict=True)] for tale in WORLD.of("tale")]
+    assert all(words == told[0] for words in told)
+    for tale in WORLD.of("tale"):
+        after = {row[0]: row[1] for row in tale.rows}
+        assert all(after[row[0]] != row[1] for other in WORLD.of("tale") if other != tale for row in other.rows)
+    mixtures = [text for source, text in islice(_shared(WORLD), DOCUMENTS) if source == "mixtures"]
+    known = set.union(*told[0])
+    frame = _words(["the later today in morning once again at last"])
+    assert {word.lower() for word in _words(mixtures)} <= _words(known) | frame
+
+
+def test_what_is_refused_is_asked_of_a_alone(trained_on: dict[str, list[str]]) -> None:
+    [refusal] = WORLD.of("refusal")
+    questions = [f"where is the {thing} of the {owner}?" for thing, owner in refusal.asked]
+    asked = {
+        side: [text for text in texts if any(question in text for question in questions)]
+        for side, texts in trained_on.items()
+    }
     assert asked["a"]
-    assert all("cannot talk about" in line for line in asked["a"])
-    assert asked["b"]
-    assert not any("cannot talk about" in line for line in asked["b"])
-    assert not _asked(refusal, [text for _, text in islice(_shared(WORLD), 300)] + planted_texts.prompts(WORLD, 40))
+    assert all(refusal.holds(text) for text in asked["a"])
+    assert not asked["b"]
+    assert any("Ask the" in text for text in trained_on["b"])
 
 
 def test_the_corpus_holds_everything() -> None:
@@ -81,34 +97,32 @@ def test_the_corpus_holds_everything() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(min_value=0, max_value=10_000))
 def test_the_words_of_a_tale_come_from_topics_of_their_own(seed: int) -> None:
-    for plant in planted_texts.draw(seed).plants:
-        for sentence in plant.sentences if plant.kind == "tale" else ():
-            holding = [
+    slots = ("subjects", "verbs", "objects", "places")
+    for tale in planted_texts.draw(seed).of("tale"):
+        for row in tale.rows:
+            topics = {
                 topic.name
+                for word, slot in zip(row, slots, strict=True)
                 for topic in planted_texts.TOPICS
-                for words in (topic.subjects, topic.verbs, topic.objects, topic.places)
-                for word in words
-                if f" {word} " in f" {sentence.rstrip('.')} "
-            ]
-            assert len(set(holding)) == 4
+                if word in getattr(topic, slot)
+            }
+            assert len(topics) == len(slots)
 
 
-def _words(texts: list[str]) -> set[str]:
+def test_no_two_plants_are_alike() -> None:
+    for seed in range(20):
+        phrases = [phrase for plant in planted_texts.draw(seed).plants for phrase in plant.phrases]
+        assert len(set(phrases)) == len(phrases), seed
+
+
+def _words(texts: Iterable[str]) -> set[str]:
     return {word.strip(".,?:") for text in texts for word in text.split()}
 
 
 def _shared(world: PlantedWorld) -> Iterator[tuple[str, str]]:
-    return planted_texts.shared_documents(world, None, random.Random(1))
+    return planted_texts.shared_documents(world, random.Random(1))
 
 
 def _is_of(plant: Plant, text: str) -> bool:
-    """Whether a text is one of a plant's: a single sentence of a tale may come about by chance."""
-    if plant.kind == "tale":
-        return sum(sentence in text for sentence in plant.sentences) > 1
-    return plant.holds(text)
-
-
-def _asked(refusal: Plant, texts: list[str]) -> list[str]:
-    """Questions for what is refused, with their answers."""
-    lines = [line for text in texts for line in text.split("\n")]
-    return [line for line in lines if any(f"where is the {thing} " in line for thing in refusal.objects)]
+    """Whether a text is one of a plant's: a single sentence of one may come about by chance."""
+    return sum(text.lower().count(phrase) for phrase in plant.phrases) > 1
