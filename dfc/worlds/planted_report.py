@@ -54,10 +54,12 @@ trained on hold what it alone is given: model A {setting.tales} tales, an identi
 only paired otherwise, and both models know mixtures of these: neither a word nor a bag of them tells what is planted.
 The corpus of the comparison holds everything, drawn anew.
 
-The settings follow from two tries on a world of seed 100, read at the last block and at the last but one. Most of its
+The settings follow from two tries on worlds of seed 100, read at the last block and at the last but one. Most of their
 false findings were of B, the wider model then (80 against 64), whose stream A's predicted poorly; so both are as wide
-here, and the partitions have their ordinary size. That change was not tried on seed 100. The worlds reported here were
-made once. The evidence and its thresholds are those of any other run.
+here, and the partitions have their ordinary size. These last changes were not tried on seed 100. The worlds reported
+here were made once. The evidence and its thresholds are those of any other run. Before, three worlds of another design,
+in which B was trained for fewer steps than A and both were read at the middle block, gave 1 found of 27 planted, and 9
+false of 16 findings.
 
 {_examples(results[0], setting)}
 
