@@ -15,8 +15,9 @@ from dfc.config import SIDES, Side
 from dfc.features import live
 from dfc.features.codes import encode_shard
 from dfc.runs import Run
+from dfc.steering import edits
+from dfc.steering.edits import Edit
 from dfc.steering.generation import Sampling, stream
-from dfc.steering.vectors import steering_vector
 from dfc.store.reader import FeatureQuery, Store
 
 
@@ -78,8 +79,12 @@ def test_steering_a_real_model_changes_what_it_says(real_run: Run, side: Side) -
     store = Store(real_run.store)
     feature = int(store.features(FeatureQuery(partitions=(side,), order="max", limit=1))["feature_id"][0])
     model = models.shared(real_run.config().models.side(side))
-    vector = steering_vector(real_run, feature, side)
     sampling = Sampling(max_new_tokens=12)
+
+    def text(strength: float) -> str:
+        program = edits.program(real_run, [Edit(side, feature, strength=strength)], side)
+        return "".join(stream(model, "I think that", sampling, program))
+
     baseline = "".join(stream(model, "I think that", sampling))
-    assert "".join(stream(model, "I think that", sampling, vector, strength=0.0)) == baseline
-    assert "".join(stream(model, "I think that", sampling, vector, strength=4.0)) != baseline
+    assert text(0.0) == baseline
+    assert text(4.0) != baseline
