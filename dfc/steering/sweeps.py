@@ -143,7 +143,7 @@ def run_sweep(
                         done += 1
                         yield Progress(sweep_id, done, sweep.outputs, row)
         status = "done"
-    except Exception:
+    except Exception:  # not the closing of the generator, which is how a sweep is cancelled
         status = "failed"
         raise
     finally:

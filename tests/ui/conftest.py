@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfc import doctor
-from tests.ui.browser import app_server
+from tests.ui.browser import Complaints, NewPage, app_server, browser
 from tests.ui.folders import make_half_run, make_run
 
 
@@ -34,3 +34,16 @@ def server(data_folder: Path) -> Iterator[str]:
     """Address of an app on `data_folder`."""
     with app_server(data_folder) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def complaints() -> Complaints:
+    """What the pages of a module's tests complain about."""
+    return Complaints()
+
+
+@pytest.fixture(scope="module")
+def new_page(chromium: str, complaints: Complaints) -> Iterator[NewPage]:
+    """Opens pages of one browser, which ends with the module: there may be one at a time."""
+    with browser(chromium, complaints) as opener:
+        yield opener

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.browser import Complaints, NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
+from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, open_page, wait_until_idle
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
 PATHS = {
@@ -23,17 +23,6 @@ PATHS = {
     "Runs": "/Runs?run=demo",
     "Notes and lists": "/Lists?run=demo",
 }
-
-
-@pytest.fixture(scope="module")
-def complaints() -> Complaints:
-    return Complaints()
-
-
-@pytest.fixture(scope="module")
-def new_page(chromium: str, complaints: Complaints) -> Iterator[NewPage]:
-    with browser(chromium, complaints) as opener:
-        yield opener
 
 
 @pytest.fixture(scope="module")

@@ -10,20 +10,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from dfc.runs import Run
-from tests.ui.browser import Complaints, NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
+from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, open_page, wait_until_idle
 
 TEXT = "the old bridge and the river carried a boat <b>under</b> the old bridge while people watched"
-
-
-@pytest.fixture(scope="module")
-def complaints() -> Complaints:
-    return Complaints()
-
-
-@pytest.fixture(scope="module")
-def new_page(chromium: str, complaints: Complaints) -> Iterator[NewPage]:
-    with browser(chromium, complaints) as opener:
-        yield opener
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from tests.ui.browser import (
     Complaints,
     NewPage,
     app_server,
-    browser,
     click_cell,
     failures,
     open_page,
@@ -43,17 +42,6 @@ def run(real_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def server(run: Run) -> Iterator[str]:
     with app_server(run.path.parent.parent) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def complaints() -> Complaints:
-    return Complaints()
-
-
-@pytest.fixture(scope="module")
-def new_page(chromium: str, complaints: Complaints) -> Iterator[NewPage]:
-    with browser(chromium, complaints) as opener:
-        yield opener
 
 
 @pytest.fixture(autouse=True)
