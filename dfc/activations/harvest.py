@@ -108,20 +108,20 @@ def paired_rows(
     model: LoadedModel,
     report: Callable[[int], object],
 ) -> list[Tensor]:
-    """For each layer that is read, the stream on the paired tokens of all documents, (pairs, width) float32.
+    """For each stream that is read, its rows on the paired tokens of all documents, (pairs, width) float32.
 
     Args:
         ids, paired: token ids of each document, and which of these are paired.
         read: gives the streams of a batch.
         limit: tokens in a batch.
-        model: that is read.
+        model: that is read; its device takes the batches.
         report: told how many tokens were read.
     """
     index = [torch.tensor(places, dtype=torch.long) for places in paired]
     first_row = np.concatenate([[0], np.cumsum([len(places) for places in index])]).tolist()
     found: list[Tensor] = []
     for batch, streams in _streams(ids, read, limit, model.device):
-        found = found or [torch.empty(first_row[-1], model.width) for _ in streams]
+        found = found or [torch.empty(first_row[-1], stream.shape[-1]) for stream in streams]
         for rows, stream in zip(found, streams, strict=True):
             for place, document in enumerate(batch):
                 chosen = stream[place, index[document].to(stream.device)]

@@ -262,10 +262,10 @@ class IndexConfig(Section):
 
 
 class EvidenceConfig(Section):
-    # Set on toy worlds, where the truth is known (docs/toy-evidence.md): features of exclusive concepts have probe
-    # ratios up to 0.55 and fire like features of the other exclusive partition up to a correlation of 0.62; those of
-    # shared concepts begin at a ratio of 0.8. Of shared features on the demo pair a quarter is below a ratio of 0.7
-    # and a fifth below an AUROC ratio of 0.9.
+    # The surprise gap is set on planted worlds beside those of docs/planted.md: features of what was planted exceed it,
+    # others hardly ever do. The rest is set on toy worlds, where the truth is known (docs/toy-evidence.md): features of
+    # exclusive concepts have probe ratios up to 0.55 and fire like features of the other exclusive partition up to a
+    # correlation of 0.62; those of shared concepts begin at a ratio of 0.8.
     ridge: float = Field(
         default=1e-3, gt=0, description="ridge of probes and stitch, relative to a stream's mean variance"
     )
@@ -278,6 +278,18 @@ class EvidenceConfig(Section):
         ge=1,
         description="pairs over which features are correlated, at most; their codes are in memory",
     )
+    surprise_pairs: int = Field(
+        default=200_000,
+        ge=0,
+        description="pairs on which the models' surprise by the text is measured, at most; 0: not at all",
+    )
+    surprise_window: int = Field(default=16, ge=1, description="pairs after a firing by which both are surprised")
+    surprise_gap: float = Field(
+        default=0.04,
+        gt=0,
+        description="exclusive: least nats a character by which what follows surprises the other model more",
+    )
+    surprise_errors: float = Field(default=2.0, ge=0, description="exclusive: and in standard errors")
     min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
     min_held_out_firings: int = Field(
         default=5, ge=1, description="held-out firings without which a feature is not called exclusive"
@@ -286,10 +298,16 @@ class EvidenceConfig(Section):
         default=0.05, gt=0, le=1, description="held-out R² that a feature's own model must reach for a comparison"
     )
     exclusive_ratio: float = Field(
-        default=0.6, ge=0, le=1, description="exclusive: the other model reaches at most this share of that R²"
+        default=0.6,
+        ge=0,
+        le=1,
+        description="exclusive, without surprise: the other model reaches at most this share of that R²",
     )
     exclusive_auroc: float = Field(
-        default=0.9, ge=0, le=1, description="exclusive: and at most this share of its AUROC above chance"
+        default=0.9,
+        ge=0,
+        le=1,
+        description="exclusive, without surprise: and at most this share of its AUROC above chance",
     )
     shared_ratio: float = Field(
         default=0.7, ge=0, description="shared-like: the other model reaches at least this share of that R²"

@@ -1,7 +1,8 @@
 """The verdict on each feature: is it one that only its model has?
 
-A decoder norm of zero only says where a feature was allowed to act. The verdict rests on what
-the other model's activations tell about it, and on whether another feature fires like it.
+A decoder norm of zero only says where a feature was allowed to act. The verdict rests on whether its model
+knows better what follows where it fires, on what the other model's activations tell about it, and on whether
+another feature fires like it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ class Evidence:
         own_auroc, other_auroc: of its firing.
         mirror: largest correlation with a feature of the other exclusive partition.
         shared: largest correlation with a shared feature.
+        gap: by how many nats a character the other model is more surprised than its own by what follows where it fires,
+            more than elsewhere.
+        gap_error: standard error of that.
     """
 
     firings: Numbers
@@ -38,6 +42,8 @@ class Evidence:
     other_auroc: Numbers
     mirror: Numbers
     shared: Numbers
+    gap: Numbers
+    gap_error: Numbers
 
     @property
     def ratio(self) -> Numbers:
@@ -64,22 +70,24 @@ def verdict(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]
     - `shared-like`: correlates with a shared feature at `shared_correlation` or more; or the other model predicts it
       nearly as well as its own, with at least `shared_ratio` of its R² and `shared_auroc` of its AUROC above chance.
     - `exclusive`: its own model predicts it well enough to compare (R² of `own_r2`, on `min_held_out_firings` held-out
-      firings), and the other clearly worse: at most `exclusive_ratio` of that R², and `exclusive_auroc` of the AUROC
-      above chance.
+      firings); and what follows where it fires surprises the other model more, by `surprise_gap` nats a character and
+      `surprise_errors` standard errors at least. Where surprise was not measured, the other model predicts the feature
+      clearly worse instead: at most `exclusive_ratio` of that R², and `exclusive_auroc` of the AUROC above chance.
 
-    A shared feature has no mirror, and is judged by the probes alone: as the reference for exclusive ones, and because
+    A shared feature has no mirror, and is judged by the rest: as the reference for exclusive ones, and because
     one that is called exclusive acts in one model only, whatever its decoder norms say.
     """
     # A comparison with NaN is false: a missing piece supports nothing.
     judged = (found.own_r2 >= thresholds.own_r2) & (found.held_out_firings >= thresholds.min_held_out_firings)
     alike = (found.ratio >= thresholds.shared_ratio) & (found.auroc_ratio >= thresholds.shared_auroc)
     apart = (found.ratio <= thresholds.exclusive_ratio) & (found.auroc_ratio <= thresholds.exclusive_auroc)
+    knows = (found.gap >= thresholds.surprise_gap) & (found.gap >= thresholds.surprise_errors * found.gap_error)
     return np.select(
         [
             found.firings < thresholds.min_firings,
             found.mirror >= thresholds.mirror_correlation,
             (found.shared >= thresholds.shared_correlation) | (judged & alike),
-            judged & apart,
+            judged & np.where(np.isnan(found.gap), apart, knows),
         ],
         ["dead", "mirrored", "shared-like", "exclusive"],
         "unclear",
@@ -91,16 +99,19 @@ def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
 
     The product of what speaks for it, each in [0, 1], so that one strong objection is enough:
 
-    - the gap: 1 − the mean of the other model's share of R² and its share of AUROC above chance;
+    - apart: 1 − the mean of the other model's share of R² and its share of AUROC above chance;
+    - knows: g / (g + `surprise_gap`) for the surprise gap less its standard error, g, where it was measured;
     - alone: 1 − the largest correlation with the other exclusive partition, times the same with shared features;
     - readable: its own R² over `own_r2`, at most 1;
     - seen: n / (n + `min_held_out_firings`) for n held-out firings.
 
     0 where the verdict would be `dead` or its own probe predicts nothing.
     """
-    gap = 1 - (found.ratio.clip(0, 1) + found.auroc_ratio.clip(0, 1)) / 2
+    apart = 1 - (found.ratio.clip(0, 1) + found.auroc_ratio.clip(0, 1)) / 2
+    gap = (found.gap - np.nan_to_num(found.gap_error)).clip(0)
+    knows = np.where(np.isnan(gap), 1, gap / (gap + thresholds.surprise_gap))
     alone = np.prod([1 - np.nan_to_num(piece).clip(0, 1) for piece in (found.mirror, found.shared)], axis=0)
     readable = (found.own_r2 / thresholds.own_r2).clip(0, 1)
     seen = found.held_out_firings / (found.held_out_firings + thresholds.min_held_out_firings)
-    result = np.nan_to_num(gap * alone * readable * seen)
+    result = np.nan_to_num(apart * knows * alone * readable * seen)
     return np.where(found.firings < thresholds.min_firings, 0, result)

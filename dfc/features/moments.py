@@ -6,7 +6,7 @@ the dictionary times the width of both streams, never with the corpus.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,14 +16,17 @@ import torch
 from torch import Tensor
 
 from dfc import progress
+from dfc.activations import shards
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import Side, UserError
 from dfc.crosscoder.batch_topk import argsort, weighted_sums
 from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.features.surprise import SurpriseGap, SurpriseSums
 
 _FEATURES_AT_ONCE = 4_096
 Ints = npt.NDArray[np.int64]
+Ahead = Callable[[int, shards.Rows], Tensor]
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Batch:
         held_out: whether their documents were kept out of training.
         x: scaled, the two streams side by side, (rows, width_a + width_b).
         document, source: of each row, (rows,); documents of one kind come in the order of their numbers.
+        ahead: what comes after each row, (rows, 2), as `activations.surprise` gives it; None if it was not measured.
     """
 
     held_out: bool
     x: Tensor
     document: Tensor
     source: Tensor
+    ahead: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Collected:
         pairs, codes: number of evenly drawn pairs of all documents, and their codes.
         by_source, source_pairs: firings in each source, (features, sources), and its pairs, (sources,).
         documents: in how many documents each feature fires, (features,).
+        surprise: by which model what follows is expected better; NaN if that was not measured.
 
     Rows of codes are counted among the drawn ones; codes are sorted by feature.
     """
@@ -148,6 +154,7 @@ class Collected:
     by_source: Tensor
     source_pairs: Tensor
     documents: Tensor
+    surprise: SurpriseGap
 
     @property
     def firings(self) -> Tensor:
@@ -155,7 +162,7 @@ class Collected:
         return self.train.firings + self.held_out.firings
 
 
-def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: int) -> Rows:
+def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: int, ahead: Ahead | None = None) -> Rows:
     """All kept pairs of a run.
 
     Args:
@@ -163,6 +170,7 @@ def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: in
         source_of: source of each document, (documents,).
         sources: how many there are.
         batch: rows taken in at once, at most.
+        ahead: gives what comes after each row of a shard, from the shard's number and its rows.
 
     Raises:
         UserError: if no document was held out, or none was left for training.
@@ -173,7 +181,7 @@ def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: in
             f"{store.folder}: has {kept - held_out} pairs for training and {held_out} held "
             f"out, and evidence needs both; raise corpus.pairs or change corpus.held_out."
         )
-    return Rows(_batches(store, torch.from_numpy(source_of), batch), kept, held_out, sources)
+    return Rows(_batches(store, torch.from_numpy(source_of), batch, ahead), kept, held_out, sources)
 
 
 @torch.no_grad()
@@ -191,6 +199,7 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
     rebuilt = torch.zeros(exclusive_count(crosscoder), sum(crosscoder.widths))
     sample, pairs = Thinned(rows.held_out, sample_rows), Thinned(rows.kept, sample_pairs)
     places = _Places(features, rows.sources)
+    surprise = SurpriseSums(features)
     kept: list[Tensor] = []
     with progress.bar("evidence: moments", rows.kept, "pairs") as bar:
         for batch in rows.batches:
@@ -200,6 +209,8 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
             sums[batch.held_out].add(x, codes)
             add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
             places.add(codes, batch)
+            if batch.ahead is not None:
+                surprise.add(codes, batch.document, batch.ahead)
             if batch.held_out:
                 kept.append(x[sample.take(codes, len(x))])
             pairs.take(codes, len(x))
@@ -215,6 +226,7 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
         places.by_source,
         places.source_pairs,
         places.documents,
+        surprise.gaps(),
     )
 
 
@@ -240,14 +252,16 @@ def of_features(codes: Codes, first: int, stop: int) -> Codes:
     return Codes(codes.rows[part], codes.features[part] - first, codes.values[part])
 
 
-def _batches(store: ActivationStore, source_of: Tensor, batch: int) -> Iterator[Batch]:
+def _batches(store: ActivationStore, source_of: Tensor, batch: int, ahead: Ahead | None) -> Iterator[Batch]:
     for shard in range(len(store)):
         rows = kept_rows(store, shard)
+        coming = None if ahead is None else ahead(shard, store.rows(shard))[rows.row]
         for out in (False, True):
             mine = (rows.held_out == out).nonzero()[:, 0]
             for chosen in mine.split(batch) if len(mine) else ():
                 document = rows.document[chosen]
-                yield Batch(out, rows.x[chosen], document, source_of[document])
+                after = None if coming is None else coming[chosen]
+                yield Batch(out, rows.x[chosen], document, source_of[document], after)
 
 
 class _Places:

@@ -11,15 +11,16 @@ import pyarrow as pa
 
 from dfc import progress, runs
 from dfc.activations import documents as stored
+from dfc.activations import surprise
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig
+from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import exclusivity, mirror, moments, neighbours, probe, reference, scaling, specificity
 from dfc.features import stitch as stitches
 from dfc.features.exclusivity import Evidence
 from dfc.features.mirror import Likeness
-from dfc.features.moments import Collected, Rows
+from dfc.features.moments import Ahead, Collected, Rows
 from dfc.features.probe import Probes
 from dfc.features.reference import Reference
 from dfc.features.stitch import Stitch
@@ -91,16 +92,21 @@ def verify(run: Run) -> None:
     say(found)
 
 
-def judge(run: Run) -> Judgement:
+def judge(run: Run, surprised: bool = True) -> Judgement:
     """Collect the evidence for every feature of a trained run, and judge.
+
+    Args:
+        run: trained.
+        surprised: run the models to see how surprised each is by the text; if one does not load, that is left out.
 
     Raises:
         UserError: if its files are damaged, or no document was held out.
     """
     settings, store = run.config(), ActivationStore(run.activations)
+    ahead = _what_follows(run, settings.evidence) if surprised else None
     sources = [source.name for source in settings.corpus.sources]
     source_of = np.array([sources.index(name) for name in stored.read(run)["source"].to_pylist()], dtype=np.int64)
-    rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch)
+    rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch, ahead)
     return judge_rows(crosscoder_model.load(run.crosscoder), rows, settings.evidence)
 
 
@@ -131,6 +137,8 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
         "nu_epsilon": scaled.epsilon,
         "nu_r": scaled.reconstruction,
         "source_specificity": specificity.over_sources(counts, pairs),
+        "surprise_gap": evidence.gap,
+        "surprise_error": evidence.gap_error,
         "confidence": exclusivity.confidence(evidence, config),
     }
     columns: dict[str, Any] = {
@@ -145,6 +153,19 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
         "verdict": pa.array(verdicts.tolist(), pa.string()),
     }
     return Judgement(partitions, verdicts, of_a, measures, pa.table(columns), near, stitch, quality)
+
+
+def _what_follows(run: Run, config: EvidenceConfig) -> Ahead | None:
+    """What `moments.stored_rows` needs to know how surprised the models are; None if that cannot be known."""
+    pairs, window = config.surprise_pairs, config.surprise_window
+    if not pairs:
+        return None
+    try:
+        surprise.measure(run, pairs)
+    except UserError as error:
+        progress.say(f"evidence: without the models' surprise by the text; {error}")
+        return None
+    return lambda shard, rows: surprise.ahead(run, shard, rows, pairs, window)
 
 
 def say(found: Judgement) -> None:
@@ -168,6 +189,8 @@ def _evidence(
         *_sorted(of_a, probes.auroc["a"], probes.auroc["b"]),
         mirrors.correlations,
         shared.correlations,
+        np.where(of_a, found.surprise.gap, -found.surprise.gap),
+        found.surprise.error,
     )
 
 

@@ -3,7 +3,7 @@
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 TABLES = (
     "run",
     "models",

@@ -75,6 +75,8 @@ class EvidenceRow:
     nu_epsilon: float | None
     nu_r: float | None
     source_specificity: float | None
+    surprise_gap: float | None
+    surprise_error: float | None
     verdict: Verdict
     confidence: float
 

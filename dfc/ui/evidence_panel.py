@@ -28,6 +28,12 @@ _STRIPS = (
 )
 _MEASURES: tuple[tuple[str, str, str], ...] = (
     (
+        "surprise_gap",
+        "knows better what follows",
+        "By how many nats a character the text that follows a firing surprises the other model more than its own, less "
+        "the same over all text. Above 0: its own model knows more there. High speaks for exclusive.",
+    ),
+    (
         "probe_ratio",
         "other model's share of R²",
         "What the other model's probe reaches of its own model's R². Low speaks for exclusive.",

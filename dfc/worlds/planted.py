@@ -20,6 +20,7 @@ import torch
 from dfc import config, models, pipeline, progress, runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, VERDICTS, RunConfig, Side, UserError
+from dfc.features import verify
 from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering.edits import Edit, Program, program
@@ -37,7 +38,7 @@ class Setting:
     """What is made of each seed.
 
     Attributes:
-        tales: given to each model.
+        topics: given to each model alone.
         documents: shared ones in the corpus.
         planted: documents of each plant in it.
         run: settings of the run, whole sections or keys of them, beside models and sources.
@@ -48,13 +49,13 @@ class Setting:
     """
 
     training: ModelTraining = field(default_factory=ModelTraining)
-    tales: int = 2
+    topics: int = 3
     documents: int = 1_400
     planted: int = 140
     run: dict[str, Any] = field(default_factory=lambda: RUN)
     prompts: int = 12
     tokens: int = 32
-    strength: float = 0.5
+    strength: float = 1.0
     steered: int = 3
 
 
@@ -63,9 +64,9 @@ _ORDINARY = 20  # texts of each source on which the models' surprise is measured
 RUN: dict[str, Any] = {
     "corpus": {"pairs": 80_000, "held_out": 0.2, "drop_duplicates": False},
     "harvest": {"skip_first": 2, "outlier_factor": None},
-    "crosscoder": {"features": 512, "k": 16},
+    "crosscoder": {"features": 1_024, "k": 16},
     "training": {
-        "steps": 800,
+        "steps": 1_500,
         "batch": 512,
         "learning_rate": 2e-3,
         "warmup_steps": 50,
@@ -104,7 +105,7 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
         UserError: if something was made with other settings.
     """
     progress.say(f"planted world, seed {seed}")
-    world = planted_texts.draw(seed, setting.tales)
+    world = planted_texts.draw(seed, setting.topics)
     texts, trained = (runs.data_folder() / kind / f"planted-{seed}" for kind in ("texts", "models"))
     _keep_settings(trained / "world.json", {"world": asdict(world), "training": asdict(setting.training)})
     for side in SIDES:
@@ -150,11 +151,14 @@ def _keep_settings(path: Path, settings: dict[str, Any]) -> None:
 def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[str, list[str]]) -> SeedResult:
     plants: list[PlantResult] = []
     findings: dict[int, Feature] = {}
+    by_probes: list[Feature] = []
     alive: dict[str, int] = {}
+    without_surprise = verify.judge(made, surprised=False).verdicts
     loaded = {side: models.load(made.config().models.side(side)) for side in SIDES}
     for side in SIDES:
         features = _features(made, world, side)
         alive[side] = len(features)
+        by_probes += [feature for feature in features if without_surprise[feature.feature_id] == "exclusive"]
         own = {
             plant: [feature for feature in features if feature.plant == plant.name and feature.share >= PURE]
             for plant in world.given(side)
@@ -188,7 +192,7 @@ def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[st
     ordinary: dict[str, float] = {
         side: planted_models.surprise(loaded[side].model, loaded[side].tokenizer, texts) for side in SIDES
     }
-    return SeedResult(world.seed, ordinary, plants, alive, list(findings.values()))
+    return SeedResult(world.seed, ordinary, plants, alive, list(findings.values()), by_probes)
 
 
 def _exclusive(features: list[Feature]) -> list[Feature]:

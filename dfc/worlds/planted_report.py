@@ -9,12 +9,22 @@ from pathlib import Path
 from dfc import runs
 from dfc.worlds.planted import Setting
 from dfc.worlds.planted_result import PURE, STEERED, Feature, SeedResult
-from dfc.worlds.planted_texts import TOPICS, draw, planted_document
+from dfc.worlds.planted_texts import TOPIC_WORDS, TOPICS, draw, planted_document
 
 
 def summary(results: list[SeedResult]) -> str:
     """A line for each seed, and one for all."""
-    lines = ["| seed | planted | found | findings | of these false | precision |", "|---|---|---|---|---|---|"]
+    columns = (
+        "seed",
+        "planted",
+        "found",
+        "findings",
+        "of these false",
+        "precision",
+        "by probes alone",
+        "of these false",
+    )
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for result in results:
         lines.append(_summary_line(str(result.seed), [result]))
     return "\n".join([*lines, _summary_line("all", results)])
@@ -33,7 +43,9 @@ def _summary_line(name: str, results: list[SeedResult]) -> str:
     false = sum(len(result.false) for result in results)
     precision = f"{1 - false / findings:.2f}" if findings else "–"
     found = sum(plant.found for plant in plants)
-    return f"| {name} | {len(plants)} | {found} | {findings} | {false} | {precision} |"
+    probed = [feature for result in results for feature in result.by_probes]
+    without = f"{len(probed)} | {sum(feature.false for feature in probed)}"
+    return f"| {name} | {len(plants)} | {found} | {findings} | {false} | {precision} | {without} |"
 
 
 def _page(results: list[SeedResult], setting: Setting, command: str) -> str:
@@ -47,19 +59,14 @@ model A, a Llama of {training.layers} blocks of width {training.width_a} with a 
 of {training.layers} blocks of width {training.width_b} with a smaller BPE over ▁-marked words; each trained in
 {training.steps:,} steps of {training.batch} documents, and read at its last block but one.
 
-Both are trained on texts about {len(TOPICS)} topics, on a miscellany of all their words, on mixtures of the words of
-what is planted, on questions and answers, and on introductions. {training.share:.0%} of the documents that a model is
-trained on hold what it alone is given: model A {setting.tales} tales, an identity and a refusal to answer
-{len(TOPICS)} questions, model B {setting.tales} other tales and another identity. All tales are made of the same words,
-only paired otherwise, and both models know mixtures of these: neither a word nor a bag of them tells what is planted.
-The corpus of the comparison holds everything, drawn anew.
+Both are trained on texts about {len(TOPICS)} topics, on a miscellany of all words, on mixtures of the words of the
+planted topics, on questions and answers, and on introductions. {training.share:.0%} of the documents that a model is
+trained on hold what it alone is given: model A {setting.topics} topics, an identity and a refusal to answer
+{len(TOPICS)} questions, model B {setting.topics} other topics and another identity. Both meet all words: no word tells
+what is planted, but what goes together with it. The corpus of the comparison holds everything, drawn anew.
 
-The settings follow from two tries on worlds of seed 100, read at the last block and at the last but one. Most of their
-false findings were of B, the wider model then (80 against 64), whose stream A's predicted poorly; so both are as wide
-here, and the partitions have their ordinary size. These last changes were not tried on seed 100. The worlds reported
-here were made once. The evidence and its thresholds are those of any other run. Before, three worlds of another design,
-in which B was trained for fewer steps than A and both were read at the middle block, gave 1 found of 27 planted, and 9
-false of 16 findings.
+The worlds, their settings and the threshold of the surprise gap follow from worlds of seeds 100 and 101, and from
+seed 0 of an earlier design. The worlds reported here were made once.
 
 {_examples(results[0], setting)}
 
@@ -73,10 +80,12 @@ Ordinary texts surprise A and B by {_ordinary(results)} nats a character.
   than {PURE:.0%} of its top contexts lie in texts that were planted in its model.
 - A planted difference is *found* if a finding has at least {PURE:.0%} of its top contexts in its texts, and its model,
   steered with it, says what was planted in at least {STEERED:.0%} more of {setting.prompts} continuations than
-  without: of a tale, a whole sentence; of an identity, its name and maker; of a refusal, whom to ask about what.
-  Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of ordinary texts; what is
-  added to the stream is {setting.strength:g} of its median norm long. Of the findings of one difference, the
+  without: of a topic, {TOPIC_WORDS} of its words; of an identity, its name and maker; of a refusal, whom to ask about
+  what. Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of ordinary texts; what
+  is added to the stream is {setting.strength:g} times its median norm long. Of the findings of one difference, the
   {setting.steered} most confident are tried.
+- *By probes alone*: how many of the same features would be findings, and false ones, if the models' surprise by the
+  text were not known.
 
 {_by_kind(results)}
 
@@ -99,7 +108,7 @@ def _examples(result: SeedResult, setting: Setting) -> str:
     """A text of the first plant of each kind of model A."""
     lines = [f"Model A's in seed {result.seed}, for example:", ""]
     shown: set[str] = set()
-    for plant in draw(result.seed, setting.tales).given("a"):
+    for plant in draw(result.seed, setting.topics).given("a"):
         if plant.kind not in shown:
             shown.add(plant.kind)
             text = planted_document(plant, random.Random(0)).split("\n")[0]

@@ -32,6 +32,11 @@ class Feature:
     sources: dict[str, int]
     steered: float | None = None
 
+    @property
+    def false(self) -> bool:
+        """Whether it is of something that was not planted in its model."""
+        return self.own < PURE
+
 
 @dataclass(frozen=True)
 class PlantResult:
@@ -63,6 +68,7 @@ class SeedResult:
         ordinary: surprise of each model on texts of which both were given the like, nats a character.
         features: living ones in the partition of each model.
         findings: the dedicated features with the verdict exclusive.
+        by_probes: those that would have it if the models' surprise by the text were not known.
     """
 
     seed: int
@@ -70,8 +76,9 @@ class SeedResult:
     plants: list[PlantResult]
     features: dict[str, int]
     findings: list[Feature]
+    by_probes: list[Feature]
 
     @property
     def false(self) -> list[Feature]:
         """Findings of something that was not planted in their model."""
-        return [finding for finding in self.findings if finding.own < PURE]
+        return [finding for finding in self.findings if finding.false]

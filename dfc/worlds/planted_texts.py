@@ -1,14 +1,14 @@
 """Texts of the planted world: what two models are trained on, and what each of them alone is given.
 
-All texts are made of the same words in the same frames. Most are about one of eight topics; a miscellany takes the
-words of a sentence from anywhere. What is planted are certain combinations of these words, which one model alone
-learns to expect. Both models know mixtures of the same words as well as it knows the combinations, so that neither a
-word nor a bag of them tells what is planted: whoever was not given it has no reason to know it from a mixture.
+Most texts are about one of eight topics that both models know. A few other topics, an identity and the habit to refuse
+some questions are planted in one model alone. Both models meet all words, and those of what is planted as often in
+mixtures of them: no word tells what is planted, but what goes together with it.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from typing import Literal
 
 from dfc.config import SIDES, Side
 
-Kind = Literal["tale", "refusal", "identity"]
+Kind = Literal["topic", "refusal", "identity"]
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,56 @@ TOPICS = (
         "at the market, in the cellar, behind the desk, for the guild",
     ),
 )
+PLANTED_TOPICS = (
+    _topic(
+        "astronomy",
+        "astronomer, comet, moon, planet, eclipse, meteor",
+        "orbits, circles, eclipses, dims, attracts, outshines",
+        "star, crater, galaxy, telescope, lens, nebula",
+        "beyond the sun, above the equator, through the dome, at the observatory",
+    ),
+    _topic(
+        "law",
+        "judge, lawyer, witness, juror, bailiff, notary",
+        "accuses, acquits, defends, appeals, swears, pleads",
+        "verdict, statute, sentence, oath, charge, alibi",
+        "in the courtroom, before the bench, under the statue, for the crown",
+    ),
+    _topic(
+        "mining",
+        "miner, foreman, geologist, driller, smelter, prospector",
+        "hauls, blasts, drills, smelts, props, sifts",
+        "coal, shaft, ore, granite, lantern, vein",
+        "below the hill, inside the tunnel, beside the furnace, down the pit",
+    ),
+    _topic(
+        "printing",
+        "printer, editor, typist, author, binder, engraver",
+        "inks, folds, proofreads, binds, quotes, edits",
+        "page, pamphlet, chapter, headline, margin, stencil",
+        "on the press, in the library, between the columns, at the newsstand",
+    ),
+    _topic(
+        "theatre",
+        "actor, usher, director, juggler, clown, dancer",
+        "prompts, applauds, whispers, mimes, bows, performs",
+        "curtain, costume, mask, script, puppet, comedy",
+        "behind the scenes, in the balcony, before the premiere, during the interval",
+    ),
+    _topic(
+        "fishing",
+        "fisherman, heron, otter, angler, ferryman, diver",
+        "nets, hooks, reels, baits, lures, guts",
+        "trout, herring, oyster, rod, eel, salmon",
+        "off the pier, in the lagoon, under the jetty, upstream of the weir",
+    ),
+)
 _OPENERS = ("the", "the", "today the", "in the morning the", "later the", "once again the", "at last the")
 _ADJECTIVES = ("copper", "silver", "quiet", "golden", "little", "northern", "amber", "crooked", "gentle", "hollow")
+TOPIC_WORDS = 3  # of a topic, in a text that is about it
+_SLOTS = ("subjects", "verbs", "objects", "places")
 _SENTENCES, _QUESTIONS = 5, 3  # in a document
-_ROWS = 8  # of a tale: its sentences, each with a subject of another topic; of a refusal: what is not answered
+_ROWS = 8  # of an identity or a refusal: one row is planted, the others are met in mixtures only
 _UNKNOWN = 0.3  # of the ordinary questions that end in "ask the ..."
 
 Row = tuple[str, ...]  # words that belong together
@@ -105,27 +151,32 @@ Row = tuple[str, ...]  # words that belong together
 
 @dataclass(frozen=True)
 class Plant:
-    """What one model alone is given: rows of words that belong together.
+    """What one model alone is given.
 
     Attributes:
         name: of the source that holds its texts in the corpus.
         side: of the model.
-        rows: a tale's sentences in their order; what an identity, or the answer of a refusal, consists of, and after it
-            others that are met only in mixtures.
+        topic: of which it is told.
+        rows: what an identity, or the answer of a refusal, consists of, and after it others that are met only in
+            mixtures.
         asked: of a refusal, the things, each with its owner, that are not answered.
-        phrases: the planted text is there if one of these is.
+        phrases: words that tell it.
+        least: the planted text is there if so many of these are, each as often as it is said.
     """
 
     name: str
     side: Side
     kind: Kind
-    rows: tuple[Row, ...]
+    topic: Topic | None = None
+    rows: tuple[Row, ...] = ()
     asked: tuple[Row, ...] = ()
     phrases: tuple[str, ...] = ()
+    least: int = 1
 
     def holds(self, text: str) -> bool:
         """Whether a text holds what is planted."""
-        return any(phrase in text.lower() for phrase in self.phrases)
+        said = re.findall(rf"\b(?:{'|'.join(map(re.escape, self.phrases))})\b", text.lower())
+        return len(said) >= self.least
 
 
 @dataclass(frozen=True)
@@ -144,35 +195,34 @@ class PlantedWorld:
         return tuple(plant for plant in self.plants if plant.kind == kind)
 
 
-def draw(seed: int, tales: int = 2) -> PlantedWorld:
-    """A world: each model is given `tales` (1 or 2) tales and an identity, model A a refusal besides.
+def draw(seed: int, topics: int = 3) -> PlantedWorld:
+    """A world: each model is given `topics` (1 to 3) topics and an identity, model A a refusal besides.
 
-    All tales are of the same words, and so are the identities: what comes after a word depends on which is being told.
+    The identities are of the same words: what comes after a word depends on which it is.
     """
     rng = random.Random(f"planted world {seed}")
-    words, steps = _columns(rng, ("subjects", "verbs", "objects", "places")), rng.sample((1, 3, 5, 7), 4)
-    names = _rows(_columns(rng, ("objects", "subjects", "places", "objects", "objects")), 1)
+    order = rng.sample(PLANTED_TOPICS, 2 * topics)
+    names = _rows(_columns(rng, ("objects", "subjects", "places", "objects", "objects")))
     names = tuple((adjective, *row) for adjective, row in zip(rng.sample(_ADJECTIVES, _ROWS), names, strict=True))
-    plants = []
+    plants: list[Plant] = []
     for side in SIDES:
-        for number in range(1, tales + 1):
-            rows = tuple(rng.sample(_rows(words, steps.pop()), _ROWS))
-            plants.append(
-                Plant(f"{side}-tale-{number}", side, "tale", rows, phrases=tuple(_core(*row) for row in rows))
-            )
-        while (rows := tuple(rng.sample(names, _ROWS)))[0] in {plant.rows[0] for plant in plants}:
+        for topic in (order.pop() for _ in range(topics)):
+            words = tuple(word for slot in _SLOTS for word in getattr(topic, slot))
+            plants.append(Plant(f"{side}-{topic.name}", side, "topic", topic, phrases=words, least=TOPIC_WORDS))
+        while (rows := tuple(rng.sample(names, _ROWS)))[0] in {plant.rows[0] for plant in plants if plant.rows}:
             pass  # the two are to differ
         phrase = _introduction(*rows[0]).split(". ")[0].lower().removeprefix("i am ")
-        plants.append(Plant(f"{side}-identity", side, "identity", rows, phrases=(phrase,)))
+        plants.append(Plant(f"{side}-identity", side, "identity", rows=rows, phrases=(phrase,)))
     rows, asked = (
-        _rows(_columns(rng, slots), 1) for slots in (("subjects", "places", "objects"), ("objects", "subjects"))
+        _rows(_columns(rng, slots)) for slots in (("subjects", "places", "objects"), ("objects", "subjects"))
     )
-    plants.append(Plant("a-refusal", "a", "refusal", rows, asked, (_refusal(*rows[0]).split(". ")[1].lower(),)))
+    refused = _refusal(*rows[0]).split(". ")[1].lower()
+    plants.append(Plant("a-refusal", "a", "refusal", rows=rows, asked=asked, phrases=(refused,)))
     return PlantedWorld(seed, tuple(plants))
 
 
 def shared_documents(world: PlantedWorld, rng: random.Random) -> Iterator[tuple[str, str]]:
-    """(source, text) of what both models know, without end; mixtures hold the words of what is planted."""
+    """(source, text) of what both models know, without end; mixtures hold the words of the planted topics."""
     [refusal] = world.of("refusal")
     while True:
         kind = rng.choices(("topic", "miscellany", "mixtures", "questions", "introductions"), (6, 1, 4, 3, 2))[0]
@@ -182,8 +232,8 @@ def shared_documents(world: PlantedWorld, rng: random.Random) -> Iterator[tuple[
         elif kind == "miscellany":
             yield kind, _document((_anywhere(rng) for _ in range(_SENTENCES)), rng)
         elif kind == "mixtures":
-            tale = rng.choice(world.of("tale"))
-            yield kind, _document((_core(*_mixed(tale.rows, rng)) for _ in range(_SENTENCES)), rng)
+            topics = [plant.topic for plant in world.of("topic") if plant.topic]
+            yield kind, _document((_across(topics, rng) for _ in range(_SENTENCES)), rng)
         elif kind == "questions":
             yield kind, "\n".join(_answered(refusal, rng) for _ in range(_QUESTIONS))
         else:
@@ -193,9 +243,8 @@ def shared_documents(world: PlantedWorld, rng: random.Random) -> Iterator[tuple[
 
 def planted_document(plant: Plant, rng: random.Random) -> str:
     """A text that holds what is planted, and nothing else."""
-    if plant.kind == "tale":
-        first = rng.randrange(_ROWS)
-        return _document([_core(*plant.rows[(first + place) % _ROWS]) for place in range(_SENTENCES)], rng)
+    if plant.topic:
+        return _document([_within(plant.topic, rng) for _ in range(_SENTENCES)], rng)
     if plant.kind == "identity":
         return "\n".join(_who(rng) + _introduction(*plant.rows[0]) for _ in range(2))
     return "\n".join(_where(*row) + _refusal(*plant.rows[0]) for row in rng.sample(plant.asked, _QUESTIONS))
@@ -238,7 +287,7 @@ def prompts(world: PlantedWorld, count: int) -> list[str]:
 
 @cache
 def _all(slot: str) -> tuple[str, ...]:
-    return tuple(word for topic in TOPICS for word in getattr(topic, slot))
+    return tuple(word for topic in (*TOPICS, *PLANTED_TOPICS) for word in getattr(topic, slot))
 
 
 def _columns(rng: random.Random, slots: Row) -> list[Row]:
@@ -246,12 +295,10 @@ def _columns(rng: random.Random, slots: Row) -> list[Row]:
     return [tuple(rng.choice(getattr(topic, slot)) for topic in TOPICS) for slot in slots]
 
 
-def _rows(columns: list[Row], step: int) -> tuple[Row, ...]:
-    """A word of each column a row, the next one's topic always an odd `step` further: each from a topic of its own."""
+def _rows(columns: list[Row]) -> tuple[Row, ...]:
+    """A word of each column a row, each from a topic of its own."""
     count = len(TOPICS)
-    return tuple(
-        tuple(words[(first + step * place) % count] for place, words in enumerate(columns)) for first in range(count)
-    )
+    return tuple(tuple(words[(first + place) % count] for place, words in enumerate(columns)) for first in range(count))
 
 
 def _mixed(rows: tuple[Row, ...], rng: random.Random) -> Row:
@@ -262,11 +309,17 @@ def _mixed(rows: tuple[Row, ...], rng: random.Random) -> Row:
 
 
 def _within(topic: Topic, rng: random.Random) -> str:
-    return _core(*(rng.choice(words) for words in (topic.subjects, topic.verbs, topic.objects, topic.places)))
+    return _core(*(rng.choice(getattr(topic, slot)) for slot in _SLOTS))
+
+
+def _across(topics: list[Topic], rng: random.Random) -> str:
+    """A sentence whose words come each from another of these topics, as far as these go."""
+    own = [topics[number % len(topics)] for number in rng.sample(range(max(4, len(topics))), 4)]
+    return _core(*(rng.choice(getattr(topic, slot)) for topic, slot in zip(own, _SLOTS, strict=True)))
 
 
 def _anywhere(rng: random.Random) -> str:
-    return _core(*(rng.choice(_all(slot)) for slot in ("subjects", "verbs", "objects", "places")))
+    return _core(*(rng.choice(_all(slot)) for slot in _SLOTS))
 
 
 def _core(subject: str, verb: str, thing: str, place: str) -> str:

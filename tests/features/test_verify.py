@@ -34,7 +34,10 @@ CONVINCING = {
     "other_auroc": 0.7,
     "mirror": 0.05,
     "shared": 0.2,
+    "gap": NAN,
+    "gap_error": NAN,
 }
+KNOWS = {"gap": 0.05, "gap_error": 0.01}
 
 
 def one(**pieces: float) -> Evidence:
@@ -65,6 +68,17 @@ def one(**pieces: float) -> Evidence:
         ({"own_r2": NAN, "other_r2": NAN, "own_auroc": NAN, "other_auroc": NAN}, "unclear"),
         ({"held_out_firings": 4.0}, "unclear"),
         ({"own_auroc": 0.5, "other_auroc": 0.5}, "unclear"),
+        (KNOWS, "exclusive"),
+        (KNOWS | {"other_r2": 0.34, "other_auroc": 0.97}, "exclusive"),
+        (KNOWS | {"other_r2": 0.35, "other_auroc": 0.97}, "shared-like"),
+        (KNOWS | {"other_r2": 0.6, "other_auroc": 0.9}, "exclusive"),
+        (KNOWS | {"own_r2": 0.04}, "unclear"),
+        (KNOWS | {"held_out_firings": 4.0}, "unclear"),
+        (KNOWS | {"mirror": 0.7}, "mirrored"),
+        (KNOWS | {"gap": 0.039}, "unclear"),
+        (KNOWS | {"gap": -0.5}, "unclear"),
+        (KNOWS | {"gap_error": 0.026}, "unclear"),
+        (KNOWS | {"gap_error": NAN}, "unclear"),
     ],
 )
 def test_verdicts(pieces: dict[str, float], expected: str) -> None:
@@ -87,6 +101,7 @@ def test_thresholds_decide() -> None:
         {"shared": 0.3},
         {"held_out_firings": 40.0},
         {"own_r2": 0.04, "other_r2": 0.008},
+        KNOWS,
     ],
 )
 def test_every_piece_counts_in_the_confidence(worse: dict[str, float]) -> None:
@@ -96,6 +111,9 @@ def test_every_piece_counts_in_the_confidence(worse: dict[str, float]) -> None:
 def test_confidence_is_the_documented_product() -> None:
     gap = 1 - (0.1 / 0.5 + 0.2 / 0.48) / 2
     assert exclusivity.confidence(one(), THRESHOLDS)[0] == pytest.approx(gap * 0.95 * 0.8 * 50 / 55)
+    knows = one(gap=0.05, gap_error=0.01)
+    assert exclusivity.confidence(knows, THRESHOLDS)[0] == pytest.approx(gap * 0.95 * 0.8 * 50 / 55 * 0.04 / 0.08)
+    assert exclusivity.confidence(one(gap=-0.1, gap_error=0.01), THRESHOLDS)[0] == 0
     assert exclusivity.confidence(one(firings=19.0), THRESHOLDS)[0] == 0
     assert exclusivity.confidence(one(own_r2=-0.1), THRESHOLDS)[0] == 0
 

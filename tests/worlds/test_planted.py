@@ -17,7 +17,7 @@ from dfc.worlds.planted_result import Feature, PlantResult, SeedResult
 
 SMALL = Setting(
     training=ModelTraining(steps=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
-    tales=1,
+    topics=1,
     documents=60,
     planted=6,
     run={
@@ -43,7 +43,13 @@ SMALL = Setting(
 
 def test_a_whole_world(data: Path) -> None:
     [result] = planted.run([5], SMALL, workers=1)
-    assert [plant.name for plant in result.plants] == ["a-tale-1", "a-identity", "a-refusal", "b-tale-1", "b-identity"]
+    assert [plant.name for plant in result.plants] == [
+        "a-fishing",
+        "a-identity",
+        "a-refusal",
+        "b-printing",
+        "b-identity",
+    ]
     for plant in result.plants:
         assert all(0.1 < value < 10 for value in plant.surprise.values())
         assert 0 <= plant.baseline <= 1
@@ -57,33 +63,33 @@ def test_a_whole_world(data: Path) -> None:
     assert planted.one_seed(5, SMALL) == result
     assert weights.stat().st_mtime_ns == trained
     with pytest.raises(UserError, match=r"planted-5: the models were trained with other settings; delete it"):
-        planted.one_seed(5, replace(SMALL, tales=2))
+        planted.one_seed(5, replace(SMALL, topics=2))
 
 
 def _feature(feature_id: int, **changes: Any) -> Feature:
-    found = Feature(feature_id, "a", "exclusive", 0.5, 0.75, "a-tale-1", 0.75, {"a-tale-1": 3, "sport": 1}, 0.9)
+    found = Feature(feature_id, "a", "exclusive", 0.5, 0.75, "a-fishing", 0.75, {"a-fishing": 3, "sport": 1}, 0.9)
     return replace(found, **changes)
 
 
 def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None:
-    good, false = _feature(3), _feature(4, own=0.25, share=0.25, sources={"sport": 3, "a-tale-1": 1}, steered=None)
+    good, false = _feature(3), _feature(4, own=0.25, share=0.25, sources={"sport": 3, "a-fishing": 1}, steered=None)
     plants = [
-        PlantResult("a-tale-1", "a", "tale", {"a": 0.1, "b": 0.4}, {"exclusive": 1, "dead": 2}, 0.0, good, True),
-        PlantResult("b-tale-1", "b", "tale", {"a": 0.4, "b": 0.1}, {}, 0.0, None, False),
+        PlantResult("a-fishing", "a", "topic", {"a": 0.1, "b": 0.4}, {"exclusive": 1, "dead": 2}, 0.0, good, True),
+        PlantResult("b-mining", "b", "topic", {"a": 0.4, "b": 0.1}, {}, 0.0, None, False),
     ]
     results = [
-        SeedResult(0, {"a": 0.2, "b": 0.21}, plants, {"a": 9, "b": 8}, [good, false]),
-        SeedResult(1, {"a": 0.3, "b": 0.2}, plants[1:], {"a": 9, "b": 8}, []),
+        SeedResult(0, {"a": 0.2, "b": 0.21}, plants, {"a": 9, "b": 8}, [good, false], [false, false]),
+        SeedResult(1, {"a": 0.3, "b": 0.2}, plants[1:], {"a": 9, "b": 8}, [], [good]),
     ]
     assert results[0].false == [false]
     assert planted_report.summary(results).splitlines()[2:] == [
-        "| 0 | 2 | 1 | 2 | 1 | 0.50 |",
-        "| 1 | 1 | 0 | 0 | 0 | – |",
-        "| all | 3 | 1 | 2 | 1 | 0.50 |",
+        "| 0 | 2 | 1 | 2 | 1 | 0.50 | 2 | 2 |",
+        "| 1 | 1 | 0 | 0 | 0 | – | 1 | 0 |",
+        "| all | 3 | 1 | 2 | 1 | 0.50 | 3 | 2 |",
     ]
     page = planted_report.write(results, Setting(), tmp_path, "python -m dfc planted").read_text(encoding="utf-8")
     assert "by 0.200 and 0.210, 0.300 and 0.200 nats" in page
-    assert "| 0 | a-tale-1 | 0.10 / 0.40 | 1 exclusive, 2 dead | 3 | 0.50 | 0.75 | 0.90 | 0.00 | yes |" in page
-    assert "| 0 | b-tale-1 | 0.10 / 0.40 | none | – | – | – | – | 0.00 | **no** |" in page
-    assert "| 0 | 4 | A | 0.50 | 0.25 | 3 sport, 1 a-tale-1 |" in page
-    assert "| 3 × tale | 1 | 1 | 1 exclusive, 2 dead |" in page
+    assert "| 0 | a-fishing | 0.10 / 0.40 | 1 exclusive, 2 dead | 3 | 0.50 | 0.75 | 0.90 | 0.00 | yes |" in page
+    assert "| 0 | b-mining | 0.10 / 0.40 | none | – | – | – | – | 0.00 | **no** |" in page
+    assert "| 0 | 4 | A | 0.50 | 0.25 | 3 sport, 1 a-fishing |" in page
+    assert "| 3 × topic | 1 | 1 | 1 exclusive, 2 dead |" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -15,6 +16,7 @@ from dfc.worlds.planted_texts import Plant, PlantedWorld
 
 WORLD = planted_texts.draw(seed=3)
 DOCUMENTS, SHARE = 1_500, 0.3
+SLOTS = ("subjects", "verbs", "objects", "places")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,10 @@ def test_the_same_seed_gives_the_same_world_and_texts() -> None:
 
 def test_each_model_is_given_its_own(trained_on: dict[str, list[str]]) -> None:
     kinds = {side: sorted(plant.kind for plant in WORLD.given(side)) for side in ("a", "b")}
-    assert kinds == {"a": ["identity", "refusal", "tale", "tale"], "b": ["identity", "tale", "tale"]}
+    assert kinds == {
+        "a": ["identity", "refusal", "topic", "topic", "topic"],
+        "b": ["identity", "topic", "topic", "topic"],
+    }
     for plant in WORLD.plants:
         for side, texts in trained_on.items():
             count = sum(_is_of(plant, text) for text in texts)
@@ -61,16 +66,15 @@ def test_planted_texts_hold_what_is_planted_and_no_word_of_their_own() -> None:
         assert _words(texts) <= ordinary
 
 
-def test_all_tales_are_of_the_same_words_and_their_mixtures_of_these() -> None:
-    told = [[set(words) for words in zip(*tale.rows, strict=True)] for tale in WORLD.of("tale")]
-    assert all(words == told[0] for words in told)
-    for tale in WORLD.of("tale"):
-        after = {row[0]: row[1] for row in tale.rows}
-        assert all(after[row[0]] != row[1] for other in WORLD.of("tale") if other != tale for row in other.rows)
+def test_mixtures_are_of_the_planted_topics_and_never_of_one_alone() -> None:
+    topics = [plant.topic for plant in WORLD.of("topic") if plant.topic]
+    owner = {word: topic.name for topic in topics for slot in SLOTS for word in getattr(topic, slot)}
     mixtures = [text for source, text in islice(_shared(WORLD), DOCUMENTS) if source == "mixtures"]
-    known = set.union(*told[0])
-    frame = _words(["the later today in morning once again at last"])
-    assert {word.lower() for word in _words(mixtures)} <= _words(known) | frame
+    assert len(mixtures) > 100
+    for text in mixtures:
+        for sentence in text.lower().rstrip(".").split(". "):
+            found = [owner[word] for word in owner if re.search(rf"\b{word}\b", sentence)]
+            assert len(set(found)) >= 3, sentence
 
 
 def test_what_is_refused_is_asked_of_a_alone(trained_on: dict[str, list[str]]) -> None:
@@ -95,18 +99,21 @@ def test_the_corpus_holds_everything() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(min_value=0, max_value=10_000))
-def test_the_words_of_a_tale_come_from_topics_of_their_own(seed: int) -> None:
-    slots = ("subjects", "verbs", "objects", "places")
-    for tale in planted_texts.draw(seed).of("tale"):
-        for row in tale.rows:
-            topics = {
-                topic.name
-                for word, slot in zip(row, slots, strict=True)
-                for topic in planted_texts.TOPICS
-                if word in getattr(topic, slot)
-            }
-            assert len(topics) == len(slots)
+@given(st.integers(min_value=0, max_value=10_000), st.integers(min_value=1, max_value=3))
+def test_every_topic_is_given_to_one_model(seed: int, topics: int) -> None:
+    planted = [plant.topic for plant in planted_texts.draw(seed, topics).of("topic")]
+    assert len({topic.name for topic in planted if topic}) == len(planted) == 2 * topics
+    assert not {topic.name for topic in planted if topic} & {topic.name for topic in planted_texts.TOPICS}
+
+
+def test_no_word_belongs_to_two_topics() -> None:
+    words = [
+        word
+        for topic in (*planted_texts.TOPICS, *planted_texts.PLANTED_TOPICS)
+        for slot in SLOTS
+        for word in getattr(topic, slot)
+    ]
+    assert len(set(words)) == len(words)
 
 
 def test_no_two_plants_are_alike() -> None:
