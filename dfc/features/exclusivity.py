@@ -30,7 +30,7 @@ class Evidence:
         mirror: largest correlation with a feature of the other exclusive partition.
         shared: largest correlation with a shared feature.
         gap: by how many nats a character the other model is more surprised than its own by what follows where it fires,
-            more than elsewhere.
+            more than in the middle document.
         gap_error: standard error of that.
     """
 

@@ -23,7 +23,9 @@ class SurpriseGap:
     """By how many nats a character model B is more surprised than model A by what follows where a feature fires.
 
     Attributes:
-        gap: (features,), weighted by activation, less the same over all pairs; NaN where it was not measured.
+        gap: (features,), weighted by activation, less the same over all of the middle document (the median): a mean
+            would be moved by a minority of texts that one model hardly knows, and these are looked for; NaN where it
+            was not measured.
         error: its standard error, each document taken as one observation; NaN with fewer than two of them.
     """
 
@@ -36,30 +38,37 @@ class SurpriseSums:
 
     def __init__(self, features: int) -> None:
         self._features = features
-        self._all = torch.zeros(2, dtype=torch.float64)
         self._keys = [torch.zeros(0, dtype=torch.long)]
         self._sums = [torch.zeros(0, 2, dtype=torch.float64)]
 
     def add(self, codes: Codes, document: Tensor, ahead: Tensor) -> None:
         """Take in rows: their codes, documents (rows,), and what comes after each, (rows, 2), as `ahead` gives it."""
         known = ahead[:, 0].isfinite()
-        self._all += ahead[known].sum(0)
         chosen = known[codes.rows]
-        rows, features, values = (getattr(codes, name)[chosen] for name in ("rows", "features", "values"))
-        keys, place = torch.unique((document[rows].long() << 32) + features, return_inverse=True)
-        weighted = values.double()[:, None] * ahead[rows]
+        every = known.nonzero()[:, 0]  # all rows, as if one more feature fired on each
+        rows = torch.cat([codes.rows[chosen], every])
+        features = torch.cat([codes.features[chosen], torch.full_like(every, self._features)])
+        weights = torch.cat([codes.values[chosen].double(), torch.ones(len(every), dtype=torch.float64)])
+        keys, sums = _by_key((document[rows].long() << 32) + features, weights[:, None] * ahead[rows])
         self._keys.append(keys)
-        self._sums.append(torch.zeros(len(keys), 2, dtype=torch.float64).index_add_(0, place, weighted))
+        self._sums.append(sums)
 
     def gaps(self) -> SurpriseGap:
         """The gap of every feature; a ratio of sums, its error by linearisation with documents as clusters."""
-        keys, place = torch.unique(torch.cat(self._keys), return_inverse=True)
-        sums = torch.zeros(len(keys), 2, dtype=torch.float64).index_add_(0, place, torch.cat(self._sums))
-        features = keys & (2**32 - 1)
-        nats, characters = torch.zeros(2, self._features, dtype=torch.float64).index_add_(1, features, sums.T)
+        keys, sums = _by_key(torch.cat(self._keys), torch.cat(self._sums))
+        features, count = keys & (2**32 - 1), self._features + 1
+        nats, characters = torch.zeros(2, count, dtype=torch.float64).index_add_(1, features, sums.T)
         gap = nats / characters  # 0 / 0 where it fires on nothing that was measured
         rest = (sums[:, 0] - gap[features] * sums[:, 1]).square()
-        documents = torch.bincount(features, minlength=self._features).double()
-        spread = torch.bincount(features, rest, self._features) * documents / (documents - 1)
+        documents = torch.bincount(features, minlength=count).double()
+        spread = torch.bincount(features, rest, count) * documents / (documents - 1)
         error = torch.where(documents > 1, spread.sqrt() / characters, torch.nan)
-        return SurpriseGap((gap - self._all[0] / self._all[1]).numpy(), error.numpy())
+        whole = sums[features == self._features]
+        middle = float(np.median(whole[:, 0] / whole[:, 1])) if len(whole) else np.nan
+        return SurpriseGap((gap[:-1] - middle).numpy(), error[:-1].numpy())
+
+
+def _by_key(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of the values, (n, 2), of equal keys."""
+    found, place = torch.unique(keys, return_inverse=True)
+    return found, torch.zeros(len(found), 2, dtype=torch.float64).index_add_(0, place, values)

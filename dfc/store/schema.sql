@@ -134,7 +134,7 @@ CREATE TABLE evidence (     -- is it true that only one model has it? empty unti
     nu_r               FLOAT,
     source_specificity FLOAT,             -- 0: fires in the corpus's own mixture of sources; 1: in one source alone
     surprise_gap       FLOAT,             -- nats a character by which what follows a firing surprises the other model
-                                          -- more than its own, less the same over all pairs; NULL: not measured
+                                          -- more than its own, less the same of the middle document; NULL: not measured
     surprise_error     FLOAT,             -- its standard error over documents
     verdict            VARCHAR NOT NULL,  -- 'exclusive' | 'mirrored' | 'shared-like' | 'unclear' | 'dead'
     confidence         FLOAT   NOT NULL   -- that only one model has it, 0 to 1

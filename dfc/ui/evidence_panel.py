@@ -31,7 +31,7 @@ _MEASURES: tuple[tuple[str, str, str], ...] = (
         "surprise_gap",
         "knows better what follows",
         "By how many nats a character the text that follows a firing surprises the other model more than its own, less "
-        "the same over all text. Above 0: its own model knows more there. High speaks for exclusive.",
+        "the same in the middle document. Above 0: its own model knows more there. High speaks for exclusive.",
     ),
     (
         "probe_ratio",
