@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from dfc import progress
 from dfc.config import PARTITIONS, SIDES, VERDICTS, IndexConfig
+from dfc.features import reference
 from dfc.store.contexts import COLUMNS
 from dfc.store.writer import StoreWriter
 
@@ -45,6 +46,20 @@ ROWS = {
     "neighbours": 20,
 }
 """Rows a feature of each table whose values nothing else depends on."""
+MEASURES = (
+    "own_r2",
+    "other_r2",
+    "probe_ratio",
+    "auroc_ratio",
+    "mirror_correlation",
+    "shared_correlation",
+    "decoder_cosine",
+    "nu_epsilon",
+    "nu_r",
+    "source_specificity",
+    "confidence",
+)
+"""What `verify` keeps the distributions of."""
 
 _RANGE = 2_048  # features written at once, and documents that their contexts come from
 _DOCUMENT = 750  # tokens
@@ -111,6 +126,7 @@ def write(path: Path, features: int, seed: int = 0) -> None:
             for table, each in ROWS.items():
                 writer.append(table, _invented(random, table, writer.columns(table), tokens, ids, each, features))
             bar.update(len(ids))
+        writer.append("reference", reference.table(reference.distributions(*_measures(random, features))))
 
 
 def _texts(random: np.random.Generator, tokens: pa.StringArray, numbers: Ints) -> tuple[_Texts, pa.Table]:
@@ -211,6 +227,18 @@ def _contexts(
     return pa.table(columns).select(COLUMNS.names).cast(COLUMNS)
 
 
+def _measures(random: np.random.Generator, features: int) -> tuple[dict[str, Any], Any, Any]:
+    """Values of every measure, the partition of each feature, and whether it was judged."""
+    partitions = np.array(PARTITIONS)[_partition(np.arange(features), features)]
+    return {name: random.random(features) ** 2 for name in MEASURES}, partitions, random.random(features) < 0.95
+
+
+def _partition(feature: Ints, features: int) -> Ints:
+    """Place in PARTITIONS of each feature's partition."""
+    exclusive = int(_EXCLUSIVE * features)
+    return np.searchsorted([exclusive, 2 * exclusive], feature, side="right")
+
+
 def _invented(
     random: np.random.Generator,
     table: str,
@@ -233,9 +261,7 @@ def _invented(
         elif name == "feature_id":
             found[name] = feature
         elif name == "partition":
-            exclusive = int(_EXCLUSIVE * features)
-            part = np.searchsorted([exclusive, 2 * exclusive], feature, side="right")
-            found[name] = pa.array(PARTITIONS).take(pa.array(part))
+            found[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
         elif name == "rank":
             found[name] = place // step
         elif kind.endswith("[]"):

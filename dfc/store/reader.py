@@ -18,7 +18,7 @@ from typing import Any, get_args
 import duckdb
 import pandas as pd
 
-from dfc.config import Partition, UserError, Verdict
+from dfc.config import PARTITIONS, VERDICTS, Partition, UserError, Verdict
 from dfc.store import SCHEMA_VERSION
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import JUDGED, OWN_R2, FeatureQuery, Order, conditions
@@ -146,8 +146,10 @@ class Store:
     def feature_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of all features that match, all pages together, by number."""
         where, values = conditions(query)
-        rows = self._rows(f"SELECT feature_id FROM {JUDGED} WHERE {where} ORDER BY feature_id", values)
-        return [row["feature_id"] for row in rows]
+        with self._cursor() as cursor:
+            cursor.execute(f"SELECT feature_id FROM {JUDGED} WHERE {where} ORDER BY feature_id", values)
+            ids: list[int] = cursor.fetchnumpy()["feature_id"].tolist()
+        return ids
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.
@@ -272,12 +274,16 @@ class Store:
         )
 
     def norms(self) -> pd.DataFrame:
-        """What the norm charts draw: one row per feature; `verdict` and `decoder_cosine` are null before `verify`."""
-        return self._frame(
-            f"""SELECT feature_id, partition, alive, density, norm_a, norm_b, relative_norm, verdict, decoder_cosine,
-                       coalesce(peak_tokens[1], '') AS peak_token
-                FROM {JUDGED} ORDER BY feature_id"""
-        )
+        """What the norm charts draw: one row per feature; `verdict` and `decoder_cosine` are null before `verify`.
+
+        Partitions and verdicts are categories, and no text becomes a Python object: there may be 100,000 rows.
+        """
+        partition, verdict = (f"ENUM ({str(names)[1:-1]})" for names in (PARTITIONS, VERDICTS))
+        sql = f"""SELECT feature_id, partition::{partition} AS partition, alive, density, norm_a, norm_b, relative_norm,
+                         verdict::{verdict} AS verdict, decoder_cosine, coalesce(peak_tokens[1], '') AS peak_token
+                  FROM {JUDGED} ORDER BY feature_id"""
+        with self._cursor() as cursor:
+            return cursor.sql(sql).to_arrow_table().to_pandas()
 
     def partitions(self) -> pd.DataFrame:
         """Features and alive features in each partition, indexed by partition."""
