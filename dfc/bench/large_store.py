@@ -6,7 +6,7 @@ strengths are random, but of the numbers and the lengths that a real run gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,21 +112,34 @@ def write(path: Path, features: int, seed: int = 0) -> None:
         features: how many; the memory used does not depend on it.
         seed: the same seed writes the same content.
     """
+    with StoreWriter(path) as writer:
+        writer.facts(_facts(features))
+        for table, rows in pieces(writer.columns, features, seed):
+            writer.append(table, rows)
+
+
+def pieces(columns: Callable[[str], Mapping[str, str]], features: int, seed: int = 0) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of every table but `run`, a range of features at a time.
+
+    Args:
+        columns: names and SQL types of a table's columns.
+        features: how many.
+        seed: the same seed gives the same rows.
+    """
     random = np.random.default_rng(seed)
     tokens = pa.array(vocabulary(seed))
     config = IndexConfig()
-    with StoreWriter(path) as writer, progress.bar("inventing a store", features, "features") as bar:
-        writer.facts(_facts(features))
-        writer.append("models", _models())
+    yield "models", _models()
+    with progress.bar("inventing a store", features, "features") as bar:
         for start in range(0, features, _RANGE):
             ids = np.arange(start, min(start + _RANGE, features))
             texts, documents = _texts(random, tokens, ids)
-            writer.append("documents", documents)
-            writer.append("contexts", _contexts(random, texts, documents, ids, config))
+            yield "documents", documents
+            yield "contexts", _contexts(random, texts, documents, ids, config)
             for table, each in ROWS.items():
-                writer.append(table, _invented(random, table, writer.columns(table), tokens, ids, each, features))
+                yield table, _invented(random, table, columns(table), tokens, ids, each, features)
             bar.update(len(ids))
-        writer.append("reference", reference.table(reference.distributions(*_measures(random, features))))
+    yield "reference", reference.table(reference.distributions(*_measures(random, features)))
 
 
 def _texts(random: np.random.Generator, tokens: pa.StringArray, numbers: Ints) -> tuple[_Texts, pa.Table]:
