@@ -36,11 +36,11 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary.unlink(missing_ok=True)
+        self._discard()
         try:
             self._connection = self._open()
         except BaseException:
-            self._temporary.unlink(missing_ok=True)
+            self._discard()
             raise
         return self
 
@@ -88,7 +88,12 @@ class StoreWriter:
         if kind is None:
             os.replace(self._temporary, self._path)
         else:
-            self._temporary.unlink(missing_ok=True)
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove what a killed or failed writer left, its log of changes too: DuckDB would make them in a new file."""
+        for path in (self._temporary, self._temporary.with_name(self._temporary.name + ".wal")):
+            path.unlink(missing_ok=True)
 
 
 class StoreUpdate(StoreWriter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,6 +76,19 @@ def test_a_failed_copy_or_update_leaves_the_old_store(tmp_path: Path, monkeypatc
         pass
     assert Store(path).facts()["name"] == "demo-pair"
     assert os.listdir(tmp_path) == ["features.duckdb"]
+
+
+def test_what_a_killed_update_left_is_not_taken_in(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    shutil.copyfile(path, tmp_path / "copy")
+    killed = duckdb.connect(str(tmp_path / "copy"))
+    killed.execute("DELETE FROM features")
+    shutil.copyfile(tmp_path / "copy.wal", tmp_path / "features.duckdb.part.wal")  # changes not yet in the file
+    with StoreUpdate(path) as writer:
+        writer.facts({"verified": True})
+    assert Store(path).count(EVERYTHING) == 20
+    assert set(os.listdir(tmp_path)) == {"copy", "copy.wal", "features.duckdb"}
 
 
 def test_a_replaced_store_is_seen(tmp_path: Path) -> None:
