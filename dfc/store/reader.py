@@ -148,7 +148,8 @@ class Store:
         where, values = conditions(query)
         with self._cursor() as cursor:
             cursor.execute(f"SELECT feature_id FROM {JUDGED} WHERE {where} ORDER BY feature_id", values)
-            ids: list[int] = cursor.fetchnumpy()["feature_id"].tolist()
+            column: Any = cursor.fetchnumpy()["feature_id"]
+        ids: list[int] = column.tolist()
         return ids
 
     def feature(self, feature_id: int) -> FeatureRow:
@@ -183,7 +184,8 @@ class Store:
 
     def contexts(self, feature_id: int) -> list[Context]:
         """Contexts of one feature, the strongest band first."""
-        rows = self._rows("SELECT * FROM store.contexts WHERE feature_id = ? ORDER BY band, rank", [feature_id])
+        rows = self._rows("SELECT * FROM store.contexts WHERE feature_id = ?", [feature_id])
+        rows.sort(key=lambda row: (row["band"], row["rank"]))  # DuckDB would carry all columns through its sort
         return [unpacked(row) for row in rows]
 
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
