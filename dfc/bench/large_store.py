@@ -6,7 +6,7 @@ strengths are random, but of the numbers and the lengths that a real run gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from dfc import progress
 from dfc.config import PARTITIONS, SIDES, VERDICTS, IndexConfig
+from dfc.features import reference
 from dfc.store.contexts import COLUMNS
 from dfc.store.writer import StoreWriter
 
@@ -45,6 +46,20 @@ ROWS = {
     "neighbours": 20,
 }
 """Rows a feature of each table whose values nothing else depends on."""
+MEASURES = (
+    "own_r2",
+    "other_r2",
+    "probe_ratio",
+    "auroc_ratio",
+    "mirror_correlation",
+    "shared_correlation",
+    "decoder_cosine",
+    "nu_epsilon",
+    "nu_r",
+    "source_specificity",
+    "confidence",
+)
+"""What `verify` keeps the distributions of."""
 
 _RANGE = 2_048  # features written at once, and documents that their contexts come from
 _DOCUMENT = 750  # tokens
@@ -97,20 +112,34 @@ def write(path: Path, features: int, seed: int = 0) -> None:
         features: how many; the memory used does not depend on it.
         seed: the same seed writes the same content.
     """
+    with StoreWriter(path) as writer:
+        writer.facts(_facts(features))
+        for table, rows in pieces(writer.columns, features, seed):
+            writer.append(table, rows)
+
+
+def pieces(columns: Callable[[str], Mapping[str, str]], features: int, seed: int = 0) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of every table but `run`, a range of features at a time.
+
+    Args:
+        columns: names and SQL types of a table's columns.
+        features: how many.
+        seed: the same seed gives the same rows.
+    """
     random = np.random.default_rng(seed)
     tokens = pa.array(vocabulary(seed))
     config = IndexConfig()
-    with StoreWriter(path) as writer, progress.bar("inventing a store", features, "features") as bar:
-        writer.facts(_facts(features))
-        writer.append("models", _models())
+    yield "models", _models()
+    with progress.bar("inventing a store", features, "features") as bar:
         for start in range(0, features, _RANGE):
             ids = np.arange(start, min(start + _RANGE, features))
             texts, documents = _texts(random, tokens, ids)
-            writer.append("documents", documents)
-            writer.append("contexts", _contexts(random, texts, documents, ids, config))
+            yield "documents", documents
+            yield "contexts", _contexts(random, texts, documents, ids, config)
             for table, each in ROWS.items():
-                writer.append(table, _invented(random, table, writer.columns(table), tokens, ids, each, features))
+                yield table, _invented(random, table, columns(table), tokens, ids, each, features)
             bar.update(len(ids))
+    yield "reference", reference.table(reference.distributions(*_measures(random, features)))
 
 
 def _texts(random: np.random.Generator, tokens: pa.StringArray, numbers: Ints) -> tuple[_Texts, pa.Table]:
@@ -211,6 +240,18 @@ def _contexts(
     return pa.table(columns).select(COLUMNS.names).cast(COLUMNS)
 
 
+def _measures(random: np.random.Generator, features: int) -> tuple[dict[str, Any], Any, Any]:
+    """Values of every measure, the partition of each feature, and whether it was judged."""
+    partitions = np.array(PARTITIONS)[_partition(np.arange(features), features)]
+    return {name: random.random(features) ** 2 for name in MEASURES}, partitions, random.random(features) < 0.95
+
+
+def _partition(feature: Ints, features: int) -> Ints:
+    """Place in PARTITIONS of each feature's partition."""
+    exclusive = int(_EXCLUSIVE * features)
+    return np.searchsorted([exclusive, 2 * exclusive], feature, side="right")
+
+
 def _invented(
     random: np.random.Generator,
     table: str,
@@ -233,9 +274,7 @@ def _invented(
         elif name == "feature_id":
             found[name] = feature
         elif name == "partition":
-            exclusive = int(_EXCLUSIVE * features)
-            part = np.searchsorted([exclusive, 2 * exclusive], feature, side="right")
-            found[name] = pa.array(PARTITIONS).take(pa.array(part))
+            found[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
         elif name == "rank":
             found[name] = place // step
         elif kind.endswith("[]"):

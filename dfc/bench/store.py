@@ -146,7 +146,7 @@ def _filtered(random: np.random.Generator) -> FeatureQuery:
 
 
 def _text(random: np.random.Generator, words: list[str]) -> str:
-    """A word, the commonest to the rarest, two in a row, or Chinese characters."""
+    """A word, the commonest to the rarest, two in a row, or Chinese characters; like the app, without spaces around."""
     first, second = (words[int(large_store.WORDS ** random.random()) - 1] for _ in range(2))
     one, other = (words[large_store.WORDS + int(large_store.CHARACTERS ** random.random()) - 1] for _ in range(2))
-    return (first.strip().upper(), first + second, one, one + other)[int(random.integers(4))]
+    return (first.upper(), first + second, one, one + other)[int(random.integers(4))].strip()

@@ -98,6 +98,7 @@ def _cut(text: str, lengths: list[int]) -> list[str]:
 
 def _spread(values: dict[int, float], tokens: int, unknown: list[int]) -> list[float | None]:
     """The activation on each token: the n-th that is known is the n-th pair."""
-    missing = set(unknown)
-    pairs = iter(range(tokens))
-    return [None if token in missing else values.get(next(pairs), 0.0) for token in range(tokens)]
+    spread: list[float | None] = [values.get(pair, 0.0) for pair in range(tokens - len(unknown))]
+    for token in unknown:  # from the first: each takes its place among those before it
+        spread.insert(token, None)
+    return spread

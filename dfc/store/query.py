@@ -57,7 +57,8 @@ class FeatureQuery:
     Attributes:
         own_r2: of the held-out R² from the feature's own model; of a shared feature the larger one.
         source, role: passes if the feature fires on it more often than on all pairs.
-        search: passes if a context, on either side, the peak tokens or the label hold this text, whatever its case.
+        search: passes if a context, on either side, or the label holds this text, whatever its case. (So do the peak
+            tokens: they are texts of contexts.)
         label: passes if the label holds this text, whatever its case.
         ids: passes if among these; None: all.
         verdicts: passes if among these; none: all, those not judged included.
@@ -133,10 +134,9 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.search:
         parts = dict.fromkeys((rare_end(query.search), query.search))
         terms.append(
-            f"""(contains({folded("array_to_string(peak_tokens, ' ')")}, {folded("?")})
-                OR contains({folded("label")}, {folded("?")})
+            f"""(contains({folded("label")}, {folded("?")})
                 OR feature_id IN (SELECT feature_id FROM store.searched
                                   WHERE {" AND ".join(f"contains(text, {folded('?')})" for _ in parts)}))"""
         )
-        values += [query.search, query.search, *parts]
+        values += [query.search, *parts]
     return " AND ".join(terms), values

@@ -19,6 +19,7 @@ from dfc.store import SCHEMA_VERSION, TABLES
 from dfc.store.query import folded
 
 _JOINED = 8  # contexts
+_ROW_GROUP = 30_720  # rows: of DuckDB's 122,880 a feature's page reads a few, but decodes whole dictionaries of texts
 _BETWEEN = "\x1e"  # the character that separates records: no search goes across it
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 
@@ -35,18 +36,25 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary.unlink(missing_ok=True)
+        self._discard()
         try:
             self._connection = self._open()
         except BaseException:
-            self._temporary.unlink(missing_ok=True)
+            self._discard()
             raise
         return self
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(str(self._temporary))
+        connection = self._attach()
         connection.execute(_SCHEMA)
         connection.execute("INSERT INTO run VALUES ('schema_version', ?)", [json.dumps(SCHEMA_VERSION)])
+        return connection
+
+    def _attach(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect()
+        quoted = str(self._temporary).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS store (ROW_GROUP_SIZE {_ROW_GROUP})")
+        connection.execute("USE store")
         return connection
 
     def facts(self, values: Mapping[str, Any]) -> None:
@@ -80,7 +88,12 @@ class StoreWriter:
         if kind is None:
             os.replace(self._temporary, self._path)
         else:
-            self._temporary.unlink(missing_ok=True)
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove what a killed or failed writer left, its log of changes too: DuckDB would make them in a new file."""
+        for path in (self._temporary, self._temporary.with_name(self._temporary.name + ".wal")):
+            path.unlink(missing_ok=True)
 
 
 class StoreUpdate(StoreWriter):
@@ -91,7 +104,7 @@ class StoreUpdate(StoreWriter):
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         shutil.copyfile(self._path, self._temporary)
-        return duckdb.connect(str(self._temporary))
+        return self._attach()
 
     def facts(self, values: Mapping[str, Any]) -> None:
         """Set entries of the table `run`; values are kept as JSON."""

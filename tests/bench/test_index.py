@@ -12,4 +12,7 @@ def test_figures_of_a_small_dictionary() -> None:
     whole = found["the whole pass"]
     assert whole.target == 1.5
     assert whole.ratio == pytest.approx(whole.value / found["encoding alone"].value)
+    written = found["writing the store"]
+    assert written.ratio == pytest.approx(written.value / whole.value)
+    assert written.value > 0
     assert 4 < found["activations a pair"].value < 16

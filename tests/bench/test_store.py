@@ -35,6 +35,9 @@ def test_every_table_is_filled(store: Store) -> None:
     for table in (store.logits, store.sources, store.roles, store.phrases, store.coactivations, store.neighbours):
         assert len(table(7)) == large_store.ROWS[table.__name__]
     assert store.evidence(39) is not None
+    found = store.reference()
+    assert set(found) == set(large_store.MEASURES)
+    assert all(len(levels) == 101 for populations in found.values() for levels in populations.values())
 
 
 def test_contexts_are_cut_from_their_documents(store: Store) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +82,30 @@ def test_an_interrupted_index_goes_on_and_ends_the_same(
     assert lenses + [side for _, side, *_ in looked] == ["a", "b"]
     assert not (tiny_copy.path / "index.part").exists()
     assert tables(tiny_copy) == tables(tiny_run)
+
+
+@pytest.mark.parametrize("at", ["index.part/00001.safetensors", "index.part/logits_a.parquet", "features.duckdb.part"])
+def test_a_killed_index_goes_on_and_ends_the_same(
+    at: str, tiny_copy: Run, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is killed while codes are made, between the models' logits, and while the store is written."""
+    tiny_copy.store.unlink()
+    command = [sys.executable, "-m", "dfc", "index", str(tiny_copy.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while not (tiny_copy.path / at).exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not tiny_copy.store.exists()
+    left = len(list((tiny_copy.path / "index.part").glob("*.safetensors")))
+    calls = counting(monkeypatch, codes, "encode_shard")
+    pipeline.run_stages(tiny_copy, until="index")
+    assert left > 0
+    assert len(calls) == len(ActivationStore(tiny_copy.activations)) - left
+    assert tables(tiny_copy) == tables(tiny_run)
+    assert {path.name for path in tiny_copy.path.iterdir()} == {path.name for path in tiny_run.path.iterdir()}
 
 
 def test_the_codes_are_those_of_the_crosscoder(encoded: CodesOnDisk) -> None:

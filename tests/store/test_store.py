@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,6 +78,19 @@ def test_a_failed_copy_or_update_leaves_the_old_store(tmp_path: Path, monkeypatc
     assert os.listdir(tmp_path) == ["features.duckdb"]
 
 
+def test_what_a_killed_update_left_is_not_taken_in(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    shutil.copyfile(path, tmp_path / "copy")
+    killed = duckdb.connect(str(tmp_path / "copy"))
+    killed.execute("DELETE FROM features")
+    shutil.copyfile(tmp_path / "copy.wal", tmp_path / "features.duckdb.part.wal")  # changes not yet in the file
+    with StoreUpdate(path) as writer:
+        writer.facts({"verified": True})
+    assert Store(path).count(EVERYTHING) == 20
+    assert set(os.listdir(tmp_path)) == {"copy", "copy.wal", "features.duckdb"}
+
+
 def test_a_replaced_store_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
@@ -104,7 +118,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(tmp_path: Pat
     make_store(path, features=20)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match=r"schema 0, this version reads 4; make it again with .* index --again"):
+    with pytest.raises(UserError, match=r"schema 0, this version reads 5; make it again with .* index --again"):
         Store(path)
 
 

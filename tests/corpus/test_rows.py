@@ -1,0 +1,162 @@
+"""What a row may look like, and that none is fatal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from dfc import corpus
+from dfc.config import CorpusConfig, UserError
+from dfc.corpus import Document, Turn
+from tests.corpus.written import CHAT, CHAT_SAID, counted, read, said, source, write, write_csv
+
+
+def test_texts_and_chats_and_bad_rows(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": " Hi "}, {"role": "assistant", "content": "Yes"}]
+    rows: list[object] = [
+        {"text": "  one\ud800 "},
+        {"messages": chat},
+        {"messages": [{"role": "robot", "content": "x"}]},
+        {"messages": [{"role": "user", "content": ""}]},
+        {"text": ""},
+        {"text": 3},
+        ["text"],
+        "not json",
+        "",
+    ]
+    found = read(source(write(tmp_path / "a.jsonl", rows)))
+    assert sorted(found, key=lambda document: document.is_chat) == [
+        Document("s", (Turn("text", "one?"),)),
+        Document("s", (Turn("user", "Hi"), Turn("assistant", "Yes"))),
+    ]
+
+
+def test_fields_have_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{"body": "one", "conversation": None}])
+    assert read(source(path, text="body")) == [corpus.plain("one", "s")]
+    with pytest.raises(UserError, match=r"source `s` .* is empty: 1 rows without `text` or `messages`, the first at a"):
+        read(source(path))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"messages": CHAT}, CHAT_SAID),
+        ({"conversation": CHAT, "text": "not this"}, CHAT_SAID),
+        ({"conversations": [{"from": "human", "value": "Rain?"}, {"from": "gpt", "value": "Yes"}]}, CHAT_SAID),
+        ({"messages": [{"from": "user", "value": "Rain?"}, {"from": "model", "value": "Yes"}]}, CHAT_SAID),
+        ({"messages": [{"role": "human", "content": "Rain?"}, {"role": "bot", "content": "Yes"}]}, CHAT_SAID),
+        ({"messages": [], "conversations": [{"role": "system", "content": "Be kind"}]}, "system: Be kind"),
+        ({"messages": [*CHAT, {"role": "assistant", "content": None}]}, CHAT_SAID),
+        ({"messages": [{**turn, "from": None, "value": None} for turn in CHAT]}, CHAT_SAID),
+        ({"prompt": "Rain?", "response": "Yes"}, CHAT_SAID),
+        ({"prompt": "Rain?", "response": "Yes", "text": "one"}, "text: one"),
+        ({"prompt": "Rain?", "response": ["Yes"]}, "bad row"),
+        ({"prompt": "Rain?"}, "bad row"),
+        ({"messages": "Rain?"}, "bad row"),
+        ({"messages": ["Rain?"]}, "bad row"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Rain?"}]}]}, "bad row"),
+        ({"messages": [*CHAT, {"role": "tool", "content": "3"}]}, "unknown role"),
+        ({"messages": [*CHAT, {"from": "function", "value": "3"}]}, "unknown role"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
+        ({"messages": [{"content": "x"}]}, "unknown role"),
+        ({"messages": [{"role": "user", "content": " "}]}, "too short"),
+        ({"text": " "}, "too short"),
+    ],
+)
+def test_shapes_of_rows(row: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    config = source(write(tmp_path / "a.jsonl", [row, {"text": "another"}]))
+    (left_out,) = counted(config).values()
+    assert [*left_out.rows, *(text for text in said(config) if text != "text: another")] == [expected]
+
+
+def test_pairs_have_names(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [{"instruction": "Rain?", "output": "Yes"}])
+    assert said(source(tmp_path / "a.csv", prompt="instruction", response="output")) == [CHAT_SAID]
+
+
+def test_filters(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": " 12 "}, {"role": "assistant", "content": "34"}]
+    rows: list[object] = [
+        {"text": "123", "language": "en"},
+        {"text": "1234", "language": "en", "lang": "zh"},
+        {"messages": chat, "language": "en"},
+        {"text": "four", "language": "zh", "lang": ["en"]},
+        {"text": "five5"},
+    ]
+    path = write(tmp_path / "a.jsonl", rows)
+    assert said(source(path, min_characters=4)) == [
+        "text: 1234",
+        "text: five5",
+        "text: four",
+        "user: 12 | assistant: 34",
+    ]
+    assert said(source(path, language="en")) == ["text: 123", "text: 1234", "user: 12 | assistant: 34"]
+    assert said(source(path, language="zh", language_field="lang")) == ["text: 1234"]
+    config = source(path, language="en", min_characters=4)
+    assert counted(config)["s"].rows == {"too short": 1, "other language": 2}
+    with pytest.raises(ValidationError, match=r"source s leaves out what is shorter than 4 .* cut at 3; raise"):
+        CorpusConfig.model_validate({**config.model_dump(), "max_characters": 3})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+TURN = st.dictionaries(
+    st.sampled_from(["role", "content", "from", "value"]), JSON | st.sampled_from(["user", "gpt", "tool"])
+)
+
+
+ROW = st.dictionaries(
+    st.sampled_from(["text", "messages", "conversations", "conversation", "prompt", "response", "language"]),
+    JSON | st.lists(TURN, max_size=3),
+)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+@settings(max_examples=80, deadline=None)
+@given(values=st.lists(JSON | ROW, max_size=4), language=st.none() | st.just("en"))
+def test_no_row_is_fatal(
+    values: list[object], language: str | None, suffix: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"hostile-{suffix}"
+    folder.mkdir(exist_ok=True)
+    good = {"text": "a good one", "language": "en"}
+    content = json.dumps([*values, good])
+    if suffix == "jsonl":
+        content = "\n".join(json.dumps(value) for value in [*values, good])
+    (folder / f"a.{suffix}").write_text(content)
+    opened = corpus.open_sources(source(folder / f"a.{suffix}", language=language))["s"]
+    documents = list(opened.documents)
+    assert len(documents) + sum(opened.left_out.rows.values()) == len(values) + 1
+    assert corpus.plain("a good one", "s") in documents
+    for document in documents:
+        assert {turn.role for turn in document.turns} <= {"text", "system", "user", "assistant"}
+        assert "".join(turn.content for turn in document.turns).encode()
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(st.text(max_size=12) | JSON.map(json.dumps), max_size=4), name=st.sampled_from(["jsonl", "csv"]))
+def test_no_line_is_fatal(lines: list[str], name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"lines-{name}"
+    folder.mkdir(exist_ok=True)
+    (folder / "good.txt").write_text("a good one")
+    text = "\n".join(["text", *lines])
+    (folder / f"a.{name}").write_text(text, encoding="utf-8", errors="replace", newline="")
+    opened = corpus.open_sources(source(folder))["s"]
+    documents = list(opened.documents)
+    assert corpus.plain("a good one", "s") in documents
+    assert all(turn.content for document in documents for turn in document.turns)
+    if name == "jsonl":
+        read_lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
+        assert len(documents) - 1 + sum(opened.left_out.rows.values()) == len(read_lines)
