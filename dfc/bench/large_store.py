@@ -57,6 +57,8 @@ MEASURES = (
     "nu_epsilon",
     "nu_r",
     "source_specificity",
+    "surprise_gap",
+    "surprise_error",
     "confidence",
 )
 """What `verify` keeps the distributions of."""

@@ -74,8 +74,8 @@ Made by `python -m dfc calibration {run.name}`; do not edit by hand. [evidence.m
 {chr(10).join(counts)}
 
 The null run compares model A with itself in a rotated basis: {null.exclusive} of its {null.dedicated} dedicated
-features ({null.share:.1%}) came out exclusive, all falsely. It is judged by probes and correlations; a model is exactly as
-surprised as itself, so with surprise nothing could.
+features ({null.share:.1%}) came out exclusive, all falsely. It is judged by probes and correlations alone:
+a model is exactly as surprised as itself, so that with surprise nothing could.
 Target: at most 1 %. {"Met" if null.share <= 0.01 else "**Missed**"}.
 
 ## Distributions
