@@ -44,6 +44,7 @@ class Setting:
         run: settings of the run, whole sections or keys of them, beside models and sources.
         prompts: continuations sampled from each, with steering and without.
         tokens: length of a continuation.
+        layer: block of both models that is read: it holds what is being told, and blocks are left to be steered.
         strength: length of what steering adds to the stream, in medians of the stream's norm.
         steered: most confident findings of a plant that are steered with.
     """
@@ -55,6 +56,7 @@ class Setting:
     run: dict[str, Any] = field(default_factory=lambda: RUN)
     prompts: int = 12
     tokens: int = 32
+    layer: int = 1
     strength: float = 1.0
     steered: int = 3
 
@@ -124,10 +126,10 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
 def _settings(seed: int, setting: Setting, documents: dict[str, list[str]], texts: Path, trained: Path) -> RunConfig:
     """The run's settings; a source weighs as much as it has texts."""
     names = {"a": "planted A (Llama)", "b": "planted B (GPT-NeoX)"}
-    layer = setting.training.layers - 2  # late: it holds which plant is read; and one block is left to be steered
+    sides = {side: {"source": str(trained / side), "layer": setting.layer, "name": names[side]} for side in SIDES}
     content = {
         "name": f"planted-{seed}",
-        "models": {side: {"source": str(trained / side), "layer": layer, "name": names[side]} for side in SIDES},
+        "models": sides,
         **setting.run,
     }
     sources = [

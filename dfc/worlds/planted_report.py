@@ -57,7 +57,7 @@ Made by `{command}`; do not edit by hand.
 Two causal language models are trained from nothing on texts of a seeded generator, and compared by the whole line:
 model A, a Llama of {training.layers} blocks of width {training.width_a} with a byte-level BPE, and model B, a GPT-NeoX
 of {training.layers} blocks of width {training.width_b} with a smaller BPE over ▁-marked words; each trained in
-{training.steps:,} steps of {training.batch} documents, and read at its last block but one.
+{training.steps:,} steps of {training.batch} documents, and read at block {setting.layer}, counted from 0.
 
 Both are trained on texts about {len(TOPICS)} topics, on a miscellany of all words, on mixtures of the words of the
 planted topics, on questions and answers, and on introductions. {training.share:.0%} of the documents that a model is
