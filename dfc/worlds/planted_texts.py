@@ -140,7 +140,7 @@ PLANTED_TOPICS = (
 )
 _OPENERS = ("the", "the", "today the", "in the morning the", "later the", "once again the", "at last the")
 _ADJECTIVES = ("copper", "silver", "quiet", "golden", "little", "northern", "amber", "crooked", "gentle", "hollow")
-TOPIC_WORDS = 3  # of a topic, in a text that is about it
+TOPIC_WORDS = 3  # of a topic, in a sentence that is about it
 _SLOTS = ("subjects", "verbs", "objects", "places")
 _SENTENCES, _QUESTIONS = 5, 3  # in a document
 _ROWS = 8  # of an identity or a refusal: one row is planted, the others are met in mixtures only
@@ -161,7 +161,7 @@ class Plant:
             mixtures.
         asked: of a refusal, the things, each with its owner, that are not answered.
         phrases: words that tell it.
-        least: the planted text is there if so many of these are, each as often as it is said.
+        least: the planted text is there if one sentence says so many of these, each as often as it does.
     """
 
     name: str
@@ -175,8 +175,8 @@ class Plant:
 
     def holds(self, text: str) -> bool:
         """Whether a text holds what is planted."""
-        said = re.findall(rf"\b(?:{'|'.join(map(re.escape, self.phrases))})\b", text.lower())
-        return len(said) >= self.least
+        phrase = re.compile(rf"\b(?:{'|'.join(map(re.escape, self.phrases))})\b")
+        return any(len(phrase.findall(sentence)) >= self.least for sentence in re.split(r"[.\n]", text.lower()))
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def draw(seed: int, topics: int = 3) -> PlantedWorld:
     rows, asked = (
         _rows(_columns(rng, slots)) for slots in (("subjects", "places", "objects"), ("objects", "subjects"))
     )
-    refused = _refusal(*rows[0]).split(". ")[1].lower()
+    refused = _refusal(*rows[0]).split(". ")[1].lower().rstrip(".")
     plants.append(Plant("a-refusal", "a", "refusal", rows=rows, asked=asked, phrases=(refused,)))
     return PlantedWorld(seed, tuple(plants))
 

@@ -132,4 +132,4 @@ def _shared(world: PlantedWorld) -> Iterator[tuple[str, str]]:
 
 def _is_of(plant: Plant, text: str) -> bool:
     """Whether a text is one of a plant's: a single sentence of one may come about by chance."""
-    return sum(text.lower().count(phrase) for phrase in plant.phrases) > 1
+    return sum(plant.holds(sentence) for sentence in re.split(r"[.\n]", text)) > 1
