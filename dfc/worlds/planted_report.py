@@ -80,9 +80,9 @@ Ordinary texts surprise A and B by {_ordinary(results)} nats a character.
   than {PURE:.0%} of its top contexts lie in texts that were planted in its model.
 - A planted difference is *found* if a finding has at least {PURE:.0%} of its top contexts in its texts, and its model,
   steered with it, says what was planted in at least {STEERED:.0%} more of {setting.prompts} continuations than
-  without: of a topic, {TOPIC_WORDS} of its words in one sentence; of an identity, its name and maker; of a refusal, whom
-  to ask about what. Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of ordinary
-  texts; what is added to the stream is {setting.strength:g} times its median norm long. Of the findings of one
+  without: of a topic, {TOPIC_WORDS} of its words in one sentence; of an identity, its name and maker; of a refusal,
+  whom to ask about what. Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of
+  ordinary texts; what is added to the stream is {setting.strength:g} times its median norm long. Of the findings of one
   difference, the {setting.steered} most confident are tried.
 - *By probes alone*: how many of the same features would be findings, and false ones, if the models' surprise by the
   text were not known.
