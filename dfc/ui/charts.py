@@ -5,7 +5,7 @@ Text from stores must be escaped before it becomes a hover text: plotly reads so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,15 +23,13 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(figure, theme=None, key=f"chart_{key}", alt=alt, config={"displayModeBar": False})
 
 
-def select(figure: go.Figure, key: str, alt: str) -> dict[str, Any]:
+def select(figure: go.Figure, key: str, alt: str, on_select: Callable[[], None]) -> None:
     """Draw a chart in which points, boxes and outlines can be selected.
 
-    Returns:
-        Plotly's selection: `points`, `box` and `lasso`; empty where nothing is selected.
+    `on_select` is called when another selection was made, which it finds as `selection` of `st.session_state[key]`.
     """
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["toImage", "autoScale2d"]}
-    event: Any = st.plotly_chart(figure, theme=None, key=f"chart_{key}", alt=alt, on_select="rerun", config=config)
-    return dict(event.selection) if event else {}
+    st.plotly_chart(figure, theme=None, key=key, alt=alt, on_select=on_select, config=config)
 
 
 def training(lines: Sequence[dict[str, Any]], names: dict[Side, str], theme: Theme) -> go.Figure:
