@@ -99,11 +99,23 @@ RANGES = (
 )
 _CHOICES = {
     "source": feature_table.HELP["main_source"],
+    "fires_on": "Fires more often on this source than on the whole corpus, whatever its main source is.",
     "role": "Fires more often on what this speaker says than on the whole corpus; plain: texts that are no chats.",
     "tag": "Words that readers gave to features.",
     "on": "Named lists that readers made; see Notes and lists.",
 }
-MORE = ("source", "role", "label", "tag", "on", "starred", "noted", "alive", *(entry.field for entry in RANGES))
+MORE = (
+    "source",
+    "fires_on",
+    "role",
+    "label",
+    "tag",
+    "on",
+    "starred",
+    "noted",
+    "alive",
+    *(entry.field for entry in RANGES),
+)
 """Keys of the filters that are folded away."""
 
 
@@ -172,7 +184,9 @@ def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
         with firing:
             st.markdown("**How it fires**")
             chosen = _ranges(False, reset)
-            chosen["main_source"] = _one_of("Main source", list(facts.get("source_pairs") or {}), "source", reset)
+            sources = list(facts.get("source_pairs") or {})
+            chosen["main_source"] = _one_of("Main source", sources, "source", reset)
+            chosen["source"] = _one_of("Fires more often on", sources, "fires_on", reset)
             roles = [role for role, pairs in (facts.get("role_pairs") or {}).items() if pairs]
             chosen["role"] = _one_of("More often said by", roles, "role", reset)
             chosen["alive_only"] = st.toggle(
@@ -221,7 +235,7 @@ def _clear() -> None:
     """Every filter lets everything pass; what is shown and its order stay."""
     paging.first()
     st.session_state.update({"search": "", "label": "", "alive": True, "starred": False, "noted": False})
-    for key in ("source", "role", "tag", "on"):
+    for key in ("source", "fires_on", "role", "tag", "on"):
         st.session_state[key] = None
     if "verdict" in st.session_state:
         st.session_state["verdict"] = []
@@ -240,6 +254,7 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
         "rising": (not query.descending, "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
+        "fires_on": (query.source is not None, query.source or ""),
         "role": (query.role is not None, query.role or ""),
         "label": (query.label != "", query.label),
         "search": (query.search != "", query.search),

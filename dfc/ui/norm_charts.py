@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from dfc.config import PARTITIONS, VERDICTS, Partition, Side
 from dfc.report.palette import THEMES, Theme, verdict_marks
@@ -120,8 +121,9 @@ def scatter(
             selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
         )
     figure.update_layout(legend=_LEGEND, hovermode="closest", dragmode="select", showlegend=colouring != "density")
-    if region is not None:
-        figure.update_layout(selections=region.shapes())
+    line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
+    shapes = region.shapes() if region is not None else []
+    figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])
     figure.update_xaxes(title_text=escape(axes.x_title), range=axes.x_range, zeroline=True)
     figure.update_yaxes(title_text=escape(axes.y_title), range=axes.y_range, zeroline=True)
     return figure
@@ -134,8 +136,12 @@ def _groups(
     if colouring == "density":
         shades = np.log10(norms["density"].clip(lower=1e-7).to_numpy(np.float32))
         ticks = list(range(int(np.floor(shades.min())), 1)) if len(shades) else []
-        bar = {"title": {"text": "density"}, "tickvals": ticks, "ticktext": [f"{10.0**tick:.0e}" for tick in ticks]}
-        yield "features", norms, {"color": shades, "colorscale": "Cividis", "colorbar": bar, "opacity": 0.8}
+        words = [f"{100 * 10.0**tick:g} %" for tick in ticks]
+        bar = {"title": {"text": "fires on"}, "tickvals": ticks, "ticktext": words, "outlinewidth": 0}
+        # Without the end that the page's own colour would swallow.
+        first, last = (0.25, 1.0) if theme == "dark" else (0.0, 0.88)
+        scale = sample_colorscale("Cividis", list(np.linspace(first, last, 9)))
+        yield "features", norms, {"color": shades, "colorscale": scale, "colorbar": bar, "opacity": 0.8}
         return
     if colouring == "verdict":
         yield _NOT_JUDGED, norms[norms["verdict"].isna()], {"color": THEMES[theme].line}

@@ -30,7 +30,7 @@ TITLES: dict[Chart, str] = {"norms": "both norms", "cosine": "relative norm and 
 MOST_CORNERS = 60
 MOST_FEATURES = 50
 MOST_OUTLINES = 12
-_DIGITS = 4
+_BOX_DIGITS, _LASSO_DIGITS = 4, 3  # as many as the eye aims at; nobody draws a lasso to a hair
 _BETWEEN, _WITHIN = "~", "_"  # both stay as they are in an address
 
 Outline = tuple[float, ...]
@@ -108,12 +108,12 @@ def params(run_name: str, place: Place, page_rows: int) -> dict[str, str]:
 def selected(chart: Chart, selection: Any) -> Region | None:
     """The region of a selection as Streamlit gives plotly's; None where nothing is selected."""
     boxes = [
-        tuple(_short(number) for number in (*sorted(box["x"]), *sorted(box["y"])))
+        tuple(_short(number, _BOX_DIGITS) for number in (*sorted(box["x"]), *sorted(box["y"])))
         for box in selection.get("box", [])
         if len(box.get("x", [])) >= 2
     ]
     lassos = [
-        tuple(_short(number) for corner in _simplified(lasso["x"], lasso["y"]) for number in corner)
+        tuple(_short(number, _LASSO_DIGITS) for corner in _simplified(lasso["x"], lasso["y"]) for number in corner)
         for lasso in selection.get("lasso", [])
         if len(lasso.get("x", [])) >= 3
     ]
@@ -171,9 +171,9 @@ def _outline(text: str) -> Outline:
     return numbers
 
 
-def _short(number: float) -> float:
-    """Rounded to as many digits as the eye can aim at."""
-    return float(f"{float(number):.{_DIGITS}g}")
+def _short(number: float, digits: int) -> float:
+    """Rounded to so many significant digits."""
+    return float(f"{float(number):.{digits}g}")
 
 
 def _simplified(x: list[float], y: list[float]) -> list[tuple[float, float]]:

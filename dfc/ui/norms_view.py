@@ -17,7 +17,7 @@ from dfc.ui.norm_region import TITLES, Region
 
 MOST_POINTS = 20_000
 PAGE_ROWS = 50
-COLUMNS = ("feature_id", "partition", "peak_tokens", "density", "norm_a", "norm_b", "relative_norm")
+COLUMNS = ("feature_id", "partition", "label", "verdict", "peak_tokens", "density", "norm_a", "norm_b", "relative_norm")
 _DRAWN = "norms_drawn"
 
 
@@ -34,6 +34,9 @@ def show(view: View) -> None:
         "says how much that model uses the feature. Dedicated features have a vector in one model only. Among the "
         "shared ones, look at the edges: a feature with most of its norm on one side leans to that model.</p></div>"
     )
+    if (place := address.place()) is not None and place.region:
+        # As on the table's page: the first step back in the browser brings the feature's parameters with this path.
+        st.switch_page(address.NORMS_PAGE, query_params=norm_region.params(view.run.name, place, PAGE_ROWS))
     norms = data.norms(view.store)
     alive_only = st.toggle(
         "alive only", value=True, key="alive", bind="query-params", help="Leave out features that never fired."
@@ -149,7 +152,9 @@ def _choices(norms: pd.DataFrame, names: dict[Side, str], judged: bool) -> tuple
             help="Partition: which model may use the feature. Verdict: what the evidence says of it. Density: share of "
             "all token pairs on which it fires, on a logarithmic scale.",
         )
-    return (norm_charts.norm_axes(norms, names) if shown == TITLES["norms"] else norm_charts.cosine_axes(norms)), colouring
+    return (
+        norm_charts.norm_axes(norms, names) if shown == TITLES["norms"] else norm_charts.cosine_axes(norms)
+    ), colouring
 
 
 def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
@@ -191,4 +196,7 @@ def _listed(view: View, norms: pd.DataFrame, region: Region | None, alive_only: 
     query = FeatureQuery(alive_only=False, ids=rows, order="density", limit=PAGE_ROWS)
     place = Place(FeatureQuery(alive_only=alive_only, order="density"), offset, region=region.pack())
     with shown:
-        feature_table.show(view, view.store.features(query), "selected", COLUMNS, place)
+        table = view.store.features(query)
+        known = feature_table.columns(table, alone=True)  # a label and a verdict only where there are some
+        columns = tuple(name for name in COLUMNS if name not in ("label", "verdict") or name in known)
+        feature_table.show(view, table, "selected", columns, place)

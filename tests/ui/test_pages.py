@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -190,6 +191,18 @@ class TestExclusiveFeatures:
         [table] = [frame.value for frame in calm(test).dataframe]
         assert set(table["main_source"]) == {"code"}
         assert table["density"].is_monotonic_increasing
+
+    def test_a_source_it_fires_more_on_is_a_filter_that_the_list_keeps(self, finished: Path) -> None:
+        store = Store(finished / "runs" / "demo" / "features.duckdb")
+        query = FeatureQuery(partitions=("a",), source="code", order="feature_id", descending=False)
+        wanted = store.feature_ids(query)
+        assert 0 < len(wanted) < len(store.feature_ids(replace(query, source=None)))
+        test = calm(visit(TABLE, run="demo", show="only A", order="number", rising="true", fires_on="code"))
+        assert test.dataframe[0].value["feature_id"].tolist() == wanted[:50]
+        place = address.pack(Place(query, 0))
+        test = calm(visit(TABLE, run="demo", list=place))  # as the feature's page links back
+        assert test.selectbox(key="fires_on").value == "code"
+        assert test.dataframe[0].value["feature_id"].tolist() == wanted[:50]
 
     def test_pages_are_cut_by_the_store(self, finished: Path) -> None:
         first = visit(TABLE, run="demo", show="only A").dataframe[0].value
