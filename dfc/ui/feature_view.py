@@ -11,6 +11,7 @@ import streamlit as st
 
 from dfc.config import SIDES
 from dfc.report.palette import Theme
+from dfc.report.words import ORIGINS
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui import (
@@ -31,8 +32,6 @@ from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
 
 PER_SIDE = 5
-ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
-"""Where a label comes from, in words."""
 
 
 def show(view: View) -> None:
@@ -124,15 +123,15 @@ def _controls(view: View, feature: FeatureRow) -> None:
         if place is None:
             st.html(f'<span class="dfc-small">{where}</span>', width="content")
         else:
-            run, in_norms = view.run.name, bool(place.region)
+            in_norms = bool(place.region)
             st.page_link(
                 address.NORMS_PAGE if in_norms else address.TABLE_PAGE,
                 label=where,
                 icon=":material/scatter_plot:" if in_norms else ":material/table_rows:",
                 help="Back to the selection in the chart." if in_norms else "Back to this list in the table.",
-                query_params=norm_region.params(run, place, norms_view.PAGE_ROWS)
+                query_params=norm_region.params(view.run.name, place, norms_view.PAGE_ROWS)
                 if in_norms
-                else address.list_params(run, place),
+                else address.list_params(view.run.name, place),
             )
         st.space("stretch")
         st.page_link(

@@ -10,12 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS, Partition
+from dfc.report.words import VERDICT_HELP
 from dfc.store.reader import FeatureQuery, Order
 from dfc.ui import data, feature_table, notebook, paging
 from dfc.ui.address import Place
 from dfc.ui.frame import View
 from dfc.ui.notebook import Kept
-from dfc.ui.verdicts import VERDICT_HELP
 
 SHOW: dict[str, tuple[Partition, ...]] = {
     "side by side": ("a", "b"),
