@@ -184,7 +184,8 @@ def _features(view: View, choice: Choice) -> None:
 def _said(view: View, mark: Any, fingerprint: str | None, choice: Choice) -> None:
     """What was said of a feature, to be changed, and the way off the list; without a fingerprint it is gone."""
     run, identity = view.run.name, int(mark.feature_id)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"said_{identity}"):
+    key = f"gone_{identity}" if fingerprint is None else f"said_{identity}"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=key):
         if fingerprint is None:
             note = f": {escape(mark.note)}" if mark.note else "."
             st.html(
