@@ -105,7 +105,10 @@ def scatter(
     """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn."""
     figure = empty_figure(theme, height=480)
     across, up = axes.columns
-    words = {token: escape(str(token))[:80] for token in norms["peak_token"].unique()}
+    codes, tokens = pd.factorize(norms["peak_token"])
+    # An array of text, not a list of texts: plotly looks at each of those.
+    words = np.array([escape(str(token))[:80] for token in tokens], str)
+    place_of = pd.Series(codes, norms.index)
     for name, rows, marker in _groups(norms, colouring, labels, theme):
         if rows.empty:
             continue
@@ -115,7 +118,7 @@ def scatter(
             mode="markers",
             name=escape(name),
             customdata=rows["feature_id"].to_numpy(np.int32)[:, None],
-            text=rows["peak_token"].map(words).tolist(),
+            text=words[place_of[rows.index].to_numpy()],
             marker={"size": 6, "line": {"width": 0}, **marker},
             hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
             selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
