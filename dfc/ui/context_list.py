@@ -46,10 +46,12 @@ def show(view: View, feature: FeatureRow) -> None:
 
 
 def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
-    texts = "".join(
-        f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition)}</div>' for side in sides
-    )
     speaker = document_view.SPEAKERS.get(context.role, context.role)
+    about = f"{f'{speaker}, ' if speaker else ''}document {context.document:,}"
+    texts = "".join(
+        f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition, about)}</div>'
+        for side in sides
+    )
     return (
         f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
         f"<span>{escape(context.source)}</span>{f'<span>{escape(speaker)}</span>' if speaker else ''}"

@@ -27,6 +27,7 @@ from dfc.ui import (
     notes_panel,
 )
 from dfc.ui.address import Place
+from dfc.ui.filters import ORDERS
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
@@ -179,7 +180,7 @@ def _neighbours(
     if place is not None:
         query = notebook.narrow(run, place.query, place.kept)
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
-        by = "" if place.query.order == "feature_id" else f", by {place.query.order.replace('_', ' ')}"
+        by = "" if place.query.order == "feature_id" else f", by {ORDERS.get(place.query.order, place.query.order)}"
         return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
     before, after = (
         None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)

@@ -34,9 +34,15 @@ ORDERS: dict[Order, str] = {
     "norm_a": "decoder norm in A",
     "norm_b": "decoder norm in B",
     "relative_norm": "relative norm",
+    "own_r2": "R² from its own model",
+    "probe_ratio": "R², other model over own",
+    "mirror_correlation": "likeness in the other model",
+    "verdict": "verdict",
+    "label": "label",
     "main_source": "main source",
     "feature_id": "number",
 }
+_JUDGED_ORDERS = ("confidence", "own_r2", "probe_ratio", "mirror_correlation", "verdict")
 DENSITIES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 STRENGTHS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, math.inf)
 _SHARES = tuple(step / 20 for step in range(21))
@@ -150,14 +156,15 @@ def draw(view: View) -> Filters:
             '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
             f"<code>python -m dfc verify {view.run.name}</code>.</p>"
         )
-    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order != "confidence"]
+    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order not in _JUDGED_ORDERS]
     order = row[1].selectbox(
         "Order by",
         orders,
         index=orders.index(default_order(view)),
         format_func=lambda key: ORDERS[key],
         key="order",
-        help="Sorts all features, not this page alone.",
+        help="Sorts all features, not this page alone: the highest figure first, texts from the end of the alphabet; "
+        "“lowest first” turns it round. Features without the figure come last.",
         **reset,
     )
     ascending = row[2].toggle("lowest first", key="rising", **reset)
