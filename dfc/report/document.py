@@ -19,7 +19,7 @@ from dfc.report import card, palette, render, steered
 from dfc.report.heatmap import HEATMAP_CSS
 from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
 from dfc.report.steered import Steered
-from dfc.report.words import MEASURES, ORIGINS, PROBE, VERDICT_HELP
+from dfc.report.words import AXES, MEASURES, ORIGINS, PROBE, VERDICT_HELP
 from dfc.runs import Run
 from dfc.store.book import Mark, Note, Remarks
 from dfc.store.notes import Notebook
@@ -247,7 +247,7 @@ def _measures(
         if value is None:
             continue
         populations = populations_of(column, feature.partition, reference, null, names)
-        drawing = Markup(strip(value, populations))
+        drawing = Markup(strip(value, populations, *AXES.get(column, (0.0, 1.0))))
         found.append(Measure(name, meaning, f"{value:.2f}", drawing, position(value, populations)))
     return found
 

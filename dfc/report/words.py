@@ -63,6 +63,9 @@ MEASURES: tuple[tuple[str, str, str], ...] = (
 )
 """Columns of `evidence` with a spread to be compared with: name, what it is called, what it means."""
 
+AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.2, 0.2)}
+"""Ends of the axis on which a measure is drawn; those not named go from 0 to 1."""
+
 BANDS = {
     0: ("Strongest contexts", "where it fires most, one after another"),
     1: ("Upper quarter of the rest", "samples; a real meaning still holds here"),

@@ -9,7 +9,7 @@ import streamlit as st
 from dfc.config import Side
 from dfc.report.document import populations_of
 from dfc.report.reference_strip import strip
-from dfc.report.words import MEASURES, PROBE, VERDICT_HELP
+from dfc.report.words import AXES, MEASURES, PROBE, VERDICT_HELP
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui import address, data
 from dfc.ui.frame import View
@@ -75,7 +75,8 @@ def _strips(view: View, feature: FeatureRow, found: EvidenceRow, names: dict[Sid
             continue
         populations = populations_of(measure, feature.partition, own, null, names)
         rows.append(
-            f'<span class="dfc-small" title="{escape(meaning)}">{escape(words)}</span>{strip(value, populations)}'
+            f'<span class="dfc-small" title="{escape(meaning)}">{escape(words)}</span>'
+            f"{strip(value, populations, *AXES.get(measure, (0.0, 1.0)))}"
             f'<span class="dfc-value">{number(value)}</span>'
         )
     return f'<div class="dfc-spreads">{"".join(rows)}</div>'
