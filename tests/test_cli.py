@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from tests import tiny
+from tests.ui.folders import make_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,3 +116,21 @@ def test_doctor_says_what_is_missing() -> None:
     printed = dfc("doctor").stdout
     for word in ("torch", "cores", "memory", "disk free", "a finished run: `make demo` makes one"):
         assert word in printed
+
+
+def test_a_report_of_a_list(data: Path) -> None:
+    run = make_run(data)
+    notebook = Notebook(data / "notes.duckdb")
+    notebook.mark("demo", Store(run.store).fingerprints([3, 60]), "list", "for the paper")
+    out = data / "report.html"
+    written = dfc("report", "demo", "--list", "for the paper", "--out", str(out))
+    assert written.returncode == 0, written.stderr
+    assert "2 features of demo" in written.stderr
+    assert "<h1>for the paper</h1>" in out.read_text()
+    alone = dfc("report", "demo", "--feature", "3", "--title", "One", "--out", str(out))
+    assert alone.returncode == 0, alone.stderr
+    assert "<h1>One</h1>" in out.read_text()
+    for wrong in (["demo"], ["demo", "--list", "x"], ["demo", "--list", "x", "--feature", "3"]):
+        refused = dfc("report", *wrong)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("dfc: ")

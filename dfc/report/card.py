@@ -29,13 +29,14 @@ EXCERPT = (130, 80)
 
 TITLES: dict[Partition, str] = {"a": "Only in model A", "b": "Only in model B", "shared": "Shared by both models"}
 
-_templates = Environment(
+templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+templates.filters["label"] = label
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
     """
     feature, facts = store.feature(feature_id), store.facts()
     side: Side = "b" if feature.partition == "b" else "a"
-    return _templates.get_template("card.html").render(
+    return templates.get_template("card.html").render(
         feature=feature,
         title=TITLES[feature.partition],
         models=store.models(),
@@ -95,9 +96,9 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         numbers=_numbers(feature),
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
-        token_lists=_token_lists(store.logits(feature_id)),
-        sources=_sources(store.sources(feature_id)),
-        groups=_groups(store.contexts(feature_id), side, feature),
+        token_lists=token_lists(store.logits(feature_id)),
+        sources=sources(store.sources(feature_id)),
+        groups=groups(store.contexts(feature_id), side, feature),
         side=side,
         run_name=run_name,
         permalink=permalink(run_name, feature_id),
@@ -180,7 +181,8 @@ def _numbers(feature: FeatureRow) -> list[tuple[str, str, str]]:
     ]
 
 
-def _token_lists(logits: pd.DataFrame) -> list[TokenList]:
+def token_lists(logits: pd.DataFrame) -> list[TokenList]:
+    """The tokens most promoted and most suppressed in each model, from `Store.logits`."""
     lists = []
     for side in SIDES:
         for direction in ("promoted", "suppressed"):
@@ -195,7 +197,8 @@ def _token_lists(logits: pd.DataFrame) -> list[TokenList]:
     return lists
 
 
-def _sources(rows: pd.DataFrame) -> list[Bar]:
+def sources(rows: pd.DataFrame) -> list[Bar]:
+    """Firing rates by source, from `Store.sources`."""
     largest = float(rows["rate"].max()) if len(rows) else 0.0
     if largest == 0:
         return []
@@ -205,7 +208,7 @@ def _sources(rows: pd.DataFrame) -> list[Bar]:
     ]
 
 
-def _groups(contexts: list[Context], side: Side, feature: FeatureRow) -> list[tuple[str, list[Example]]]:
+def groups(contexts: list[Context], side: Side, feature: FeatureRow) -> list[tuple[str, list[Example]]]:
     """The strongest contexts and one of each lower band, under their headings; groups without any are left out."""
     strongest = [context for context in contexts if context.band == 0][:TOP_CONTEXTS]
     first_of_band = {context.band: context for context in reversed(contexts) if context.band > 0}

@@ -78,7 +78,7 @@ def token_html(token: str) -> str:
     return "".join(pieces)
 
 
-def context_html(context: Context, side: Side, peak_scale: float, partition: Partition) -> str:
+def context_html(context: Context, side: Side, peak_scale: float, partition: Partition, about: str = "") -> str:
     """One context in one model's tokenisation, each token on a background that shows its activation.
 
     Args:
@@ -86,11 +86,13 @@ def context_html(context: Context, side: Side, peak_scale: float, partition: Par
         side: whose tokens are shown.
         peak_scale: the activation of the strongest colour, commonly the feature's maximum.
         partition: whose colours are used.
+        about: said of every token when it is pointed at, after the token and its activation.
 
     Returns:
         One <div>; the text of its spans is `visible` of the tokens.
     """
     tokens, activations, peak = _of_side(context, side)
+    further = f"  · {escape(visible(about))}" if about else ""
     spans = []
     unbroken = 0
     for index, (token, activation) in enumerate(zip(tokens, activations, strict=True)):
@@ -106,7 +108,9 @@ def context_html(context: Context, side: Side, peak_scale: float, partition: Par
             unbroken = 0
         unbroken = 0 if " " in token or "\n" in token else unbroken + len(visible(token))
         reading = "not paired" if activation is None else f"{activation:.3g}"
-        spans.append(f'<span{attribute} title="{escape(visible(token))}  {reading}">{token_html(token)}</span>')
+        spans.append(
+            f'<span{attribute} title="{escape(visible(token))}  {reading}{further}">{token_html(token)}</span>'
+        )
     return f'<div class="dfc-context dfc-{partition}">{"".join(spans)}</div>'
 
 

@@ -26,6 +26,8 @@ Order = Literal[
     "mirror_correlation",
     "label",
     "variance",
+    "own_r2",
+    "verdict",
 ]
 
 Ends = tuple[float, float]

@@ -21,7 +21,7 @@ import pandas as pd
 from dfc.config import PARTITIONS, VERDICTS, Partition, UserError, Verdict
 from dfc.store import SCHEMA_VERSION
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import JUDGED, OWN_R2, FeatureQuery, Order, conditions
+from dfc.store.query import JUDGED, OWN_R2, RANGES, FeatureQuery, Order, conditions
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Order", "Store"]
 
@@ -122,7 +122,8 @@ class Store:
         where, values = conditions(query)
         if query.order not in get_args(Order):  # the only text that enters a statement
             raise ValueError(f"cannot order by {query.order}")
-        order = f"ORDER BY {query.order} {'DESC' if query.descending else 'ASC'} NULLS LAST, feature_id"
+        by = RANGES.get(query.order, query.order)
+        order = f"ORDER BY {by} {'DESC' if query.descending else 'ASC'} NULLS LAST, feature_id"
         # First which features, then all about these: the wide columns of the others are not read.
         rows = self._rows(
             f"SELECT feature_id FROM {JUDGED} WHERE {where} {order} LIMIT ? OFFSET ?",

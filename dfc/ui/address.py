@@ -20,6 +20,7 @@ from dfc.ui.notebook import Kept
 
 FEATURE_PAGE = "pages/2_Feature.py"
 TABLE_PAGE = "pages/1_Exclusive_features.py"
+NORMS_PAGE = "pages/3_Decoder_norms.py"
 STEER_PAGE = "pages/4_Steer.py"
 PROMPT_PAGE = "pages/5_Prompt.py"
 RUNS_PAGE = "pages/6_Runs.py"
@@ -38,6 +39,8 @@ class Place:
     """Whether the list stood beside that of the other model."""
     kept: Kept = field(default_factory=Kept)
     """What the list is narrowed to by readers' marks; `notebook.narrow` applies it to the query."""
+    region: str = ""
+    """Of the chart of decoder norms, packed: the list is what lies in it, those that fire most first."""
 
 
 def get(name: str) -> str | None:
@@ -80,6 +83,8 @@ def pack(place: Place) -> str:
         entries.append(("by", query.order))
     entries += [(key, getattr(query, name)) for key, name in _TEXTS.items() if getattr(query, name)]
     entries += [(key, text) for key, text in (("tag", kept.tag), ("on", kept.on_list)) if text is not None]
+    if place.region:
+        entries.append(("region", place.region))
     if query.verdicts:
         entries.append(("verdict", ",".join(query.verdicts)))
     for name in RANGES:
@@ -128,7 +133,7 @@ def unpack(text: str) -> Place | None:
         **ranges,  # type: ignore[arg-type]
     )
     kept = Kept("starred" in entries, "noted" in entries, entries.get("tag"), entries.get("on"))
-    return Place(query, position, "beside" in entries, kept)
+    return Place(query, position, "beside" in entries, kept, entries.get("region", ""))
 
 
 def _ends(text: str) -> tuple[float, float]:

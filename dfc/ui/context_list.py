@@ -11,18 +11,11 @@ import streamlit as st
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import context_html
 from dfc.report.palette import ramp
+from dfc.report.words import BANDS
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui import document_view
 from dfc.ui.frame import View
 from dfc.ui.text import number
-
-BANDS = {
-    0: ("Strongest contexts", "where it fires most, one after another"),
-    1: ("Upper quarter of the rest", "samples; a real meaning still holds here"),
-    2: ("Second quarter", "samples from weaker firings"),
-    3: ("Third quarter", "samples from still weaker firings"),
-    4: ("Weakest quarter", "samples; often noise"),
-}
 
 
 def show(view: View, feature: FeatureRow) -> None:
@@ -53,10 +46,12 @@ def show(view: View, feature: FeatureRow) -> None:
 
 
 def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
-    texts = "".join(
-        f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition)}</div>' for side in sides
-    )
     speaker = document_view.SPEAKERS.get(context.role, context.role)
+    about = f"{f'{speaker}, ' if speaker else ''}document {context.document:,}"
+    texts = "".join(
+        f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition, about)}</div>'
+        for side in sides
+    )
     return (
         f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
         f"<span>{escape(context.source)}</span>{f'<span>{escape(speaker)}</span>' if speaker else ''}"

@@ -7,68 +7,20 @@ from html import escape
 import streamlit as st
 
 from dfc.config import Side
+from dfc.report.document import populations_of
+from dfc.report.reference_strip import strip
+from dfc.report.words import AXES, MEASURES, PROBE, VERDICT_HELP
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui import address, data
 from dfc.ui.frame import View
-from dfc.ui.reference_strip import Population, strip
 from dfc.ui.style import side_name
 from dfc.ui.text import number
-from dfc.ui.verdicts import VERDICT_HELP, badge
+from dfc.ui.verdicts import badge
 from dfc.worlds import null_result
-
-_PROBE = (
-    "How well a linear function of each model's activations predicts this feature on documents kept out of training. "
-    "Absolute values mean little, since a sparse feature is only partly linear even in its own model: compare them."
-)
-
 
 _STRIPS = (
     "Each number (the dark line) on the spread of the same measure over this partition, over shared features, and over "
     "the null run, in which nothing is exclusive: thin line the middle 90 %, bar the middle half, notch the median."
-)
-_MEASURES: tuple[tuple[str, str, str], ...] = (
-    (
-        "surprise_gap",
-        "knows better what follows",
-        "By how many nats a character the text that follows a firing surprises the other model more than its own, less "
-        "the same in the middle document. Above 0: its own model knows more there. High speaks for exclusive.",
-    ),
-    (
-        "probe_ratio",
-        "other model's share of R²",
-        "What the other model's probe reaches of its own model's R². Low speaks for exclusive.",
-    ),
-    (
-        "auroc_ratio",
-        "other model's share of AUROC",
-        "The same for telling where it fires at all, beyond chance. Low speaks for exclusive.",
-    ),
-    (
-        "mirror_correlation",
-        "mirror in the other model",
-        "Largest correlation with a feature that only the other model may use. Low speaks for exclusive.",
-    ),
-    (
-        "shared_correlation",
-        "likest shared feature",
-        "Largest correlation with a feature of both. Low speaks for exclusive.",
-    ),
-    (
-        "nu_epsilon",
-        "ν of the residual",
-        "Latent scaling through the stitch: how much of it stands in the other model's residual. Near 1: the other "
-        "model has it, and the dictionary gave it no feature for it.",
-    ),
-    (
-        "nu_r",
-        "ν of the reconstruction",
-        "The same in the other model's reconstruction. Near 1: other features stand in for it there.",
-    ),
-    (
-        "source_specificity",
-        "specific to sources",
-        "0: fires in the corpus's own mixture of sources; 1: in one source alone.",
-    ),
 )
 
 
@@ -86,7 +38,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         f'<div class="dfc-judged">{badge(found.verdict, found.confidence, view.theme)}'
         f'<div class="dfc-small">{escape(VERDICT_HELP[found.verdict])}</div></div>'
     )
-    st.caption("Predicted from", help=_PROBE)
+    st.caption("Predicted from", help=PROBE)
     st.html(_probes(found, names))
     st.caption("Beside other features", help=_STRIPS)
     st.html(_strips(view, feature, found, names))
@@ -116,20 +68,15 @@ def _probes(found: EvidenceRow, names: dict[Side, str]) -> str:
 def _strips(view: View, feature: FeatureRow, found: EvidenceRow, names: dict[Side, str]) -> str:
     """Each measure's number on its spread."""
     own, null = data.reference(view.store), null_result.read(view.run)
-    title = "shared features" if feature.partition == "shared" else f"features only in {names[feature.partition]}"
     rows = []
-    for measure, words, meaning in _MEASURES:
+    for measure, words, meaning in MEASURES:
         value: float | None = getattr(found, measure)
         if value is None:
             continue
-        spread = own.get(measure, {})
-        populations = [Population(title, feature.partition, spread.get(feature.partition, []))]
-        if feature.partition != "shared":
-            populations.append(Population("shared features", "shared", spread.get("shared", [])))
-        if null is not None:
-            populations.append(Population("the null run", None, null.reference.get(measure, {}).get("a", [])))
+        populations = populations_of(measure, feature.partition, own, null, names)
         rows.append(
-            f'<span class="dfc-small" title="{escape(meaning)}">{escape(words)}</span>{strip(value, populations)}'
+            f'<span class="dfc-small" title="{escape(meaning)}">{escape(words)}</span>'
+            f"{strip(value, populations, *AXES.get(measure, (0.0, 1.0)))}"
             f'<span class="dfc-value">{number(value)}</span>'
         )
     return f'<div class="dfc-spreads">{"".join(rows)}</div>'

@@ -52,9 +52,10 @@ def _about(view: View, feature: Any) -> str:
     """What it is called, what the evidence says, where and how often it fires."""
     tokens = list(feature.peak_tokens)
     judged = isinstance(feature.verdict, str)
+    where = f"{percent(float(feature.specificity), 2)} on {escape(feature.main_source)} · " if feature.alive else ""
     return (
         f'<div class="dfc-{feature.partition}"><div class="dfc-about">{escape(called(feature.label, tokens))}</div>'
         + (f"<div>{badge(feature.verdict, float(feature.confidence), view.theme)}</div>" if judged else "")
-        + f'<div class="dfc-small">{percent(float(feature.specificity), 2)} on {escape(feature.main_source)}'
-        f" · fires {one_in(float(feature.density))}</div>{chips(tokens[:4]) if feature.label else ''}</div>"
+        + f'<div class="dfc-small">{where}fires {one_in(float(feature.density))}</div>'
+        + f"{chips(tokens[:4]) if feature.label else ''}</div>"
     )

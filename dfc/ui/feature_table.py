@@ -83,7 +83,7 @@ def show(
     look: dict[str, Any] = {
         "hide_index": True,
         "column_order": (columns[0], "marks", *columns[1:]) if marked else columns,
-        "column_config": _config(view, partition, 120 if len(columns) < 10 else 190),
+        "column_config": _config(view, partition, columns, marked),
         "row_height": 36,
         "height": min(36 * len(table) + 38, 760),
         "on_select": "rerun",
@@ -142,13 +142,15 @@ def _miniatures(histograms: list[Any]) -> list[list[float]]:
     return bars
 
 
-def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
+def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: bool) -> dict[str, Any]:
+    """How columns look; side by side, stars take their room from the others, so that none is cut off."""
     column = st.column_config
+    width, tight = 120 if len(columns) < 10 else 150, marked and "called" in columns
     return {
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=60, pinned=True),
-        "marks": column.TextColumn("★", help=HELP["marks"], width=48),
-        "label": column.TextColumn("label", help=HELP["label"], width=width + 20),
-        "called": column.TextColumn("label or peaks", help=HELP["called"], width=130),
+        "marks": column.TextColumn("★", help=HELP["marks"], width=36 if tight else 48),
+        "label": column.TextColumn("label", help=HELP["label"], width=width),
+        "called": column.TextColumn("label or peaks", help=HELP["called"], width=98 if tight else 130),
         "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=80),
         "confidence": column.ProgressColumn(
             "confidence",
@@ -156,7 +158,7 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
             format="%.2f",
             min_value=0.0,
             max_value=1.0,
-            width=84,
+            width=74 if tight else 84,
             color=THEMES[view.theme].hue(partition).mark,
         ),
         "own_r2": column.NumberColumn("own R²", help=HELP["own_r2"], format="%.2f", width=70),
@@ -164,7 +166,11 @@ def _config(view: View, partition: Partition, width: int) -> dict[str, Any]:
         "mirror_correlation": column.NumberColumn("mirror", help=HELP["mirror_correlation"], format="%.2f", width=64),
         "peak_tokens": column.ListColumn("peaks on", help=HELP["peak_tokens"], width=width),
         "histogram": column.BarChartColumn(
-            "strength", help=HELP["histogram"], width=74, y_min=0, color=THEMES[view.theme].hue(partition).mark
+            "strength",
+            help=HELP["histogram"],
+            width=60 if tight else 74,
+            y_min=0,
+            color=THEMES[view.theme].hue(partition).mark,
         ),
         "main_source": column.TextColumn("main source", help=HELP["main_source"], width=88),
         "specificity": column.NumberColumn("specific", help=HELP["specificity"], format="%.2f", width=66),

@@ -11,17 +11,28 @@ import streamlit as st
 
 from dfc.config import SIDES
 from dfc.report.palette import Theme
+from dfc.report.words import ORIGINS
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
-from dfc.ui import address, context_list, data, feature_list, feature_panels, feature_table, notebook, notes_panel
+from dfc.ui import (
+    address,
+    context_list,
+    data,
+    feature_list,
+    feature_panels,
+    feature_table,
+    norm_region,
+    norms_view,
+    notebook,
+    notes_panel,
+)
 from dfc.ui.address import Place
+from dfc.ui.filters import ORDERS
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
 
 PER_SIDE = 5
-ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
-"""Where a label comes from, in words."""
 
 
 def show(view: View) -> None:
@@ -113,12 +124,15 @@ def _controls(view: View, feature: FeatureRow) -> None:
         if place is None:
             st.html(f'<span class="dfc-small">{where}</span>', width="content")
         else:
+            in_norms = bool(place.region)
             st.page_link(
-                address.TABLE_PAGE,
+                address.NORMS_PAGE if in_norms else address.TABLE_PAGE,
                 label=where,
-                icon=":material/table_rows:",
-                help="Back to this list in the table.",
-                query_params=address.list_params(view.run.name, place),
+                icon=":material/scatter_plot:" if in_norms else ":material/table_rows:",
+                help="Back to the selection in the chart." if in_norms else "Back to this list in the table.",
+                query_params=norm_region.params(view.run.name, place, norms_view.PAGE_ROWS)
+                if in_norms
+                else address.list_params(view.run.name, place),
             )
         st.space("stretch")
         st.page_link(
@@ -158,10 +172,15 @@ def _neighbours(
     They follow the list from which the feature was opened; without one, the numbers of the
     features of its partition that are alive.
     """
+    if place is not None and place.region:
+        region = norm_region.unpack(place.region)
+        listed = region.members(data.norms(store), place.query.alive_only) if region else []
+        found = [_of(listed, address.neighbour(place, step)) for step in (-1, 1)]
+        return found[0], found[1], f"{place.position + 1:,} of {len(listed):,} selected in the norms, by density"
     if place is not None:
         query = notebook.narrow(run, place.query, place.kept)
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
-        by = "" if place.query.order == "feature_id" else f", by {place.query.order.replace('_', ' ')}"
+        by = "" if place.query.order == "feature_id" else f", by {ORDERS.get(place.query.order, place.query.order)}"
         return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
     before, after = (
         None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)
@@ -174,6 +193,13 @@ def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | Non
         return None
     found = data.features(store, replace(query, limit=1, offset=place.position))["feature_id"]
     return {"feature": str(int(found.iloc[0])), "list": address.pack(place)} if len(found) else None
+
+
+def _of(listed: list[int], place: Place) -> dict[str, str] | None:
+    """The feature at a place of a list that is known whole."""
+    if not 0 <= place.position < len(listed):
+        return None
+    return {"feature": str(listed[place.position]), "list": address.pack(place)}
 
 
 def _go(params: dict[str, str]) -> None:

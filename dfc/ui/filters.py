@@ -10,12 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS, Partition
+from dfc.report.words import VERDICT_HELP
 from dfc.store.reader import FeatureQuery, Order
 from dfc.ui import data, feature_table, notebook, paging
 from dfc.ui.address import Place
 from dfc.ui.frame import View
 from dfc.ui.notebook import Kept
-from dfc.ui.verdicts import VERDICT_HELP
 
 SHOW: dict[str, tuple[Partition, ...]] = {
     "side by side": ("a", "b"),
@@ -34,9 +34,15 @@ ORDERS: dict[Order, str] = {
     "norm_a": "decoder norm in A",
     "norm_b": "decoder norm in B",
     "relative_norm": "relative norm",
+    "own_r2": "R² from its own model",
+    "probe_ratio": "R², other model over own",
+    "mirror_correlation": "likeness in the other model",
+    "verdict": "verdict",
+    "label": "label",
     "main_source": "main source",
     "feature_id": "number",
 }
+_JUDGED_ORDERS = ("confidence", "own_r2", "probe_ratio", "mirror_correlation", "verdict")
 DENSITIES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 STRENGTHS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, math.inf)
 _SHARES = tuple(step / 20 for step in range(21))
@@ -99,11 +105,23 @@ RANGES = (
 )
 _CHOICES = {
     "source": feature_table.HELP["main_source"],
+    "fires_on": "Fires more often on this source than on the whole corpus, whatever its main source is.",
     "role": "Fires more often on what this speaker says than on the whole corpus; plain: texts that are no chats.",
     "tag": "Words that readers gave to features.",
     "on": "Named lists that readers made; see Notes and lists.",
 }
-MORE = ("source", "role", "label", "tag", "on", "starred", "noted", "alive", *(entry.field for entry in RANGES))
+MORE = (
+    "source",
+    "fires_on",
+    "role",
+    "label",
+    "tag",
+    "on",
+    "starred",
+    "noted",
+    "alive",
+    *(entry.field for entry in RANGES),
+)
 """Keys of the filters that are folded away."""
 
 
@@ -138,14 +156,15 @@ def draw(view: View) -> Filters:
             '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
             f"<code>python -m dfc verify {view.run.name}</code>.</p>"
         )
-    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order != "confidence"]
+    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order not in _JUDGED_ORDERS]
     order = row[1].selectbox(
         "Order by",
         orders,
         index=orders.index(default_order(view)),
         format_func=lambda key: ORDERS[key],
         key="order",
-        help="Sorts all features, not this page alone.",
+        help="Sorts all features, not this page alone: the highest figure first, texts from the end of the alphabet; "
+        "“lowest first” turns it round. Features without the figure come last.",
         **reset,
     )
     ascending = row[2].toggle("lowest first", key="rising", **reset)
@@ -172,7 +191,9 @@ def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
         with firing:
             st.markdown("**How it fires**")
             chosen = _ranges(False, reset)
-            chosen["main_source"] = _one_of("Main source", list(facts.get("source_pairs") or {}), "source", reset)
+            sources = list(facts.get("source_pairs") or {})
+            chosen["main_source"] = _one_of("Main source", sources, "source", reset)
+            chosen["source"] = _one_of("Fires more often on", sources, "fires_on", reset)
             roles = [role for role, pairs in (facts.get("role_pairs") or {}).items() if pairs]
             chosen["role"] = _one_of("More often said by", roles, "role", reset)
             chosen["alive_only"] = st.toggle(
@@ -221,7 +242,7 @@ def _clear() -> None:
     """Every filter lets everything pass; what is shown and its order stay."""
     paging.first()
     st.session_state.update({"search": "", "label": "", "alive": True, "starred": False, "noted": False})
-    for key in ("source", "role", "tag", "on"):
+    for key in ("source", "fires_on", "role", "tag", "on"):
         st.session_state[key] = None
     if "verdict" in st.session_state:
         st.session_state["verdict"] = []
@@ -240,6 +261,7 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
         "rising": (not query.descending, "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
+        "fires_on": (query.source is not None, query.source or ""),
         "role": (query.role is not None, query.role or ""),
         "label": (query.label != "", query.label),
         "search": (query.search != "", query.search),

@@ -11,9 +11,10 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import Side
+from dfc.report.document import Chosen
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
-from dfc.ui import address, data, feature_list, notebook, notes_panel, paging
+from dfc.ui import address, data, feature_list, notebook, notes_panel, paging, reporting
 from dfc.ui.address import Place
 from dfc.ui.frame import View
 from dfc.ui.notebook import Kept
@@ -159,6 +160,10 @@ def _features(view: View, choice: Choice) -> None:
             query_params=address.list_params(run, Place(query, 0, kept=choice.kept)),
             help="The same features with all their figures, to sort, filter and download.",
         )
+        st.space("stretch")
+        title = choice.name or FAVOURITES.capitalize()
+        on_list = choice.name if choice.kind == "list" else None
+        reporting.button(view, Chosen(title, notebook.members(run, choice.kind, choice.name), on_list))
     found_here = st.container()
     offset = (paging.choose(len(fingerprints), PAGE_ROWS) - 1) * PAGE_ROWS
     table = data.features(view.store, replace(whole, limit=PAGE_ROWS, offset=offset))
@@ -173,37 +178,49 @@ def _features(view: View, choice: Choice) -> None:
                 feature_list.row(view, feature, contexts.get(identity), side, place)
                 _said(view, marks[identity], fingerprints[identity], choice)
     for identity in sorted(set(marks) - set(fingerprints)):
-        _gone(view, marks[identity], choice)
+        _said(view, marks[identity], None, choice)
 
 
-def _said(view: View, mark: Any, fingerprint: str, choice: Choice) -> None:
-    """The note of a feature on a list, to be changed, and the way off the list."""
-    identity = int(mark.feature_id)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"said_{identity}"):
-        if choice.kind == "list":
-            key = f"note_{choice.name}_{identity}"
-            st.session_state[key] = mark.note
-            st.text_input(
-                "Why it is on this list",
-                key=key,
-                label_visibility="collapsed",
-                placeholder="why it is on this list",
-                max_chars=TEXT_LENGTH,
-                on_change=_explain,
-                args=(view.run.name, identity, mark.fingerprint, choice.name, key),
-            )
-        if mark.fingerprint != fingerprint:
+def _said(view: View, mark: Any, fingerprint: str | None, choice: Choice) -> None:
+    """What was said of a feature, to be changed, and the way off the list; without a fingerprint it is gone."""
+    run, identity = view.run.name, int(mark.feature_id)
+    key = f"gone_{identity}" if fingerprint is None else f"said_{identity}"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=key):
+        if fingerprint is None:
+            note = f": {escape(mark.note)}" if mark.note else "."
             st.html(
-                f'<span class="dfc-flag" title="{notes_panel.OTHER_VERSION}">earlier version</span>', width="content"
+                f'{notes_panel.EARLIER} <span class="dfc-small">Feature {identity} is no longer in this run{note}'
+                "</span>",
+                width="content",
             )
+        else:
+            if choice.kind == "list":
+                _why(run, mark, choice.name)
+            if mark.fingerprint != fingerprint:
+                st.html(notes_panel.EARLIER, width="content")
         st.button(
             "Take off",
             icon=":material/close:",
             type="tertiary",
             key=f"off_{identity}",
             on_click=_off,
-            args=(view.run.name, identity, choice),
+            args=(run, identity, choice),
         )
+
+
+def _why(run: str, mark: Any, name: str) -> None:
+    identity = int(mark.feature_id)
+    key = f"note_{name}_{identity}"
+    st.session_state[key] = mark.note
+    st.text_input(
+        "Why it is on this list",
+        key=key,
+        label_visibility="collapsed",
+        placeholder="why it is on this list",
+        max_chars=TEXT_LENGTH,
+        on_change=_explain,
+        args=(run, identity, mark.fingerprint, name, key),
+    )
 
 
 def _explain(run: str, identity: int, fingerprint: str, name: str, key: str) -> None:
@@ -213,25 +230,6 @@ def _explain(run: str, identity: int, fingerprint: str, name: str, key: str) -> 
 
 def _off(run: str, identity: int, choice: Choice) -> None:
     notebook.change(lambda: notebook.book().unmark(run, [identity], choice.kind, choice.name))
-
-
-def _gone(view: View, mark: Any, choice: Choice) -> None:
-    identity = int(mark.feature_id)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        note = f": {escape(mark.note)}" if mark.note else "."
-        st.html(
-            f'<span class="dfc-flag" title="{notes_panel.OTHER_VERSION}">earlier version</span> '
-            f'<span class="dfc-small">Feature {identity} is no longer in this run{note}</span>',
-            width="content",
-        )
-        st.button(
-            "Take off",
-            icon=":material/close:",
-            type="tertiary",
-            key=f"off_{identity}",
-            on_click=_off,
-            args=(view.run.name, identity, choice),
-        )
 
 
 def _notes(view: View, notes: tuple[Note, ...]) -> None:
@@ -279,22 +277,22 @@ def _along() -> None:
         "All notes, tags, favourites and lists of all runs as one JSON file. Importing adds what a file holds and "
         "takes nothing away; where both sides marked the same, the later one holds.",
     )
-    left, right = st.columns(2, gap="large")
     book = notebook.book()
-    left.download_button(
-        "Export as JSON",
-        data=book.export,
-        on_click="ignore",
-        file_name=f"dfc-notes-{time.strftime('%Y-%m-%d')}.json",
-        mime="application/json",
-        icon=":material/download:",
-        key="export",
-    )
-    with right.popover("Import", icon=":material/upload:"):
-        file = st.file_uploader("A file exported here or elsewhere", "json", key="import")
-        st.button("Add what it holds", key="merge", disabled=file is None, on_click=_merge)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.download_button(
+            "Export as JSON",
+            data=book.export,
+            on_click="ignore",
+            file_name=f"dfc-notes-{time.strftime('%Y-%m-%d')}.json",
+            mime="application/json",
+            icon=":material/download:",
+            key="export",
+        )
+        with st.popover("Import", icon=":material/upload:"):
+            file = st.file_uploader("A file exported here or elsewhere", "json", key="import")
+            st.button("Add what it holds", key="merge", disabled=file is None, on_click=_merge)
     if said := st.session_state.pop("merged", None):
-        right.success(said, icon=":material/check:")
+        st.success(said, icon=":material/check:")
 
 
 def _merge() -> None:

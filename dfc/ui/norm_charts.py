@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from dfc.config import PARTITIONS, VERDICTS, Partition, Side
 from dfc.report.palette import THEMES, Theme, verdict_marks
 from dfc.ui.charts import empty_figure, escape
+from dfc.ui.norm_region import COLUMNS, Chart, Region
 
 Colouring = Literal["partition", "verdict", "density"]
 _BINS = np.linspace(0, 1, 41)
@@ -26,28 +27,31 @@ _NOT_JUDGED = "not judged"
 
 @dataclass(frozen=True)
 class Axes:
-    """Two columns of `Store.norms` against each other.
+    """What a scatter draws against each other.
 
     Attributes:
-        x, y: names of the columns.
+        chart: which columns of `Store.norms` these are.
         x_title, y_title: what they are called.
         x_range, y_range: what is shown of them.
     """
 
-    x: str
-    y: str
+    chart: Chart
     x_title: str
     y_title: str
     x_range: tuple[float, float]
     y_range: tuple[float, float]
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Names of the columns, across and up."""
+        return COLUMNS[self.chart]
 
 
 def norm_axes(norms: pd.DataFrame, names: dict[Side, str]) -> Axes:
     """‖d_A‖ across, ‖d_B‖ up."""
     top_a, top_b = (float(norms[f"norm_{side}"].max()) or 1.0 for side in ("a", "b"))
     return Axes(
-        "norm_a",
-        "norm_b",
+        "norms",
         f"‖d_A‖ in {names['a']}",
         f"‖d_B‖ in {names['b']}",
         (-0.02 * top_a, 1.04 * top_a),
@@ -59,8 +63,7 @@ def cosine_axes(norms: pd.DataFrame) -> Axes:
     """Relative norm across, cosine of the two decoder vectors through the stitch up."""
     low = min(0.0, float(norms["decoder_cosine"].min()))
     return Axes(
-        "relative_norm",
-        "decoder_cosine",
+        "cosine",
         "relative norm: 0 only B, 1 only A",
         "cosine of both decoder vectors",
         (-0.02, 1.02),
@@ -92,64 +95,41 @@ def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: The
 
 
 def scatter(
-    norms: pd.DataFrame, axes: Axes, colouring: Colouring, labels: dict[Partition, str], theme: Theme
+    norms: pd.DataFrame,
+    axes: Axes,
+    colouring: Colouring,
+    labels: dict[Partition, str],
+    theme: Theme,
+    region: Region | None = None,
 ) -> go.Figure:
-    """One point a feature, drawn by WebGL."""
+    """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn."""
     figure = empty_figure(theme, height=480)
+    across, up = axes.columns
+    codes, tokens = pd.factorize(norms["peak_token"])
+    # An array of text, not a list of texts: plotly looks at each of those.
+    words = np.array([escape(str(token))[:80] for token in tokens], str)
+    place_of = pd.Series(codes, norms.index)
     for name, rows, marker in _groups(norms, colouring, labels, theme):
         if rows.empty:
             continue
         figure.add_scattergl(
-            x=rows[axes.x].to_numpy(np.float32),
-            y=rows[axes.y].to_numpy(np.float32),
+            x=rows[across].to_numpy(np.float32),
+            y=rows[up].to_numpy(np.float32),
             mode="markers",
             name=escape(name),
             customdata=rows["feature_id"].to_numpy(np.int32)[:, None],
-            text=[escape(str(text))[:80] for text in rows["peak_token"]],
+            text=words[place_of[rows.index].to_numpy()],
             marker={"size": 6, "line": {"width": 0}, **marker},
             hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
+            selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
         )
     figure.update_layout(legend=_LEGEND, hovermode="closest", dragmode="select", showlegend=colouring != "density")
+    line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
+    shapes = region.shapes() if region is not None else []
+    figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])
     figure.update_xaxes(title_text=escape(axes.x_title), range=axes.x_range, zeroline=True)
     figure.update_yaxes(title_text=escape(axes.y_title), range=axes.y_range, zeroline=True)
     return figure
-
-
-def within(norms: pd.DataFrame, axes: Axes, selection: dict[str, Any]) -> npt.NDArray[np.bool_]:
-    """Which features lie in what was selected, drawn or not, (features,).
-
-    Args:
-        norms: the features.
-        axes: what was drawn.
-        selection: plotly's: corners of boxes, outlines of lassos, and single points with their `customdata`.
-    """
-    x, y = norms[axes.x].to_numpy(), norms[axes.y].to_numpy()
-    inside = np.zeros(len(norms), dtype=np.bool_)
-    outlines = [box for box in selection.get("box", []) if box.get("x")]
-    for box in outlines:
-        (left, right), (low, high) = sorted(box["x"]), sorted(box["y"])
-        inside |= (x >= left) & (x <= right) & (y >= low) & (y <= high)
-    lassos = [lasso for lasso in selection.get("lasso", []) if lasso.get("x")]
-    for lasso in lassos:
-        inside |= in_polygon(x, y, np.array(lasso["x"], dtype=float), np.array(lasso["y"], dtype=float))
-    if outlines or lassos:
-        return inside
-    clicked = {int(np.ravel(point["customdata"])[0]) for point in selection.get("points", []) if "customdata" in point}
-    return norms["feature_id"].isin(clicked).to_numpy()
-
-
-def in_polygon(
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    corners_x: npt.NDArray[np.float64],
-    corners_y: npt.NDArray[np.float64],
-) -> npt.NDArray[np.bool_]:
-    """Which points lie within a closed outline: a ray from each crosses it an odd number of times, (points,)."""
-    inside = np.zeros(len(x), dtype=np.bool_)
-    for x1, y1, x2, y2 in zip(corners_x, corners_y, np.roll(corners_x, -1), np.roll(corners_y, -1), strict=True):
-        if y1 != y2:
-            inside ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
-    return inside
 
 
 def _groups(
@@ -159,8 +139,12 @@ def _groups(
     if colouring == "density":
         shades = np.log10(norms["density"].clip(lower=1e-7).to_numpy(np.float32))
         ticks = list(range(int(np.floor(shades.min())), 1)) if len(shades) else []
-        bar = {"title": {"text": "density"}, "tickvals": ticks, "ticktext": [f"{10.0**tick:.0e}" for tick in ticks]}
-        yield "features", norms, {"color": shades, "colorscale": "Cividis", "colorbar": bar, "opacity": 0.8}
+        words = [f"{100 * 10.0**tick:g} %" for tick in ticks]
+        bar = {"title": {"text": "fires on"}, "tickvals": ticks, "ticktext": words, "outlinewidth": 0}
+        # Without the end that the page's own colour would swallow.
+        first, last = (0.25, 1.0) if theme == "dark" else (0.0, 0.88)
+        scale = sample_colorscale("Cividis", list(np.linspace(first, last, 9)))
+        yield "features", norms, {"color": shades, "colorscale": scale, "colorbar": bar, "opacity": 0.8}
         return
     if colouring == "verdict":
         yield _NOT_JUDGED, norms[norms["verdict"].isna()], {"color": THEMES[theme].line}

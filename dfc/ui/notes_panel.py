@@ -16,6 +16,7 @@ SHOWN_NOTES = 20
 OTHER_VERSION = (
     "Said of another version of this feature: its decoder has changed since, because the run was trained again."
 )
+EARLIER = f'<span class="dfc-flag" title="{OTHER_VERSION}">earlier version</span>'
 _HELP: dict[Kind, str] = {
     "tag": "Short words of your own to find features again. Choose one, or type a new one and press Enter.",
     "list": "Named collections, e.g. for a report. Choose one, or type the name of a new one and press Enter.",
@@ -64,11 +65,7 @@ def show(view: View, feature: FeatureRow) -> None:
 
 def note_html(note: Note, fingerprint: str) -> str:
     """A note with its time, flagged if it was written about another version of the feature."""
-    flag = (
-        ""
-        if note.fingerprint == fingerprint
-        else f'<span class="dfc-flag" title="{OTHER_VERSION}">earlier version</span>'
-    )
+    flag = "" if note.fingerprint == fingerprint else EARLIER
     return (
         f'<div class="dfc-said"><div class="dfc-about">{escape(notebook.when(note.written))}{flag}</div>'
         f"<div>{escape(note.text)}</div></div>"
@@ -170,7 +167,7 @@ def _erase(note: Note) -> None:
 def _other_version(run: str, feature: FeatureRow) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
-            f'<span class="dfc-flag" title="{OTHER_VERSION}">earlier version</span> <span class="dfc-small">'
+            f'{EARLIER} <span class="dfc-small">'
             "Star, tags or lists were set on another version of this feature. Do they still hold?</span>",
             width="content",
         )

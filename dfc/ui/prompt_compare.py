@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfc.ui import prompt_parts, prompt_run, prompt_table
 from dfc.ui.frame import View, model_names
-from dfc.ui.prompt_table import MARKS, MOST_LISTED, NAMES
+from dfc.ui.prompt_table import MOST_LISTED, NAMES
 from dfc.ui.style import section
 
 if TYPE_CHECKING:
@@ -53,13 +53,7 @@ def show(view: View, readings: list[Reading]) -> None:
     if table.empty:
         st.html('<p class="dfc-muted">No feature that passes the filters fires there.</p>')
         return
-    shown = table.head(MOST_LISTED)
-    shown = shown.assign(
-        mark=[MARKS[partition] for partition in shown["partition"]],
-        peak_tokens=prompt_table.peaks(shown),
-        density=shown["density"] * 100,
-    )
-    prompt_table.rows(shown, feature, COLUMNS)
+    prompt_table.rows(table.head(MOST_LISTED), feature, COLUMNS)
 
 
 def compared(first: pd.DataFrame, second: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, VERDICTS, Partition, Side
+from dfc.report.words import VERDICT_HELP
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui import address, prompt_run, prompt_table, token_strips
 from dfc.ui.frame import View, model_names
@@ -16,7 +17,6 @@ from dfc.ui.prompt_table import Filters
 from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
 from dfc.ui.token_strips import Span
-from dfc.ui.verdicts import VERDICT_HELP
 
 if TYPE_CHECKING:
     from dfc.features.live import Reading

@@ -65,18 +65,28 @@ def features(reading: Reading, table: pd.DataFrame, chosen: FeatureRow | None) -
         return
     table = table.sort_values([order, "max"], ascending=[order == "density", False]).head(MOST_LISTED)
     tokens = [_token(reading, int(row), p) for row, p in zip(table["row"], table["partition"], strict=True)]
+    rows(
+        table.assign(token=tokens, share=table["share"] * 100),
+        chosen,
+        ("feature_id", "mark", *NAMES, "token", "max", "share", "firings", "verdict", "density"),
+    )
+
+
+def rows(table: pd.DataFrame, chosen: FeatureRow | None, columns: tuple[str, ...]) -> None:
+    """A table of features in which a click on a row chooses one; the choice is written into the address.
+
+    Args:
+        table: what is known of each feature: partition, density, label and peak_tokens, and what `columns` say further.
+        chosen: the feature that is chosen.
+        columns: which are shown, in order.
+    """
     shown = table.assign(
-        token=tokens,
         mark=[MARKS[partition] for partition in table["partition"]],
-        peak_tokens=peaks(table),
-        share=table["share"] * 100,
+        peak_tokens=pd.Series(
+            [[label(token[:40]) for token in listed] for listed in table["peak_tokens"]], table.index
+        ),
         density=table["density"] * 100,
     )
-    rows(shown, chosen, ("feature_id", "mark", *NAMES, "token", "max", "share", "firings", "verdict", "density"))
-
-
-def rows(shown: pd.DataFrame, chosen: FeatureRow | None, columns: tuple[str, ...]) -> None:
-    """A table of features in which a click on a row chooses one; the choice is written into the address."""
     ids = shown["feature_id"].tolist()
     if not shown["label"].any():
         columns = tuple(name for name in columns if name != "label")
@@ -98,11 +108,6 @@ def rows(shown: pd.DataFrame, chosen: FeatureRow | None, columns: tuple[str, ...
         height=min(36 * len(shown) + 38, 560),
         alt="Features that fire, one a row; click a row to see where",
     )
-
-
-def peaks(table: pd.DataFrame) -> pd.Series[Any]:
-    """Peak tokens as a table shows them."""
-    return pd.Series([[label(token[:40]) for token in listed] for listed in table["peak_tokens"]], table.index)
 
 
 def tokens(reading: Reading, known: pd.DataFrame, filters: Filters, span: Span | None, view: View) -> None:

@@ -92,12 +92,9 @@ def _findings(view: View, result: StabilityResult, feature: FeatureRow | None) -
     table = data.features(view.store, query)
     matches = [result.findings[int(identity)] for identity in table["feature_id"]]
     table = table.assign(
-        mark=[prompt_table.MARKS[partition] for partition in table["partition"]],
-        peak_tokens=prompt_table.peaks(table),
         recurs=[len(found) for found in matches],
         again=[sum(match.verdict == "exclusive" for match in found) for found in matches],
         correlation=[max((match.correlation for match in found), default=float("nan")) for found in matches],
-        density=table["density"] * 100,
     )
     table = table.sort_values(["recurs", "again", "correlation"], ascending=False).head(prompt_table.MOST_LISTED)
     st.markdown("**Findings, those that recur most first**", help="Click a row to see where it stands in the others.")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dfc.report import tables
+from dfc.report.document import Chosen
 from dfc.store.book import Kind
 from dfc.store.reader import FeatureQuery, Store
-from dfc.ui import notebook
+from dfc.ui import notebook, reporting
 from dfc.ui.frame import View
 from dfc.ui.text import plain
 
@@ -90,6 +91,7 @@ def bar(view: View, queries: Sequence[FeatureQuery], total: int) -> None:
             disabled=none,
             help="The chosen features with their figures; text that a spreadsheet would run is made plain.",
         )
+        reporting.button(view, Chosen("Chosen features", tuple(sorted(features))))
     if said := st.session_state.pop("selection_said", None):
         st.toast(said, icon=":material/check:")
 

@@ -10,6 +10,7 @@ import streamlit as st
 from dfc.config import Partition, Side
 from dfc.report.heatmap import HEATMAP_CSS
 from dfc.report.palette import Theme, css_variables
+from dfc.report.reference_strip import STRIP_CSS
 
 ICON = Path(__file__).parent / "icon.svg"
 """The wordmark's two circles, for the browser's tab."""
@@ -28,7 +29,7 @@ def current_theme() -> Theme:
 def css(theme: Theme) -> str:
     """The style sheet of every page."""
     blend = "multiply" if theme == "light" else "screen"
-    return f":root{{{css_variables(theme)}--dfc-blend:{blend};color-scheme:{theme}}}\n{HEATMAP_CSS}{_SHEET}"
+    return f":root{{{css_variables(theme)}--dfc-blend:{blend};color-scheme:{theme}}}\n{HEATMAP_CSS}{STRIP_CSS}{_SHEET}"
 
 
 def legend(names: dict[Side, str], places: dict[Side, str]) -> str:

@@ -58,8 +58,9 @@ def chips(tokens: list[str]) -> str:
 
 
 def called(name: str | None, peak_tokens: Iterable[str]) -> str:
-    """A feature's label; where it has none, the tokens on which it peaks, in brackets."""
-    return name or f"({', '.join(label(token[:16]) for token in list(peak_tokens)[:3])})"
+    """A feature's label; where it has none, the tokens on which it peaks, in brackets, or a dash."""
+    peaks = ", ".join(label(token[:16]) for token in list(peak_tokens)[:3])
+    return name or (f"({peaks})" if peaks else "–")
 
 
 def plain(text: str) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
+from dfc.report.words import VERDICT_HELP
 from dfc.ui import data
 from dfc.ui.frame import View
 from dfc.ui.style import section, side_name
@@ -17,13 +18,6 @@ from dfc.ui.text import count, percent
 from dfc.worlds import null_result
 from dfc.worlds.null_result import NullResult
 
-VERDICT_HELP: dict[Verdict, str] = {
-    "exclusive": "Its own model's activations predict it, the other model's clearly do not.",
-    "mirrored": "A feature of the other exclusive partition fires like it: one concept stands on both sides.",
-    "shared-like": "The other model's activations predict it nearly as well, or a shared feature fires like it.",
-    "unclear": "The evidence points neither way, or too few held-out firings carry it.",
-    "dead": "It fires too rarely to be judged.",
-}
 _LEAD = "That the dictionary lets one model alone use a feature does not make it a difference."
 
 

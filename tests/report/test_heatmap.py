@@ -99,6 +99,7 @@ def test_heat_pairing_and_peak_are_classes() -> None:
     assert classes == ["dfc-context dfc-b", "unpaired", "", f"h{LEVELS // 2}", f"h{LEVELS} peak"]
     assert 'title="a  not paired"' in html
     assert 'title="c  5"' in html
+    assert 'title="c  5  · user, &lt;b&gt;"' in context_html(context, "b", 10.0, "b", "user, <b>")
 
 
 def test_long_words_may_break() -> None:

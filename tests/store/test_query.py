@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,19 @@ def test_a_dotted_capital_i_is_not_every_i(store: Store) -> None:
     """What `lower` makes of it alone would be found in every text."""
     assert found(store, search="i") == found(store, search="I") != set()
     assert found(store, search="İ") == set()
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("order", ["own_r2", "probe_ratio", "mirror_correlation", "verdict", "label"])
+def test_orders_of_the_evidence_put_features_without_the_figure_last(
+    store: Store, order: Any, descending: bool
+) -> None:
+    query = FeatureQuery(alive_only=False, order=order, descending=descending, limit=SIZE)
+    table = store.features(query)
+    key = table[order].astype(object).where(table[order].notna(), None).tolist()
+    known = [value for value in key if value is not None]
+    assert len(table) == SIZE
+    assert known == sorted(known, reverse=descending)
+    assert key[len(known) :] == [None] * (SIZE - len(known))
+    rest = replace(query, limit=30, offset=10)
+    assert store.features(rest)["feature_id"].tolist() == table["feature_id"].tolist()[10:40]

@@ -34,7 +34,7 @@ kept = st.builds(Kept, st.booleans(), st.booleans(), st.none() | words, st.none(
 
 
 @settings(deadline=None)
-@given(st.builds(Place, queries, st.integers(0, 200_000), st.booleans(), kept))
+@given(st.builds(Place, queries, st.integers(0, 200_000), st.booleans(), kept, st.just("") | words))
 def test_a_list_survives_the_address(place: Place) -> None:
     assert address.unpack(address.pack(place)) == place
 

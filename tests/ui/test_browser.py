@@ -128,7 +128,7 @@ def test_card_is_downloaded_as_a_png(page: Page, server: str) -> None:
     assert zlib.crc32(content[12:29]) == int.from_bytes(content[29:33], "big")  # the header chunk is whole
 
 
-def test_box_selection_lists_features(page: Page, server: str) -> None:
+def test_box_selection_lists_features_and_is_shared_by_its_address(page: Page, new_page: NewPage, server: str) -> None:
     open_page(page, f"{server}/Decoder_norms?run=demo")
     chart = page.get_by_test_id("stPlotlyChart").nth(1)
     chart.scroll_into_view_if_needed()
@@ -138,7 +138,21 @@ def test_box_selection_lists_features(page: Page, server: str) -> None:
     page.mouse.down()
     page.mouse.move(plot["x"] + plot["width"] * 0.6, plot["y"] + plot["height"] * 0.8, steps=5)
     page.mouse.up()
-    expect(page.get_by_text(re.compile(r"^\d+ selected"))).to_be_visible()
+    said = page.get_by_text(re.compile(r"^\d+ selected"))
+    expect(said).to_be_visible()
+    shared, words = page.url, said.inner_text()
+    assert re.search(r"region=norms~[-\d.e]+_[-\d.e]+_[-\d.e]+_[-\d.e]+$", shared)
+    fresh = open_page(new_page(), shared)
+    expect(fresh.get_by_text(re.compile(f"^{re.escape(words)}"))).to_be_visible()
+    expect(fresh.get_by_test_id("stPlotlyChart").nth(1).locator(".selectionlayer path").first).to_be_attached()
+    click_cell(fresh)
+    expect(fresh.get_by_role("link", name=re.compile(r"^1 of \d+ selected in the norms"))).to_be_visible()
+    fresh.go_back()
+    expect(fresh.get_by_text(re.compile(f"^{re.escape(words)}"))).to_be_visible()
+    fresh.get_by_role("button", name="Clear").click()
+    expect(fresh.get_by_text("Nothing is selected")).to_be_visible()
+    assert "region" not in fresh.url
+    fresh.close()
     click_cell(page)
     expect(page).to_have_title(re.compile(r"^Feature \d+ · dfc"))
 

@@ -93,6 +93,26 @@ def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server:
     page.close()
 
 
+def test_a_list_is_reported_as_one_file(new_page: NewPage, server: str, folder: Path) -> None:
+    Notebook(folder / "notes.duckdb").mark("demo", {5: f"{5:016x}", 61: f"{61:016x}"}, "list", "paper", note="strong")
+    page = open_page(new_page(), f"{server}/Lists?run=demo&kept=list%3A+paper")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report").click()
+    assert download.value.suggested_filename == "demo-paper.html"
+    report = folder / "paper.html"
+    download.value.save_as(report)
+    for theme, colour in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(18, 22, 26)")):
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # one of its literals
+        page.set_content(report.read_text())
+        page.get_by_role("link", name="61").click()
+        expect(page.get_by_role("heading", name="Feature 61")).to_be_in_viewport()
+        body = "document.body"
+        assert page.evaluate(f"() => getComputedStyle({body}).backgroundColor") == colour
+        assert page.evaluate(f"() => {body}.scrollWidth <= window.innerWidth")
+    assert page.locator(".dfc-context").count() > 10
+    page.close()
+
+
 def test_the_notebook_is_carried_along(new_page: NewPage, server: str, folder: Path) -> None:
     Notebook(folder / "notes.duckdb").mark("demo", {5: f"{5:016x}"}, "list", "for the report", note="strong")
     page = open_page(new_page("dark"), f"{server}/Lists?run=demo&kept=list%3A+for+the+report")

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dfc.config import Partition
 from dfc.ui import norm_charts
+from dfc.ui.norm_region import Region
 
 LABELS: dict[Partition, str] = {"a": "only <b>A</b>", "b": "only B", "shared": "both"}
 
@@ -43,23 +42,12 @@ def test_scatter_draws_every_feature_once_and_no_markup(colouring: norm_charts.C
     assert all("<" not in text for trace in figure.data for text in trace.text)
 
 
-def test_a_box_takes_in_what_is_not_drawn_and_a_click_one_feature() -> None:
+def test_a_selection_is_drawn_with_its_outline_and_what_lies_in_it() -> None:
     table = norms()
+    region = Region("norms", ((0.3, 0.6, 0.05, 0.6),))
     axes = norm_charts.norm_axes(table, {"a": "A", "b": "B"})
-    box = {"box": [{"x": [0.6, 0.3], "y": [0.05, 0.6]}], "points": []}
-    assert norm_charts.within(table, axes, box).tolist() == [False, False, True, True]
-    lasso = {"lasso": [{"x": [0.9, 1.1, 1.0], "y": [-0.1, -0.1, 0.2]}]}
-    assert norm_charts.within(table, axes, lasso).tolist() == [True, False, False, False]
-    click = {"points": [{"customdata": [5]}]}
-    assert norm_charts.within(table, axes, click).tolist() == [False, True, False, False]
-    assert not norm_charts.within(table, axes, {}).any()
-
-
-@given(st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2)), max_size=30), st.integers(5, 40))
-def test_polygon_against_a_circle(points: list[tuple[float, float]], corners: int) -> None:
-    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    x, y = np.array([p[0] for p in points]), np.array([p[1] for p in points])
-    found = norm_charts.in_polygon(x, y, np.cos(angles), np.sin(angles))
-    distance = np.hypot(x, y)
-    assert found[distance < np.cos(np.pi / corners) - 1e-9].all()
-    assert not found[distance > 1 + 1e-9].any()
+    figure = norm_charts.scatter(table, axes, "partition", LABELS, "light", region)
+    within = [int(i) for trace in figure.data for i in np.ravel(trace.customdata)[list(trace.selectedpoints)]]
+    assert sorted(within) == [8, 9]
+    [box] = figure.layout.selections
+    assert (box.x0, box.x1, box.y0, box.y1) == (0.3, 0.6, 0.05, 0.6)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +12,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc.runs import Run
-from dfc.store.reader import Store
+from dfc.store.reader import FeatureQuery, Store
 from dfc.store.writer import StoreUpdate
+from dfc.ui import address
+from dfc.ui.address import Place
+from dfc.ui.norm_region import Region
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -187,6 +192,18 @@ class TestExclusiveFeatures:
         assert set(table["main_source"]) == {"code"}
         assert table["density"].is_monotonic_increasing
 
+    def test_a_source_it_fires_more_on_is_a_filter_that_the_list_keeps(self, finished: Path) -> None:
+        store = Store(finished / "runs" / "demo" / "features.duckdb")
+        query = FeatureQuery(partitions=("a",), source="code", order="feature_id", descending=False)
+        wanted = store.feature_ids(query)
+        assert 0 < len(wanted) < len(store.feature_ids(replace(query, source=None)))
+        test = calm(visit(TABLE, run="demo", show="only A", order="number", rising="true", fires_on="code"))
+        assert test.dataframe[0].value["feature_id"].tolist() == wanted[:50]
+        place = address.pack(Place(query, 0))
+        test = calm(visit(TABLE, run="demo", list=place))  # as the feature's page links back
+        assert test.selectbox(key="fires_on").value == "code"
+        assert test.dataframe[0].value["feature_id"].tolist() == wanted[:50]
+
     def test_pages_are_cut_by_the_store(self, finished: Path) -> None:
         first = visit(TABLE, run="demo", show="only A").dataframe[0].value
         second = visit(TABLE, run="demo", show="only A", page="2").dataframe[0].value
@@ -285,6 +302,37 @@ class TestDecoderNorms:
         test = calm(visit(NORMS, run="demo", alive="false"))
         assert test.toggle(key="alive").value is False
         assert len(test.get("plotly_chart")) == 2
+
+    def test_a_selection_in_the_address_is_drawn_listed_and_read_through(self, finished: Path) -> None:
+        region = "norms~0.5_9_-0.1_0.01"
+        store = Store(finished / "runs" / "demo" / "features.duckdb")
+        inside = Region("norms", ((0.5, 9, -0.1, 0.01),)).members(store.norms(), alive_only=True)
+        assert len(inside) > 2
+        test = calm(visit(NORMS, run="demo", region=region))
+        assert f"**{len(inside):,} selected**" in text(test)
+        assert test.dataframe[0].value["feature_id"].tolist() == inside[:50]
+        drawn = json.loads(test.get("plotly_chart")[1].proto.spec)
+        assert [(box["x0"], box["x1"]) for box in drawn["layout"]["selections"]] == [(0.5, 9)]
+        place = Place(FeatureQuery(order="density"), 1, region=region)
+        feature = calm(visit(FEATURE, run="demo", feature=str(inside[1]), list=address.pack(place)))
+        assert f"2 of {len(inside)} selected in the norms, by density" in [
+            link.proto.label for link in feature.get("page_link")
+        ]
+        feature.button(key="next").click().run()
+        assert parameter(feature, "feature") == str(inside[2])
+        test.button(key="clear_region").click().run()
+        assert "region" not in test.query_params
+        assert "Nothing is selected" in text(calm(test))
+
+    def test_a_selection_goes_to_the_table_as_what_is_chosen(self, finished: Path) -> None:
+        test = visit(NORMS, run="demo", region=f"norms~f{A_FEATURE}_{B_FEATURE}")
+        test.button(key="choose_region").click().run()
+        assert test.toggle(key="select").value is True
+        assert "<b>2</b>" in text(calm(test))
+
+    @pytest.mark.parametrize("region", ["nonsense", "norms~1_2", "cosine~0_1_0_1"])
+    def test_a_selection_that_makes_no_sense_is_none(self, region: str, finished: Path) -> None:
+        assert "Nothing is selected" in text(calm(visit(NORMS, run="demo", region=region)))
 
 
 def test_pages_load_without_torch() -> None:

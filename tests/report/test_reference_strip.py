@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dfc.ui.reference_strip import Population, share_below, strip
+from dfc.report.reference_strip import Population, share_below, strip
 
 EVEN = [place / 100 for place in range(101)]
 

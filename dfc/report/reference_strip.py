@@ -9,6 +9,18 @@ from html import escape
 
 from dfc.config import Partition
 
+STRIP_CSS = """
+.dfc-spread { display: flex; flex-direction: column; gap: 3px; position: relative; padding: 2px 0; }
+.dfc-spread .dfc-none { --dfc-tone: var(--dfc-muted); }
+.dfc-spread .row { display: block; position: relative; height: 8px; }
+.dfc-spread .row i, .dfc-spread .row b, .dfc-spread .row u, .dfc-spread .own { position: absolute; display: block; }
+.dfc-spread .row i { top: 3.5px; height: 1px; background: var(--dfc-tone); }
+.dfc-spread .row b { top: 0; height: 8px; border-radius: 2px; background: var(--dfc-tone); opacity: .5; }
+.dfc-spread .row u { top: -1px; height: 10px; width: 2px; margin-left: -1px; background: var(--dfc-tone); }
+.dfc-spread .own { top: -1px; bottom: -1px; width: 2px; margin-left: -1px; background: var(--dfc-ink); }
+"""
+"""Style of `strip`; the colours come from `palette.css_variables(theme)`, --dfc-tone from the partition's class."""
+
 
 @dataclass(frozen=True)
 class Population:
@@ -42,6 +54,14 @@ def strip(value: float | None, populations: Sequence[Population], low: float = 0
     if value is not None and math.isfinite(value):
         line = f'<span class="own" style="left:{_x(value, low, high):.1f}%"></span>'
     return f'<span class="dfc-spread" title="{escape(_words(value, known))}">{rows}{line}</span>'
+
+
+def position(value: float | None, populations: Sequence[Population]) -> str:
+    """Where a number stands among others, in words: `above 3 % of shared features, 12 % of the null run`."""
+    if value is None or not math.isfinite(value):
+        return ""
+    shares = [f"{share_below(value, p.quantiles):.0%} of {p.title}" for p in populations if len(p.quantiles)]
+    return f"above {', '.join(shares)}" if shares else ""
 
 
 def share_below(value: float, quantiles: Sequence[float]) -> float:
@@ -79,7 +99,5 @@ def _x(value: float, low: float, high: float) -> float:
 
 def _words(value: float | None, populations: Sequence[Population]) -> str:
     """The drawing in words."""
-    if value is None or not math.isfinite(value):
-        return "no number for this feature"
-    shares = (f"{share_below(value, p.quantiles):.0%} of {p.title}" for p in populations)
-    return f"{value:.2f}: above {', '.join(shares)}"
+    where = position(value, populations)
+    return f"{value:.2f}: {where}" if where else "no number for this feature"

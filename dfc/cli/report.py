@@ -1,0 +1,38 @@
+"""Reports without the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfc import progress, runs
+from dfc.cli.base import app
+from dfc.config import UserError
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
+    listed: Annotated[str | None, typer.Option("--list", help="a list that was made in the app")] = None,
+    feature: Annotated[list[int] | None, typer.Option(help="number of a feature; may be given several times")] = None,
+    title: Annotated[str | None, typer.Option(help="of the report; the list's name if none is given")] = None,
+    out: Annotated[Path, typer.Option(help="the HTML file that is written")] = Path("report.html"),
+) -> None:
+    """Write features, with their evidence, contexts and what was said of them, into one HTML file."""
+    from dfc.report import document
+    from dfc.store.notes import Notebook
+    from dfc.worlds import null_result
+
+    if (listed is None) == (not feature):
+        raise UserError("report: say what is to be reported, either --list NAME or --feature N.")
+    run = runs.find(name)
+    notebook = Notebook(runs.data_folder() / "notes.duckdb")
+    features = tuple(dict.fromkeys(feature or ()))
+    chosen = document.of_list(notebook, run.name, listed) if listed else document.Chosen("Features", features)
+    if title:
+        chosen = document.Chosen(title, chosen.features, chosen.list_name)
+    runs.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))
+    size = len(chosen.features)
+    progress.say(f"{out}: {size} {'feature' if size == 1 else 'features'} of {run.name}")

@@ -1,0 +1,284 @@
+"""Several features as one report: a single HTML file that loads nothing, in light and dark, on screen and on paper.
+
+Each feature is shown as the app shows it: whose it is, what the evidence says and where its numbers stand among
+others, what readers said of it, its contexts as heat maps, what it writes, and what steering with it gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import pandas as pd
+from markupsafe import Markup
+
+from dfc.config import SIDES, VERDICTS, Partition, Side, UserError
+from dfc.report import card, palette, render, steered
+from dfc.report.heatmap import HEATMAP_CSS
+from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
+from dfc.report.steered import Steered
+from dfc.report.words import AXES, MEASURES, ORIGINS, PROBE, VERDICT_HELP
+from dfc.runs import Run
+from dfc.store.book import Mark, Note, Remarks
+from dfc.store.notes import Notebook
+from dfc.store.reader import EvidenceRow, FeatureRow, Store
+from dfc.store.steering import SteeringStore
+
+MOST = 300
+"""Features in one report: nobody reads more, and a browser has to lay them all out."""
+
+
+class NullRun(Protocol):
+    """What is known of the run's null run, as `worlds.null_result.read` gives it."""
+
+    @property
+    def dedicated(self) -> int: ...
+    @property
+    def exclusive(self) -> int: ...
+    @property
+    def share(self) -> float: ...
+    @property
+    def reference(self) -> Mapping[str, Mapping[str, Sequence[float]]]: ...
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be reported.
+
+    Attributes:
+        title: of the report.
+        features: their ids, in the order of the report.
+        list_name: the list that they stand on, whose reasons are printed; None: they were chosen otherwise.
+    """
+
+    title: str
+    features: tuple[int, ...]
+    list_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of the evidence, and where it stands among those of other features."""
+
+    name: str
+    meaning: str
+    value: str
+    drawing: Markup
+    where: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One feature of the report."""
+
+    feature: FeatureRow
+    evidence: EvidenceRow | None
+    measures: list[Measure]
+    reason: str
+    tags: list[str]
+    favourite: bool
+    notes: list[Note]
+    earlier: bool
+    """Whether something was said of another version of it."""
+    groups: list[tuple[str, list[card.Example]]]
+    token_lists: list[card.TokenList]
+    sources: list[card.Bar]
+    steered: Steered
+
+    @property
+    def side(self) -> Side:
+        """In whose tokens its contexts are shown."""
+        return "b" if self.feature.partition == "b" else "a"
+
+
+def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
+    """The features of a run on a named list, in the order in which they were added.
+
+    Raises:
+        UserError: if there is no such list, or none of the run's features is on it.
+    """
+    if name not in notebook.lists():
+        known = ", ".join(notebook.lists()) or "there are none yet"
+        raise UserError(f"There is no list called “{name:.80}”; the lists are: {known}.")
+    marks: pd.DataFrame = notebook.marks(run_name)
+    chosen = marks[(marks["kind"] == "list") & (marks["name"] == name)].sort_values("added", kind="stable")
+    if chosen.empty:
+        raise UserError(f"No feature of the run {run_name} is on the list “{name}”; put some on it in the app.")
+    return Chosen(name, tuple(int(identity) for identity in chosen["feature_id"]), name)
+
+
+def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | None) -> str:
+    """A complete HTML document.
+
+    Args:
+        run: whose features they are; it must be indexed.
+        chosen: which, under which title.
+        notebook: what readers said of them.
+        null: the run's null run, if it had one.
+
+    Raises:
+        UserError: if nothing or more than MOST is to be reported, or the store cannot be read.
+    """
+    if not chosen.features or len(chosen.features) > MOST:
+        raise UserError(
+            f"a report holds 1 to {MOST} features, and {len(chosen.features):,} are to be reported; choose fewer, or "
+            "download them as a table."
+        )
+    store = Store(run.store)
+    names = _names(store)
+    said = _said(notebook, run.name)
+    present = store.fingerprints(chosen.features)
+    tried = steered.kept(SteeringStore(run.path / "steering.duckdb"), present)
+    reference = store.reference()
+    entries = [
+        _entry(store, identity, said.get(identity, Remarks()), chosen.list_name, tried, reference, null, names)
+        for identity in chosen.features
+        if identity in present
+    ]
+    gone = [(identity, _reason(said.get(identity), chosen.list_name)) for identity in chosen.features]
+    facts = store.facts()
+    return card.templates.get_template("document.html").render(
+        title=chosen.title,
+        run_name=run.name,
+        facts=facts,
+        models=store.models(),
+        names=names,
+        sources=facts.get("source_pairs") or {},
+        entries=entries,
+        gone=[(identity, reason) for identity, reason in gone if identity not in present],
+        null=null,
+        measures=MEASURES,
+        probe=PROBE,
+        verdict_help=VERDICT_HELP,
+        counts=_counts(entries),
+        origins=ORIGINS,
+        titles=_titles(names),
+        made=f"{datetime.now(UTC):%Y-%m-%d}",
+        light=Markup(_variables("light")),
+        dark=Markup(_variables("dark")),
+        heatmap_css=Markup(HEATMAP_CSS + STRIP_CSS),
+        font_stack=Markup(render.font_stack()),
+        levels=range(1, palette.LEVELS + 1),
+        percent=card.percent,
+        permalink=card.permalink,
+    )
+
+
+def _variables(theme: palette.Theme) -> str:
+    verdicts = "".join(f"--dfc-verdict-{name}:{colour};" for name, colour in palette.verdict_marks(theme).items())
+    return palette.css_variables(theme) + verdicts + f"color-scheme:{theme};"
+
+
+def _names(store: Store) -> dict[Side, str]:
+    """What both models are called, told apart where that is the same."""
+    models: Any = store.models()
+    names: dict[Side, str] = {side: str(models.loc[side, "name"]) for side in SIDES}
+    if names["a"] == names["b"]:
+        return {side: f"{names[side]} ({side.upper()}, layer {models.loc[side, 'layer']})" for side in SIDES}
+    return names
+
+
+def _titles(names: dict[Side, str]) -> dict[Partition, str]:
+    return {"a": f"only in {names['a']}", "b": f"only in {names['b']}", "shared": "shared by both"}
+
+
+def _said(notebook: Notebook, run_name: str) -> dict[int, Remarks]:
+    """What readers said of each feature, read at once."""
+    marks: dict[int, list[Mark]] = {}
+    for row in notebook.marks(run_name).itertuples(index=False):
+        mark = Mark(*row)
+        marks.setdefault(int(mark.feature_id), []).append(mark)
+    notes: dict[int, list[Note]] = {}
+    for note in notebook.notes(run_name):
+        notes.setdefault(note.feature_id, []).append(note)
+    return {
+        identity: Remarks(tuple(marks.get(identity, ())), tuple(notes.get(identity, ())))
+        for identity in marks.keys() | notes.keys()
+    }
+
+
+def _reason(remarks: Remarks | None, list_name: str | None) -> str:
+    """Why a feature is on the list."""
+    marks = remarks.of_kind("list") if remarks else ()
+    return next((mark.note for mark in marks if mark.name == list_name), "")
+
+
+def _entry(
+    store: Store,
+    identity: int,
+    remarks: Remarks,
+    list_name: str | None,
+    tried: Mapping[int, Steered],
+    reference: dict[str, dict[str, list[float]]],
+    null: NullRun | None,
+    names: dict[Side, str],
+) -> Entry:
+    feature, evidence = store.feature(identity), store.evidence(identity)
+    side: Side = "b" if feature.partition == "b" else "a"
+    return Entry(
+        feature,
+        evidence,
+        [] if evidence is None else _measures(feature, evidence, reference, null, names),
+        _reason(remarks, list_name),
+        [mark.name for mark in remarks.of_kind("tag")],
+        remarks.favourite,
+        list(remarks.notes),
+        remarks.of_other_version(feature.fingerprint),
+        card.groups(store.contexts(identity), side, feature),
+        card.token_lists(store.logits(identity)),
+        card.sources(store.sources(identity)),
+        tried.get(identity, Steered()),
+    )
+
+
+def _measures(
+    feature: FeatureRow,
+    evidence: EvidenceRow,
+    reference: dict[str, dict[str, list[float]]],
+    null: NullRun | None,
+    names: dict[Side, str],
+) -> list[Measure]:
+    """Each number beside those of its partition, of shared features and of the null run."""
+    found = []
+    for column, name, meaning in MEASURES:
+        value: float | None = getattr(evidence, column)
+        if value is None:
+            continue
+        populations = populations_of(column, feature.partition, reference, null, names)
+        drawing = Markup(strip(value, populations, *AXES.get(column, (0.0, 1.0))))
+        found.append(Measure(name, meaning, f"{value:.2f}", drawing, position(value, populations)))
+    return found
+
+
+def populations_of(
+    measure: str,
+    partition: Partition,
+    reference: Mapping[str, Mapping[str, Sequence[float]]],
+    null: NullRun | None,
+    names: Mapping[Side, str],
+) -> list[Population]:
+    """What a number of a feature is compared with: its own partition, shared features, and the null run.
+
+    Args:
+        measure: a column of `evidence`.
+        partition: the feature's.
+        reference: of the run, `Store.reference`.
+        null: of its null run.
+        names: of both models.
+    """
+    spread = reference.get(measure, {})
+    title = "shared features" if partition == "shared" else f"features only in {names[partition]}"
+    populations = [Population(title, partition, spread.get(partition, []))]
+    if partition != "shared":
+        populations.append(Population("shared features", "shared", spread.get("shared", [])))
+    if null is not None:
+        populations.append(Population("the null run", None, null.reference.get(measure, {}).get("a", [])))
+    return populations
+
+
+def _counts(entries: list[Entry]) -> list[tuple[str, int]]:
+    """How many of the report's features have each verdict; empty before `verify`."""
+    judged = [entry.evidence.verdict for entry in entries if entry.evidence is not None]
+    return [(verdict, judged.count(verdict)) for verdict in VERDICTS if verdict in judged]

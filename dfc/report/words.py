@@ -1,0 +1,79 @@
+"""What verdicts, measures and bands of contexts mean, in plain words: the same on the page and in a report."""
+
+from __future__ import annotations
+
+from dfc.config import Verdict
+
+VERDICT_HELP: dict[Verdict, str] = {
+    "exclusive": "Its own model's activations predict it, the other model's clearly do not.",
+    "mirrored": "A feature of the other exclusive partition fires like it: one concept stands on both sides.",
+    "shared-like": "The other model's activations predict it nearly as well, or a shared feature fires like it.",
+    "unclear": "The evidence points neither way, or too few held-out firings carry it.",
+    "dead": "It fires too rarely to be judged.",
+}
+
+PROBE = (
+    "How well a linear function of each model's activations predicts this feature on documents kept out of training. "
+    "Absolute values mean little, since a sparse feature is only partly linear even in its own model: compare them."
+)
+
+MEASURES: tuple[tuple[str, str, str], ...] = (
+    (
+        "surprise_gap",
+        "knows better what follows",
+        "By how many nats a character the text that follows a firing surprises the other model more than its own, less "
+        "the same in the middle document. Above 0: its own model knows more there. High speaks for exclusive.",
+    ),
+    (
+        "probe_ratio",
+        "other model's share of R²",
+        "What the other model's probe reaches of its own model's R². Low speaks for exclusive.",
+    ),
+    (
+        "auroc_ratio",
+        "other model's share of AUROC",
+        "The same for telling where it fires at all, beyond chance. Low speaks for exclusive.",
+    ),
+    (
+        "mirror_correlation",
+        "mirror in the other model",
+        "Largest correlation with a feature that only the other model may use. Low speaks for exclusive.",
+    ),
+    (
+        "shared_correlation",
+        "likest shared feature",
+        "Largest correlation with a feature of both. Low speaks for exclusive.",
+    ),
+    (
+        "nu_epsilon",
+        "ν of the residual",
+        "Latent scaling through the stitch: how much of it stands in the other model's residual. Near 1: the other "
+        "model has it, and the dictionary gave it no feature for it.",
+    ),
+    (
+        "nu_r",
+        "ν of the reconstruction",
+        "The same in the other model's reconstruction. Near 1: other features stand in for it there.",
+    ),
+    (
+        "source_specificity",
+        "specific to sources",
+        "0: fires in the corpus's own mixture of sources; 1: in one source alone.",
+    ),
+)
+"""Columns of `evidence` with a spread to be compared with: name, what it is called, what it means."""
+
+AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.2, 0.2)}
+"""Ends of the axis on which a measure is drawn; those not named go from 0 to 1."""
+
+BANDS = {
+    0: ("Strongest contexts", "where it fires most, one after another"),
+    1: ("Upper quarter of the rest", "samples; a real meaning still holds here"),
+    2: ("Second quarter", "samples from weaker firings"),
+    3: ("Third quarter", "samples from still weaker firings"),
+    4: ("Weakest quarter", "samples; often noise"),
+}
+"""Bands of contexts: title and meaning."""
+
+ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
+"""Where a label comes from, in words."""
