@@ -5,10 +5,11 @@ from __future__ import annotations
 from dfc.config import Verdict
 
 VERDICT_HELP: dict[Verdict, str] = {
-    "exclusive": "Its own model's activations predict it, the other model's clearly do not.",
+    "exclusive": "What follows where it fires surprises the other model clearly more than its own, and nothing in the "
+    "other model fires like it. (Without the models' surprise: only its own model's activations predict it.)",
     "mirrored": "A feature of the other exclusive partition fires like it: one concept stands on both sides.",
     "shared-like": "The other model's activations predict it nearly as well, or a shared feature fires like it.",
-    "unclear": "The evidence points neither way, or too few held-out firings carry it.",
+    "unclear": "The other model seems to know as well what follows, or too few held-out firings carry the evidence.",
     "dead": "It fires too rarely to be judged.",
 }
 
@@ -63,7 +64,7 @@ MEASURES: tuple[tuple[str, str, str], ...] = (
 )
 """Columns of `evidence` with a spread to be compared with: name, what it is called, what it means."""
 
-AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.2, 0.2)}
+AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.5, 1.0)}
 """Ends of the axis on which a measure is drawn; those not named go from 0 to 1."""
 
 BANDS = {

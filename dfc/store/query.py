@@ -22,6 +22,7 @@ Order = Literal[
     "main_source",
     "count",
     "confidence",
+    "surprise_gap",
     "probe_ratio",
     "mirror_correlation",
     "label",
@@ -43,6 +44,7 @@ RANGES = {
     "relative_norm": "relative_norm",
     "confidence": "confidence",
     "own_r2": OWN_R2,
+    "surprise_gap": "surprise_gap",
     "probe_ratio": "probe_ratio",
     "mirror_correlation": "mirror_correlation",
 }
@@ -69,10 +71,11 @@ class FeatureQuery:
     partitions: tuple[Partition, ...] = ("a", "b", "shared")
     alive_only: bool = True
     density: Ends = (0.0, 1.0)
-    max: Ends | None = None  # of this and the next five, None: all, those without the figure included
+    max: Ends | None = None  # of this and the next six, None: all, those without the figure included
     relative_norm: Ends | None = None
     confidence: Ends | None = None
     own_r2: Ends | None = None  # R² of the probe from the model that has it; shared: from the better one
+    surprise_gap: Ends | None = None
     probe_ratio: Ends | None = None
     mirror_correlation: Ends | None = None
     main_source: str | None = None

@@ -134,7 +134,7 @@ class Store:
             f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
                        peak_tokens, main_source, specificity, histogram, label, variance,
                        {OWN_R2} AS own_r2,
-                       verdict, confidence, probe_ratio, mirror_correlation, shared_correlation
+                       verdict, confidence, surprise_gap, probe_ratio, mirror_correlation, shared_correlation
                 FROM {JUDGED} WHERE feature_id IN ({", ".join("?" * len(ids))}) {order}""",
             ids,
         )

@@ -22,6 +22,8 @@ HELP = {
     "called": "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak.",
     "verdict": "What the evidence says of its being exclusive.",
     "confidence": "How sure the evidence is that only one model has it, 0 to 1.",
+    "surprise_gap": "By how many nats a character what follows its firings surprises the other model more than its "
+    "own, above the middle document: high means that its own model knows more there.",
     "own_r2": "How well a linear function of its own model's activations predicts it on held-out documents (R²).",
     "probe_ratio": "The same from the other model's activations, over that of its own: low means that the other model "
     "has nothing like it.",
@@ -45,7 +47,7 @@ MOST_BARS = 16
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
 WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_norm", "norm_a", "norm_b")
-EVIDENCE = ("own_r2", "probe_ratio", "mirror_correlation")
+EVIDENCE = ("surprise_gap", "probe_ratio", "mirror_correlation")
 
 
 def columns(table: pd.DataFrame, alone: bool) -> tuple[str, ...]:
@@ -161,6 +163,7 @@ def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: 
             width=74 if tight else 84,
             color=THEMES[view.theme].hue(partition).mark,
         ),
+        "surprise_gap": column.NumberColumn("knows", help=HELP["surprise_gap"], format="%.2f", width=70),
         "own_r2": column.NumberColumn("own R²", help=HELP["own_r2"], format="%.2f", width=70),
         "probe_ratio": column.NumberColumn("other / own", help=HELP["probe_ratio"], format="%.2f", width=82),
         "mirror_correlation": column.NumberColumn("mirror", help=HELP["mirror_correlation"], format="%.2f", width=64),

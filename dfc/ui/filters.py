@@ -34,6 +34,7 @@ ORDERS: dict[Order, str] = {
     "norm_a": "decoder norm in A",
     "norm_b": "decoder norm in B",
     "relative_norm": "relative norm",
+    "surprise_gap": "knows better what follows",
     "own_r2": "R² from its own model",
     "probe_ratio": "R², other model over own",
     "mirror_correlation": "likeness in the other model",
@@ -42,9 +43,10 @@ ORDERS: dict[Order, str] = {
     "main_source": "main source",
     "feature_id": "number",
 }
-_JUDGED_ORDERS = ("confidence", "own_r2", "probe_ratio", "mirror_correlation", "verdict")
+_JUDGED_ORDERS = ("confidence", "surprise_gap", "own_r2", "probe_ratio", "mirror_correlation", "verdict")
 DENSITIES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 STRENGTHS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, math.inf)
+_GAPS = (-1.0, -0.5, -0.2, -0.1, -0.05, 0.0, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0)
 _SHARES = tuple(step / 20 for step in range(21))
 
 
@@ -99,6 +101,7 @@ RANGES = (
     Range("max", "Strongest activation", STRENGTHS),
     Range("relative_norm", "Relative norm", _SHARES),
     Range("confidence", "Confidence", _SHARES, judged=True),
+    Range("surprise_gap", "Knows better what follows", _GAPS, judged=True),
     Range("own_r2", "R² from its own model", _SHARES, judged=True),
     Range("probe_ratio", "R², other model over own", _SHARES, judged=True),
     Range("mirror_correlation", "Likeness in the other model", _SHARES, judged=True),

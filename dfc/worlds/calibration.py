@@ -14,7 +14,7 @@ from dfc.worlds import null_result, stability_result
 from dfc.worlds.null_result import NullResult
 from dfc.worlds.stability_result import StabilityResult
 
-_DRAWN = ("probe_ratio", "auroc_ratio", "confidence")
+_DRAWN = ("surprise_gap", "probe_ratio", "confidence")
 _COLOURS = {"a": "#0072b2", "b": "#c25500", "shared": "#009e73", "null": "#7a7a7a"}
 _LEVELS = range(0, 100, 10)  # per cent; the largest values have no bound
 
@@ -47,7 +47,7 @@ def _chart(name: str, own: dict[str, list[float]], null: NullResult) -> str:
     drawn: dict[str, list[float]] = {partition: own[partition] for partition in PARTITIONS if partition in own}
     drawn |= {f"null {side}": against[side] for side in ("a", "b") if side in against}
     lines = [
-        Line(population, _COLOURS[population.split()[0]], [*_LEVELS], [max(0.0, values[level]) for level in _LEVELS])
+        Line(population, _COLOURS[population.split()[0]], [*_LEVELS], [values[level] for level in _LEVELS])
         for population, values in drawn.items()
     ]
     return line_chart(lines, "per cent of the features below", name.replace("_", " "))
