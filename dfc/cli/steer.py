@@ -181,24 +181,28 @@ def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool) -> Non
 def _sweep(run: Run, made: Any, measure: Measure) -> None:
     from dfc.steering import effects, sweeps
 
-    latest = None
+    latest, stopped = None, False
     steps = sweeps.run_sweep(run, made)
     with progress.bar("steering", made.outputs, "answers") as bar:
         try:
             for step in steps:
                 latest = step
-                bar.update()
+                bar.update(step.done - bar.n)
         except KeyboardInterrupt:
-            progress.say("\nsteer: stopped; what was written so far is kept")
+            stopped = True
         finally:
             steps.close()
-    if latest is not None:
+    if stopped:
+        progress.say("steer: stopped; what was written so far is kept")
+    if latest is not None and latest.done:
         outputs = sweeps.store(run).outputs(latest.sweep_id)
         _print_table(effects.curves(outputs, measure), f"{measure} against strength")
         _print_table(effects.table(outputs, measure), f"largest effect on {measure}")
         progress.say(
             f"kept as {latest.sweep_id}; again: python -m dfc steer {run.name} --repeat {latest.sweep_id[:12]}"
         )
+    if stopped:
+        raise typer.Exit(130)
 
 
 def _print_table(rows: pd.DataFrame, title: str) -> None:
