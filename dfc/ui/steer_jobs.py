@@ -1,4 +1,7 @@
-"""A sweep in the background: a thread that outlives reruns of the page's script, one for each session."""
+"""Sweeps in the background: one at a time for each run, in a thread that outlives the session that began it.
+
+A closed browser does not end a sweep. Every session on its run is shown how far it is, and may cancel it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from dfc.ui.text import sentence
 if TYPE_CHECKING:
     from dfc.steering.sweeps import Sweep
 
-_JOB = "steer_job"
+_WATCHED = "steer_job"
 
 
 @dataclass
@@ -28,7 +31,8 @@ class Job:
         run: whose features are steered, and with which the outputs are kept as they come.
         make: what is to be done; it may load libraries, so the thread asks.
         done, total: outputs; total is 0 until it is known.
-        sweep_id: under which it is kept, once there is an output.
+        waiting: for a model that somebody else is using.
+        sweep_id: under which it is kept.
         problem: why it ended early.
         finished: whether the thread is through.
     """
@@ -37,6 +41,7 @@ class Job:
     make: Callable[[], Sweep]
     done: int = 0
     total: int = 0
+    waiting: bool = False
     sweep_id: str | None = None
     problem: str | None = None
     finished: bool = False
@@ -51,7 +56,7 @@ class Job:
             self.total = sweep.outputs
             with closing(run_sweep(self.run, sweep)) as steps:
                 for step in steps:
-                    self.sweep_id, self.done = step.sweep_id, step.done
+                    self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
                     if self.cancelled.is_set():
                         break
         except UserError as error:
@@ -62,20 +67,34 @@ class Job:
             self.finished = True
 
 
+_jobs: dict[Run, Job] = {}  # the latest of each run in this process
+_starting = threading.Lock()
+
+
 def start(run: Run, make: Callable[[], Sweep]) -> None:
-    """Begin a sweep, unless this session has one that is running."""
-    job = current()
-    if job is None or job.finished:
-        st.session_state[_JOB] = job = Job(run, make)
-        threading.Thread(target=job.work, daemon=True, name="sweep").start()
+    """Begin a sweep, unless one of this run is running; watch it either way."""
+    with _starting:
+        if running(run) is None:
+            _jobs[run] = job = Job(run, make)
+            threading.Thread(target=job.work, daemon=True, name="sweep").start()
+    watched(run)
 
 
-def current() -> Job | None:
-    """This session's sweep, running or through."""
-    found: Job | None = st.session_state.get(_JOB)
-    return found
+def running(run: Run) -> Job | None:
+    """The sweep that is running on this run's features, whichever session began it."""
+    job = _jobs.get(run)
+    return None if job is None or job.finished else job
 
 
-def clear() -> None:
-    """Forget a sweep that is through."""
-    st.session_state.pop(_JOB, None)
+def watched(run: Run) -> Job | None:
+    """The sweep that this session is shown: one that is running, or that was when the session last looked."""
+    job: Job | None = running(run) or st.session_state.get(_WATCHED)
+    if job is None or job.run != run:
+        return None
+    st.session_state[_WATCHED] = job
+    return job
+
+
+def forget() -> None:
+    """Do not show the sweep any more: it is through."""
+    st.session_state.pop(_WATCHED, None)

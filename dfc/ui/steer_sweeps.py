@@ -33,21 +33,22 @@ def show(view: View, request: Request, ready: bool, names: dict[Side, str]) -> N
     """Draw the section."""
     st.html(
         '<p class="dfc-muted">Several strengths on several prompts, measured and kept with the run. Sampling is '
-        "that of the settings above; prompt number i is drawn with the seed + i.</p>"
+        "that of the settings above; prompt number i is drawn with the seed + i. A sweep runs in the background: it "
+        "goes on when this page is left or closed, and whoever opens this section sees how far it is and can cancel "
+        "it.</p>"
     )
     make = _ask(view, request, ready)
-    job = steer_jobs.current()
-    running = job is not None and not job.finished
+    running = steer_jobs.running(view.run) is not None
     st.button(
         "Run the sweep",
         icon=":material/play_arrow:",
         key="start_sweep",
-        on_click=_start if make else None,
+        on_click=steer_jobs.start if make else None,
         args=(view.run, make) if make else None,
         disabled=make is None or running,
     )
-    if job is not None and job.run == view.run:
-        _progress()
+    if steer_jobs.watched(view.run) is not None:
+        _progress(view.run)
     _opened(view, names)
     _earlier(view.run, running)
 
@@ -111,30 +112,31 @@ def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | Non
     return make
 
 
-def _start(run: Run, make: Callable[[], Sweep]) -> None:
-    steer_jobs.start(run, make)
-
-
 @st.fragment(run_every=1.0)
-def _progress() -> None:
-    """How far the session's sweep is; asks for the whole page when it is through."""
-    job = steer_jobs.current()
+def _progress(run: Run) -> None:
+    """How far the run's sweep is; asks for the whole page when it is through."""
+    job = steer_jobs.watched(run)
     if job is None:
         return
     if job.finished:
-        problem, found = job.problem, job.sweep_id
-        steer_jobs.clear()
-        if problem:
-            st.session_state["sweep_problem"] = problem
-        if found:
-            st.query_params["sweep"] = found[:12]
+        steer_jobs.forget()
+        if job.problem:
+            st.session_state["sweep_problem"] = job.problem
+        if job.sweep_id:
+            st.query_params["sweep"] = job.sweep_id[:12]
         st.rerun()
     words = f"{job.done} of {job.total} answers" if job.total else "Getting ready; models are loaded …"
+    if job.waiting:
+        words += "; somebody else is using the model, waiting …"
     st.progress(job.done / job.total if job.total else 0.0, words)
-    if job.cancelled.is_set():
-        st.html('<span class="dfc-small">Cancelling, after the answers that are being written …</span>')
-    else:
-        st.button("Cancel", icon=":material/stop:", key="cancel_sweep", on_click=job.cancelled.set)
+    cancelled = job.cancelled.is_set()
+    st.button(
+        "Cancelling …" if cancelled else "Cancel",
+        icon=":material/stop:",
+        key="cancel_sweep",
+        on_click=job.cancelled.set,
+        disabled=cancelled,
+    )
 
 
 def _opened(view: View, names: dict[Side, str]) -> None:
@@ -175,7 +177,7 @@ def _earlier(run: Run, running: bool) -> None:
                 key=f"repeat_{identity}",
                 type="tertiary",
                 disabled=running,
-                on_click=_start,
+                on_click=steer_jobs.start,
                 args=(run, _again(str(row["settings"]))),
             )
             st.button(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dfc import runs
+from dfc import models, runs
 from dfc.runs import Run
 from dfc.steering import edit_table, sweeps
 from dfc.steering.edits import Edit
@@ -51,11 +51,15 @@ def a_sweep(**changes: object) -> Sweep:
 
 def wait_for_job(test: AppTest) -> AppTest:
     job: Job = test.session_state["steer_job"]
-    end = time.monotonic() + 60
-    while not job.finished and time.monotonic() < end:
-        time.sleep(0.05)
-    assert job.finished
+    wait_until(lambda: job.finished)
     return test.run()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert true()
 
 
 class TestGenerating:
@@ -147,13 +151,37 @@ class TestSweeps:
         calm(test.button(key=f"delete_{identity[:12]}").click().run())
         assert identity not in sweeps.store(run).sweeps()["sweep_id"].tolist()
 
-    def test_cancelling_keeps_what_was_written(self, run: Run) -> None:
-        job = Job(run, a_sweep)
-        job.cancelled.set()
-        job.work()
-        assert (job.finished, job.problem, job.done) == (True, None, 1)
+    def test_any_session_sees_it_and_can_cancel_it(self, run: Run) -> None:
+        """The session that began it is not asked again, as if its browser were closed."""
+        model = models.shared(run.config().models.a)
+        address = {"run": "steer", "feature": str(A_FEATURE), "more": "Sweep", "max_tokens": "500"}
+        first = calm(visit(STEER, **address))
+        calm(first.button(key="start_sweep").click().run())
+        job: Job = first.session_state["steer_job"]
+        del first
+        wait_until(lambda: job.done > 0)
+        second = calm(visit(STEER, **address))
+        assert second.session_state["steer_job"] is job
+        assert second.button(key="start_sweep").disabled
+        assert "goes on when this page is left or closed" in text(second)
+        second.button(key="cancel_sweep").click().run()
+        calm(wait_for_job(second))
         [kept] = sweeps.store(run).sweeps().to_dict("records")
-        assert (kept["status"], kept["made"]) == ("cancelled", 1)
+        assert (kept["status"], kept["made"]) == ("cancelled", job.done)
+        assert job.done < job.total
+        assert parameter(second, "sweep") == kept["sweep_id"][:12]
+        wait_until(lambda: not model.busy)
+        assert not second.button(key="start_sweep").disabled
+
+    def test_there_is_one_at_a_time_for_a_run(self, run: Run) -> None:
+        first = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep", max_tokens="500"))
+        second = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep", max_tokens="500"))
+        first.button(key="start_sweep").click().run()
+        second.button(key="start_sweep").click().run()  # drawn before the other began
+        assert first.session_state["steer_job"] is second.session_state["steer_job"]
+        second.button(key="cancel_sweep").click().run()
+        calm(wait_for_job(first))
+        assert len(sweeps.store(run).sweeps()) == 1
 
     def test_what_goes_wrong_is_one_sentence(self, run: Run) -> None:
         job = Job(run, lambda: a_sweep(prompts=(" ",)))
