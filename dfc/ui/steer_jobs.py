@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dfc.config import UserError
+from dfc.config import JudgeConfig, UserError
 from dfc.runs import Run
+from dfc.steering.judge import judge_sweep
+from dfc.store.steering import SteeringStore
 from dfc.ui.text import sentence
 
 if TYPE_CHECKING:
@@ -25,24 +27,28 @@ _WATCHED = "steer_job"
 
 @dataclass
 class Job:
-    """A sweep that runs, or ran.
+    """A sweep that runs, or ran, and the judging of its answers.
 
     Attributes:
         run: whose features are steered, and with which the outputs are kept as they come.
-        make: what is to be done; it may load libraries, so the thread asks.
-        done, total: outputs; total is 0 until it is known.
-        waiting: for a model that somebody else is using.
+        make: what is to be done; it may load libraries, so the thread asks; None: the sweep is there already.
+        judge: who scores the answers, if anybody.
         sweep_id: under which it is kept.
+        done, total: outputs, or texts that were judged; total is 0 until it is known.
+        waiting: for a model that somebody else is using.
+        judging: whether outputs are done, and are being judged.
         problem: why it ended early.
         finished: whether the thread is through.
     """
 
     run: Run
-    make: Callable[[], Sweep]
+    make: Callable[[], Sweep] | None
+    judge: JudgeConfig | None = None
+    sweep_id: str | None = None
     done: int = 0
     total: int = 0
     waiting: bool = False
-    sweep_id: str | None = None
+    judging: bool = False
     problem: str | None = None
     finished: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -50,15 +56,10 @@ class Job:
     def work(self) -> None:
         """Do it; what goes wrong is kept as one sentence."""
         try:
-            from dfc.steering.sweeps import run_sweep
-
-            sweep = self.make()
-            self.total = sweep.outputs
-            with closing(run_sweep(self.run, sweep)) as steps:
-                for step in steps:
-                    self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
-                    if self.cancelled.is_set():
-                        break
+            if self.make is not None:
+                self._sweep(self.make())
+            if self.judge is not None and self.sweep_id is not None and not self.cancelled.is_set():
+                self._judge(self.judge, self.sweep_id)
         except UserError as error:
             self.problem = sentence(str(error))
         except Exception as error:  # shown by the page: a thread has no other reader
@@ -66,16 +67,42 @@ class Job:
         finally:
             self.finished = True
 
+    def _sweep(self, sweep: Sweep) -> None:
+        from dfc.steering.sweeps import run_sweep
+
+        self.total = sweep.outputs
+        with closing(run_sweep(self.run, sweep)) as steps:
+            for step in steps:
+                self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
+                if self.cancelled.is_set():
+                    break
+
+    def _judge(self, judge: JudgeConfig, sweep_id: str) -> None:
+        self.done, self.total, self.judging = 0, 0, True
+        with closing(judge_sweep(sweep_store(self.run), sweep_id, judge)) as steps:
+            for step in steps:
+                self.done, self.total = step.done, step.total
+                self.problem = sentence(step.problem) or None
+                if self.cancelled.is_set():
+                    break
+
 
 _jobs: dict[Run, Job] = {}  # the latest of each run in this process
 _starting = threading.Lock()
 
 
-def start(run: Run, make: Callable[[], Sweep]) -> None:
-    """Begin a sweep, unless one of this run is running; watch it either way."""
+def sweep_store(run: Run) -> SteeringStore:
+    """Where a run's sweeps and its history are kept, as dfc.steering.sweeps says, without loading torch."""
+    return SteeringStore(run.path / "steering.duckdb")
+
+
+def start(
+    run: Run, make: Callable[[], Sweep] | None, judge: JudgeConfig | None = None, sweep_id: str | None = None
+) -> None:
+    """Begin a sweep, or the judging of one that is kept, unless one of this run is running; watch it either way."""
     with _starting:
         if running(run) is None:
-            _jobs[run] = job = Job(run, make)
+            _jobs[run] = job = Job(run, make, judge, sweep_id)
             threading.Thread(target=job.work, daemon=True, name="sweep").start()
     watched(run)
 

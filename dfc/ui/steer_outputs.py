@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from html import escape
 from typing import get_args
 
 import pandas as pd
@@ -25,6 +27,7 @@ MEASURES: dict[Measure, str] = {
     "perplexity": "perplexity under the model left alone",
     "mean_kl": "KL from the model left alone",
     "distinct_tokens": "share of distinct tokens",
+    "score": "the judge's score",
 }
 _DASH = {"feature": "solid", "transfer": "dashdot", "random": "dot"}
 _SHOWN = [
@@ -41,8 +44,10 @@ _SHOWN = [
 ]
 
 
-def show(view: View, store: SteeringStore, sweep_id: str, title: str, names: dict[Side, str]) -> None:
-    """Draw the sweep."""
+def show(
+    view: View, store: SteeringStore, sweep_id: str, title: str, scored_by: str | None, names: dict[Side, str]
+) -> None:
+    """Draw the sweep; `scored_by` is the judge as it is kept with it."""
     outputs = store.outputs(sweep_id)
     st.markdown(f"**{plain(title)}**")
     if outputs.empty:
@@ -66,9 +71,15 @@ def show(view: View, store: SteeringStore, sweep_id: str, title: str, names: dic
         '<div class="dfc-small">Means over prompts with 95 % bootstrap intervals; dots: a random direction of equal '
         "norm; dash-dots: a transfer.</div>"
     )
+    if measure == "score" and scored_by is not None:
+        judge = json.loads(scored_by)
+        st.html(
+            f'<div class="dfc-small">Scored from 0 to 10 by {escape(judge["model"])} for: '
+            f"{escape(judge['criterion'])}</div>"
+        )
     _features(view, by_effect, sweep_id)
     with st.expander(f"All {len(outputs)} answers", icon=":material/notes:"):
-        shown = outputs[_SHOWN].assign(side=outputs["side"].str.upper())
+        shown = outputs[[*_SHOWN, *(["score"] if "score" in there else [])]].assign(side=outputs["side"].str.upper())
         st.dataframe(
             shown,
             hide_index=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dfc import models, runs
+from dfc import config, models, runs
 from dfc.runs import Run
 from dfc.steering import edit_table, sweeps
 from dfc.steering.edits import Edit
@@ -21,6 +21,7 @@ from dfc.store.notes import Notebook
 from dfc.ui import steer_address
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
+from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
 from tests.ui.test_pages import STEER, calm, parameter, text, visit
 
@@ -182,6 +183,42 @@ class TestSweeps:
         second.button(key="cancel_sweep").click().run()
         calm(wait_for_job(first))
         assert len(sweeps.store(run).sweeps()) == 1
+
+    def test_a_judge_scores_where_one_is_named(self, run: Run) -> None:
+        settings, address = run.config(), {"run": "steer", "feature": str(A_FEATURE), "more": "Sweep"}
+        address |= {"max_tokens": "4", "prompt": "The old", "sweep_strengths": "1, 2", "sweep_control": "false"}
+        assert "sweep_judge" not in [toggle.key for toggle in calm(visit(STEER, **address)).toggle]
+        with serving() as endpoint:
+            configure(run, endpoint.judge())
+            endpoint.answer = lambda body: (400, {}, b"no <credit>")
+            test = calm(visit(STEER, **address))
+            assert test.toggle(key="sweep_judge").value
+            test.button(key="start_sweep").click().run()
+            calm(wait_for_job(test))
+            [warning] = test.warning
+            assert "answered 400 (no <credit>)" in warning.value
+            [kept] = sweeps.store(run).sweeps().to_dict("records")
+            assert (kept["status"], kept["made"]) == ("done", 3)
+
+            endpoint.answer = lambda body: says("7")
+            test.text_input(key="sweep_criterion").set_value("<i>law").run()
+            test.button(key="judge_sweep").click().run()
+            calm(wait_for_job(test))
+        assert sweeps.store(run).outputs(kept["sweep_id"])["score"].tolist() == [7] * 3
+        test.selectbox(key="sweep_measure").select("score").run()
+        assert "Scored from 0 to 10 by m for: &lt;i&gt;law" in text(calm(test))
+        assert "judge_sweep" not in [button.key for button in test.button]
+        (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
+
+    def test_its_settings_are_in_the_address(self, run: Run) -> None:
+        """Browsers write them there: tests/ui/test_steering.py."""
+        given = {"sweep_strengths": "1, 4", "sweep_set": "open", "sweep_limit": "2", "sweep_words": "rain"}
+        test = calm(visit(STEER, run="steer", more="Sweep", **given, sweep_control="false", sweep_top="3"))
+        assert test.text_input(key="sweep_strengths").value == "1, 4"
+        assert test.selectbox(key="sweep_set").value == "open"
+        assert (test.number_input(key="sweep_limit").value, test.number_input(key="sweep_top").value) == (2, 3)
+        assert test.text_input(key="sweep_words").value == "rain"
+        assert not test.toggle(key="sweep_control").value
 
     def test_what_goes_wrong_is_one_sentence(self, run: Run) -> None:
         job = Job(run, lambda: a_sweep(prompts=(" ",)))
