@@ -164,17 +164,15 @@ def _generate(view: View, request: Request, names: dict[Side, str], ready: bool)
     """The button, and the texts."""
     running = steer_run.take_start() and ready
     with st.container(horizontal=True, vertical_alignment="center"):
-        if running:
-            st.button("Stop", icon=":material/stop:", key="stop", type="primary")
-        else:
-            st.button(
-                "Generate",
-                icon=":material/play_arrow:",
-                key="generate",
-                type="primary",
-                on_click=steer_run.start,
-                disabled=not ready,
-            )
+        # One button: while a script runs, a browser keeps one that is no longer drawn beside its successor.
+        st.button(
+            "Stop" if running else "Generate",
+            icon=":material/stop:" if running else ":material/play_arrow:",
+            key="generate",
+            type="primary",
+            on_click=None if running else steer_run.start,  # any click stops what is running
+            disabled=not ready,
+        )
         st.button(
             "Regenerate",
             icon=":material/refresh:",

@@ -38,13 +38,21 @@ def page(new_page: NewPage) -> Iterator[Page]:
 
 
 def generate(page: Page) -> None:
-    page.locator(".st-key-generate button").click()
-    page.locator(".st-key-stop button").wait_for()
+    button = page.locator(".st-key-generate button")
+    expect(button).to_have_count(1)
+    button.click()
+    expect(button).to_contain_text("Stop")
+    expect(page.get_by_text("Generate", exact=True)).to_have_count(0)
 
 
 def stop(page: Page) -> None:
-    page.locator(".st-key-stop button").click()
-    page.locator(".st-key-generate button").wait_for()
+    button = page.locator(".st-key-generate button")
+    button.click()
+    expect(button).to_contain_text("Generate")
+
+
+def written(page: Page) -> None:
+    expect(page.locator(".st-key-generate button")).to_contain_text("Generate", timeout=60_000)
 
 
 def answers(page: Page, count: int = 2) -> list[Locator]:
@@ -61,7 +69,7 @@ def wait_for_words(page: Page, place: int = 0) -> None:
 def test_baseline_beside_steered(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={SHARED_FEATURE}&side=B&strength=20&max_tokens=30&prompt=In+the")
     generate(page)
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline
@@ -73,7 +81,7 @@ def test_baseline_beside_steered(page: Page, server: str) -> None:
 def test_strength_0_changes_nothing(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&strength=0&max_tokens=30")
     generate(page)
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline == steered != ""
@@ -85,7 +93,7 @@ def test_four_panes_are_coloured(page: Page, server: str) -> None:
         page, f"{server}/Steer?run=steer&edits={edits}&max_tokens=20&temperature=1&prompt=In+the&colours=changed+odds"
     )
     generate(page)
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     texts = [answer.inner_text() for answer in answers(page, 4)]
     assert texts[0] != texts[1]
@@ -95,7 +103,7 @@ def test_four_panes_are_coloured(page: Page, server: str) -> None:
     assert "left alone" in (hovers.first.get_attribute("title") or "")
     assert page.locator(".dfc-answer .dfc-context [class^=h]").count() > 0
     page.locator(".st-key-regenerate button").first.click()  # a hint doubles it, out of sight
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     assert "seed=1" in page.url
     assert [answer.inner_text() for answer in answers(page, 4)] != texts
