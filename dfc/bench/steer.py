@@ -41,6 +41,7 @@ def _one_model(model: LoadedModel) -> list[Figure]:
         {
             "plain": lambda: _plain(model, ids, _TOKENS),
             "steered": _ours(model, [program], _TOKENS),
+            "plain pair": lambda: _plain(model, ids.expand(2, -1), _TOKENS),
             "pair": _ours(model, [BASELINE, program], _TOKENS),
             "plain first": lambda: _plain(model, ids, 1),
             "steered first": _ours(model, [program], 1),
@@ -74,6 +75,13 @@ def _one_model(model: LoadedModel) -> list[Figure]:
             "steered alone",
             times["pair"] / times["steered"],
             1.3,
+        ),
+        Figure(  # how much of that is the model's own
+            f"two rows, plain generate, {title}",
+            times["plain pair"],
+            "ms",
+            "one row, plain generate",
+            times["plain pair"] / times["plain"],
         ),
     ]
 
