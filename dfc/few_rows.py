@@ -16,7 +16,7 @@ _LEAST_WEIGHTS = 1 << 22  # 16 MB: what a cache holds is multiplied as usual
 
 def quicken(head: nn.Module) -> None:
     """Let a model's unembedding take few rows that way, if it is a large plain matrix."""
-    if type(head) is nn.Linear and head.weight.numel() >= _LEAST_WEIGHTS:
+    if type(head) is nn.Linear and head._parameters["bias"] is None and head.weight.numel() >= _LEAST_WEIGHTS:
         head.__class__ = FewRowsLinear
 
 
@@ -25,6 +25,6 @@ class FewRowsLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.numel() // max(1, x.shape[-1])
-        if not 1 < rows <= _MOST_ROWS or x.device.type != "cpu" or x.dtype != torch.float32 or self.bias is not None:
+        if not 1 < rows <= _MOST_ROWS or x.device.type != "cpu" or x.dtype != torch.float32:
             return super().forward(x)
         return (self.weight @ x.reshape(rows, -1).T).T.contiguous().view(*x.shape[:-1], -1)

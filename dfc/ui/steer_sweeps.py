@@ -209,14 +209,18 @@ def _earlier(run: Run, running: bool) -> None:
     kept = sweep_store(run).sweeps().head(_LISTED)
     if not len(kept):
         return
+    job = steer_jobs.running(run)
     st.markdown("**Sweeps of this run**")
     for row in kept.to_dict("records"):
-        identity = str(row["sweep_id"])[:12]
+        identity, ours = str(row["sweep_id"])[:12], job is not None and job.sweep_id in (None, row["sweep_id"])
         with st.container(
             horizontal=True, vertical_alignment="center", gap="small", border=False, key=f"kept_sweep_{identity}"
         ):
             time = notebook.when(row["started"].tz_localize("UTC").isoformat())
-            state = f"{time} · {row['status']} · {row['made']} of {row['outputs']} answers"
+            status = str(row["status"])
+            if status == "running" and not ours:
+                status = "runs in another process, or ended with it"
+            state = f"{time} · {status} · {row['made']} of {row['outputs']} answers"
             st.html(
                 f'<div>{escape(str(row["title"]))}<div class="dfc-small">{escape(state)}</div></div>',
                 width="stretch",
@@ -234,7 +238,7 @@ def _earlier(run: Run, running: bool) -> None:
                 "Delete",
                 key=f"delete_{identity}",
                 type="tertiary",
-                disabled=row["status"] == "running" and running,
+                disabled=ours,
                 on_click=_delete,
                 args=(run, str(row["sweep_id"])),
             )

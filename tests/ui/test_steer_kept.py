@@ -220,6 +220,13 @@ class TestSweeps:
         assert test.text_input(key="sweep_words").value == "rain"
         assert not test.toggle(key="sweep_control").value
 
+    def test_one_that_ended_with_its_process_is_told(self, run: Run) -> None:
+        sweeps.store(run).begin_sweep("abcdef012345", "left behind", 9, "{}")
+        test = calm(visit(STEER, run="steer", more="Sweep"))
+        assert "runs in another process, or ended with it · 0 of 9 answers" in text(test)
+        calm(test.button(key="delete_abcdef012345").click().run())
+        assert sweeps.store(run).sweeps().empty
+
     def test_what_goes_wrong_is_one_sentence(self, run: Run) -> None:
         job = Job(run, lambda: a_sweep(prompts=(" ",)))
         job.work()

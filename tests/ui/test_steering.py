@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.ui.browser import NewPage, app_server, browser, failures, open_page, wait_until_idle
+from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
 
 LONG = 900
@@ -164,4 +167,50 @@ def test_a_sweep_goes_on_while_the_page_is_used(page: Page, server: str) -> None
     page.get_by_test_id("stPlotlyChart").wait_for(timeout=60_000)
     wait_until_idle(page)
     assert "sweep=" in page.url
+    assert "sweep_control=false" in page.url
     assert failures(page) == []
+
+
+def test_a_sweep_outlives_its_browser(new_page: NewPage, server: str) -> None:
+    address = f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens={LONG}&more=Sweep"
+    first = open_page(new_page(), address)
+    first.locator(".st-key-start_sweep button").click()
+    first.locator(".st-key-cancel_sweep button").wait_for()
+    first.close()
+    second = open_page(new_page(), f"{server}/Steer?run=steer&more=Sweep")
+    expect(second.get_by_test_id("stProgress")).to_contain_text(re.compile(r"[1-9]\d* of 13 answers"), timeout=60_000)
+    second.locator(".st-key-cancel_sweep button").click()
+    expect(second.get_by_text("cancelled", exact=False).first).to_be_visible(timeout=60_000)
+    second.locator(".st-key-cancel_sweep").wait_for(state="detached")
+    assert failures(second) == []
+    second.close()
+
+
+def test_tables_are_downloaded_and_a_row_opens_its_feature(page: Page, server: str) -> None:
+    address = f"{server}/Steer?run=steer&max_tokens=3&more=Sweep&sweep_top=2&sweep_strengths=2&sweep_control=false"
+    open_page(page, f"{address}&feature={A_FEATURE}")
+    page.locator(".st-key-start_sweep button").click()
+    page.get_by_test_id("stPlotlyChart").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "download_effects"))))
+    assert sorted(row["side"] for row in rows) == ["a", "a", "b", "b"]
+    assert [abs(float(row["effect"])) for row in rows] == sorted((abs(float(r["effect"])) for r in rows), reverse=True)
+    page.get_by_text("All 8 answers").click()
+    answers = list(csv.DictReader(io.StringIO(downloaded(page, "download_answers"))))
+    assert {row["feature_id"] for row in answers} == {row["feature_id"] for row in rows}
+    assert len(answers) == 8
+    click_cell(page, row=1)
+    expect(page.get_by_role("heading", name=f"Feature {rows[1]['feature_id']}")).to_be_visible(timeout=60_000)
+    assert failures(page) == []
+
+
+def test_edits_are_downloaded(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&edits=a_{A_FEATURE}_clamp_0.5_all&more=Table+of+edits")
+    [row] = csv.DictReader(io.StringIO(downloaded(page, "export_edits")))
+    assert (row["side"], row["feature"], row["mode"], row["strength"]) == ("a", str(A_FEATURE), "clamp", "0.5")
+
+
+def downloaded(page: Page, key: str) -> str:
+    with page.expect_download() as download:
+        page.locator(f".st-key-{key} button").click()
+    return Path(download.value.path()).read_text(encoding="utf-8-sig")
