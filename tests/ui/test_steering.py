@@ -199,6 +199,9 @@ def test_tables_are_downloaded_and_a_row_opens_its_feature(page: Page, server: s
     answers = list(csv.DictReader(io.StringIO(downloaded(page, "download_answers"))))
     assert {row["feature_id"] for row in answers} == {row["feature_id"] for row in rows}
     assert len(answers) == 8
+    open_page(page, page.url)
+    page.get_by_test_id("stPlotlyChart").wait_for()
+    wait_until_idle(page)
     click_cell(page, row=1)
     expect(page.get_by_role("heading", name=f"Feature {rows[1]['feature_id']}")).to_be_visible(timeout=60_000)
     assert failures(page) == []
