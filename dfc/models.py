@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dfc import devices, gguf_files
+from dfc import devices, few_rows, gguf_files
 from dfc.config import ModelConfig, UserError
 
 transformers_logging.disable_progress_bar()  # a stage shows its own
@@ -136,6 +136,7 @@ class LoadedModel:
         """The model wrapped by nnsight, for interventions."""
         from nnsight import TransformersModel
 
+        few_rows.quicken(self.model.get_output_embeddings())  # before it is wrapped
         return TransformersModel(self.model, tokenizer=self.tokenizer, task="text-generation")
 
     @property

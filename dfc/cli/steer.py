@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ import typer
 
 from dfc import progress, runs
 from dfc.cli.base import app
-from dfc.config import SIDES, Side, UserError
+from dfc.config import SIDES, JudgeConfig, Side, UserError
 from dfc.runs import Run
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from dfc.steering.edits import Edit
     from dfc.steering.trials import Trial
 
-Measure = Literal["mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens"]
+Measure = Literal[
+    "mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens", "score"
+]
 
 
 @app.command()
@@ -50,6 +53,9 @@ def steer(
     control: Annotated[bool, typer.Option("--control", help="a sweep of random directions of equal norm, too")] = False,
     measure: Annotated[Measure, typer.Option(help="by which a sweep's table is sorted")] = "mean_promoted",
     top: Annotated[int | None, typer.Option(min=1, help="a sweep of so many exclusive features of each side")] = None,
+    judged: Annotated[bool, typer.Option("--judge/--no-judge", help="score a sweep, if run.yaml names a judge")] = True,
+    criterion: Annotated[str, typer.Option(help="of the judge, instead of that in run.yaml")] = "",
+    score: Annotated[str | None, typer.Option(help="judge a kept sweep, by its id, where it has no score")] = None,
     history: Annotated[bool, typer.Option("--history", help="list what was tried, and the sweeps")] = False,
     repeat: Annotated[str | None, typer.Option(help="do a trial or a sweep again, by its id")] = None,
 ) -> None:
@@ -64,11 +70,22 @@ def steer(
     if history:
         _print_history(run)
         return
+    judge = run.config().judge if judged or score is not None else None
+    if judge is not None and criterion.strip():
+        judge = judge.model_copy(update={"criterion": criterion.strip()})
+    if score is not None:
+        found = _kept_sweep(run, score)
+        if found is None:
+            raise UserError(f"{score}: no sweep of {run.name} is meant; list them with --history.")
+        if judge is None:
+            raise UserError(f"{run.path / 'run.yaml'}: names no judge; add a section `judge` with model and criterion.")
+        _judge(run, str(found["sweep_id"]), judge)
+        _print_sweep(run, str(found["sweep_id"]), "score")
+        return
     if repeat is not None:
-        kept = sweeps.store(run).sweeps()
-        again = kept[kept["sweep_id"].str.startswith(repeat)] if len(kept) and repeat else kept
-        if repeat and len(again) == 1:
-            _sweep(run, Sweep.from_json(again["settings"].iloc[0]), measure)
+        again = _kept_sweep(run, repeat)
+        if again is not None:
+            _sweep(run, Sweep.from_json(again["settings"]), measure, judge)
         else:
             _trial(run, trials.recall(run, repeat), as_json)
         return
@@ -94,7 +111,7 @@ def steer(
         asked = tuple(prompt_sets.read(prompts, limit))
         listed = tuple(word for word in words.split(",") if word.strip())
         made = Sweep(chosen, _numbers(strengths), asked, sampling, chat, listed, regex, control)
-        _sweep(run, made, measure)
+        _sweep(run, made, measure, judge)
     elif propose:
         _propose(run, chosen, prompt, chat)
     else:
@@ -178,27 +195,78 @@ def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool) -> Non
         print(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
 
 
-def _sweep(run: Run, made: Any, measure: Measure) -> None:
-    from dfc.steering import effects, sweeps
+def _sweep(run: Run, made: Any, measure: Measure, judge: JudgeConfig | None) -> None:
+    from dfc.steering import sweeps
 
-    latest = None
+    latest, stopped, problem = None, False, None
     steps = sweeps.run_sweep(run, made)
     with progress.bar("steering", made.outputs, "answers") as bar:
         try:
             for step in steps:
                 latest = step
-                bar.update()
+                bar.update(step.done - bar.n)
         except KeyboardInterrupt:
-            progress.say("\nsteer: stopped; what was written so far is kept")
+            stopped = True
         finally:
             steps.close()
-    if latest is not None:
-        outputs = sweeps.store(run).outputs(latest.sweep_id)
-        _print_table(effects.curves(outputs, measure), f"{measure} against strength")
-        _print_table(effects.table(outputs, measure), f"largest effect on {measure}")
+    if judge is not None and latest is not None and not stopped:
+        try:
+            _judge(run, latest.sweep_id, judge)
+        except KeyboardInterrupt:
+            stopped = True
+        except UserError as error:  # raised again below the tables: the answers are there all the same
+            problem = error
+    if stopped:
+        progress.say("steer: stopped; what was written so far is kept")
+    if latest is not None and latest.done:
+        _print_sweep(run, latest.sweep_id, measure)
         progress.say(
             f"kept as {latest.sweep_id}; again: python -m dfc steer {run.name} --repeat {latest.sweep_id[:12]}"
         )
+    if stopped:
+        raise typer.Exit(130)
+    if problem is not None:
+        raise UserError(
+            f"{problem} Then: python -m dfc steer {run.name} --score {latest.sweep_id[:12] if latest else ''}"
+        )
+
+
+def _judge(run: Run, sweep_id: str, judge: JudgeConfig) -> None:
+    """Score a sweep's answers.
+
+    Raises:
+        UserError: if the judge cannot be used.
+    """
+    from dfc.steering import sweeps
+    from dfc.steering.judge import identity, judge_sweep
+
+    kept, problem = sweeps.store(run), ""
+    with (
+        closing(judge_sweep(kept, sweep_id, judge)) as steps,
+        progress.bar("judging", len(kept.unscored(sweep_id, identity(judge))), "texts") as bar,
+    ):
+        for step in steps:
+            problem = step.problem
+            bar.update(step.done - bar.n)
+    if problem:
+        progress.say(f"note: {problem}")
+
+
+def _kept_sweep(run: Run, identity: str) -> Any | None:
+    """The sweep that the beginning of an id means; None if it means none, or several."""
+    from dfc.steering import sweeps
+
+    kept = sweeps.store(run).sweeps()
+    found = kept[kept["sweep_id"].str.startswith(identity)] if len(kept) and identity else kept.head(0)
+    return found.iloc[0] if len(found) == 1 else None
+
+
+def _print_sweep(run: Run, sweep_id: str, measure: Measure) -> None:
+    from dfc.steering import effects, sweeps
+
+    outputs = sweeps.store(run).outputs(sweep_id)
+    _print_table(effects.curves(outputs, measure), f"{measure} against strength")
+    _print_table(effects.table(outputs, measure), f"largest effect on {measure}")
 
 
 def _print_table(rows: pd.DataFrame, title: str) -> None:

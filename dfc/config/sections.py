@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -329,6 +330,27 @@ class EvidenceConfig(Section):
     )
 
 
+class JudgeConfig(Section):
+    model: str = Field(min_length=1, description="the language model that judges, as its endpoint calls it")
+    criterion: str = Field(min_length=1, description="what is scored from 0 to 10, e.g. how much the text is about law")
+    url: str = Field(
+        default="http://localhost:8000/v1",
+        description="an OpenAI-compatible endpoint; texts are sent to its /chat/completions",
+    )
+    key_variable: str | None = Field(
+        default=None, min_length=1, description="environment variable that holds the key; the key is written nowhere"
+    )
+    timeout: float = Field(default=60.0, gt=0, description="seconds to wait for an answer")
+    temperature: float | None = Field(default=0.0, ge=0, description="of the judge's draws; null: its own default")
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_an_address_without_secrets(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+            raise ValueError("give an address such as http://localhost:8000/v1, without a user, a key or a query in it")
+        return url.rstrip("/")
+
+
 class RunConfig(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run and of its folder")
     models: ModelPair = Field(description="the two models that are compared")
@@ -340,3 +362,4 @@ class RunConfig(Section):
     evidence: EvidenceConfig = Field(
         default=EvidenceConfig(), description="how features are judged; nothing that was made depends on it"
     )
+    judge: JudgeConfig | None = Field(default=None, description="a language model that scores steered texts, if any")

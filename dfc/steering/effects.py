@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Measure = Literal["mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens"]
+Measure = Literal[
+    "mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens", "score"
+]
 KEYS = ["side", "feature_id", "mode", "direction"]
 
 _RESAMPLES = 2_000

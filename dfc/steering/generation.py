@@ -32,6 +32,8 @@ warnings.filterwarnings("ignore", message=r".*was never reached: the loop asked 
 BASELINE = Program()
 K = TypeVar("K")
 
+_PULSE = 0.2  # seconds after which a reader hears that nothing has come yet
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -56,11 +58,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Piece:
-    """What came next in one continuation: whole characters, and the tokens that made them; text may be empty."""
+    """What came next in one continuation: whole characters, and the tokens that made them; text may be empty.
+
+    While nothing comes, a piece without tokens comes every fifth of a second, so that its reader can stop;
+    `waiting`: because somebody else is using the model.
+    """
 
     row: int
     text: str
     tokens: tuple[int, ...]
+    waiting: bool = False
 
 
 @dataclass
@@ -199,7 +206,7 @@ class _Queue(BaseStreamer):
 
     def __init__(self) -> None:
         self.tokens: queue.Queue[list[int] | None] = queue.Queue()
-        self.cancelled = threading.Event()
+        self.begun, self.cancelled = threading.Event(), threading.Event()
         self._in_prompt = True
 
     def put(self, value: Tensor) -> None:
@@ -232,14 +239,18 @@ class _Draw(LogitsProcessor):
 
 
 def _batches(
-    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...]
+    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...], tokens: _Queue
 ) -> Generator[list[int], None, None]:
-    """Generated token ids of all rows; generation runs in a thread of its own and ends when the iterator is closed."""
-    tokens, failures = _Queue(), []
+    """Generated token ids of all rows, or an empty list where none have come for a while.
+
+    Generation runs in a thread of its own and ends when the iterator is closed.
+    """
+    failures: list[BaseException] = []
 
     def run() -> None:
         try:
             with model.lock:
+                tokens.begun.set()
                 if not tokens.cancelled.is_set():
                     _generate(model, prompt.to(model.device), sampling, programs, tokens)
         except _CancelledError:
@@ -252,13 +263,20 @@ def _batches(
     worker = threading.Thread(target=run, daemon=True)
     worker.start()
     try:
-        while (batch := tokens.tokens.get()) is not None:
+        while (batch := _next(tokens)) is not None:
             yield batch
         worker.join()
         if failures:
             raise _explained(model, failures[0])
     finally:
         tokens.cancelled.set()
+
+
+def _next(tokens: _Queue) -> list[int] | None:
+    try:
+        return tokens.tokens.get(timeout=_PULSE)
+    except queue.Empty:
+        return []
 
 
 def _explained(model: LoadedModel, error: BaseException) -> BaseException:
@@ -305,12 +323,14 @@ def _pieces(
     model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...]
 ) -> Generator[Piece, None, None]:
     """Decode incrementally, holding back characters whose bytes are not complete."""
-    ends, rows = _ends(model), len(programs)
+    ends, rows, tokens = _ends(model), len(programs), _Queue()
     seen: list[list[int]] = [[] for _ in range(rows)]
     held: list[list[int]] = [[] for _ in range(rows)]
     given, ended = [""] * rows, [False] * rows
-    with closing(_batches(model, prompt, sampling, programs)) as batches:
+    with closing(_batches(model, prompt, sampling, programs, tokens)) as batches:
         for batch in batches:
+            if not batch:
+                yield Piece(0, "", (), waiting=not tokens.begun.is_set())
             for row, token in enumerate(batch):
                 ended[row] |= token in ends
                 if ended[row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -95,12 +96,20 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is; `row` is the latest output, with the columns of the table `outputs`."""
+    """How far a sweep is.
+
+    Attributes:
+        sweep_id: under which it is kept.
+        done, total: answers that were written and measured, and how many there will be.
+        row: the latest of them, with the columns of the table `outputs`; None: one is still being written.
+        waiting: for the model, which somebody else is using.
+    """
 
     sweep_id: str
     done: int
     total: int
-    row: dict[str, Any]
+    row: dict[str, Any] | None = None
+    waiting: bool = False
 
 
 def store(run: Run) -> SteeringStore:
@@ -111,7 +120,7 @@ def store(run: Run) -> SteeringStore:
 def run_sweep(
     run: Run, sweep: Sweep, loaded: Mapping[Side, LoadedModel] | None = None
 ) -> Generator[Progress, None, None]:
-    """Do a sweep and keep it with the run, batch by batch; closing the generator cancels it within a token.
+    """Do a sweep and keep it with the run, answer by answer; closing the generator cancels it.
 
     Args:
         run: whose features they are.
@@ -119,7 +128,7 @@ def run_sweep(
         loaded: the models, where they are loaded already.
 
     Yields:
-        Each output, after it was written.
+        Each output, after it was kept; and, so that it can be cancelled within a token, at each token of those to come.
 
     Raises:
         UserError: at the first step, if a feature, a prompt or a model cannot be used.
@@ -137,11 +146,12 @@ def run_sweep(
             ours = [edit for edit in sweep.edits if edit.side == side]
             for number, prompt in enumerate(sweep.prompts):
                 work = _Work(sweep_id, sweep, model, side, number, prompt)
-                for rows in _batches(work, ours, units, gauges):
-                    kept.add_outputs(rows)
-                    for row in rows:
-                        done += 1
-                        yield Progress(sweep_id, done, sweep.outputs, row)
+                with closing(_steps(work, ours, units, gauges)) as steps:
+                    for step in steps:
+                        if step.row is not None:
+                            kept.add_outputs([step.row])
+                            done += 1
+                        yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting)
         status = "done"
     except Exception:  # not the closing of the generator, which is how a sweep is cancelled
         status = "failed"
@@ -211,11 +221,19 @@ class _Work:
         return generation.encode_prompt(self.model, self.prompt, self.sampling.max_new_tokens, self.chat)
 
 
-def _batches(
+@dataclass(frozen=True)
+class _Step:
+    """One output, or none yet; `waiting`: because somebody else is using the model."""
+
+    row: dict[str, Any] | None = None
+    waiting: bool = False
+
+
+def _steps(
     work: _Work, ours: list[Edit], units: dict[Edit, Program], gauges: dict[Edit, Gauge | None]
-) -> Generator[list[dict[str, Any]], None, None]:
+) -> Generator[_Step, None, None]:
     """Rows of one prompt, feature by feature, each beginning with the model left alone, which is generated once."""
-    [alone] = generation.generate(work.model, work.prompt, work.sampling, [BASELINE], work.chat)
+    [alone] = yield from _answers(work, [BASELINE])
     for edit in ours:
         kinds: list[tuple[Direction, Program]] = [("transfer" if gauges[edit] is None else "feature", units[edit])]
         if work.sweep.control:
@@ -224,12 +242,20 @@ def _batches(
         programs = [program for _, _, program in batch]
         watched = promoted(work.model, units[edit].actions[0].vector.vector)
         first, *promotion = chances(work.model, work.ids, alone.tokens, [BASELINE, *programs], watched).tolist()
-        yield [_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], first)]
-        answers = generation.generate(work.model, work.prompt, work.sampling, programs, work.chat)
-        yield [
-            _row(work, edit, kind, strength, program, answer, gauges[edit], chance)
-            for (kind, strength, program), answer, chance in zip(batch, answers, promotion, strict=True)
-        ]
+        yield _Step(_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], first))
+        answers = yield from _answers(work, programs)
+        for (kind, strength, program), answer, chance in zip(batch, answers, promotion, strict=True):
+            yield _Step(_row(work, edit, kind, strength, program, answer, gauges[edit], chance))
+
+
+def _answers(work: _Work, programs: list[Program]) -> Generator[_Step, None, list[Answer]]:
+    """Continuations of the prompt, whole; closing the generator frees the model within a token."""
+    answers = [Answer() for _ in programs]
+    with closing(generation.stream_rows(work.model, work.prompt, work.sampling, programs, work.chat)) as pieces:
+        for piece in pieces:
+            answers[piece.row].add(piece)
+            yield _Step(waiting=piece.waiting)
+    return answers
 
 
 def _row(

@@ -61,7 +61,8 @@ class SteeringStore:
     def begin_sweep(self, sweep_id: str, title: str, outputs: int, settings: str) -> None:
         """Note a sweep that is running; settings are JSON."""
         self._write(
-            "INSERT INTO sweeps VALUES (?, now() AT TIME ZONE 'UTC', 'running', ?, ?, ?)",
+            """INSERT INTO sweeps (sweep_id, started, status, title, outputs, settings)
+               VALUES (?, now() AT TIME ZONE 'UTC', 'running', ?, ?, ?)""",
             [sweep_id, title, outputs, settings],
         )
 
@@ -76,6 +77,30 @@ class SteeringStore:
             connection.execute("INSERT INTO outputs BY NAME SELECT * FROM incoming")
             connection.unregister("incoming")
 
+    def unscored(self, sweep_id: str, judge: str) -> list[tuple[str, str]]:
+        """Prompts and answers of a sweep that this judge has not scored, each pair once; judge is JSON."""
+        with self._open(write=True) as connection:
+            return connection.execute(
+                """SELECT DISTINCT prompt, text FROM outputs JOIN sweeps USING (sweep_id)
+                   WHERE sweep_id = ? AND (score IS NULL OR judge IS DISTINCT FROM ?) ORDER BY prompt, text""",
+                [sweep_id, judge],
+            ).fetchall()
+
+    def add_scores(self, sweep_id: str, judge: str, scores: list[tuple[str, str, float]]) -> None:
+        """Add scores of (prompt, answer); those of another judge are taken away, so that one sweep has one judge's."""
+        with self._open(write=True) as connection:
+            connection.execute(
+                """UPDATE outputs SET score = NULL WHERE sweep_id = ? AND score IS NOT NULL
+                   AND (SELECT judge FROM sweeps WHERE sweep_id = ?) IS DISTINCT FROM ?""",
+                [sweep_id, sweep_id, judge],
+            )
+            connection.execute("UPDATE sweeps SET judge = ? WHERE sweep_id = ?", [judge, sweep_id])
+            for prompt, text, score in scores:
+                connection.execute(
+                    "UPDATE outputs SET score = ? WHERE sweep_id = ? AND prompt = ? AND text = ?",
+                    [score, sweep_id, prompt, text],
+                )
+
     def add_tried(self, tried_id: str, prompt: str, request: str, answers: str) -> None:
         """Add to the history; request and answers are JSON."""
         self._write(
@@ -84,20 +109,22 @@ class SteeringStore:
 
     def sweeps(self) -> pd.DataFrame:
         """All sweeps, the latest first, with the number of outputs that are there as `made`."""
-        return self._read(
+        found = self._read(
             """SELECT sweeps.*, (SELECT count(*) FROM outputs WHERE outputs.sweep_id = sweeps.sweep_id) AS made
                FROM sweeps ORDER BY started DESC, sweep_id"""
         )
+        return found if "judge" in found else found.assign(judge=None)
 
     def outputs(self, sweep_id: str) -> pd.DataFrame:
         """Outputs of one sweep, with the means of their lists as `mean_kl`, `mean_activation` and `mean_promoted`."""
-        return self._read(
+        found = self._read(
             """SELECT *, list_avg(kl) AS mean_kl, list_avg(activation) AS mean_activation,
                       list_avg(promoted) AS mean_promoted
                FROM outputs WHERE sweep_id = ?
                ORDER BY side, feature_id, mode, direction, strength, prompt_id""",
             [sweep_id],
         )
+        return found if "score" in found else found.assign(score=float("nan"))
 
     def tried(self, limit: int = 100) -> pd.DataFrame:
         """The history, the latest first."""

@@ -1,5 +1,5 @@
 -- Tables of a run's steering.duckdb: what was steered, and what came of it. Rows are only ever added;
--- a sweep's status is the one thing that changes.
+-- what changes are a sweep's status, and the scores of its answers.
 
 CREATE TABLE IF NOT EXISTS sweeps (
     sweep_id VARCHAR   NOT NULL PRIMARY KEY,
@@ -38,3 +38,7 @@ CREATE TABLE IF NOT EXISTS tried (  -- history: single requests and what they ga
     request  VARCHAR   NOT NULL,    -- JSON: all that is needed to repeat it
     answers  VARCHAR   NOT NULL     -- JSON: texts by model and program
 );
+
+-- Added since the first files were written; where a file is only read, the reader supplies them.
+ALTER TABLE sweeps ADD COLUMN IF NOT EXISTS judge VARCHAR;  -- JSON: model, url and criterion of the scores; NULL: none
+ALTER TABLE outputs ADD COLUMN IF NOT EXISTS score DOUBLE;  -- of the judge, 0 to 10; NULL: not scored

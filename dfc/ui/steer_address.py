@@ -124,6 +124,11 @@ def write(rows: Iterable[Row]) -> None:
     st.query_params["edits"] = pack(rows)
 
 
+def put(rows: Iterable[Row], place: int, row: Row) -> None:
+    """Put a list into the address with another row at one place."""
+    write(row if at == place else one for at, one in enumerate(rows))
+
+
 def _row(text: str) -> Row:
     wrong = UserError(
         f"The address holds the edit “{text:.40}”, which is none; an edit is model_feature_mode_strength_where, e.g. "

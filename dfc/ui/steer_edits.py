@@ -241,7 +241,7 @@ def _change(store: Store, listed: list[Row], place: int, name: str, key: str) ->
             partition = "shared"
         if partition != "shared":
             changed["sides"] = partition
-    steer_address.write([replace(row, **changed) if at == place else row for at, row in enumerate(listed)])
+    steer_address.put(listed, place, replace(listed[place], **changed))
 
 
 def _remove(listed: list[Row], place: int) -> None:

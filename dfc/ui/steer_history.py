@@ -17,8 +17,8 @@ from dfc.store.reader import Store
 from dfc.ui import notebook, steer_address
 from dfc.ui.frame import View
 from dfc.ui.steer_address import MODES, Row
+from dfc.ui.steer_jobs import sweep_store
 from dfc.ui.steer_run import Request
-from dfc.ui.steer_sweeps import store
 from dfc.ui.style import side_name
 from dfc.ui.text import sentence
 
@@ -30,7 +30,7 @@ def show(view: View, names: dict[Side, str]) -> None:
     """Draw the history, the latest first."""
     if not notebook.opened():
         return
-    tried = store(view.run).tried(_LISTED)
+    tried = sweep_store(view.run).tried(_LISTED)
     if not len(tried):
         st.html('<p class="dfc-muted">Nothing was tried yet; every finished text is kept here.</p>')
     for row in tried.to_dict("records"):

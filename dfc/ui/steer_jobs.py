@@ -1,4 +1,7 @@
-"""A sweep in the background: a thread that outlives reruns of the page's script, one for each session."""
+"""Sweeps in the background: one at a time for each run, in a thread that outlives the session that began it.
+
+A closed browser does not end a sweep. Every session on its run is shown how far it is, and may cancel it.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +13,42 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dfc.config import UserError
+from dfc.config import JudgeConfig, UserError
 from dfc.runs import Run
+from dfc.steering.judge import judge_sweep
+from dfc.store.steering import SteeringStore
 from dfc.ui.text import sentence
 
 if TYPE_CHECKING:
     from dfc.steering.sweeps import Sweep
 
-_JOB = "steer_job"
+_WATCHED = "steer_job"
 
 
 @dataclass
 class Job:
-    """A sweep that runs, or ran.
+    """A sweep that runs, or ran, and the judging of its answers.
 
     Attributes:
         run: whose features are steered, and with which the outputs are kept as they come.
-        make: what is to be done; it may load libraries, so the thread asks.
-        done, total: outputs; total is 0 until it is known.
-        sweep_id: under which it is kept, once there is an output.
+        make: what is to be done; it may load libraries, so the thread asks; None: the sweep is there already.
+        judge: who scores the answers, if anybody.
+        sweep_id: under which it is kept.
+        done, total: outputs, or texts that were judged; total is 0 until it is known.
+        waiting: for a model that somebody else is using.
+        judging: whether outputs are done, and are being judged.
         problem: why it ended early.
         finished: whether the thread is through.
     """
 
     run: Run
-    make: Callable[[], Sweep]
+    make: Callable[[], Sweep] | None
+    judge: JudgeConfig | None = None
+    sweep_id: str | None = None
     done: int = 0
     total: int = 0
-    sweep_id: str | None = None
+    waiting: bool = False
+    judging: bool = False
     problem: str | None = None
     finished: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -45,15 +56,10 @@ class Job:
     def work(self) -> None:
         """Do it; what goes wrong is kept as one sentence."""
         try:
-            from dfc.steering.sweeps import run_sweep
-
-            sweep = self.make()
-            self.total = sweep.outputs
-            with closing(run_sweep(self.run, sweep)) as steps:
-                for step in steps:
-                    self.sweep_id, self.done = step.sweep_id, step.done
-                    if self.cancelled.is_set():
-                        break
+            if self.make is not None:
+                self._sweep(self.make())
+            if self.judge is not None and self.sweep_id is not None and not self.cancelled.is_set():
+                self._judge(self.judge, self.sweep_id)
         except UserError as error:
             self.problem = sentence(str(error))
         except Exception as error:  # shown by the page: a thread has no other reader
@@ -61,21 +67,61 @@ class Job:
         finally:
             self.finished = True
 
+    def _sweep(self, sweep: Sweep) -> None:
+        from dfc.steering.sweeps import run_sweep
 
-def start(run: Run, make: Callable[[], Sweep]) -> None:
-    """Begin a sweep, unless this session has one that is running."""
-    job = current()
-    if job is None or job.finished:
-        st.session_state[_JOB] = job = Job(run, make)
-        threading.Thread(target=job.work, daemon=True, name="sweep").start()
+        self.total = sweep.outputs
+        with closing(run_sweep(self.run, sweep)) as steps:
+            for step in steps:
+                self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
+                if self.cancelled.is_set():
+                    break
+
+    def _judge(self, judge: JudgeConfig, sweep_id: str) -> None:
+        self.done, self.total, self.judging = 0, 0, True
+        with closing(judge_sweep(sweep_store(self.run), sweep_id, judge)) as steps:
+            for step in steps:
+                self.done, self.total = step.done, step.total
+                self.problem = sentence(step.problem) or None
+                if self.cancelled.is_set():
+                    break
 
 
-def current() -> Job | None:
-    """This session's sweep, running or through."""
-    found: Job | None = st.session_state.get(_JOB)
-    return found
+_jobs: dict[Run, Job] = {}  # the latest of each run in this process
+_starting = threading.Lock()
 
 
-def clear() -> None:
-    """Forget a sweep that is through."""
-    st.session_state.pop(_JOB, None)
+def sweep_store(run: Run) -> SteeringStore:
+    """Where a run's sweeps and its history are kept, as dfc.steering.sweeps says, without loading torch."""
+    return SteeringStore(run.path / "steering.duckdb")
+
+
+def start(
+    run: Run, make: Callable[[], Sweep] | None, judge: JudgeConfig | None = None, sweep_id: str | None = None
+) -> None:
+    """Begin a sweep, or the judging of one that is kept, unless one of this run is running; watch it either way."""
+    with _starting:
+        if running(run) is None:
+            _jobs[run] = job = Job(run, make, judge, sweep_id)
+            threading.Thread(target=job.work, daemon=True, name="sweep").start()
+    watched(run)
+
+
+def running(run: Run) -> Job | None:
+    """The sweep that is running on this run's features, whichever session began it."""
+    job = _jobs.get(run)
+    return None if job is None or job.finished else job
+
+
+def watched(run: Run) -> Job | None:
+    """The sweep that this session is shown: one that is running, or that was when the session last looked."""
+    job: Job | None = running(run) or st.session_state.get(_WATCHED)
+    if job is None or job.run != run:
+        return None
+    st.session_state[_WATCHED] = job
+    return job
+
+
+def forget() -> None:
+    """Do not show the sweep any more: it is through."""
+    st.session_state.pop(_WATCHED, None)

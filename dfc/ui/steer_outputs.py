@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from html import escape
 from typing import get_args
 
 import pandas as pd
@@ -10,6 +12,7 @@ import streamlit as st
 
 from dfc.config import SIDES, Side
 from dfc.report.palette import THEMES, Theme
+from dfc.report.tables import csv
 from dfc.steering import effects
 from dfc.steering.effects import Measure
 from dfc.store.steering import SteeringStore
@@ -25,6 +28,7 @@ MEASURES: dict[Measure, str] = {
     "perplexity": "perplexity under the model left alone",
     "mean_kl": "KL from the model left alone",
     "distinct_tokens": "share of distinct tokens",
+    "score": "the judge's score",
 }
 _DASH = {"feature": "solid", "transfer": "dashdot", "random": "dot"}
 _SHOWN = [
@@ -41,8 +45,10 @@ _SHOWN = [
 ]
 
 
-def show(view: View, store: SteeringStore, sweep_id: str, title: str, names: dict[Side, str]) -> None:
-    """Draw the sweep."""
+def show(
+    view: View, store: SteeringStore, sweep_id: str, title: str, scored_by: str | None, names: dict[Side, str]
+) -> None:
+    """Draw the sweep; `scored_by` is the judge as it is kept with it."""
     outputs = store.outputs(sweep_id)
     st.markdown(f"**{plain(title)}**")
     if outputs.empty:
@@ -62,13 +68,18 @@ def show(view: View, store: SteeringStore, sweep_id: str, title: str, names: dic
     along = effects.curves(outputs, measure)
     figure = curves(along[along["feature_id"] == feature], MEASURES[measure], names, view.theme)
     charts.show(figure, "sweep", f"{MEASURES[measure]} of feature {feature} against strength")
-    st.html(
-        '<div class="dfc-small">Means over prompts with 95 % bootstrap intervals; dots: a random direction of equal '
-        "norm; dash-dots: a transfer.</div>"
-    )
-    _features(view, by_effect, sweep_id)
+    lines = {"random": "; dots: a random direction of equal norm", "transfer": "; dash-dots: a transfer"}
+    there_too = "".join(words for direction, words in lines.items() if (along["direction"] == direction).any())
+    st.html(f'<div class="dfc-small">Means over prompts with 95 % bootstrap intervals{there_too}.</div>')
+    if measure == "score" and scored_by is not None:
+        judge = json.loads(scored_by)
+        st.html(
+            f'<div class="dfc-small">Scored from 0 to 10 by {escape(judge["model"])} for: '
+            f"{escape(judge['criterion'])}</div>"
+        )
+    _features(view, by_effect, measure, sweep_id)
     with st.expander(f"All {len(outputs)} answers", icon=":material/notes:"):
-        shown = outputs[_SHOWN].assign(side=outputs["side"].str.upper())
+        shown = outputs[[*_SHOWN, *(["score"] if "score" in there else [])]].assign(side=outputs["side"].str.upper())
         st.dataframe(
             shown,
             hide_index=True,
@@ -83,6 +94,7 @@ def show(view: View, store: SteeringStore, sweep_id: str, title: str, names: dic
             key=f"answers_{sweep_id}",
             alt="Answers of the sweep, one a row",
         )
+        _download("Download the answers", outputs, f"{view.run.name}-answers-{sweep_id[:12]}.csv", "download_answers")
 
 
 def curves(along: pd.DataFrame, title: str, names: dict[Side, str], theme: Theme) -> go.Figure:
@@ -124,7 +136,20 @@ def curves(along: pd.DataFrame, title: str, names: dict[Side, str], theme: Theme
     return figure
 
 
-def _features(view: View, table: pd.DataFrame, sweep_id: str) -> None:
+def _download(label: str, rows: pd.DataFrame, name: str, key: str) -> None:
+    st.download_button(
+        label,
+        data=lambda: csv(rows),
+        file_name=name,
+        mime="text/csv",
+        icon=":material/download:",
+        key=key,
+        type="tertiary",
+        on_click="ignore",
+    )
+
+
+def _features(view: View, table: pd.DataFrame, measure: Measure, sweep_id: str) -> None:
     """The largest effect of each feature; a click opens it."""
     if table.empty:
         return
@@ -147,6 +172,8 @@ def _features(view: View, table: pd.DataFrame, sweep_id: str) -> None:
         key=f"effects_{sweep_id}",
         alt="Largest effect of each feature; click a row to open it",
     )
+    name = f"{view.run.name}-effects-{sweep_id[:12]}.csv"
+    _download("Download the table", table.assign(measure=measure), name, "download_effects")
     if cells := event.selection.cells if event else []:
         chosen = int(table["feature_id"].iloc[int(cells[0][0])])
         st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, chosen))

@@ -84,8 +84,7 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
     st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), found)
     held = [one.strength for one in found.values() if one.strength is not None]
     if held:
-        proposed = replace(row, strength=min(held))
-        steer_address.write([proposed if at == place else one for at, one in enumerate(listed)])
+        steer_address.put(listed, place, replace(row, strength=min(held)))
         st.rerun()
 
 

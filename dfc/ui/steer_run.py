@@ -6,7 +6,6 @@ its next `st` call; the generator is then closed, which cancels generation and f
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -175,20 +174,25 @@ def texts(view: View, request: Request) -> Iterator[tuple[Texts, str]]:
         for side, model in models.items()
     }
     st.session_state[_KEPT] = kept
-    while any(model.busy for model in models.values()):
-        yield kept, "Somebody else is using this model; waiting …"
-        time.sleep(0.2)
     yield kept, "Reading the prompt …"
     with closing(_merged(streams)) as pieces:  # frees the models
         for side, piece in pieces:
-            kept.panes[side][piece.row].add(piece)
-            yield kept, "Writing …"
+            if piece.tokens:
+                kept.panes[side][piece.row].add(piece)
+            yield kept, _state(kept.panes[side], piece)
     yield kept, "Measuring what the edits did …"
     for side in request.sides:
         _measure(run, request, side, models[side], programs[side], kept)
     kept.whole = True
     answers = {side: (kept.panes[side][0].answer(), kept.panes[side][1].answer()) for side in request.edited}
     trials.record(run, trial, answers)
+
+
+def _state(panes: list[Pane], piece: Piece) -> str:
+    """What a model is doing, in words."""
+    if piece.waiting:
+        return "Somebody else is using this model; waiting …"
+    return "Writing …" if any(pane.tokens for pane in panes) else "Reading the prompt …"
 
 
 def _merged(streams: Mapping[Side, Generator[Piece, None, None]]) -> Generator[tuple[Side, Piece], None, None]:

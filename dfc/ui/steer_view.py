@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -21,6 +22,7 @@ from dfc.ui.steer_run import Request, Texts
 from dfc.ui.text import sentence
 
 PROMPT = "I think that"
+N = TypeVar("N", int, float)
 
 
 def show(view: View) -> None:
@@ -96,36 +98,28 @@ def _request(view: View, found: Sequence[Known]) -> Request:
         bind="query-params",
         help="Wrap the prompt in the model's chat template, if it has one; otherwise it is used as it stands.",
     )
-    tokens = columns[1].number_input(
-        "Tokens", 1, 1024, 60, key="max_tokens", bind="query-params", help="How many each answer may have at most."
-    )
-    temperature = columns[2].number_input(
+    tokens = _number(columns[1], "Tokens", "max_tokens", (1, 1024, 60), help="How many each answer may have at most.")
+    temperature = _number(
+        columns[2],
         "Temperature",
-        0.0,
-        2.0,
-        0.0,
-        0.1,
-        key="temperature",
-        bind="query-params",
+        "temperature",
+        (0.0, 2.0, 0.0),
+        step=0.1,
         help="0: always the likeliest token, so that every difference comes from the steering.",
     )
-    top_p = columns[3].number_input(
+    top_p = _number(
+        columns[3],
         "Top-p",
-        0.05,
-        1.0,
-        1.0,
-        0.05,
-        key="top_p",
-        bind="query-params",
+        "top_p",
+        (0.05, 1.0, 1.0),
+        step=0.05,
         help="Above temperature 0: draw from the likeliest tokens that together have this share of probability.",
     )
-    seed = columns[4].number_input(
+    seed = _number(
+        columns[4],
         "Seed",
-        0,
-        2**31 - 1,
-        0,
-        key="seed",
-        bind="query-params",
+        "seed",
+        (0, 2**31 - 1, 0),
         help="Of the random choice, above temperature 0. The same seed gives the same text.",
     )
     both = columns[5].toggle(
@@ -137,16 +131,17 @@ def _request(view: View, found: Sequence[Known]) -> Request:
     )
     rows = tuple(one.row for one in found if one.row.feature is not None)
     return Request(
-        str(view.run.path),
-        rows,
-        prompt or "",
-        chat,
-        int(tokens),
-        float(temperature),
-        float(top_p),
-        int(seed),
-        both,
+        str(view.run.path), rows, prompt or "", chat, int(tokens), float(temperature), float(top_p), int(seed), both
     )
+
+
+def _number(
+    column: DeltaGenerator, label: str, key: str, limits: tuple[N, N, N], step: N | None = None, help: str = ""
+) -> N:
+    """A number of the address; `limits` are its least, its largest and its usual value."""
+    least, largest, usual = limits
+    found: N = column.number_input(label, least, largest, usual, step, key=key, bind="query-params", help=help)
+    return found
 
 
 def _choose_prompt() -> None:
@@ -164,17 +159,15 @@ def _generate(view: View, request: Request, names: dict[Side, str], ready: bool)
     """The button, and the texts."""
     running = steer_run.take_start() and ready
     with st.container(horizontal=True, vertical_alignment="center"):
-        if running:
-            st.button("Stop", icon=":material/stop:", key="stop", type="primary")
-        else:
-            st.button(
-                "Generate",
-                icon=":material/play_arrow:",
-                key="generate",
-                type="primary",
-                on_click=steer_run.start,
-                disabled=not ready,
-            )
+        # One button: while a script runs, a browser keeps one that is no longer drawn beside its successor.
+        st.button(
+            "Stop" if running else "Generate",
+            icon=":material/stop:" if running else ":material/play_arrow:",
+            key="generate",
+            type="primary",
+            on_click=None if running else steer_run.start,  # any click stops what is running
+            disabled=not ready,
+        )
         st.button(
             "Regenerate",
             icon=":material/refresh:",

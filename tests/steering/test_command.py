@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from typer.testing import CliRunner, Result
@@ -13,6 +17,7 @@ from dfc.runs import Run
 from dfc.steering import sweeps
 from tests.steering.test_vectors import alive
 
+ROOT = Path(__file__).resolve().parents[2]
 SHORT = ["--tokens", "5", "--plain", "--prompt", "The old bridge"]
 
 
@@ -60,6 +65,25 @@ def test_a_sweep_and_again(tiny_copy: Run) -> None:
     both = sweeps.store(tiny_copy).sweeps()["sweep_id"]
     texts = [sorted(sweeps.store(tiny_copy).outputs(sweep)["text"]) for sweep in both]
     assert texts[0] == texts[1]
+
+
+def test_an_interrupt_ends_a_sweep_and_keeps_what_was_written(tiny_copy: Run) -> None:
+    arguments = ["--sweep", "--feature", str(alive(tiny_copy, "a")), "--tokens", "100", "--plain"]
+    command = [sys.executable, "-m", "dfc", "steer", str(tiny_copy.path), *arguments, "--prompts", "beginnings"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    made, end = 0, time.monotonic() + 120
+    while not made and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+        made = int(sweeps.store(tiny_copy).sweeps()["made"].sum())
+    process.send_signal(signal.SIGINT)
+    shown, said_to = process.communicate(timeout=60)
+    assert process.returncode == 130, said_to
+    assert "stopped; what was written so far is kept" in said_to
+    assert "Traceback" not in said_to
+    assert "mean_promoted against strength" in shown
+    [kept] = sweeps.store(tiny_copy).sweeps().to_dict("records")
+    assert kept["status"] == "cancelled"
+    assert 1 <= kept["made"] < kept["outputs"]
 
 
 def test_a_proposal(tiny_copy: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from dfc import models
 from dfc.config import SIDES, UserError
+from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering import edits, effects, sweeps
 from dfc.steering.edits import Edit
@@ -29,7 +32,7 @@ def a_sweep(run: Run, **changes: object) -> Sweep:
 def test_a_sweep_is_measured_and_kept(tiny_copy: Run) -> None:
     sweep = a_sweep(tiny_copy)
     steps = list(run_sweep(tiny_copy, sweep))
-    assert [step.done for step in steps] == list(range(1, sweep.outputs + 1))
+    assert [step.done for step in steps if step.row] == list(range(1, sweep.outputs + 1))
     assert sweep.outputs == 2 * 2 * 5
     [kept] = store(tiny_copy).sweeps().to_dict("records")
     assert (kept["status"], kept["made"]) == ("done", sweep.outputs)
@@ -49,7 +52,7 @@ def test_a_sweep_is_measured_and_kept(tiny_copy: Run) -> None:
 
 def test_a_row_can_be_repeated_alone(tiny_copy: Run) -> None:
     sweep = a_sweep(tiny_copy)
-    rows = [step.row for step in run_sweep(tiny_copy, sweep)]
+    rows = [step.row for step in run_sweep(tiny_copy, sweep) if step.row]
     [row] = (
         row
         for row in rows
@@ -61,13 +64,49 @@ def test_a_row_can_be_repeated_alone(tiny_copy: Run) -> None:
     assert answer.text == row["text"]
 
 
-def test_closing_cancels(tiny_copy: Run) -> None:
-    running = run_sweep(tiny_copy, a_sweep(tiny_copy))
-    next(running)
-    running.close()
+@contextmanager
+def passes(model: LoadedModel) -> Iterator[list[int]]:
+    """Rows of each pass through the model's site, as they come."""
+    found: list[int] = []
+    handle = model.site.register_forward_hook(lambda module, inputs, output: found.append(len(inputs[0])))
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def is_free(model: LoadedModel) -> bool:
+    """Whether the model is free, or is let go of soon."""
+    free = model.lock.acquire(timeout=20)
+    if free:
+        model.lock.release()
+    return free
+
+
+def test_closing_cancels_within_a_token(tiny_copy: Run) -> None:
+    """In the middle of an answer of 100 tokens: the model is let go of, and what was kept stays."""
+    running = run_sweep(tiny_copy, a_sweep(tiny_copy, sampling=Sampling(100, 1.0)))
+    model = models.shared(tiny_copy.config().models.a)
+    first = next(step for step in running if step.row)
+    with passes(model) as made:
+        assert [next(running).row for _ in range(8)] == [None] * 8
+        assert model.busy
+        until_then = len(made)
+        running.close()
+        assert is_free(model)
+        assert until_then <= len(made) <= until_then + 2 < 100
     [kept] = store(tiny_copy).sweeps().to_dict("records")
-    assert (kept["status"], kept["made"]) == ("cancelled", 1)
-    assert not models.shared(tiny_copy.config().models.a).busy
+    assert (kept["status"], kept["made"]) == ("cancelled", first.done) == ("cancelled", 1)
+
+
+def test_a_sweep_waits_for_its_model_and_can_be_cancelled_meanwhile(tiny_copy: Run) -> None:
+    model = models.shared(tiny_copy.config().models.a)
+    with model.lock:
+        running = run_sweep(tiny_copy, a_sweep(tiny_copy))
+        assert next(running).waiting
+        running.close()
+        assert store(tiny_copy).sweeps()["status"].tolist() == ["cancelled"]
+    assert is_free(model)
 
 
 def test_what_goes_wrong_is_noted(tiny_copy: Run) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dfc import runs
+from dfc import config, models, runs
 from dfc.runs import Run
 from dfc.steering import edit_table, sweeps
 from dfc.steering.edits import Edit
@@ -21,6 +21,7 @@ from dfc.store.notes import Notebook
 from dfc.ui import steer_address
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
+from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
 from tests.ui.test_pages import STEER, calm, parameter, text, visit
 
@@ -51,11 +52,15 @@ def a_sweep(**changes: object) -> Sweep:
 
 def wait_for_job(test: AppTest) -> AppTest:
     job: Job = test.session_state["steer_job"]
-    end = time.monotonic() + 60
-    while not job.finished and time.monotonic() < end:
-        time.sleep(0.05)
-    assert job.finished
+    wait_until(lambda: job.finished)
     return test.run()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert true()
 
 
 class TestGenerating:
@@ -147,13 +152,80 @@ class TestSweeps:
         calm(test.button(key=f"delete_{identity[:12]}").click().run())
         assert identity not in sweeps.store(run).sweeps()["sweep_id"].tolist()
 
-    def test_cancelling_keeps_what_was_written(self, run: Run) -> None:
-        job = Job(run, a_sweep)
-        job.cancelled.set()
-        job.work()
-        assert (job.finished, job.problem, job.done) == (True, None, 1)
+    def test_any_session_sees_it_and_can_cancel_it(self, run: Run) -> None:
+        """The session that began it is not asked again, as if its browser were closed."""
+        model = models.shared(run.config().models.a)
+        address = {"run": "steer", "feature": str(A_FEATURE), "more": "Sweep", "max_tokens": "500"}
+        first = calm(visit(STEER, **address))
+        calm(first.button(key="start_sweep").click().run())
+        job: Job = first.session_state["steer_job"]
+        del first
+        wait_until(lambda: job.done > 0)
+        second = calm(visit(STEER, **address))
+        assert second.session_state["steer_job"] is job
+        assert second.button(key="start_sweep").disabled
+        assert "goes on when this page is left or closed" in text(second)
+        second.button(key="cancel_sweep").click().run()
+        calm(wait_for_job(second))
         [kept] = sweeps.store(run).sweeps().to_dict("records")
-        assert (kept["status"], kept["made"]) == ("cancelled", 1)
+        assert (kept["status"], kept["made"]) == ("cancelled", job.done)
+        assert job.done < job.total
+        assert parameter(second, "sweep") == kept["sweep_id"][:12]
+        wait_until(lambda: not model.busy)
+        assert not second.button(key="start_sweep").disabled
+
+    def test_there_is_one_at_a_time_for_a_run(self, run: Run) -> None:
+        first = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep", max_tokens="500"))
+        second = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep", max_tokens="500"))
+        first.button(key="start_sweep").click().run()
+        second.button(key="start_sweep").click().run()  # drawn before the other began
+        assert first.session_state["steer_job"] is second.session_state["steer_job"]
+        second.button(key="cancel_sweep").click().run()
+        calm(wait_for_job(first))
+        assert len(sweeps.store(run).sweeps()) == 1
+
+    def test_a_judge_scores_where_one_is_named(self, run: Run) -> None:
+        settings, address = run.config(), {"run": "steer", "feature": str(A_FEATURE), "more": "Sweep"}
+        address |= {"max_tokens": "4", "prompt": "The old", "sweep_strengths": "1, 2", "sweep_control": "false"}
+        assert "sweep_judge" not in [toggle.key for toggle in calm(visit(STEER, **address)).toggle]
+        with serving() as endpoint:
+            configure(run, endpoint.judge())
+            endpoint.answer = lambda body: (400, {}, b"no <credit>")
+            test = calm(visit(STEER, **address))
+            assert test.toggle(key="sweep_judge").value
+            test.button(key="start_sweep").click().run()
+            calm(wait_for_job(test))
+            [warning] = test.warning
+            assert "answered 400 (no <credit>)" in warning.value
+            [kept] = sweeps.store(run).sweeps().to_dict("records")
+            assert (kept["status"], kept["made"]) == ("done", 3)
+
+            endpoint.answer = lambda body: says("7")
+            test.text_input(key="sweep_criterion").set_value("<i>law").run()
+            test.button(key="judge_sweep").click().run()
+            calm(wait_for_job(test))
+        assert sweeps.store(run).outputs(kept["sweep_id"])["score"].tolist() == [7] * 3
+        test.selectbox(key="sweep_measure").select("score").run()
+        assert "Scored from 0 to 10 by m for: &lt;i&gt;law" in text(calm(test))
+        assert "judge_sweep" not in [button.key for button in test.button]
+        (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
+
+    def test_its_settings_are_in_the_address(self, run: Run) -> None:
+        """Browsers write them there: tests/ui/test_steering.py."""
+        given = {"sweep_strengths": "1, 4", "sweep_set": "open", "sweep_limit": "2", "sweep_words": "rain"}
+        test = calm(visit(STEER, run="steer", more="Sweep", **given, sweep_control="false", sweep_top="3"))
+        assert test.text_input(key="sweep_strengths").value == "1, 4"
+        assert test.selectbox(key="sweep_set").value == "open"
+        assert (test.number_input(key="sweep_limit").value, test.number_input(key="sweep_top").value) == (2, 3)
+        assert test.text_input(key="sweep_words").value == "rain"
+        assert not test.toggle(key="sweep_control").value
+
+    def test_one_that_ended_with_its_process_is_told(self, run: Run) -> None:
+        sweeps.store(run).begin_sweep("abcdef012345", "left behind", 9, "{}")
+        test = calm(visit(STEER, run="steer", more="Sweep"))
+        assert "runs in another process, or ended with it · 0 of 9 answers" in text(test)
+        calm(test.button(key="delete_abcdef012345").click().run())
+        assert sweeps.store(run).sweeps().empty
 
     def test_what_goes_wrong_is_one_sentence(self, run: Run) -> None:
         job = Job(run, lambda: a_sweep(prompts=(" ",)))

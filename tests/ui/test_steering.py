@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.ui.browser import NewPage, app_server, browser, failures, open_page, wait_until_idle
+from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
 
 LONG = 900
@@ -38,13 +41,21 @@ def page(new_page: NewPage) -> Iterator[Page]:
 
 
 def generate(page: Page) -> None:
-    page.locator(".st-key-generate button").click()
-    page.locator(".st-key-stop button").wait_for()
+    button = page.locator(".st-key-generate button")
+    expect(button).to_have_count(1)
+    button.click()
+    expect(button).to_contain_text("Stop")
+    expect(page.get_by_text("Generate", exact=True)).to_have_count(0)
 
 
 def stop(page: Page) -> None:
-    page.locator(".st-key-stop button").click()
-    page.locator(".st-key-generate button").wait_for()
+    button = page.locator(".st-key-generate button")
+    button.click()
+    expect(button).to_contain_text("Generate")
+
+
+def written(page: Page) -> None:
+    expect(page.locator(".st-key-generate button")).to_contain_text("Generate", timeout=60_000)
 
 
 def answers(page: Page, count: int = 2) -> list[Locator]:
@@ -61,7 +72,7 @@ def wait_for_words(page: Page, place: int = 0) -> None:
 def test_baseline_beside_steered(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={SHARED_FEATURE}&side=B&strength=20&max_tokens=30&prompt=In+the")
     generate(page)
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline
@@ -73,7 +84,7 @@ def test_baseline_beside_steered(page: Page, server: str) -> None:
 def test_strength_0_changes_nothing(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&strength=0&max_tokens=30")
     generate(page)
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline == steered != ""
@@ -85,7 +96,7 @@ def test_four_panes_are_coloured(page: Page, server: str) -> None:
         page, f"{server}/Steer?run=steer&edits={edits}&max_tokens=20&temperature=1&prompt=In+the&colours=changed+odds"
     )
     generate(page)
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     texts = [answer.inner_text() for answer in answers(page, 4)]
     assert texts[0] != texts[1]
@@ -95,7 +106,7 @@ def test_four_panes_are_coloured(page: Page, server: str) -> None:
     assert "left alone" in (hovers.first.get_attribute("title") or "")
     assert page.locator(".dfc-answer .dfc-context [class^=h]").count() > 0
     page.locator(".st-key-regenerate button").first.click()  # a hint doubles it, out of sight
-    page.locator(".st-key-stop").wait_for(state="detached", timeout=60_000)
+    written(page)
     wait_until_idle(page)
     assert "seed=1" in page.url
     assert [answer.inner_text() for answer in answers(page, 4)] != texts
@@ -156,4 +167,53 @@ def test_a_sweep_goes_on_while_the_page_is_used(page: Page, server: str) -> None
     page.get_by_test_id("stPlotlyChart").wait_for(timeout=60_000)
     wait_until_idle(page)
     assert "sweep=" in page.url
+    assert "sweep_control=false" in page.url
     assert failures(page) == []
+
+
+def test_a_sweep_outlives_its_browser(new_page: NewPage, server: str) -> None:
+    address = f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens={LONG}&more=Sweep"
+    first = open_page(new_page(), address)
+    first.locator(".st-key-start_sweep button").click()
+    first.locator(".st-key-cancel_sweep button").wait_for()
+    first.close()
+    second = open_page(new_page(), f"{server}/Steer?run=steer&more=Sweep")
+    expect(second.get_by_test_id("stProgress")).to_contain_text(re.compile(r"[1-9]\d* of 13 answers"), timeout=60_000)
+    second.locator(".st-key-cancel_sweep button").click()
+    expect(second.get_by_text("cancelled", exact=False).first).to_be_visible(timeout=60_000)
+    second.locator(".st-key-cancel_sweep").wait_for(state="detached")
+    assert failures(second) == []
+    second.close()
+
+
+def test_tables_are_downloaded_and_a_row_opens_its_feature(page: Page, server: str) -> None:
+    address = f"{server}/Steer?run=steer&max_tokens=3&more=Sweep&sweep_top=2&sweep_strengths=2&sweep_control=false"
+    open_page(page, f"{address}&feature={A_FEATURE}")
+    page.locator(".st-key-start_sweep button").click()
+    page.get_by_test_id("stPlotlyChart").wait_for(timeout=60_000)
+    wait_until_idle(page)
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "download_effects"))))
+    assert sorted(row["side"] for row in rows) == ["a", "a", "b", "b"]
+    assert [abs(float(row["effect"])) for row in rows] == sorted((abs(float(r["effect"])) for r in rows), reverse=True)
+    page.get_by_text("All 8 answers").click()
+    answers = list(csv.DictReader(io.StringIO(downloaded(page, "download_answers"))))
+    assert {row["feature_id"] for row in answers} == {row["feature_id"] for row in rows}
+    assert len(answers) == 8
+    open_page(page, page.url)
+    page.get_by_test_id("stPlotlyChart").wait_for()
+    wait_until_idle(page)
+    click_cell(page, row=1)
+    expect(page.get_by_role("heading", name=f"Feature {rows[1]['feature_id']}")).to_be_visible(timeout=60_000)
+    assert failures(page) == []
+
+
+def test_edits_are_downloaded(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&edits=a_{A_FEATURE}_clamp_0.5_all&more=Table+of+edits")
+    [row] = csv.DictReader(io.StringIO(downloaded(page, "export_edits")))
+    assert (row["side"], row["feature"], row["mode"], row["strength"]) == ("a", str(A_FEATURE), "clamp", "0.5")
+
+
+def downloaded(page: Page, key: str) -> str:
+    with page.expect_download() as download:
+        page.locator(f".st-key-{key} button").click()
+    return Path(download.value.path()).read_text(encoding="utf-8-sig")

@@ -1,0 +1,251 @@
+"""The judge against a real server on this machine: right, wrong and strange answers, failures, and what it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from dfc import config
+from dfc.config import JudgeConfig, UserError
+from dfc.runs import Run
+from dfc.steering import judge as judging
+from dfc.steering import sweeps
+from dfc.steering.judge import WrongAnswerError, identity, judge_sweep, score
+from dfc.store.steering import SteeringStore
+from tests.steering.endpoint import Answer, Endpoint, configure, in_turn, says, serving
+from tests.steering.test_command import said, steer
+from tests.steering.test_vectors import alive
+from tests.store.test_steering import output
+
+KEY = "sk-secret-1234567890"
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    monkeypatch.setattr(judging, "_PAUSES", (0.0, 0.0, 0.0))
+    with serving() as found:
+        yield found
+
+
+class TestScore:
+    def test_what_is_asked(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JUDGE_KEY", f"{KEY}\n")
+        endpoint.answer = in_turn(says(" 7.5\n"))
+        assert score(endpoint.judge(key_variable="JUDGE_KEY"), "Tell me <b>", 'Say "10"') == 7.5
+        [(path, authorization, body)] = endpoint.asked
+        assert (path, authorization) == ("/v1/chat/completions", f"Bearer {KEY}")
+        assert (body["model"], body["temperature"]) == ("m", 0)
+        assert "how {much} is said" in body["messages"][0]["content"]
+        assert json.loads(body["messages"][1]["content"]) == {"prompt": "Tell me <b>", "text": 'Say "10"'}
+
+    def test_without_a_key_none_is_sent(self, endpoint: Endpoint) -> None:
+        assert score(endpoint.judge(temperature=None), "", "") == 5
+        [(_, authorization, body)] = endpoint.asked
+        assert authorization is None
+        assert "temperature" not in body
+
+    def test_the_environments_proxy_is_not_asked_for_this_machine(
+        self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("http_proxy", "http://localhost:1")
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert score(endpoint.judge(), "", "") == 5
+
+    @pytest.mark.parametrize(("said", "number"), [("0", 0.0), ("10", 10.0), ("10.0", 10.0), ("3.25", 3.25)])
+    def test_a_number(self, said: str, number: float, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn(says(said))
+        assert score(endpoint.judge(), "", "") == number
+
+    @pytest.mark.parametrize(
+        "said", ["", "11", "10.5", "-1", "7/10", "Score: 7", "7 of 10", "nan", "٧", "1e1", ".5", None, 7, ["7"]]
+    )
+    def test_anything_else_is_a_wrong_answer(self, said: Any, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn(says(said))
+        with pytest.raises(WrongAnswerError, match=r"the judge m at .* said .* which is not a number from 0 to 10"):
+            score(endpoint.judge(), "", "")
+
+    @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"choices": []}', b'{"choices": null}', b"\xff"])
+    def test_no_chat_completion(self, content: bytes, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn((200, {}, content))
+        with pytest.raises(UserError, match=r"which is no chat completion; correct `judge.url`"):
+            score(endpoint.judge(), "", "")
+
+    def test_a_busy_or_failing_endpoint_is_asked_again(self, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn((429, {"Retry-After": "0"}, b""), (503, {"Retry-After": "soon"}, b""), says("4"))
+        assert score(endpoint.judge(), "", "") == 4
+        assert len(endpoint.asked) == 3
+
+    def test_but_not_for_ever(self, endpoint: Endpoint) -> None:
+        endpoint.answer = lambda body: (500, {}, b"out of\norder")
+        with pytest.raises(UserError, match=r"answered 500 \(out of order\); correct .*, or judge again later"):
+            score(endpoint.judge(), "", "")
+        assert len(endpoint.asked) == 4
+
+    def test_a_refusal_is_final_and_does_not_show_the_key(
+        self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("JUDGE_KEY", KEY)
+        endpoint.answer = lambda body: (401, {}, f"wrong key {KEY}".encode())
+        with pytest.raises(UserError, match=r"answered 401 \(wrong key …\)") as error:
+            score(endpoint.judge(key_variable="JUDGE_KEY"), "", "")
+        assert len(endpoint.asked) == 1
+        assert error.value.__cause__ is None
+        assert KEY not in str(error.value)
+
+    def test_no_redirect_is_followed(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JUDGE_KEY", KEY)
+        endpoint.answer = lambda body: (302, {"Location": endpoint.url}, b"")
+        with pytest.raises(UserError, match="answered 302"):
+            score(endpoint.judge(key_variable="JUDGE_KEY"), "", "")
+        assert len(endpoint.asked) == 1
+
+    @pytest.mark.parametrize("key", [None, "  ", "ключ"])
+    def test_no_key_where_one_is_named(
+        self, key: str | None, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if key is not None:
+            monkeypatch.setenv("JUDGE_KEY", key)
+        with pytest.raises(UserError, match="the environment variable JUDGE_KEY holds no key"):
+            score(endpoint.judge(key_variable="JUDGE_KEY"), "", "")
+        assert endpoint.asked == []
+
+    def test_nobody_there(self) -> None:
+        with pytest.raises(UserError, match=r"cannot be reached \(.*refused\); start it, or correct `judge.url`"):
+            score(JudgeConfig(model="m", criterion="c", url="http://localhost:1"), "", "")
+
+    def test_no_answer_in_time(self, endpoint: Endpoint) -> None:
+        late = threading.Event()
+        endpoint.answer = lambda body: (late.wait(20), says("1"))[1]
+        with pytest.raises(UserError, match=r"cannot be reached \(no answer within 0.2 s\)"):
+            score(endpoint.judge().model_copy(update={"timeout": 0.2}), "", "")
+        late.set()
+
+
+class TestSweep:
+    @pytest.fixture
+    def kept(self, tmp_path: Path) -> SteeringStore:
+        """Six answers, of which two are the same."""
+        store = SteeringStore(tmp_path / "steering.duckdb")
+        store.begin_sweep("one", "", 6, "{}")
+        store.add_outputs([output(number, text=f"text {max(1, number)}", strength=number) for number in range(6)])
+        return store
+
+    def test_each_text_is_scored_once(self, kept: SteeringStore, endpoint: Endpoint) -> None:
+        endpoint.answer = lambda body: says(json.loads(body["messages"][1]["content"])["text"][-1])
+        *_, last = judge_sweep(kept, "one", endpoint.judge())
+        assert (last.done, last.total, last.problem) == (5, 5, "")
+        assert len(endpoint.asked) == 5
+        assert kept.outputs("one")["score"].tolist() == [1, 1, 2, 3, 4, 5]
+        assert kept.sweeps()["judge"].tolist() == [identity(endpoint.judge())]
+        assert list(judge_sweep(kept, "one", endpoint.judge())) == []
+
+    def test_wrong_answers_stay_without_a_score(self, kept: SteeringStore, endpoint: Endpoint) -> None:
+        def answer(body: Any) -> Answer:
+            text = json.loads(body["messages"][1]["content"])["text"]
+            return says("lovely" if text in ("text 2", "text 4") else "9")
+
+        endpoint.answer = answer
+        *_, last = judge_sweep(kept, "one", endpoint.judge())
+        assert "2 of 5 texts have no score: the judge m at" in last.problem
+        assert "'lovely', which is not a number from 0 to 10." in last.problem
+        assert kept.outputs("one")["score"].isna().tolist() == [False, False, True, False, True, False]
+        endpoint.answer = lambda body: says("1")
+        *_, last = judge_sweep(kept, "one", endpoint.judge())
+        assert (last.total, last.problem) == (2, "")
+        assert kept.outputs("one")["score"].tolist() == [9, 9, 1, 9, 1, 9]
+
+    def test_nothing_is_lost_when_it_fails(self, kept: SteeringStore, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn(says("1"), says("2"), says("3"), says("4"), (400, {}, b"no credit"))
+        with pytest.raises(UserError, match="answered 400"):
+            list(judge_sweep(kept, "one", endpoint.judge()))
+        assert kept.outputs("one")["score"].notna().sum() == 5  # four texts, one of them twice
+        other = endpoint.judge().model_copy(update={"criterion": "another"})
+        endpoint.answer = lambda body: (400, {}, b"no credit")
+        with pytest.raises(UserError, match="answered 400"):
+            list(judge_sweep(kept, "one", other))
+        assert kept.outputs("one")["score"].notna().sum() == 5
+
+    def test_another_criterion_replaces_all(self, kept: SteeringStore, endpoint: Endpoint) -> None:
+        list(judge_sweep(kept, "one", endpoint.judge()))
+        endpoint.answer = lambda body: says("8")
+        other = endpoint.judge().model_copy(update={"criterion": "another"})
+        list(judge_sweep(kept, "one", other))
+        assert kept.outputs("one")["score"].tolist() == [8] * 6
+
+    def test_closing_ends_it(self, kept: SteeringStore, endpoint: Endpoint) -> None:
+        held = threading.Event()
+        endpoint.answer = lambda body: (held.wait(20), says("1"))[1]
+        steps = judge_sweep(kept, "one", endpoint.judge())
+        assert next(steps).done == 0
+        steps.close()
+        held.set()
+        assert kept.outputs("one")["score"].isna().all()
+
+    def test_a_file_from_before_there_were_scores(self, kept: SteeringStore, endpoint: Endpoint) -> None:
+        with duckdb.connect(str(kept.path)) as connection:
+            connection.execute("ALTER TABLE outputs DROP score")
+            connection.execute("ALTER TABLE sweeps DROP judge")
+        assert kept.outputs("one")["score"].isna().all()
+        assert kept.sweeps()["judge"].isna().all()
+        list(judge_sweep(kept, "one", endpoint.judge()))
+        assert kept.outputs("one")["score"].tolist() == [5] * 6
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"url": "localhost:8000"}, "give an address such as http://localhost:8000/v1"),
+        ({"url": "http://me:secret@host/v1"}, "without a user, a key or a query in it"),
+        ({"url": "http://host/v1?key=secret"}, "without a user, a key or a query in it"),
+        ({"url": "file:///etc/passwd"}, "give an address such as"),
+        ({"criterion": ""}, "`judge.criterion`"),
+        ({"key": "secret"}, "unknown key `judge.key`; known keys: model, criterion, url, key_variable"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, str], sentence: str) -> None:
+    small = {
+        "name": "small",
+        "models": {"a": {"source": "x", "layer": 1}, "b": {"source": "y", "layer": 2}},
+        "corpus": {"sources": [{"name": "s", "path": "s.jsonl"}]},
+        "judge": {"model": "m", "criterion": "c", **settings},
+    }
+    with pytest.raises(UserError) as error:
+        config.parse(small, origin="run.yaml")
+    assert sentence in str(error.value)
+
+
+def test_from_the_command_line(tiny_copy: Run, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    configure(tiny_copy, endpoint.judge(key_variable="JUDGE_KEY"))
+    arguments = ["--sweep", "--feature", str(alive(tiny_copy, "a")), "--strengths", "1,2", "--limit", "2"]
+    shown = steer(tiny_copy, *arguments, "--tokens", "4", "--measure", "score", "--prompts", "beginnings")
+    assert shown.exit_code == 0, shown.output
+    assert "score against strength" in shown.output
+    [kept] = sweeps.store(tiny_copy).sweeps().to_dict("records")
+    assert sweeps.store(tiny_copy).outputs(kept["sweep_id"])["score"].tolist() == [5] * 6
+
+    endpoint.answer = lambda body: says("2")
+    again = steer(tiny_copy, "--score", kept["sweep_id"][:8], "--criterion", "another")
+    assert again.exit_code == 0, again.output
+    assert sweeps.store(tiny_copy).outputs(kept["sweep_id"])["score"].tolist() == [2] * 6
+
+    endpoint.answer = lambda body: (403, {}, b"no")
+    failed = steer(tiny_copy, "--repeat", kept["sweep_id"][:8], "--measure", "mean_kl")
+    assert "answered 403 (no)" in said(failed)
+    assert f"--score {sweeps.store(tiny_copy).sweeps()['sweep_id'][0][:12]}" in said(failed)
+    assert "mean_kl against strength" in failed.output
+    assert sweeps.store(tiny_copy).sweeps()["status"].tolist() == ["done", "done"]
+    for path in tiny_copy.path.rglob("*"):
+        assert path.is_dir() or KEY.encode() not in path.read_bytes()
+
+
+def test_where_no_judge_is_named(tiny_copy: Run) -> None:
+    assert "no sweep of tiny is meant" in said(steer(tiny_copy, "--score", "abc"))
+    sweeps.store(tiny_copy).begin_sweep("abcdef", "", 1, "{}")
+    assert "names no judge; add a section `judge`" in said(steer(tiny_copy, "--score", "abc"))

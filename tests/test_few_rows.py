@@ -1,0 +1,53 @@
+"""The quick product of few rows against the usual one, and texts generated with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dfc import few_rows, models
+from dfc.config import ModelConfig
+from dfc.few_rows import FewRowsLinear, quicken
+from dfc.steering import generation
+from dfc.steering.generation import BASELINE, Sampling
+from tests.steering.test_generation import PROMPT, adding, vector_for
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (8,), (9,), (2, 1), (2, 3), (1, 1), (0,), (40, 2)])
+def test_equals_the_usual_product(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(few_rows, "_LEAST_WEIGHTS", 0)
+    head, x = nn.Linear(24, 70, bias=False), torch.randn(*shape, 24)
+    expected = head(x)
+    quicken(head)
+    assert type(head) is FewRowsLinear
+    torch.testing.assert_close(head(x), expected)
+    assert head(x).is_contiguous()
+
+
+def test_others_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, biased = nn.Linear(24, 70, bias=False), nn.Linear(24, 70)
+    quicken(small)
+    monkeypatch.setattr(few_rows, "_LEAST_WEIGHTS", 0)
+    quicken(biased)
+    assert type(small) is type(biased) is nn.Linear
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_texts_are_the_same(side: int, tiny_models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(source=str(tiny_models[side]), layer=2, max_tokens=128)
+    usual, quick = models.load(config), models.load(config)
+    programs = [BASELINE, adding(vector_for(usual), 1.0)]
+    expected = generation.generate(usual, PROMPT, Sampling(16), programs)
+    monkeypatch.setattr(few_rows, "_LEAST_WEIGHTS", 0)
+    rows, forward = [], FewRowsLinear.forward
+
+    def counted(self: FewRowsLinear, x: torch.Tensor) -> torch.Tensor:
+        rows.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(FewRowsLinear, "forward", counted)
+    assert generation.generate(quick, PROMPT, Sampling(16), programs) == expected
+    assert rows == [2] * 16
