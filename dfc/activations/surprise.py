@@ -3,12 +3,13 @@
 Both models run whole over some of the documents. What they lost is kept beside the activations, shard by shard:
 
     activations/surprise/
-        a-00000.npy     (pairs,) float32 nats that model A lost from a document's beginning to each of its pairs
-        b-00000.npy     likewise; of the shard's first documents only
+        a-00000-5f1c09ab.npy    (pairs,) float32 nats that model A lost from a document's beginning to each of its pairs
+        b-00000-77d20e1f.npy    likewise; of the shard's first documents only, and of these weights and tokenizer
 """
 
 from __future__ import annotations
 
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -22,52 +23,52 @@ from dfc import models, progress, runs
 from dfc.activations import shards
 from dfc.activations.harvest import Limit, paired_rows
 from dfc.activations.shards import ActivationStore, Rows
-from dfc.config import SIDES, Side
+from dfc.config import SIDES, Side, UserError
 from dfc.models import LoadedModel
 from dfc.runs import Run
 
-_LOGITS = 2**26  # in one pass, at most: 256 MB
+_LOGITS = 2**26  # in one pass, 256 MB, unless a single document has more
 Floats = npt.NDArray[np.float64]
 
 
 def measure(run: Run, pairs: int) -> None:
     """Run both models over as many documents as hold so many pairs, and write how surprised they are.
 
-    What was measured before stays; nothing is measured twice.
+    What was measured before stays, as long as as many pairs are asked for.
 
     Args:
         run: whose documents are paired and harvested.
         pairs: of all shards together, at most.
 
     Raises:
-        UserError: if a model does not load, or the activations are damaged.
+        UserError: if a model does not load or is not the one that was harvested, or the activations are damaged.
     """
     store = ActivationStore(run.activations)
     first = [_documents(store, shard, pairs) for shard in range(len(store))]
     for side in SIDES:
-        missing = [shard for shard, (_, kept) in enumerate(first) if _read(run, side, shard, kept) is None]
+        missing = [shard for shard, (_, kept) in enumerate(first) if _read(store, side, shard, kept) is None]
         if missing:
-            _measure_side(run, side, {shard: first[shard][0] for shard in missing})
+            _measure_side(run, store, side, {shard: first[shard][0] for shard in missing})
 
 
-def ahead(run: Run, shard: int, rows: Rows, pairs: int, window: int) -> Tensor:
+def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: int) -> Tensor:
     """What comes within so many pairs after each row, (rows, 2), NaN where it is not known.
 
     Its first column is by how many nats model B is more surprised by it than model A, its second one how many
     characters it has. It ends with the turn.
 
     Args:
-        run: measured with as many `pairs`.
+        store: of a run that was measured with as many `pairs`; otherwise all is unknown.
         shard: number of the shard.
         rows: where all its rows come from.
         pairs: as `measure` was told.
         window: pairs to look ahead.
 
     Raises:
-        UserError: if what was measured is not there.
+        UserError: if what was measured is damaged.
     """
-    known = _documents(ActivationStore(run.activations), shard, pairs)[1]
-    lost = [_read(run, side, shard, known) for side in SIDES]
+    known = _documents(store, shard, pairs)[1]
+    lost = [_read(store, side, shard, known) for side in SIDES]
     found = np.full((len(rows), 2), np.nan)
     if lost[0] is not None and lost[1] is not None:
         place = np.arange(known)
@@ -94,14 +95,19 @@ def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:
     return ends[np.searchsorted(ends, np.arange(len(rows)))]
 
 
-def _measure_side(run: Run, side: Side, missing: dict[int, int]) -> None:
-    config = run.config()
+def _measure_side(run: Run, store: ActivationStore, side: Side, missing: dict[int, int]) -> None:
+    config, facts = run.config(), store.manifest.side(side)
+    if (weights := models.fingerprint(config.models.side(side)).weights) != facts.weights:
+        raise UserError(
+            f"{facts.source}: holds other weights ({weights:.16}) than when its activations were harvested "
+            f"({facts.weights:.16}); bring those back, or harvest again."
+        )
     model = models.load(config.models.side(side))
     limit = Limit(config.harvest, model)
     limit.tokens = min(limit.tokens, max(1, _LOGITS // model.model.config.get_text_config().vocab_size))
     columns = [f"ids_{side}", f"index_{side}"]
     tokens = {
-        shard: shards.read_tokens(run.activations, shard, columns).slice(0, documents)
+        shard: shards.read_tokens(store.folder, shard, columns).slice(0, documents)
         for shard, documents in missing.items()
     }
     total = sum(int(pc.sum(pc.list_value_length(table[columns[0]]), min_count=0).as_py()) for table in tokens.values())
@@ -109,7 +115,7 @@ def _measure_side(run: Run, side: Side, missing: dict[int, int]) -> None:
         for shard, table in tokens.items():
             ids, paired = (table[column].to_pylist() for column in columns)
             found = paired_rows(ids, paired, partial(_lost, model), limit, model, bar.update)
-            with runs.replacing(_path(run, side, shard)) as temporary, temporary.open("wb") as file:
+            with runs.replacing(_path(store, side, shard)) as temporary, temporary.open("wb") as file:
                 np.save(file, found[0][:, 0].numpy() if found else np.empty(0, np.float32), allow_pickle=False)
 
 
@@ -121,15 +127,17 @@ def _lost(model: LoadedModel, ids: Tensor, mask: Tensor) -> list[Tensor]:
         return [torch.nn.functional.pad(lost.cumsum(1), (1, 0))[..., None]]
 
 
-def _read(run: Run, side: Side, shard: int, pairs: int) -> npt.NDArray[np.float32] | None:
+def _read(store: ActivationStore, side: Side, shard: int, pairs: int) -> npt.NDArray[np.float32] | None:
     """What a model lost up to each of so many pairs; None if that was not measured."""
-    path = _path(run, side, shard)
+    path = _path(store, side, shard)
     if not path.exists():
         return None
-    with runs.reading(path, f"delete {path.parent} and run `python -m dfc verify {run.path}`"):
+    with runs.reading(path, f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"):
         found: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     return found if found.shape == (pairs,) else None
 
 
-def _path(run: Run, side: Side, shard: int) -> Path:
-    return run.activations / "surprise" / f"{side}-{shard:05d}.npy"
+def _path(store: ActivationStore, side: Side, shard: int) -> Path:
+    facts = store.manifest.side(side)
+    model = zlib.crc32(f"{facts.weights} {facts.tokenizer}".encode())
+    return store.folder / "surprise" / f"{side}-{shard:05d}-{model:08x}.npy"

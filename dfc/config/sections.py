@@ -280,7 +280,7 @@ class EvidenceConfig(Section):
         description="pairs over which features are correlated, at most; their codes are in memory",
     )
     surprise_pairs: int = Field(
-        default=200_000,
+        default=1_000_000,
         ge=0,
         description="pairs on which the models' surprise by the text is measured, at most; 0: not at all",
     )

@@ -46,6 +46,11 @@ class Evidence:
     gap_error: Numbers
 
     @property
+    def surprised(self) -> bool:
+        """Whether the models' surprise was measured at all."""
+        return bool(np.isfinite(self.gap).any())
+
+    @property
     def ratio(self) -> Numbers:
         """The other model's R² over its own, 0 where the other predicts nothing; NaN where its own predicts nothing."""
         return _share(self.other_r2, self.own_r2)
@@ -71,7 +76,7 @@ def verdict(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]
       nearly as well as its own, with at least `shared_ratio` of its R² and `shared_auroc` of its AUROC above chance.
     - `exclusive`: its own model predicts it well enough to compare (R² of `own_r2`, on `min_held_out_firings` held-out
       firings); and what follows where it fires surprises the other model more, by `surprise_gap` nats a character and
-      `surprise_errors` standard errors at least. Where surprise was not measured, the other model predicts the feature
+      `surprise_errors` standard errors at least. If surprise was not measured, the other model predicts the feature
       clearly worse instead: at most `exclusive_ratio` of that R², and `exclusive_auroc` of the AUROC above chance.
 
     A shared feature has no mirror, and is judged by the rest: as the reference for exclusive ones, and because
@@ -87,7 +92,7 @@ def verdict(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]
             found.firings < thresholds.min_firings,
             found.mirror >= thresholds.mirror_correlation,
             (found.shared >= thresholds.shared_correlation) | (judged & alike),
-            judged & np.where(np.isnan(found.gap), apart, knows),
+            judged & (knows if found.surprised else apart),
         ],
         ["dead", "mirrored", "shared-like", "exclusive"],
         "unclear",
@@ -100,7 +105,7 @@ def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
     The product of what speaks for it, each in [0, 1], so that one strong objection is enough:
 
     - apart: 1 − the mean of the other model's share of R² and its share of AUROC above chance;
-    - knows: g / (g + `surprise_gap`) for the surprise gap less its standard error, g, where it was measured;
+    - knows: g / (g + `surprise_gap`) for the surprise gap less its standard error, g, if surprise was measured;
     - alone: 1 − the largest correlation with the other exclusive partition, times the same with shared features;
     - readable: its own R² over `own_r2`, at most 1;
     - seen: n / (n + `min_held_out_firings`) for n held-out firings.
@@ -108,8 +113,8 @@ def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
     0 where the verdict would be `dead` or its own probe predicts nothing.
     """
     apart = 1 - (found.ratio.clip(0, 1) + found.auroc_ratio.clip(0, 1)) / 2
-    gap = (found.gap - np.nan_to_num(found.gap_error)).clip(0)
-    knows = np.where(np.isnan(gap), 1, gap / (gap + thresholds.surprise_gap))
+    gap = (found.gap - found.gap_error).clip(0)
+    knows = gap / (gap + thresholds.surprise_gap) if found.surprised else 1.0
     alone = np.prod([1 - np.nan_to_num(piece).clip(0, 1) for piece in (found.mirror, found.shared)], axis=0)
     readable = (found.own_r2 / thresholds.own_r2).clip(0, 1)
     seen = found.held_out_firings / (found.held_out_firings + thresholds.min_held_out_firings)

@@ -103,7 +103,7 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
         UserError: if its files are damaged, or no document was held out.
     """
     settings, store = run.config(), ActivationStore(run.activations)
-    ahead = _what_follows(run, settings.evidence) if surprised else None
+    ahead = _what_follows(run, store, settings.evidence) if surprised else None
     sources = [source.name for source in settings.corpus.sources]
     source_of = np.array([sources.index(name) for name in stored.read(run)["source"].to_pylist()], dtype=np.int64)
     rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch, ahead)
@@ -155,7 +155,7 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
     return Judgement(partitions, verdicts, of_a, measures, pa.table(columns), near, stitch, quality)
 
 
-def _what_follows(run: Run, config: EvidenceConfig) -> Ahead | None:
+def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> Ahead | None:
     """What `moments.stored_rows` needs to know how surprised the models are; None if that cannot be known."""
     pairs, window = config.surprise_pairs, config.surprise_window
     if not pairs:
@@ -165,7 +165,7 @@ def _what_follows(run: Run, config: EvidenceConfig) -> Ahead | None:
     except UserError as error:
         progress.say(f"evidence: without the models' surprise by the text; {error}")
         return None
-    return lambda shard, rows: surprise.ahead(run, shard, rows, pairs, window)
+    return lambda shard, rows: surprise.ahead(store, shard, rows, pairs, window)
 
 
 def say(found: Judgement) -> None:

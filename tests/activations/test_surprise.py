@@ -55,7 +55,7 @@ def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> No
     surprise.measure(run, ALL)
     store = ActivationStore(run.activations)
     for shard in (0, len(store) - 1):
-        found = surprise.ahead(run, shard, store.rows(shard), ALL, WINDOW)
+        found = surprise.ahead(store, shard, store.rows(shard), ALL, WINDOW)
         assert found.numpy() == pytest.approx(expected(run, shard), abs=2e-3, nan_ok=True)
         assert found.isfinite().all(1).sum() > 100
 
@@ -64,11 +64,11 @@ def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
     store = ActivationStore(run.activations)
     surprise.measure(run, 500)
     known = [
-        surprise.ahead(run, shard, store.rows(shard), 500, WINDOW).isfinite().all(1) for shard in range(len(store))
+        surprise.ahead(store, shard, store.rows(shard), 500, WINDOW).isfinite().all(1) for shard in range(len(store))
     ]
     assert 0 < sum(int(part.sum()) for part in known) <= 500
     assert all(part[: int(part.nonzero().max()) + 1].sum() > 0 for part in known if part.any())
-    assert surprise.ahead(run, 0, store.rows(0), ALL, WINDOW).isnan().all(), "another selection is not taken for it"
+    assert surprise.ahead(store, 0, store.rows(0), ALL, WINDOW).isnan().all(), "another selection is not taken for it"
 
 
 def test_what_is_measured_stays_and_what_is_missing_is_made_again(run: Run) -> None:
@@ -95,4 +95,14 @@ def test_a_model_that_is_gone_is_named(run: Run, tmp_path: Path) -> None:
     settings = (run.path / "run.yaml").read_text()
     (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(tmp_path / "gone")))
     with pytest.raises(UserError, match="gone"):
+        surprise.measure(Run(run.path), ALL)
+
+
+def test_a_model_that_changed_since_it_was_harvested_is_not_measured(run: Run, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run.config().models.b.source, tmp_path / "other"))
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
+    settings = (run.path / "run.yaml").read_text()
+    (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(other)))
+    with pytest.raises(UserError, match="holds other weights"):
         surprise.measure(Run(run.path), ALL)

@@ -92,6 +92,13 @@ def test_thresholds_decide() -> None:
     ]
 
 
+def test_once_surprise_is_measured_a_feature_without_it_is_no_finding() -> None:
+    both = Evidence(**{name: np.array([value, value]) for name, value in (CONVINCING | KNOWS).items()})
+    both.gap[1] = both.gap_error[1] = NAN
+    assert exclusivity.verdict(both, THRESHOLDS).tolist() == ["exclusive", "unclear"]
+    assert exclusivity.confidence(both, THRESHOLDS)[1] == 0
+
+
 @pytest.mark.parametrize(
     "worse",
     [
@@ -114,6 +121,7 @@ def test_confidence_is_the_documented_product() -> None:
     knows = one(gap=0.05, gap_error=0.01)
     assert exclusivity.confidence(knows, THRESHOLDS)[0] == pytest.approx(gap * 0.95 * 0.8 * 50 / 55 * 0.04 / 0.08)
     assert exclusivity.confidence(one(gap=-0.1, gap_error=0.01), THRESHOLDS)[0] == 0
+    assert exclusivity.confidence(one(gap=0.05), THRESHOLDS)[0] == 0, "an error that is not known is no small one"
     assert exclusivity.confidence(one(firings=19.0), THRESHOLDS)[0] == 0
     assert exclusivity.confidence(one(own_r2=-0.1), THRESHOLDS)[0] == 0
 
