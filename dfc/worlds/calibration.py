@@ -47,7 +47,7 @@ def _chart(name: str, own: dict[str, list[float]], null: NullResult) -> str:
     drawn: dict[str, list[float]] = {partition: own[partition] for partition in PARTITIONS if partition in own}
     drawn |= {f"null {side}": against[side] for side in ("a", "b") if side in against}
     lines = [
-        Line(population, _COLOURS[population.split()[0]], [*_LEVELS], [values[level] for level in _LEVELS])
+        Line(population, _COLOURS[population.split()[0]], [*_LEVELS], [max(0.0, values[level]) for level in _LEVELS])
         for population, values in drawn.items()
     ]
     return line_chart(lines, "per cent of the features below", name.replace("_", " "))
@@ -80,7 +80,7 @@ Target: at most 1 %. {"Met" if null.share <= 0.01 else "**Missed**"}.
 
 ## Distributions
 
-10 %, 50 % and 90 % of the features that are not dead lie below:
+10 %, 50 % and 90 % of the features that are not dead lie below; the figures draw what is negative as 0:
 
 {_distributions(store.reference(), null.reference)}
 
