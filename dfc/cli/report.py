@@ -29,8 +29,7 @@ def report(
         raise UserError("report: say what is to be reported, either --list NAME or --feature N.")
     run = runs.find(name)
     notebook = Notebook(runs.data_folder() / "notes.duckdb")
-    features = tuple(dict.fromkeys(feature or ()))
-    chosen = document.of_list(notebook, run.name, listed) if listed else document.Chosen("Features", features)
+    chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, feature or ())
     if title:
         chosen = document.Chosen(title, chosen.features, chosen.list_name)
     runs.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))

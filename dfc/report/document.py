@@ -23,7 +23,7 @@ from dfc.report.words import AXES, MEASURES, ORIGINS, PROBE, VERDICT_HELP
 from dfc.runs import Run
 from dfc.store.book import Mark, Note, Remarks
 from dfc.store.notes import Notebook
-from dfc.store.reader import EvidenceRow, FeatureRow, Store
+from dfc.store.reader import EvidenceRow, FeatureQuery, FeatureRow, Store
 from dfc.store.steering import SteeringStore
 
 MOST = 300
@@ -107,6 +107,18 @@ def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
     if chosen.empty:
         raise UserError(f"No feature of the run {run_name} is on the list “{name}”; put some on it in the app.")
     return Chosen(name, tuple(int(identity) for identity in chosen["feature_id"]), name)
+
+
+def of_features(run: Run, features: Sequence[int]) -> Chosen:
+    """Features of a run by their numbers, each once, in this order.
+
+    Raises:
+        UserError: if the run has not all of them, or its store cannot be read.
+    """
+    size = Store(run.store).count(FeatureQuery(alive_only=False))
+    if missing := [f"{identity!s:.20}" for identity in features if not 0 <= identity < size]:
+        raise UserError(f"run {run.name} has no feature {', '.join(missing)}; its features are 0 to {size - 1}.")
+    return Chosen("Features", tuple(dict.fromkeys(features)))
 
 
 def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | None) -> str:

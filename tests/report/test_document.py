@@ -8,14 +8,22 @@ import pytest
 
 from dfc.config import UserError
 from dfc.report import document, steered
-from dfc.report.document import Chosen, of_list, report_html
+from dfc.report.document import Chosen, of_features, of_list, report_html
 from dfc.runs import Run
 from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from dfc.store.steering import SteeringStore
 from dfc.worlds.null_result import NullResult
 from tests.report.test_card import Page
-from tests.ui.folders import A_FEATURE, B_FEATURE, DEAD_FEATURE, HOSTILE_FEATURE, SHARED_FEATURE, make_run
+from tests.ui.folders import (
+    A_FEATURE,
+    B_FEATURE,
+    DEAD_FEATURE,
+    FEATURES,
+    HOSTILE_FEATURE,
+    SHARED_FEATURE,
+    make_run,
+)
 from tests.ui.test_pages import judge
 
 BAIT = "<img src=x onerror=alert(1)> {{ 7 * 7 }} 党"
@@ -95,6 +103,12 @@ def test_a_list_is_named_or_one_sentence_says_which_there_are(run: Run, notebook
     for features in ((), tuple(range(document.MOST + 1))):
         with pytest.raises(UserError, match=f"1 to {document.MOST} features"):
             report_html(run, Chosen("too many or none", features), notebook, None)
+
+
+def test_features_by_number_are_those_of_the_run(run: Run) -> None:
+    assert of_features(run, [B_FEATURE, A_FEATURE, B_FEATURE]).features == (B_FEATURE, A_FEATURE)
+    with pytest.raises(UserError, match=f"run demo has no feature 999999, -1; its features are 0 to {FEATURES - 1}"):
+        of_features(run, [A_FEATURE, 999_999, -1])
 
 
 def test_before_verify_nothing_is_judged(tmp_path: Path, notebook: Notebook) -> None:
