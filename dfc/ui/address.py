@@ -27,6 +27,10 @@ RUNS_PAGE = "pages/6_Runs.py"
 LISTS_PAGE = "pages/7_Lists.py"
 _TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
 """Filters of a query that are texts, by their names in a packed list."""
+LARGEST = 2**31 - 1
+"""Of the numbers in an address: no feature, document or place in a list has a larger one."""
+_COUNTS = ("max_tokens", "seed", "sweep_limit", "sweep_top")
+"""Parameters that are bound to widgets for whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,42 @@ def get(name: str) -> str | None:
     return st.query_params.get(name)
 
 
+def whole(text: str) -> int | None:
+    """A whole number from 0 to LARGEST; None of any other text."""
+    known = text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST)) and int(text) <= LARGEST
+    return int(text) if known else None
+
+
+def check() -> None:
+    """Streamlit drops what a widget cannot use, but fails on a whole number that a float cannot hold.
+
+    Raises:
+        UserError: if the address has such a number.
+    """
+    for name in _COUNTS:
+        try:
+            endless = math.isinf(float(get(name) or 0))
+        except ValueError:
+            continue
+        if endless:
+            raise UserError(f"The address holds “{name}={get(name):.40}”, which is too large; take it out or lower it.")
+
+
 def feature_id() -> int | None:
     """The feature in the address.
 
     Raises:
-        UserError: if it is no number.
+        UserError: if it is no number, or a larger one than any feature has.
     """
-    text = get("feature")
-    if text is None or not text.strip():
+    text = (get("feature") or "").strip()
+    if not text:
         return None
-    if not text.strip().isascii() or not text.strip().isdigit():
-        raise UserError(f"The address asks for the feature “{text:.40}”; a feature is a whole number from 0.")
-    return int(text)
+    identity = whole(text)
+    if identity is None:
+        raise UserError(
+            f"The address asks for the feature “{text:.40}”; a feature is a whole number from 0 to {LARGEST:,}."
+        )
+    return identity
 
 
 def feature_params(run_name: str, feature: int, place: Place | None = None) -> dict[str, str]:
@@ -115,13 +143,13 @@ def unpack(text: str) -> Place | None:
     default = FeatureQuery()
     order = entries.get("by", default.order)
     try:
-        position = int(entries["at"])
+        position = whole(entries["at"])
         ranges = {name: _ends(entries[name]) for name in RANGES if name in entries}
     except (KeyError, ValueError):
         return None
     partitions = tuple(name for name in PARTITIONS if name in entries.get("in", "").split(","))
     verdicts = tuple(name for name in VERDICTS if name in entries.get("verdict", "").split(","))
-    if position < 0 or not partitions or order not in get_args(Order):
+    if position is None or not partitions or order not in get_args(Order):
         return None
     query = FeatureQuery(
         partitions=partitions,

@@ -60,6 +60,7 @@ def frame(title: str) -> Iterator[View]:
     st.html(f"<style>{style.css(theme)}</style>")
     all_runs = runs.all_runs()
     with guard():
+        address.check()
         if not all_runs:
             _navigation(None)
             empty.no_runs(runs.data_folder() / "runs")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dfc.ui import address
 from dfc.ui.address import Place
 
 Chart = Literal["norms", "cosine"]
@@ -135,7 +136,10 @@ def unpack(text: str | None) -> Region | None:
     try:
         for part in parts:
             if part.startswith("f"):
-                features = tuple(int(number) for number in part[1:].split(_WITHIN)[:MOST_FEATURES])
+                numbers = [address.whole(number) for number in part[1:].split(_WITHIN)[:MOST_FEATURES]]
+                if None in numbers:
+                    return None
+                features = tuple(number for number in numbers if number is not None)
             else:
                 outlines.append(_outline(part))
     except ValueError:

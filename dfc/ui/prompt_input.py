@@ -47,9 +47,12 @@ def chosen(ending: str = "") -> Prompt | None:
     """
     text, chat, document = (address.get(name + ending) for name in _PARAMETERS)
     if document is not None:
-        if not (document.isascii() and document.isdigit()):
-            raise UserError(f"The address asks for the document “{document:.40}”; a document is a whole number from 0.")
-        return Prompt(document=int(document))
+        if (number := address.whole(document)) is None:
+            raise UserError(
+                f"The address asks for the document “{document:.40}”; a document is a whole number from 0 to "
+                f"{address.LARGEST:,}."
+            )
+        return Prompt(document=number)
     if chat is not None:
         return Prompt(_unpacked(chat))
     if text is not None:

@@ -28,7 +28,7 @@ WHERES: dict[Where, str] = {"all": "everywhere", "prompt": "in the prompt", "gen
 STRENGTH = 20.0
 """Ends of the slider; what is imported or repeated may be stronger."""
 
-_MOST_ROWS, _MOST_STRENGTH, _MOST_FEATURE = 12, 1e4, 2**31
+_MOST_ROWS, _MOST_STRENGTH = 12, 1e4
 _LEGACY = ("feature", "side", "strength")
 
 
@@ -110,8 +110,6 @@ def rows(own_side: Mapping[int, Side] | None = None) -> tuple[Row, ...]:
     feature = address.feature_id()
     if feature is None:
         return ()
-    if feature >= _MOST_FEATURE:
-        raise UserError(f"Feature {feature!s:.20} does not exist in this run.")
     named = (address.get("side") or "").lower()
     side: Sides = "b" if named == "b" else "a" if named == "a" else (own_side or {}).get(feature, "a")
     return (Row(feature, side, strength=_link_strength(address.get("strength"))),)
@@ -132,7 +130,7 @@ def put(rows: Iterable[Row], place: int, row: Row) -> None:
 def _row(text: str) -> Row:
     wrong = UserError(
         f"The address holds the edit “{text:.40}”, which is none; an edit is model_feature_mode_strength_where, e.g. "
-        f"e.g. b_245_add_2_all."
+        f"b_245_add_2_all."
     )
     parts = text.split("_")
     if len(parts) not in (5, 6):
@@ -147,10 +145,10 @@ def _row(text: str) -> Row:
         or mode not in MODES
         or where not in WHERES
         or not all(math.isfinite(number) and abs(number) <= _MOST_STRENGTH for number in numbers)
-        or (feature and (not feature.isascii() or not feature.isdigit() or int(feature) >= _MOST_FEATURE))
+        or (feature and address.whole(feature) is None)
     ):
         raise wrong
-    return Row(int(feature) if feature else None, sides, mode, numbers[0], where, numbers[1])  # type: ignore[arg-type]
+    return Row(address.whole(feature), sides, mode, numbers[0], where, numbers[1])  # type: ignore[arg-type]
 
 
 def _link_strength(text: str | None) -> float:

@@ -11,6 +11,7 @@ import streamlit as st
 from dfc.config import SIDES, Partition, Side
 from dfc.report.heatmap import context_html
 from dfc.store.reader import Context
+from dfc.ui import address
 
 if TYPE_CHECKING:
     from dfc.features.live import Reading
@@ -117,11 +118,9 @@ def pair_of_token(reading: Reading, side: Side) -> np.ndarray:
 
 def chosen_span(text: str | None, pairs: int) -> Span | None:
     """The span in the address, `3` or `3-7`; None where there is none or it makes no sense."""
-    first, _, last = (text or "").partition("-")
-    if not (first.isascii() and first.isdigit() and (not last or (last.isascii() and last.isdigit()))):
-        return None
-    span = int(first), int(last or first)
-    return span if span[0] <= span[1] < pairs else None
+    ends = (text or "").partition("-")
+    first, last = address.whole(ends[0]), address.whole(ends[2] or ends[0])
+    return (first, last) if first is not None and last is not None and first <= last < pairs else None
 
 
 def words(reading: Reading, side: Side, span: Span) -> str:

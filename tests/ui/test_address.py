@@ -45,6 +45,16 @@ def test_any_text_for_a_list_is_a_place_or_nothing(entry: str) -> None:
     assert found is None or found.position >= 0
 
 
+@pytest.mark.parametrize(
+    ("entry", "number"),
+    [("0", 0), ("2147483647", 2**31 - 1), ("2147483648", None), ("9" * 5_000, None), ("-1", None), ("²", None)],
+)
+def test_a_whole_number_of_the_address(entry: str, number: int | None) -> None:
+    assert address.whole(entry) == number
+    place = address.unpack(f"at={entry}&in=a")
+    assert (place and place.position) == number
+
+
 @pytest.mark.parametrize("entry", filters.RANGES, ids=lambda entry: entry.field)
 def test_a_filter_shows_what_it_asks(entry: filters.Range) -> None:
     """Every choice on a slider comes back from the query that it makes, and has words of its own in the address."""

@@ -137,6 +137,15 @@ class TestEveryPage:
         assert not test.exception
         assert "did you mean `crosscoder`?" in test.error[0].value
 
+    @pytest.mark.parametrize("number", [str(2**63), "9" * 5_000])
+    def test_no_number_in_the_address_is_too_large(self, page: str, number: str, finished: Path) -> None:
+        packed = {"list": f"at={number}&in=a", "edits": f"a_{number}_add_2_all", "region": f"norms~f{number}"}
+        counts = dict.fromkeys(("page", "span", "document", "seed", "max_tokens"), number)
+        for parameters in ({"feature": number}, {**packed, "feature": "3"}, {**packed, "feature": "3", **counts}):
+            test = visit(page, run="demo", **parameters)
+            assert not test.exception, test.exception[0].message
+            assert not any("--again" in error.value for error in test.error)
+
     def test_every_link_passes_the_run_on(self, page: str, finished: Path) -> None:
         test = visit(page, run="demo")
         links = [link.proto for link in test.get("page_link") if not link.proto.external]
@@ -286,9 +295,9 @@ class TestFeature:
         ("feature", "sentence"),
         [
             ("99999", "Feature 99999 does not exist in this run; its features are 0 to 299."),
-            ("-1", "The address asks for the feature “-1”; a feature is a whole number from 0."),
-            ("<b>x", "The address asks for the feature “<b>x”; a feature is a whole number from 0."),
-            ("9" * 30, f"Feature {'9' * 30} does not exist in this run; its features are 0 to 299."),
+            ("-1", "The address asks for the feature “-1”; a feature is a whole number from 0 to 2,147,483,647."),
+            ("<b>x", "The address asks for the feature “<b>x”; a feature is a whole number from 0 to 2,147,483,647."),
+            (str(address.LARGEST), "Feature 2147483647 does not exist in this run; its features are 0 to 299."),
         ],
     )
     def test_wrong_feature_is_one_sentence(self, feature: str, sentence: str, finished: Path) -> None:

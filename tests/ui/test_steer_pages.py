@@ -124,7 +124,7 @@ class TestAddress:
         [
             ("edits", "<b>x", "The address holds the edit “<b>x”, which is none"),
             ("feature", "-1", "a feature is a whole number from 0"),
-            ("feature", "9" * 30, "does not exist in this run"),
+            ("feature", "9" * 30, "a feature is a whole number from 0 to 2,147,483,647"),
         ],
     )
     def test_what_makes_no_sense_is_one_sentence(self, name: str, value: str, sentence: str, finished: Path) -> None:
