@@ -19,7 +19,7 @@ from dfc.report import card, palette, render, steered
 from dfc.report.heatmap import HEATMAP_CSS
 from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
 from dfc.report.steered import Steered
-from dfc.report.words import AXES, MEASURES, ORIGINS, PROBE, VERDICT_HELP
+from dfc.report.words import AXES, MEASURES, NULL_RUN, ORIGINS, PROBE, VERDICT_HELP
 from dfc.runs import Run
 from dfc.store.book import Mark, Note, Remarks
 from dfc.store.notes import Notebook
@@ -161,6 +161,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         entries=entries,
         gone=[(identity, reason) for identity, reason in gone if identity not in present],
         null=null,
+        null_help=NULL_RUN,
         measures=MEASURES,
         probe=PROBE,
         verdict_help=VERDICT_HELP,

@@ -1,4 +1,4 @@
-"""What verdicts, measures and bands of contexts mean, in plain words: the same on the page and in a report."""
+"""What verdicts and measures mean, in plain words: the same on the page and in a report."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ PROBE = (
     "How well a linear function of each model's activations predicts this feature on documents kept out of training. "
     "Absolute values mean little, since a sparse feature is only partly linear even in its own model: compare them."
 )
+
+NULL_RUN = (
+    "It is judged by probes and correlations alone: a model is exactly as surprised as itself, so that with surprise "
+    "nothing could come out."
+)
+"""What the null run does not test."""
 
 MEASURES: tuple[tuple[str, str, str], ...] = (
     (
@@ -66,15 +72,6 @@ MEASURES: tuple[tuple[str, str, str], ...] = (
 
 AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.5, 1.0)}
 """Ends of the axis on which a measure is drawn; those not named go from 0 to 1."""
-
-BANDS = {
-    0: ("Strongest contexts", "where it fires most, one after another"),
-    1: ("Upper quarter of the rest", "samples; a real meaning still holds here"),
-    2: ("Second quarter", "samples from weaker firings"),
-    3: ("Third quarter", "samples from still weaker firings"),
-    4: ("Weakest quarter", "samples; often noise"),
-}
-"""Bands of contexts: title and meaning."""
 
 ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
 """Where a label comes from, in words."""

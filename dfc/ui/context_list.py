@@ -11,11 +11,19 @@ import streamlit as st
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import context_html
 from dfc.report.palette import ramp
-from dfc.report.words import BANDS
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui import document_view
 from dfc.ui.frame import View
 from dfc.ui.text import number
+
+BANDS = {
+    0: ("Strongest contexts", "where it fires most, one after another"),
+    1: ("Upper quarter of the rest", "samples; a real meaning still holds here"),
+    2: ("Second quarter", "samples from weaker firings"),
+    3: ("Third quarter", "samples from still weaker firings"),
+    4: ("Weakest quarter", "samples; often noise"),
+}
+"""Bands of contexts: title and meaning."""
 
 
 def show(view: View, feature: FeatureRow) -> None:

@@ -25,8 +25,8 @@ HELP = {
     "surprise_gap": "By how many nats a character what follows its firings surprises the other model more than its "
     "own, above the middle document: high means that its own model knows more there.",
     "own_r2": "How well a linear function of its own model's activations predicts it on held-out documents (R²).",
-    "probe_ratio": "The same from the other model's activations, over that of its own: low means that the other model "
-    "has nothing like it.",
+    "probe_ratio": "How well a linear function of the other model's activations predicts it on held-out "
+    "documents (R²), as a share of what its own model's reach: low means that the other model has nothing like it.",
     "mirror_correlation": "The largest correlation with any feature that only the other model has: high means that the "
     "concept stands on both sides.",
     "feature_id": "Its number in the dictionary. Click a row to open it.",

@@ -10,6 +10,7 @@ import streamlit as st
 from dfc import runs
 from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.report.palette import run_marks
+from dfc.report.words import NULL_RUN
 from dfc.ui import charts, runs_data, runs_recurring
 from dfc.ui.frame import View
 from dfc.ui.overview import HELP
@@ -84,7 +85,10 @@ def _overview(summaries: list[Summary], colours: dict[str, str]) -> None:
         ("alive A / B / shared", HELP["alive"]),
         ("exclusive in A", "Features of A's own that the evidence calls exclusive, of those A may use alone."),
         ("exclusive in B", "Features of B's own that the evidence calls exclusive, of those B may use alone."),
-        ("by chance", "Share of dedicated features that came out exclusive when a model was compared with itself."),
+        (
+            "by chance",
+            f"Share of dedicated features that came out exclusive when a model was compared with itself. {NULL_RUN}",
+        ),
     )
     head = "".join(f'<th title="{escape(help_text)}">{escape(title)}</th>' for title, help_text in heads)
     body = "".join(_row(summary, colours[summary.name]) for summary in summaries)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
-from dfc.report.words import VERDICT_HELP
+from dfc.report.words import NULL_RUN, VERDICT_HELP
 from dfc.ui import data
 from dfc.ui.frame import View
 from dfc.ui.style import section, side_name
@@ -50,8 +50,9 @@ def overview(view: View, names: dict[Side, str]) -> None:
     )
     section(
         "What the evidence says",
-        f"{_LEAD} On documents kept out of training, one rule asked of every feature whether the other model's "
-        f"activations predict it, and whether another feature fires like it. As exclusive stand {held}.",
+        f"{_LEAD} One rule asked of every feature whether the other model's activations predict it on documents kept "
+        f"out of training, whether another feature fires like it, and whether what follows where it fires surprises "
+        f"the other model more. As exclusive stand {held}.",
     )
     result = null_result.read(view.run)
     st.html(_table(split, result, names, view.theme))
@@ -60,7 +61,7 @@ def overview(view: View, names: dict[Side, str]) -> None:
     else:
         st.caption(
             f"Null run, {names['a']} against itself in a rotated basis: {count(result.exclusive)} of "
-            f"{count(result.dedicated)} dedicated features ({percent(result.share)}) came out exclusive; none is."
+            f"{count(result.dedicated)} dedicated features ({percent(result.share)}) came out exclusive; none is. {NULL_RUN}"
         )
 
 

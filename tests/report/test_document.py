@@ -69,6 +69,7 @@ def test_the_evidence_stands_beside_other_features(run: Run, notebook: Notebook)
     assert "exclusive confidence 0.90" in text
     assert "predicted with R² 0.41 from SmolLM2-135M-Instruct and R² 0.07 from Gemma-3-270m" in text
     assert "2 of 400 dedicated features (0.50 %) came out exclusive; in truth none is" in text
+    assert "It is judged by probes and correlations alone" in text
     assert "85% of the null run" in text  # 0.17 among 0, 0.1 and 0.2
     assert "the evidence calls 1 exclusive" in text
     assert "how often the rule calls a feature exclusive by mistake was not measured" in write(run, notebook).text

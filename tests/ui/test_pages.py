@@ -409,4 +409,5 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     )
     overview = text(calm(visit("app.py", run="demo")))
     assert "2 of 400 dedicated features (0.500 %) came out exclusive" in overview
+    assert "judged by probes and correlations alone" in overview
     assert "null run, dedicated</td><td>2</td><td>0</td><td>0</td><td>7</td><td>0</td>" in overview
