@@ -11,6 +11,7 @@ import streamlit as st
 from dfc.config import Partition
 from dfc.report.heatmap import label
 from dfc.report.palette import THEMES
+from dfc.store.reader import Order
 from dfc.ui import address, notebook, selection
 from dfc.ui.address import Place
 from dfc.ui.frame import View
@@ -50,13 +51,21 @@ WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_n
 EVIDENCE = ("surprise_gap", "probe_ratio", "mirror_correlation")
 
 
-def columns(table: pd.DataFrame, alone: bool) -> tuple[str, ...]:
-    """Columns for a page of features: what there is to say of them, and as much as there is room for."""
+def columns(table: pd.DataFrame, alone: bool, order: Order = "feature_id") -> tuple[str, ...]:
+    """Columns for a page of features: what there is to say of them, and as much as there is room for.
+
+    Args:
+        table: rows of `Store.features`.
+        alone: whether it has the page's width.
+        order: what it is sorted by; a number of the evidence is shown then, beside another table in place of density.
+    """
     judged = "verdict" in table and bool(table["verdict"].notna().any())
     called = "label" in table and bool(table["label"].ne("").any())
     names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
-    evidence = EVIDENCE if judged and alone else ()
-    rest = WIDE if alone else tuple(name for name in NARROW if name != "specificity" or not judged)
+    asked = (order,) if judged and order in (*EVIDENCE, "own_r2") else ()
+    evidence = tuple(dict.fromkeys((*(EVIDENCE if judged and alone else ()), *asked)))
+    left_out = {"specificity": judged, "density": bool(asked)}
+    rest = WIDE if alone else tuple(name for name in NARROW if not left_out.get(name))
     return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
 
 

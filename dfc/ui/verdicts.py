@@ -61,7 +61,8 @@ def overview(view: View, names: dict[Side, str]) -> None:
     else:
         st.caption(
             f"Null run, {names['a']} against itself in a rotated basis: {count(result.exclusive)} of "
-            f"{count(result.dedicated)} dedicated features ({percent(result.share)}) came out exclusive; none is. {NULL_RUN}"
+            f"{count(result.dedicated)} dedicated features ({percent(result.share)}) came out exclusive; none is. "
+            f"{NULL_RUN}"
         )
 
 
