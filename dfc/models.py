@@ -103,11 +103,6 @@ class LoadedModel:
         return self.tokenizer.chat_template is not None
 
     @property
-    def busy(self) -> bool:
-        """Whether somebody is running this model now."""
-        return self.lock.locked()
-
-    @property
     def final_norm(self) -> nn.Module:
         """The norm between the last block and the unembedding.
 

@@ -124,13 +124,13 @@ def test_two_streams_together(model: LoadedModel) -> None:
 def test_closing_frees_the_model(model: LoadedModel) -> None:
     pieces = stream(model, PROMPT, Sampling(100), adding(vector_for(model), 1.0))
     next(pieces)
-    assert model.busy
+    assert model.lock.locked()
     pieces.close()
     for _ in range(200):
-        if not model.busy:
+        if not model.lock.locked():
             break
         time.sleep(0.05)
-    assert not model.busy
+    assert not model.lock.locked()
 
 
 def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> None:
@@ -155,4 +155,4 @@ def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> Non
 def test_what_cannot_be_generated_is_said_at_once(model: LoadedModel, prompt: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         stream(model, prompt, Sampling(10), adding(vector_for(model), 1.0))
-    assert not model.busy
+    assert not model.lock.locked()

@@ -90,7 +90,7 @@ def test_closing_cancels_within_a_token(tiny_copy: Run) -> None:
     first = next(step for step in running if step.row)
     with passes(model) as made:
         assert [next(running).row for _ in range(8)] == [None] * 8
-        assert model.busy
+        assert model.lock.locked()
         until_then = len(made)
         running.close()
         assert is_free(model)

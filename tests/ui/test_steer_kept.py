@@ -171,7 +171,7 @@ class TestSweeps:
         assert (kept["status"], kept["made"]) == ("cancelled", job.done)
         assert job.done < job.total
         assert parameter(second, "sweep") == kept["sweep_id"][:12]
-        wait_until(lambda: not model.busy)
+        wait_until(lambda: not model.lock.locked())
         assert not second.button(key="start_sweep").disabled
 
     def test_there_is_one_at_a_time_for_a_run(self, run: Run) -> None:
