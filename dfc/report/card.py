@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from dfc.config import SIDES, Partition, Side
 from dfc.report import palette, render
-from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label
+from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label, side_of
 from dfc.report.palette import Theme
 from dfc.store.reader import Context, FeatureRow, Store
 
@@ -84,7 +84,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         UserError: if the run has no such feature.
     """
     feature, facts = store.feature(feature_id), store.facts()
-    side: Side = "b" if feature.partition == "b" else "a"
+    side = side_of(feature.partition)
     return templates.get_template("card.html").render(
         feature=feature,
         title=TITLES[feature.partition],

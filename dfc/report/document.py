@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import pandas as pd
 from markupsafe import Markup
 
-from dfc.config import SIDES, VERDICTS, Partition, Side, UserError
+from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
 from dfc.report import card, palette, render, steered
-from dfc.report.heatmap import HEATMAP_CSS
+from dfc.report.heatmap import HEATMAP_CSS, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
 from dfc.report.steered import Steered
-from dfc.report.words import AXES, MEASURES, NULL_RUN, ORIGINS, PROBE, VERDICT_HELP
+from dfc.report.words import AXES, MEASURES, NULL_RUN, ORIGINS, PROBE, VERDICT_HELP, told_apart, whose
 from dfc.runs import Run
 from dfc.store.book import Mark, Note, Remarks
 from dfc.store.notes import Notebook
@@ -90,7 +90,7 @@ class Entry:
     @property
     def side(self) -> Side:
         """In whose tokens its contexts are shown."""
-        return "b" if self.feature.partition == "b" else "a"
+        return side_of(self.feature.partition)
 
 
 def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
@@ -139,7 +139,8 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
             "download them as a table."
         )
     store = Store(run.store)
-    names = _names(store)
+    models: Any = store.models()
+    names: dict[Side, str] = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
     said = _said(notebook, run.name)
     present = store.fingerprints(chosen.features)
     tried = steered.kept(SteeringStore(run.path / "steering.duckdb"), present)
@@ -155,7 +156,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         title=chosen.title,
         run_name=run.name,
         facts=facts,
-        models=store.models(),
+        models=models,
         names=names,
         sources=facts.get("source_pairs") or {},
         entries=entries,
@@ -167,7 +168,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         verdict_help=VERDICT_HELP,
         counts=_counts(entries),
         origins=ORIGINS,
-        titles=_titles(names),
+        titles={partition: whose(partition, names) for partition in PARTITIONS},
         made=f"{datetime.now(UTC):%Y-%m-%d}",
         light=Markup(_variables("light")),
         dark=Markup(_variables("dark")),
@@ -182,19 +183,6 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
 def _variables(theme: palette.Theme) -> str:
     verdicts = "".join(f"--dfc-verdict-{name}:{colour};" for name, colour in palette.verdict_marks(theme).items())
     return palette.css_variables(theme) + verdicts + f"color-scheme:{theme};"
-
-
-def _names(store: Store) -> dict[Side, str]:
-    """What both models are called, told apart where that is the same."""
-    models: Any = store.models()
-    names: dict[Side, str] = {side: str(models.loc[side, "name"]) for side in SIDES}
-    if names["a"] == names["b"]:
-        return {side: f"{names[side]} ({side.upper()}, layer {models.loc[side, 'layer']})" for side in SIDES}
-    return names
-
-
-def _titles(names: dict[Side, str]) -> dict[Partition, str]:
-    return {"a": f"only in {names['a']}", "b": f"only in {names['b']}", "shared": "shared by both"}
 
 
 def _said(notebook: Notebook, run_name: str) -> dict[int, Remarks]:
@@ -229,7 +217,6 @@ def _entry(
     names: dict[Side, str],
 ) -> Entry:
     feature, evidence = store.feature(identity), store.evidence(identity)
-    side: Side = "b" if feature.partition == "b" else "a"
     return Entry(
         feature,
         evidence,
@@ -239,7 +226,7 @@ def _entry(
         remarks.favourite,
         list(remarks.notes),
         remarks.of_other_version(feature.fingerprint),
-        card.groups(store.contexts(identity), side, feature),
+        card.groups(store.contexts(identity), side_of(feature.partition), feature),
         card.token_lists(store.logits(identity)),
         card.sources(store.sources(identity)),
         tried.get(identity, Steered()),

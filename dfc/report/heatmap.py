@@ -44,6 +44,11 @@ line-height:1.65;color:var(--dfc-ink)}
 """Style of `context_html`; the colours come from `palette.css_variables(theme)`."""
 
 
+def side_of(partition: Partition) -> Side:
+    """In which model's tokens a feature is shown: in those of its own, a shared one in A's."""
+    return "b" if partition == "b" else "a"
+
+
 def visible(token: str) -> str:
     """A token as plain text with nothing hidden: ↵, ⇥, ‹U+200B›; '·' for a fragment of a character."""
     return "".join(_visible(character) for character in token) if token else "·"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dfc.config import Verdict
+from collections.abc import Mapping
+
+from dfc.config import SIDES, Partition, Side, Verdict
 
 VERDICT_HELP: dict[Verdict, str] = {
     "exclusive": "What follows where it fires surprises the other model clearly more than its own, and nothing in the "
@@ -75,3 +77,15 @@ AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.5, 1.0)}
 
 ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
 """Where a label comes from, in words."""
+
+
+def told_apart(names: Mapping[Side, str], places: Mapping[Side, str]) -> dict[Side, str]:
+    """What both models are called; where they are read is added if the names are the same."""
+    if names["a"] != names["b"]:
+        return {side: names[side] for side in SIDES}
+    return {side: f"{names[side]} ({side.upper()}, {places[side]})" for side in SIDES}
+
+
+def whose(partition: Partition, names: Mapping[Side, str]) -> str:
+    """Which model may use the features of a partition."""
+    return "shared by both" if partition == "shared" else f"only in {names[partition]}"

@@ -9,7 +9,7 @@ from itertools import groupby
 import streamlit as st
 
 from dfc.config import SIDES, Side
-from dfc.report.heatmap import context_html
+from dfc.report.heatmap import context_html, side_of
 from dfc.report.palette import ramp
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui import document_view
@@ -33,7 +33,7 @@ def show(view: View, feature: FeatureRow) -> None:
     shown = tools[0].segmented_control(
         "Tokens of",
         ["A", "B", "both"],
-        default="B" if feature.partition == "b" else "A",
+        default=side_of(feature.partition).upper(),
         required=True,
         key="tokens",
         bind="query-params",

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dfc.config import SIDES
+from dfc.report.heatmap import side_of
 from dfc.report.palette import Theme
 from dfc.report.words import ORIGINS
 from dfc.runs import Run
@@ -140,7 +141,7 @@ def _controls(view: View, feature: FeatureRow) -> None:
             label="Steer with it",
             icon=":material/explore:",
             query_params=address.feature_params(view.run.name, feature.feature_id)
-            | {"side": "B" if feature.partition == "b" else "A"},
+            | {"side": side_of(feature.partition).upper()},
         )
         with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
             params = address.feature_params(view.run.name, feature.feature_id)

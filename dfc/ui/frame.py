@@ -17,6 +17,7 @@ import streamlit as st
 from dfc import runs
 from dfc.config import SIDES, RunConfig, Side, UserError
 from dfc.report.palette import Theme
+from dfc.report.words import told_apart
 from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.ui import address, empty, style
@@ -100,10 +101,8 @@ def _with_indices(run_config: RunConfig, store: Store) -> RunConfig:
 
 def model_names(run_config: RunConfig) -> dict[Side, str]:
     """What both models are called; layers are added where the names are the same."""
-    models = run_config.models
-    if models.a.title != models.b.title:
-        return {side: models.side(side).title for side in SIDES}
-    return {side: f"{models.side(side).title} ({side.upper()}, {models.side(side).place})" for side in SIDES}
+    models = {side: run_config.models.side(side) for side in SIDES}
+    return told_apart({side: models[side].title for side in SIDES}, {side: models[side].place for side in SIDES})
 
 
 def _choose(all_runs: list[Run]) -> Run:

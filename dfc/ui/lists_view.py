@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dfc.config import Side
 from dfc.report.document import Chosen
+from dfc.report.heatmap import side_of
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
 from dfc.ui import address, data, feature_list, notebook, notes_panel, paging, reporting
@@ -173,9 +173,8 @@ def _features(view: View, choice: Choice) -> None:
         for position, feature in enumerate(features):
             identity = int(feature.feature_id)
             place = Place(query, offset + position, kept=choice.kept)
-            side: Side = "b" if feature.partition == "b" else "a"
             with st.container(key=f"kept_{identity}"):
-                feature_list.row(view, feature, contexts.get(identity), side, place)
+                feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
                 _said(view, marks[identity], fingerprints[identity], choice)
     for identity in sorted(set(marks) - set(fingerprints)):
         _said(view, marks[identity], None, choice)

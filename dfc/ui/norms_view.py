@@ -7,7 +7,8 @@ from typing import get_args
 import pandas as pd
 import streamlit as st
 
-from dfc.config import Partition, Side
+from dfc.config import PARTITIONS, Partition, Side
+from dfc.report.words import whose
 from dfc.store.reader import FeatureQuery
 from dfc.ui import address, charts, data, feature_table, norm_charts, norm_region, paging, selection
 from dfc.ui.address import Place
@@ -24,11 +25,7 @@ _DRAWN = "norms_drawn"
 def show(view: View) -> None:
     """Draw the page."""
     names = model_names(view.config)
-    labels: dict[Partition, str] = {
-        "a": f"only in {names['a']}",
-        "b": f"only in {names['b']}",
-        "shared": "shared by both",
-    }
+    labels = {partition: whose(partition, names) for partition in PARTITIONS}
     st.html(
         '<div class="dfc-hero"><h1>Decoder norms</h1><p>A feature adds a vector to each model\'s stream; its length '
         "says how much that model uses the feature. Dedicated features have a vector in one model only. Among the "

@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, SIDES, Partition, Side
+from dfc.config import PARTITIONS, SIDES, Side
+from dfc.report.words import whose
 from dfc.store.reader import FeatureQuery
 from dfc.ui import address, charts, data, feature_list, verdicts
 from dfc.ui.frame import View, model_names
@@ -162,7 +163,7 @@ def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) 
     added: dict[str, dict[str, float]] = facts.get("fve_added") or {}
     head = "".join(f'<th title="{escape(help_text)}">{escape(title)}</th>' for title, help_text in heads)
     rows = "".join(
-        f'<tr><td><i class="dfc-dot dfc-{partition}"></i>{escape(_label(partition, names))}</td>'
+        f'<tr><td><i class="dfc-dot dfc-{partition}"></i>{escape(whose(partition, names))}</td>'
         f"<td>{count(table.loc[partition, 'features'])}</td>"
         f"<td>{percent(facts.get(f'alive_{partition}'))}</td>"
         f"<td>{number(facts.get(f'l0_{partition}'), 1)}</td>"
@@ -179,10 +180,6 @@ def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) 
 def _points(share: float | None) -> str:
     """A difference of two shares in percentage points; a dash for none at all, as of a model without the features."""
     return f"{100 * share:+.1f} points" if share else "–"
-
-
-def _label(partition: Partition, names: dict[Side, str]) -> str:
-    return "shared by both" if partition == "shared" else f"only in {names[partition]}"
 
 
 def _found(view: View, side: Side, names: dict[Side, str]) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, VERDICTS, Partition, Side
+from dfc.report.heatmap import side_of
 from dfc.report.words import VERDICT_HELP
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui import address, prompt_run, prompt_table, token_strips
@@ -129,7 +130,7 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
             label="Steer with it",
             icon=":material/explore:",
             query_params=address.feature_params(view.run.name, feature.feature_id)
-            | {"side": "B" if feature.partition == "b" else "A"},
+            | {"side": side_of(feature.partition).upper()},
         )
         st.button("Clear", icon=":material/close:", key="clear_feature", on_click=_clear)
 

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, Partition, Side, Verdict
-from dfc.report.heatmap import label
+from dfc.report.heatmap import label, side_of
 from dfc.report.palette import ramp
 from dfc.store.reader import FeatureRow
 from dfc.ui.feature_table import HELP
@@ -190,7 +190,7 @@ def key(view: View, partitions: list[Partition], feature: FeatureRow | None) -> 
 
 
 def _token(reading: Reading, row: int, partition: Partition) -> str:
-    side: Side = "b" if partition == "b" else "a"
+    side = side_of(partition)
     return label(reading.tokens[side][int(reading.index[side][row])])
 
 

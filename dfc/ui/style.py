@@ -11,6 +11,7 @@ from dfc.config import Partition, Side
 from dfc.report.heatmap import HEATMAP_CSS
 from dfc.report.palette import Theme, css_variables
 from dfc.report.reference_strip import STRIP_CSS
+from dfc.report.words import whose
 
 ICON = Path(__file__).parent / "icon.svg"
 """The wordmark's two circles, for the browser's tab."""
@@ -39,14 +40,13 @@ def legend(names: dict[Side, str], places: dict[Side, str]) -> str:
         f"<small>{places[side]}</small></span></div>"
         for side in names
     ]
-    rows.append('<div><i class="dfc-dot dfc-shared"></i><span>shared by both</span></div>')
+    rows.append(f'<div><i class="dfc-dot dfc-shared"></i><span>{whose("shared", names)}</span></div>')
     return f'<div class="dfc-legend">{"".join(rows)}</div>'
 
 
 def partition_badge(partition: Partition, names: dict[Side, str]) -> str:
     """Whose feature it is, as a coloured label."""
-    text = "shared by both" if partition == "shared" else f"only in {names[partition]}"
-    return f'<span class="dfc-badge dfc-{partition}">{html.escape(text)}</span>'
+    return f'<span class="dfc-badge dfc-{partition}">{html.escape(whose(partition, names))}</span>'
 
 
 def side_name(side: Side, names: dict[Side, str]) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
-from dfc.report.words import NULL_RUN, VERDICT_HELP
+from dfc.report.words import NULL_RUN, VERDICT_HELP, whose
 from dfc.ui import data
 from dfc.ui.frame import View
 from dfc.ui.style import section, side_name
@@ -73,10 +73,10 @@ def _table(
     head = "".join(
         f'<th title="{escape(VERDICT_HELP[verdict])}">{_dot(verdict, theme)}{verdict}</th>' for verdict in VERDICTS
     )
+    coloured = {side: side_name(side, names) for side in SIDES}
     rows = "".join(
         _row(
-            f'<i class="dfc-dot dfc-{partition}"></i>'
-            + ("shared by both" if partition == "shared" else f"only in {side_name(partition, names)}"),
+            f'<i class="dfc-dot dfc-{partition}"></i>{whose(partition, coloured)}',
             counts,
             theme,
         )

@@ -388,6 +388,19 @@ def judge(path: Path) -> None:
         )
 
 
+def test_a_table_shows_the_evidence_that_it_is_sorted_by(data: Path) -> None:
+    judge(make_run(data).store)
+    for show, around in (
+        ("only A", ("mirror_correlation", "specificity")),
+        ("side by side", ("confidence", "histogram")),
+    ):
+        for order, shown in (("R² from its own model", True), ("confidence", False)):
+            listed = list(calm(visit(TABLE, run="demo", show=show, order=order)).dataframe[0].proto.column_order)
+            at = listed.index(around[0]) + 1
+            assert (listed[at : at + 2] == ["own_r2", around[1]]) is shown
+            assert ("own_r2" in listed) is shown
+
+
 def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     run = make_run(data)
     assert "python -m dfc verify demo" in text(calm(visit("app.py", run="demo")))
@@ -403,15 +416,6 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     assert overview.count("<b>exclusive</b>&ensp;confidence 0.90") == 2
     assert "<td>1</td><td>0</td><td>0</td><td>59</td><td>0</td>" in overview
     assert "null run, dedicated" not in overview
-    for show, around in (
-        ("only A", ("mirror_correlation", "specificity")),
-        ("side by side", ("confidence", "histogram")),
-    ):
-        for order, shown in (("R² from its own model", True), ("confidence", False)):
-            listed = list(calm(visit(TABLE, run="demo", show=show, order=order)).dataframe[0].proto.column_order)
-            at = listed.index(around[0]) + 1
-            assert (listed[at : at + 2] == ["own_r2", around[1]]) is shown
-            assert ("own_r2" in listed) is shown
     assert "python -m dfc null demo" in overview
     (run.path / "null.json").write_text(
         '{"dedicated": 400, "exclusive": 2, "verdicts": {"a": {"exclusive": 2}, "b": {"unclear": 7}, "shared": {}}}'
