@@ -100,7 +100,7 @@ def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | Non
         numbers = _numbers(strengths)
         prompts = (request.prompt,) if chosen == _OWN else tuple(prompt_sets.read(chosen, limit))
     except UserError as error:
-        st.warning(sentence(str(error)), icon=":material/block:")
+        st.warning(plain(sentence(str(error))), icon=":material/block:")
         return None
     if not top and not ready:
         return None
@@ -175,7 +175,7 @@ def _progress(run: Run) -> None:
 def _opened(view: View, judge: JudgeConfig | None, running: bool, names: dict[Side, str]) -> None:
     """The sweep in the address."""
     if problem := st.session_state.pop("sweep_problem", None):
-        st.warning(problem, icon=":material/block:")
+        st.warning(plain(problem), icon=":material/block:")
     wanted = st.query_params.get("sweep")
     if not wanted:
         return

@@ -21,6 +21,7 @@ from dfc.store.notes import Notebook
 from dfc.ui import steer_address
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
+from dfc.ui.text import plain
 from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
 from tests.ui.test_pages import STEER, calm, parameter, text, visit
@@ -80,7 +81,9 @@ class TestGenerating:
     def test_an_empty_prompt_is_one_sentence(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt=" "))
         test.button(key="generate").click().run()
-        assert [error.value for error in test.error] == ["The prompt is empty; type what the models shall go on from."]
+        assert [error.value for error in test.error] == [
+            plain("The prompt is empty; type what the models shall go on from.")
+        ]
 
     def test_a_strength_is_proposed(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt="The old"))
@@ -190,13 +193,13 @@ class TestSweeps:
         assert "sweep_judge" not in [toggle.key for toggle in calm(visit(STEER, **address)).toggle]
         with serving() as endpoint:
             configure(run, endpoint.judge())
-            endpoint.answer = lambda body: (400, {}, b"no <credit>")
+            endpoint.answer = lambda body: (400, {}, b"no <credit> ![](http://b.c/d)")
             test = calm(visit(STEER, **address))
             assert test.toggle(key="sweep_judge").value
             test.button(key="start_sweep").click().run()
             calm(wait_for_job(test))
             [warning] = test.warning
-            assert "answered 400 (no <credit>)" in warning.value
+            assert plain("answered 400 (no <credit> ![](http://b.c/d))") in warning.value
             [kept] = sweeps.store(run).sweeps().to_dict("records")
             assert (kept["status"], kept["made"]) == ("done", 3)
 
@@ -232,8 +235,8 @@ class TestSweeps:
         job.work()
         assert job.problem == "The prompt is empty; type what the models shall go on from."
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
-        test.text_input(key="sweep_strengths").set_value("strong").run()
-        assert "are not numbers" in calm(test).warning[0].value
+        test.text_input(key="sweep_strengths").set_value("![](//a.b)").run()
+        assert plain("“![](//a.b)” are not numbers") in calm(test).warning[0].value
         assert test.button(key="start_sweep").disabled
 
 
