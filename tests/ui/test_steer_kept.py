@@ -52,6 +52,8 @@ def a_sweep(**changes: object) -> Sweep:
 
 
 def wait_for_job(test: AppTest) -> AppTest:
+    if "steer_job" not in test.session_state:  # it was through before the page was drawn, which shows it
+        return test
     job: Job = test.session_state["steer_job"]
     wait_until(lambda: job.finished)
     return test.run()
@@ -211,6 +213,11 @@ class TestSweeps:
         test.selectbox(key="sweep_measure").select("score").run()
         assert "Scored from 0 to 10 by m for: &lt;i&gt;law" in text(calm(test))
         assert "judge_sweep" not in [button.key for button in test.button]
+        with serving() as endpoint:
+            configure(run, endpoint.judge())
+            test.run().button(key=f"repeat_{kept['sweep_id'][:12]}").click().run()
+            calm(wait_for_job(test))
+            assert len(endpoint.asked) == len(set(sweeps.store(run).outputs(kept["sweep_id"])["text"]))
         (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
 
     def test_its_settings_are_in_the_address(self, run: Run) -> None:
@@ -238,6 +245,19 @@ class TestSweeps:
         test.text_input(key="sweep_strengths").set_value("![](//a.b)").run()
         assert plain("“![](//a.b)” are not numbers") in calm(test).warning[0].value
         assert test.button(key="start_sweep").disabled
+        for strengths in ("1, inf", "nan"):
+            test.text_input(key="sweep_strengths").set_value(strengths).run()
+            assert "are not numbers" in calm(test).warning[0].value
+
+    def test_one_that_fails_at_once_is_shown(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(job: Job) -> None:
+            job.problem, job.finished = "It failed.", True
+
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Job, "work", fail)
+            test.button(key="start_sweep").click().run()
+        assert [warning.value for warning in calm(test).warning] == [plain("It failed.")]
 
 
 def test_edits_are_imported(run: Run) -> None:
