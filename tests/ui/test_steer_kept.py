@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc import config, models, runs
+from dfc.config import JudgeConfig
 from dfc.runs import Run
 from dfc.steering import edit_table, sweeps
 from dfc.steering.edits import Edit
@@ -218,6 +219,13 @@ class TestSweeps:
             test.run().button(key=f"repeat_{kept['sweep_id'][:12]}").click().run()
             calm(wait_for_job(test))
             assert len(endpoint.asked) == len(set(sweeps.store(run).outputs(kept["sweep_id"])["text"]))
+        (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
+
+    def test_one_on_another_machine_is_not_asked_until_it_is_wanted(self, run: Run) -> None:
+        settings = run.config()
+        configure(run, JudgeConfig(model="m", criterion="c", url="https://judge.invalid/v1"))
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
+        assert not test.toggle(key="sweep_judge").value
         (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
 
     def test_its_settings_are_in_the_address(self, run: Run) -> None:
