@@ -91,7 +91,8 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"`{location}` is missing; add it."
     message = first["msg"].removeprefix("Value error, ")
-    return f"`{location}`: {message[0].lower()}{message[1:]} (got {first['input']!r:.80})." if location else message
+    got = "" if location.split(".")[0] == "judge" else f" (got {first['input']!r:.80})"  # there it may be a key
+    return f"`{location}`: {message[0].lower()}{message[1:]}{got}." if location else message
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

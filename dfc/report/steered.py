@@ -14,7 +14,6 @@ from dfc.report.heatmap import visible
 from dfc.store.steering import SteeringStore
 
 MOST_TRIALS = 3
-_MOST_SWEEPS = 40
 _MOST_TRIED = 2_000
 DIRECTIONS = {
     "none": "left alone",
@@ -45,7 +44,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Step:
-    """One strength of a sweep: means over its prompts; None where it was not measured."""
+    """One strength of a sweep: means over its prompts; None where it was not measured.
+
+    `direction` is in words, with the mode in brackets if it is not `add`.
+    """
 
     side: Side
     direction: str
@@ -75,15 +77,9 @@ def kept(store: SteeringStore, features: Collection[int]) -> dict[int, Steered]:
         return {}
     trials = _trials(store, features)
     found = {feature: Steered(tuple(listed[:MOST_TRIALS])) for feature, listed in trials.items()}
-    missing = set(features)
-    for sweep in store.sweeps().head(_MOST_SWEEPS).to_dict("records"):
-        if not missing:
-            break
-        outputs: Any = store.outputs(str(sweep["sweep_id"]))
-        for feature in sorted(missing & set(outputs["feature_id"])):
-            missing.discard(feature)
-            steps = _steps(outputs[outputs["feature_id"] == feature])
-            found[feature] = Steered(found.get(feature, Steered()).trials, f"{sweep['started']:%Y-%m-%d}", steps)
+    latest: Any = store.latest_steps(features).groupby(["feature_id", "started"])
+    for (feature, started), rows in latest:
+        found[feature] = Steered(found.get(feature, Steered()).trials, f"{started:%Y-%m-%d}", _steps(rows))
     return found
 
 
@@ -116,24 +112,24 @@ def _done(edits: list[dict[str, Any]]) -> str:
     )
 
 
-def _steps(outputs: pd.DataFrame) -> tuple[Step, ...]:
-    """A row for each strength in each model."""
-    along = outputs.groupby(["side", "direction", "strength"], sort=True).agg(
-        prompts=("prompt_id", "nunique"),
-        promoted=("mean_promoted", "mean"),
-        kl=("mean_kl", "mean"),
-        perplexity=("perplexity", "mean"),
+def _steps(rows: pd.DataFrame) -> tuple[Step, ...]:
+    """A row for each strength of each mode in each model; the model left alone is the same in all modes."""
+    order = list(DIRECTIONS)
+    rows = rows.assign(
+        mode=rows["mode"].where(rows["direction"] != "none", ""),
+        place=[order.index(name) if name in DIRECTIONS else len(order) for name in rows["direction"]],
     )
-    rows: Any = along.reset_index().itertuples(index=False)
-    steps = [
+    rows = rows.drop_duplicates(["side", "mode", "direction", "strength"]).sort_values(
+        ["side", "mode", "place", "strength"]
+    )
+    listed: Any = rows.itertuples(index=False)
+    return tuple(
         Step(
             row.side,
-            DIRECTIONS.get(row.direction, row.direction),
+            DIRECTIONS.get(row.direction, row.direction) + (f" ({row.mode})" if row.mode not in ("", "add") else ""),
             float(row.strength),
             int(row.prompts),
             *(None if pd.isna(value) else float(value) for value in (row.promoted, row.kl, row.perplexity)),
         )
-        for row in rows
-    ]
-    order = list(DIRECTIONS.values())
-    return tuple(sorted(steps, key=lambda step: (step.side, order.index(step.direction), step.strength)))
+        for row in listed
+    )

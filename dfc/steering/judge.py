@@ -11,14 +11,14 @@ import http.client
 import json
 import os
 import re
-import time
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
-from urllib.parse import urlsplit
 
 from dfc.config import JudgeConfig, UserError
 from dfc.store.steering import SteeringStore
@@ -33,7 +33,7 @@ _LONGEST_PAUSE = 60.0  # whatever it asks for
 _AT_ONCE = 4
 _PULSE = 0.2
 _LARGEST = 1 << 20  # bytes of an answer
-_LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
+_SHORTEST_SECRET = 8  # letters; a shorter key may be a word of an answer, and is known to many
 
 
 class WrongAnswerError(UserError):
@@ -63,6 +63,7 @@ def judge_sweep(kept: SteeringStore, sweep_id: str, judge: JudgeConfig) -> Gener
     """Score all answers of a sweep that this judge has not scored; closing the generator ends it.
 
     An answer to which the judge says no number stays without a score; after any other failure, so do all that are left.
+    Once it is ended nothing more is sent; of the few requests that are under way nobody awaits the answer.
 
     Args:
         kept: where the sweep is kept.
@@ -78,10 +79,10 @@ def judge_sweep(kept: SteeringStore, sweep_id: str, judge: JudgeConfig) -> Gener
     who = identity(judge)
     left = kept.unscored(sweep_id, who)
     done, wrong, first = 0, 0, ""
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="judge")
+    stop = threading.Event()
     try:
         for part in (left[at : at + _AT_ONCE] for at in range(0, len(left), _AT_ONCE)):
-            asked = [pool.submit(score, judge, prompt, text) for prompt, text in part]
+            asked = [_begin(judge, prompt, text, stop) for prompt, text in part]
             while wait(asked, timeout=_PULSE).not_done:
                 yield Judged(done, len(left), _unscored(wrong, len(left), first))
             found = [
@@ -100,11 +101,25 @@ def judge_sweep(kept: SteeringStore, sweep_id: str, judge: JudgeConfig) -> Gener
             done += len(part)
             yield Judged(done, len(left), _unscored(wrong, len(left), first))
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        stop.set()
 
 
-def score(judge: JudgeConfig, prompt: str, text: str) -> float:
-    """The judge's score of one answer, 0 to 10.
+def _begin(judge: JudgeConfig, prompt: str, text: str, stop: threading.Event) -> Future[float]:
+    """Ask for a score in a thread of its own, for which, unlike an executor's, the end of the process does not wait."""
+    found: Future[float] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(score(judge, prompt, text, stop))
+        except Exception as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="judge").start()
+    return found
+
+
+def score(judge: JudgeConfig, prompt: str, text: str, stop: threading.Event | None = None) -> float:
+    """The judge's score of one answer, 0 to 10; once `stop` is set, nothing more is sent.
 
     Raises:
         WrongAnswerError: if it says something else.
@@ -119,10 +134,10 @@ def score(judge: JudgeConfig, prompt: str, text: str) -> float:
     }
     if judge.temperature is not None:
         content["temperature"] = judge.temperature
-    answer = _ask(judge, json.dumps(content).encode())
+    answer = _ask(judge, json.dumps(content).encode(), stop or threading.Event())
     try:
         said = json.loads(answer)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise UserError(
             f"{_who(judge)} answered {_excerpt(answer)!r}, which is no chat completion; correct `judge.url`."
         ) from None
@@ -137,36 +152,50 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _ask(judge: JudgeConfig, body: bytes) -> bytes:
-    """What the endpoint answers; it is asked again while it is busy (429) or fails (5xx)."""
+def _ask(judge: JudgeConfig, body: bytes, stop: threading.Event) -> bytes:
+    """What the endpoint answers, without the key; it is asked again while it is busy (429) or fails (5xx)."""
     key = _key(judge)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    request = urllib.request.Request(f"{judge.url}/chat/completions", body, headers)
-    local = urlsplit(judge.url).hostname in _LOCAL
-    opener = urllib.request.build_opener(_NoRedirect, *([urllib.request.ProxyHandler({})] if local else []))
     for pause in (*_PAUSES, None):
+        if stop.is_set():
+            raise UserError(f"{_who(judge)} is not asked any more; judge again later.")
         try:
-            with opener.open(request, timeout=judge.timeout) as answer:
-                found: bytes = answer.read(_LARGEST)
-                return found
-        except urllib.error.HTTPError as error:
-            with error:
-                said = _excerpt(error.read(_LARGEST), key)
-            if pause is None or not (error.code == 429 or error.code >= 500):
-                raise UserError(
-                    f"{_who(judge)} answered {error.code} ({said or error.reason}); correct `judge` in run.yaml"
-                    f"{'' if pause is not None else ', or judge again later'}."
-                ) from None
-            time.sleep(max(pause, _asked_pause(error)))
-        except (OSError, http.client.HTTPException) as error:
+            status, fields, found = _once(judge, body, headers)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, TimeoutError):
                 reason = f"no answer within {judge.timeout:g} s"
+            said = _excerpt(_hidden(str(reason).encode(errors="replace"), key)) or type(reason).__name__
             raise UserError(
-                f"{_who(judge)} cannot be reached ({str(reason) or type(reason).__name__}); start it, or correct "
-                f"`judge.url` in run.yaml."
+                f"{_who(judge)} cannot be reached ({said}); start it, or correct `judge.url` in run.yaml."
             ) from None
+        found = _hidden(found, key)
+        if 200 <= status < 300:
+            return found
+        if pause is None or not (status == 429 or status >= 500):
+            said = _excerpt(found) or http.client.responses.get(status, "nothing")
+            raise UserError(
+                f"{_who(judge)} answered {status} ({said}); correct `judge` in run.yaml"
+                f"{'' if pause is not None else ', or judge again later'}."
+            )
+        stop.wait(max(pause, _asked_pause(fields)))
     raise AssertionError  # the last pause is None
+
+
+def _once(judge: JudgeConfig, body: bytes, headers: dict[str, str]) -> tuple[int, Message, bytes]:
+    """Status, header fields and body of whatever the endpoint answers.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: if there is no answer.
+    """
+    request = urllib.request.Request(f"{judge.url}/chat/completions", body, headers)
+    opener = urllib.request.build_opener(_NoRedirect, *([urllib.request.ProxyHandler({})] if judge.local else []))
+    try:
+        answer = opener.open(request, timeout=judge.timeout)
+    except urllib.error.HTTPError as error:  # an answer, too
+        answer = error
+    with answer:
+        return answer.status, answer.headers, answer.read(_LARGEST)
 
 
 def _key(judge: JudgeConfig) -> str:
@@ -182,9 +211,9 @@ def _key(judge: JudgeConfig) -> str:
     return key
 
 
-def _asked_pause(error: urllib.error.HTTPError) -> float:
+def _asked_pause(fields: Message) -> float:
     """Seconds that an endpoint asks to be left alone."""
-    asked = error.headers.get("Retry-After", "")
+    asked = fields.get("Retry-After", "")
     return min(float(asked), _LONGEST_PAUSE) if asked.isascii() and asked.isdigit() else 0.0
 
 
@@ -200,7 +229,15 @@ def _who(judge: JudgeConfig) -> str:
     return f"the judge {judge.model} at {judge.url}"
 
 
-def _excerpt(body: bytes, key: str = "") -> str:
-    """The beginning of what an endpoint says, on one line and without the key."""
+def _hidden(said: bytes, key: str) -> bytes:
+    """The same without the key, however JSON spells it: a proxy may say what it was sent."""
+    if len(key) < _SHORTEST_SECRET:
+        return said
+    spelled = "".join(rf"(?:\\?{re.escape(mark)}|\\u00{ord(mark):02x})" for mark in key)
+    return re.sub(spelled.encode(), "…".encode(), said, flags=re.IGNORECASE)
+
+
+def _excerpt(body: bytes) -> str:
+    """The beginning of what an endpoint says, on one line, without marks that a terminal would obey."""
     text = " ".join(body.decode("utf-8", errors="replace").split())
-    return (text.replace(key, "…") if key else text)[:120]
+    return "".join(mark if mark.isprintable() else "�" for mark in text[:120])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,12 +79,16 @@ class SteeringStore:
 
     def unscored(self, sweep_id: str, judge: str) -> list[tuple[str, str]]:
         """Prompts and answers of a sweep that this judge has not scored, each pair once; judge is JSON."""
-        with self._open(write=True) as connection:
-            return connection.execute(
-                """SELECT DISTINCT prompt, text FROM outputs JOIN sweeps USING (sweep_id)
-                   WHERE sweep_id = ? AND (score IS NULL OR judge IS DISTINCT FROM ?) ORDER BY prompt, text""",
-                [sweep_id, judge],
-            ).fetchall()
+        sweeps = self.sweeps()
+        scored = judge in sweeps.loc[sweeps["sweep_id"] == sweep_id, "judge"].tolist()
+        found = _with_score(
+            self._read(
+                "SELECT DISTINCT COLUMNS('^(prompt|text|score)$') FROM outputs WHERE sweep_id = ?",
+                [sweep_id],
+            )
+        )
+        left = found[found["score"].isna()] if scored else found
+        return sorted(set(zip(left["prompt"], left["text"], strict=True)))
 
     def add_scores(self, sweep_id: str, judge: str, scores: list[tuple[str, str, float]]) -> None:
         """Add scores of (prompt, answer); those of another judge are taken away, so that one sweep has one judge's."""
@@ -124,7 +128,24 @@ class SteeringStore:
                ORDER BY side, feature_id, mode, direction, strength, prompt_id""",
             [sweep_id],
         )
-        return found if "score" in found else found.assign(score=float("nan"))
+        return _with_score(found)
+
+    def latest_steps(self, features: Collection[int]) -> pd.DataFrame:
+        """What the latest sweep with each of these features showed, as means over its prompts.
+
+        Returns:
+            A row for each feature_id, side, mode, direction and strength, with the sweep's `started`, the number of
+            `prompts`, and `promoted`, `kl` and `perplexity`; NaN where they were not measured.
+        """
+        return self._read(
+            """SELECT feature_id, started, side, mode, direction, strength, count(DISTINCT prompt_id) AS prompts,
+                      avg(list_avg(promoted)) AS promoted, avg(list_avg(kl)) AS kl, avg(perplexity) AS perplexity
+               FROM outputs JOIN sweeps USING (sweep_id) WHERE feature_id IN (SELECT unnest(?::INTEGER[]))
+               GROUP BY sweep_id, feature_id, started, side, mode, direction, strength
+               QUALIFY rank() OVER (PARTITION BY feature_id ORDER BY started DESC, sweep_id) = 1
+               ORDER BY feature_id, side, mode, direction, strength""",
+            [sorted(features)],
+        )
 
     def tried(self, limit: int = 100) -> pd.DataFrame:
         """The history, the latest first."""
@@ -164,6 +185,11 @@ class SteeringStore:
                 f"{self.path}: cannot be used ({str(error).splitlines()[0]:.200}); wait for the other process, or move "
                 f"the file away: a new one is begun."
             ) from None
+
+
+def _with_score(found: pd.DataFrame) -> pd.DataFrame:
+    """Outputs of a file from before there were scores, too."""
+    return found if "score" in found else found.assign(score=float("nan"))
 
 
 def _patiently(path: Path, write: bool) -> duckdb.DuckDBPyConnection:

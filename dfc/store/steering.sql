@@ -1,5 +1,5 @@
--- Tables of a run's steering.duckdb: what was steered, and what came of it. Rows are only ever added;
--- what changes are a sweep's status, and the scores of its answers.
+-- Tables of a run's steering.duckdb: what was steered, and what came of it. Rows stay as they were
+-- written, but for a sweep's status and judge and its answers' scores, until the sweep is deleted with its answers.
 
 CREATE TABLE IF NOT EXISTS sweeps (
     sweep_id VARCHAR   NOT NULL PRIMARY KEY,

@@ -84,7 +84,7 @@ def guard() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        st.error(sentence(str(error)), icon=":material/error:")
+        st.error(plain(sentence(str(error))), icon=":material/error:")
         st.stop()
 
 
@@ -112,7 +112,7 @@ def _choose(all_runs: list[Run]) -> Run:
     st.session_state["run_choice"] = wanted if wanted in names else None
     _navigation(wanted if wanted in names else None, names)
     if wanted not in names:
-        raise UserError(f"There is no run called “{plain(wanted):.60}”; the runs are: {', '.join(map(plain, names))}.")
+        raise UserError(f"There is no run called “{wanted:.60}”; the runs are: {', '.join(names)}.")
     if address.get("run") != wanted:
         st.query_params["run"] = wanted
     return next(run for run in all_runs if run.name == wanted)

@@ -18,7 +18,7 @@ from dfc.ui import address, steer_address, steer_propose
 from dfc.ui.frame import View
 from dfc.ui.steer_address import MODES, STRENGTH, WHERES, Row
 from dfc.ui.style import partition_badge
-from dfc.ui.text import chips, number, sentence
+from dfc.ui.text import chips, number, plain, sentence
 
 _WIDTHS = [3.1, 2.3, 2.5, 2.6, 4.4, 1.9]
 _HELP = {
@@ -223,7 +223,7 @@ def _about(view: View, listed: list[Row], place: int, one: Known, names: dict[Si
             f"variance on held-out documents (R² {quality:.2f}).</div>"
         )
     if one.problem is not None:
-        st.warning(sentence(one.problem), icon=":material/block:")
+        st.warning(plain(sentence(one.problem)), icon=":material/block:")
     steer_propose.show(view, listed, place, names)
 
 

@@ -20,7 +20,7 @@ from dfc.ui.steer_address import MODES, Row
 from dfc.ui.steer_jobs import sweep_store
 from dfc.ui.steer_run import Request
 from dfc.ui.style import side_name
-from dfc.ui.text import sentence
+from dfc.ui.text import plain, sentence
 
 _LISTED = 20
 _IMPORT_PROBLEM = "edits_problem"
@@ -67,7 +67,7 @@ def table(view: View, request: Request) -> None:
     )
     st.file_uploader("Read edits from a table", type="csv", key="import_edits", on_change=_import, args=(run,))
     if problem := st.session_state.pop(_IMPORT_PROBLEM, None):
-        st.warning(problem, icon=":material/block:")
+        st.warning(plain(problem), icon=":material/block:")
 
 
 def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> None:

@@ -101,10 +101,11 @@ def start(
 ) -> None:
     """Begin a sweep, or the judging of one that is kept, unless one of this run is running; watch it either way."""
     with _starting:
-        if running(run) is None:
+        job = running(run)
+        if job is None:
             _jobs[run] = job = Job(run, make, judge, sweep_id)
             threading.Thread(target=job.work, daemon=True, name="sweep").start()
-    watched(run)
+    st.session_state[_WATCHED] = job  # even if it has failed by now
 
 
 def running(run: Run) -> Job | None:

@@ -17,6 +17,7 @@ from dfc.report.heatmap import token_html, visible
 from dfc.report.palette import LEVELS, heat_level
 from dfc.ui.steer_run import Pane, Request, Texts
 from dfc.ui.style import side_name
+from dfc.ui.text import plain
 
 Colour = Literal["text only", "activation", "changed odds"]
 LEAST_KL = 1.0
@@ -180,7 +181,7 @@ def notices(texts: Texts, names: dict[Side, str]) -> None:
     """What the self-check says of each model's steered text."""
     for side, found in texts.warnings.items():
         for warning in found:
-            st.warning(f"{names[side]}: {warning}.", icon=":material/info:")
+            st.warning(plain(f"{names[side]}: {warning}."), icon=":material/info:")
     if texts.whole and all(
         pane.found is not None and not math.isfinite(pane.found.perplexity)
         for panes in texts.panes.values()

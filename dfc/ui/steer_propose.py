@@ -15,7 +15,7 @@ from dfc.ui import steer_address
 from dfc.ui.frame import View
 from dfc.ui.steer_address import Row
 from dfc.ui.style import side_name
-from dfc.ui.text import sentence
+from dfc.ui.text import plain, sentence
 
 if TYPE_CHECKING:
     from dfc.steering.strength import Proposal
@@ -79,7 +79,7 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
                 model = steerable(view.config.models.side(edit.side))
                 found[edit.side] = propose_strength(view.run, model, edit, prompt, chat=chat and model.is_chat)
     except UserError as error:
-        st.warning(sentence(str(error)), icon=":material/block:")
+        st.warning(plain(sentence(str(error))), icon=":material/block:")
         return
     st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), found)
     held = [one.strength for one in found.values() if one.strength is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def show(view: View, request: Request, ready: bool, names: dict[Side, str]) -> N
     if steer_jobs.watched(view.run) is not None:
         _progress(view.run)
     _opened(view, judge, running, names)
-    _earlier(view.run, running)
+    _earlier(view.run, judge, running)
 
 
 def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | None:
@@ -100,7 +101,7 @@ def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | Non
         numbers = _numbers(strengths)
         prompts = (request.prompt,) if chosen == _OWN else tuple(prompt_sets.read(chosen, limit))
     except UserError as error:
-        st.warning(sentence(str(error)), icon=":material/block:")
+        st.warning(plain(sentence(str(error))), icon=":material/block:")
         return None
     if not top and not ready:
         return None
@@ -132,7 +133,7 @@ def _ask_judge(judge: JudgeConfig | None) -> JudgeConfig | None:
     columns = st.columns([3, 7], gap="medium", vertical_alignment="bottom")
     wanted = columns[0].toggle(
         "score the answers",
-        value=True,
+        value=judge.local,  # whoever made the run may have named any machine
         key="sweep_judge",
         bind="query-params",
         help=f"Prompts and answers are sent to {plain(judge.model)} at {plain(judge.url)}, as run.yaml says.",
@@ -175,7 +176,7 @@ def _progress(run: Run) -> None:
 def _opened(view: View, judge: JudgeConfig | None, running: bool, names: dict[Side, str]) -> None:
     """The sweep in the address."""
     if problem := st.session_state.pop("sweep_problem", None):
-        st.warning(problem, icon=":material/block:")
+        st.warning(plain(problem), icon=":material/block:")
     wanted = st.query_params.get("sweep")
     if not wanted:
         return
@@ -205,7 +206,7 @@ def _score_button(run: Run, sweep_id: str, judge: JudgeConfig, running: bool) ->
         )
 
 
-def _earlier(run: Run, running: bool) -> None:
+def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
     kept = sweep_store(run).sweeps().head(_LISTED)
     if not len(kept):
         return
@@ -232,7 +233,7 @@ def _earlier(run: Run, running: bool) -> None:
                 type="tertiary",
                 disabled=running,
                 on_click=steer_jobs.start,
-                args=(run, _again(str(row["settings"]))),
+                args=(run, _again(str(row["settings"])), judge),
             )
             st.button(
                 "Delete",
@@ -269,6 +270,8 @@ def _delete(run: Run, sweep_id: str) -> None:
 def _numbers(text: str) -> tuple[float, ...]:
     try:
         found = tuple(float(number) for number in text.split(",") if number.strip())
+        if not all(map(math.isfinite, found)):
+            raise ValueError
     except ValueError:
         raise UserError(f"strengths: “{text:.60}” are not numbers separated by commas, such as 0.5, 1, 2.") from None
     if not any(found):

@@ -19,7 +19,7 @@ from dfc.ui import address, steer_edits, steer_history, steer_panes, steer_run, 
 from dfc.ui.frame import View, model_names
 from dfc.ui.steer_edits import Known
 from dfc.ui.steer_run import Request, Texts
-from dfc.ui.text import sentence
+from dfc.ui.text import plain, sentence
 
 PROMPT = "I think that"
 N = TypeVar("N", int, float)
@@ -69,7 +69,7 @@ def _more(view: View, request: Request, names: dict[Side, str], ready: bool) -> 
         elif chosen == "Table of edits":
             steer_history.table(view, request)
     except UserError as error:  # the file of sweeps and trials; the rest of the page is as it was
-        st.error(sentence(str(error)), icon=":material/error:")
+        st.error(plain(sentence(str(error))), icon=":material/error:")
 
 
 def _ready(found: Sequence[Known]) -> bool:
@@ -178,7 +178,7 @@ def _generate(view: View, request: Request, names: dict[Side, str], ready: bool)
         )
         status = st.empty()
     if problem := steer_run.problem():
-        st.error(problem, icon=":material/error:")
+        st.error(plain(problem), icon=":material/error:")
     if running:
         _stream(view, request, names, status)
         return

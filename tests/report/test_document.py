@@ -165,3 +165,25 @@ def test_what_was_kept_of_steering_is_told(tmp_path: Path, notebook: Notebook) -
     assert f"prompt {steered.MOST_TRIALS + 1}" in page.text
     assert "‹U+202E›" in page.text
     assert "img" not in page.tags
+
+
+def test_modes_of_one_feature_are_told_apart(tmp_path: Path) -> None:
+    store = SteeringStore(tmp_path / "steering.duckdb")
+    store.begin_sweep("s", "title", 6, "{}")
+    modes = [
+        {**output(strength, prompt, promoted), "mode": mode}
+        for mode, promoted in (("add", 0.2), ("clamp", 0.8))
+        for strength, prompt in ((0, 0), (2, 0), (2, 1))
+    ]
+    store.add_outputs([*modes, {**output(1, 0, 0.5), "direction": "<new>"}])
+    store.begin_sweep("later", "title", 1, "{}")
+    store.add_outputs([{**output(1, 0, 0.5), "sweep_id": "later", "feature_id": A_FEATURE}])
+    found = steered.kept(store, {B_FEATURE, A_FEATURE})
+    assert [(step.direction, step.strength, step.prompts) for step in found[B_FEATURE].steps] == [
+        ("left alone", 0.0, 1),
+        ("with the feature", 2.0, 2),
+        ("<new>", 1.0, 1),
+        ("with the feature (clamp)", 2.0, 2),
+    ]
+    assert [step.promoted for step in found[B_FEATURE].steps[1::2]] == pytest.approx([0.2, 0.8])
+    assert [step.direction for step in found[A_FEATURE].steps] == ["with the feature"]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from dfc.steering import sweeps
 from dfc.steering.judge import WrongAnswerError, identity, judge_sweep, score
 from dfc.store.steering import SteeringStore
 from tests.steering.endpoint import Answer, Endpoint, configure, in_turn, says, serving
-from tests.steering.test_command import said, steer
+from tests.steering.test_command import ROOT, said, steer
 from tests.steering.test_vectors import alive
 from tests.store.test_steering import output
 
@@ -35,9 +39,9 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 class TestScore:
     def test_what_is_asked(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("JUDGE_KEY", f"{KEY}\n")
+        monkeypatch.setenv("DFC_JUDGE_KEY", f"{KEY}\n")
         endpoint.answer = in_turn(says(" 7.5\n"))
-        assert score(endpoint.judge(key_variable="JUDGE_KEY"), "Tell me <b>", 'Say "10"') == 7.5
+        assert score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "Tell me <b>", 'Say "10"') == 7.5
         [(path, authorization, body)] = endpoint.asked
         assert (path, authorization) == ("/v1/chat/completions", f"Bearer {KEY}")
         assert (body["model"], body["temperature"]) == ("m", 0)
@@ -70,7 +74,18 @@ class TestScore:
         with pytest.raises(WrongAnswerError, match=r"the judge m at .* said .* which is not a number from 0 to 10"):
             score(endpoint.judge(), "", "")
 
-    @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"choices": []}', b'{"choices": null}', b"\xff"])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"<html>",
+            b"[]",
+            b'{"choices": []}',
+            b'{"choices": null}',
+            b"\xff",
+            pytest.param(b"[" * 200_000, id="deep"),
+        ],
+    )
     def test_no_chat_completion(self, content: bytes, endpoint: Endpoint) -> None:
         endpoint.answer = in_turn((200, {}, content))
         with pytest.raises(UserError, match=r"which is no chat completion; correct `judge.url`"):
@@ -90,19 +105,37 @@ class TestScore:
     def test_a_refusal_is_final_and_does_not_show_the_key(
         self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("JUDGE_KEY", KEY)
+        monkeypatch.setenv("DFC_JUDGE_KEY", KEY)
         endpoint.answer = lambda body: (401, {}, f"wrong key {KEY}".encode())
         with pytest.raises(UserError, match=r"answered 401 \(wrong key …\)") as error:
-            score(endpoint.judge(key_variable="JUDGE_KEY"), "", "")
+            score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
         assert len(endpoint.asked) == 1
         assert error.value.__cause__ is None
         assert KEY not in str(error.value)
 
+    @pytest.mark.parametrize("key", [KEY, 'sk/a+b"c\\d$e', "a" * 300])
+    def test_an_echo_of_the_key_is_not_shown(
+        self, key: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DFC_JUDGE_KEY", key)
+        spelled = json.dumps(key).replace("/", r"\/").replace("s", r"\u0073")[1:-1]
+        for content in (key, spelled, says(key)[2].decode(), says("x")[2].decode().replace("x", spelled)):
+            for status in (200, 403):
+                endpoint.answer = in_turn((status, {}, content.encode()))
+                with pytest.raises(UserError, match="…") as error:
+                    score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
+                assert key[:5] not in str(error.value)
+
+    def test_what_a_terminal_would_obey_is_not_shown(self, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn((403, {}, b"\x1b[2Jno"))
+        with pytest.raises(UserError, match=r"answered 403 \(�\[2Jno\)"):
+            score(endpoint.judge(), "", "")
+
     def test_no_redirect_is_followed(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("JUDGE_KEY", KEY)
+        monkeypatch.setenv("DFC_JUDGE_KEY", KEY)
         endpoint.answer = lambda body: (302, {"Location": endpoint.url}, b"")
         with pytest.raises(UserError, match="answered 302"):
-            score(endpoint.judge(key_variable="JUDGE_KEY"), "", "")
+            score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
         assert len(endpoint.asked) == 1
 
     @pytest.mark.parametrize("key", [None, "  ", "ключ"])
@@ -110,14 +143,31 @@ class TestScore:
         self, key: str | None, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if key is not None:
-            monkeypatch.setenv("JUDGE_KEY", key)
-        with pytest.raises(UserError, match="the environment variable JUDGE_KEY holds no key"):
-            score(endpoint.judge(key_variable="JUDGE_KEY"), "", "")
+            monkeypatch.setenv("DFC_JUDGE_KEY", key)
+        with pytest.raises(UserError, match="the environment variable DFC_JUDGE_KEY holds no key"):
+            score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
         assert endpoint.asked == []
 
     def test_nobody_there(self) -> None:
         with pytest.raises(UserError, match=r"cannot be reached \(.*refused\); start it, or correct `judge.url`"):
             score(JudgeConfig(model="m", criterion="c", url="http://localhost:1"), "", "")
+
+    def test_a_name_that_cannot_be_looked_up(self) -> None:
+        with pytest.raises(UserError, match=r"cannot be reached \(.+\); start it, or correct `judge.url`"):
+            score(JudgeConfig(model="m", criterion="c", url=f"http://{'a' * 64}.localhost/v1"), "", "")
+
+    @pytest.mark.parametrize("status", [200, 400, 503])
+    def test_an_answer_that_breaks_off(self, status: int, endpoint: Endpoint) -> None:
+        endpoint.answer = in_turn((status, {"Transfer-Encoding": "chunked"}, b"no number"))
+        with pytest.raises(UserError, match=r"cannot be reached \(IncompleteRead"):
+            score(endpoint.judge(), "", "")
+
+    def test_once_stopped_nothing_is_sent(self, endpoint: Endpoint) -> None:
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(UserError, match="is not asked any more"):
+            score(endpoint.judge(), "", "", stop)
+        assert endpoint.asked == []
 
     def test_no_answer_in_time(self, endpoint: Endpoint) -> None:
         late = threading.Event()
@@ -187,6 +237,20 @@ class TestSweep:
         held.set()
         assert kept.outputs("one")["score"].isna().all()
 
+    def test_closing_ends_the_wait_of_a_busy_endpoint(
+        self, kept: SteeringStore, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(judging, "_PAUSES", (600.0,))
+        endpoint.answer = lambda body: (429, {}, b"")
+        steps = judge_sweep(kept, "one", endpoint.judge())
+        while len(endpoint.asked) < 4:
+            next(steps)
+        steps.close()
+        for thread in [thread for thread in threading.enumerate() if thread.name == "judge"]:
+            thread.join(30)
+            assert not thread.is_alive()
+        assert len(endpoint.asked) == 4
+
     def test_a_file_from_before_there_were_scores(self, kept: SteeringStore, endpoint: Endpoint) -> None:
         with duckdb.connect(str(kept.path)) as connection:
             connection.execute("ALTER TABLE outputs DROP score")
@@ -204,6 +268,19 @@ class TestSweep:
         ({"url": "http://me:secret@host/v1"}, "without a user, a key or a query in it"),
         ({"url": "http://host/v1?key=secret"}, "without a user, a key or a query in it"),
         ({"url": "file:///etc/passwd"}, "give an address such as"),
+        ({"url": "http://sk-secret@host"}, "without a user, a key or a query in it."),
+        ({"url": "http://[::1/v1"}, "give an address such as"),
+        ({"url": "http://[12345::1]/v1"}, "give an address such as"),
+        ({"url": "http://localhost/v1é"}, "give an address such as"),
+        ({"url": "http://..a/v1"}, "give an address such as"),
+        ({"url": "http://a:99999/v1"}, "give an address such as"),
+        ({"url": "http://[::1]secret/v1"}, "give an address such as"),
+        ({"key_variable": "secret"}, "`judge.key_variable`: give the name of an environment variable that begins with"),
+        ({"key_variable": "DFC_JUDGE_"}, "that begins with DFC_JUDGE_, as DFC_JUDGE_KEY does."),
+        (
+            {"url": "http://host/v1", "key_variable": "DFC_JUDGE_KEY"},
+            "`judge`: a key goes to another machine over https",
+        ),
         ({"criterion": ""}, "`judge.criterion`"),
         ({"key": "secret"}, "unknown key `judge.key`; known keys: model, criterion, url, key_variable"),
     ],
@@ -218,11 +295,27 @@ def test_settings_that_cannot_be(settings: dict[str, str], sentence: str) -> Non
     with pytest.raises(UserError) as error:
         config.parse(small, origin="run.yaml")
     assert sentence in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://[::1]:8000/v1", True),
+        ("http://127.0.0.1/v1", True),
+        ("https://localhost", True),
+        ("https://api.example.org:443/v1/a-b", False),
+        ("https://localhost.example.org/v1", False),
+        ("https://my_host./v1", False),
+    ],
+)
+def test_addresses(url: str, local: bool) -> None:
+    assert JudgeConfig(model="m", criterion="c", url=url, key_variable="DFC_JUDGE_KEY").local == local
 
 
 def test_from_the_command_line(tiny_copy: Run, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUDGE_KEY", KEY)
-    configure(tiny_copy, endpoint.judge(key_variable="JUDGE_KEY"))
+    monkeypatch.setenv("DFC_JUDGE_KEY", KEY)
+    configure(tiny_copy, endpoint.judge(key_variable="DFC_JUDGE_KEY"))
     arguments = ["--sweep", "--feature", str(alive(tiny_copy, "a")), "--strengths", "1,2", "--limit", "2"]
     shown = steer(tiny_copy, *arguments, "--tokens", "4", "--measure", "score", "--prompts", "beginnings")
     assert shown.exit_code == 0, shown.output
@@ -243,6 +336,28 @@ def test_from_the_command_line(tiny_copy: Run, endpoint: Endpoint, monkeypatch: 
     assert sweeps.store(tiny_copy).sweeps()["status"].tolist() == ["done", "done"]
     for path in tiny_copy.path.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes()
+
+
+def test_an_interrupt_while_judging_ends_the_process(tiny_copy: Run, endpoint: Endpoint) -> None:
+    kept, late = sweeps.store(tiny_copy), threading.Event()
+    kept.begin_sweep("abcdef", "", 1, "{}")
+    kept.add_outputs([output(sweep_id="abcdef")])
+    configure(tiny_copy, endpoint.judge().model_copy(update={"timeout": 600.0}))
+    endpoint.answer = lambda body: (late.wait(120), says("1"))[1]
+    command = [sys.executable, "-m", "dfc", "steer", str(tiny_copy.path), "--score", "abc"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not endpoint.asked and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, said_to = process.communicate(timeout=60)
+        finally:
+            late.set()
+            process.kill()
+    assert endpoint.asked
+    assert process.returncode != 0
+    assert "Traceback" not in said_to
 
 
 def test_where_no_judge_is_named(tiny_copy: Run) -> None:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from dfc.config import UserError
@@ -58,6 +59,41 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
     assert store.sweeps().empty
     assert store.tried().empty
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_judge_has_not_scored(tmp_path: Path) -> None:
+    store = SteeringStore(tmp_path / "steering.duckdb")
+    assert store.unscored("one", "judge") == []
+    store.begin_sweep("one", "", 3, "{}")
+    store.add_outputs([output(0, text="b"), output(1, text="a"), output(2, text="a")])
+    store.add_scores("one", "judge", [("Tell me <b>", "b", 1.0)])
+    assert store.unscored("one", "judge") == [("Tell me <b>", "a")]
+    assert store.unscored("one", "another") == [("Tell me <b>", "a"), ("Tell me <b>", "b")]
+
+
+def test_asking_what_is_not_scored_leaves_an_old_file_alone(tmp_path: Path) -> None:
+    store = SteeringStore(tmp_path / "steering.duckdb")
+    store.begin_sweep("one", "", 1, "{}")
+    store.add_outputs([output(text="a")])
+    with duckdb.connect(str(store.path)) as connection:
+        connection.execute("ALTER TABLE outputs DROP score")
+        connection.execute("ALTER TABLE sweeps DROP judge")
+    before = store.path.read_bytes()
+    assert store.unscored("one", "judge") == [("Tell me <b>", "a")]
+    assert store.path.read_bytes() == before
+
+
+def test_the_latest_sweep_of_each_feature(tmp_path: Path) -> None:
+    store = SteeringStore(tmp_path / "steering.duckdb")
+    assert store.latest_steps([3]).empty
+    for sweep, feature, strength in (("one", 3, 1.0), ("one", 4, 1.0), ("two", 3, 2.0), ("two", 5, 2.0)):
+        if sweep not in store.sweeps()["sweep_id"].tolist():
+            store.begin_sweep(sweep, "", 2, "{}")
+        mine = {"sweep_id": sweep, "feature_id": feature, "strength": strength}
+        store.add_outputs([output(0, **mine, perplexity=2.0), output(1, **mine, kl=[3.0])])
+    found = store.latest_steps([3, 4])
+    columns = ["feature_id", "strength", "prompts", "promoted", "kl", "perplexity"]
+    assert found[columns].values.tolist() == [[3, 2.0, 2, 0.5, 2.0, 2.0], [4, 1.0, 2, 0.5, 2.0, 2.0]]
 
 
 def test_what_does_not_fit_leaves_nothing(tmp_path: Path) -> None:

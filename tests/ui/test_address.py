@@ -97,8 +97,8 @@ def test_guard_turns_errors_into_one_sentence() -> None:
         from dfc.ui.frame import guard
 
         with guard():
-            raise UserError("the prompt is empty; type something.")
+            raise UserError("the ![prompt](//a.b) is empty; type something.")
 
     user = AppTest.from_function(page).run()
-    assert [error.value for error in user.error] == ["The prompt is empty; type something."]
+    assert [error.value for error in user.error] == [r"The \!\[prompt\]\(//a\.b\) is empty; type something\."]
     assert not user.exception

@@ -17,6 +17,7 @@ from dfc.store.writer import StoreUpdate
 from dfc.ui import address
 from dfc.ui.address import Place
 from dfc.ui.norm_region import Region
+from dfc.ui.text import plain
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -111,15 +112,17 @@ class TestEveryPage:
     def test_unknown_run_lists_those_there_are(self, page: str, finished: Path) -> None:
         test = visit(page, run="nobody")
         assert not test.exception
-        assert [error.value for error in test.error] == ["There is no run called “nobody”; the runs are: demo, half."]
+        assert [error.value for error in test.error] == [
+            plain("There is no run called “nobody”; the runs are: demo, half.")
+        ]
 
     def test_broken_store_is_one_sentence_with_the_remedy(self, page: str, data: Path) -> None:
         run = make_broken_run(data)
         test = visit(page, run="broken")
         assert not test.exception
         [error] = test.error
-        assert str(run.store) in error.value
-        assert f"python -m dfc index --again {run.path}" in error.value
+        assert plain(str(run.store)) in error.value
+        assert plain(f"python -m dfc index --again {run.path}") in error.value
 
     def test_older_schema_is_one_sentence_with_the_remedy(self, page: str, data: Path) -> None:
         run = make_old_run(data)
@@ -127,7 +130,7 @@ class TestEveryPage:
         assert not test.exception
         [error] = test.error
         assert "schema 0" in error.value
-        assert f"python -m dfc index --again {run.path}" in error.value
+        assert plain(f"python -m dfc index --again {run.path}") in error.value
 
     def test_broken_settings_are_one_sentence(self, page: str, data: Path) -> None:
         run = make_run(data, "typo", features=20)
@@ -135,7 +138,7 @@ class TestEveryPage:
         settings.write_text(settings.read_text().replace("crosscoder:", "croscoder:"))
         test = visit(page, run="typo")
         assert not test.exception
-        assert "did you mean `crosscoder`?" in test.error[0].value
+        assert plain("did you mean `crosscoder`?") in test.error[0].value
 
     @pytest.mark.parametrize("number", [str(2**63), "9" * 5_000])
     def test_no_number_in_the_address_is_too_large(self, page: str, number: str, finished: Path) -> None:
@@ -303,7 +306,7 @@ class TestFeature:
     def test_wrong_feature_is_one_sentence(self, feature: str, sentence: str, finished: Path) -> None:
         test = visit(FEATURE, run="demo", feature=feature)
         assert not test.exception
-        assert [error.value for error in test.error] == [sentence]
+        assert [error.value for error in test.error] == [plain(sentence)]
 
 
 class TestDecoderNorms:

@@ -17,6 +17,7 @@ from dfc.features.live import Reading
 from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.ui import prompt_compare, prompt_input, prompt_run, token_strips
+from dfc.ui.text import plain
 from tests.ui.folders import make_run
 from tests.ui.test_pages import calm, text, visit
 
@@ -258,7 +259,7 @@ class TestPage:
     def test_an_address_that_makes_no_sense(self, tiny: Run, parameters: dict[str, str], sentence: str) -> None:
         test = visit(PROMPT, run="tiny", **parameters)
         assert not test.exception
-        assert sentence in test.error[0].value
+        assert plain(sentence) in test.error[0].value
 
     def test_without_models_the_page_says_so(self, data: Path) -> None:
         run = make_run(data)

@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc import config, models, runs
+from dfc.config import JudgeConfig
 from dfc.runs import Run
 from dfc.steering import edit_table, sweeps
 from dfc.steering.edits import Edit
@@ -21,6 +22,7 @@ from dfc.store.notes import Notebook
 from dfc.ui import steer_address
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
+from dfc.ui.text import plain
 from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
 from tests.ui.test_pages import STEER, calm, parameter, text, visit
@@ -51,6 +53,8 @@ def a_sweep(**changes: object) -> Sweep:
 
 
 def wait_for_job(test: AppTest) -> AppTest:
+    if "steer_job" not in test.session_state:  # it was through before the page was drawn, which shows it
+        return test
     job: Job = test.session_state["steer_job"]
     wait_until(lambda: job.finished)
     return test.run()
@@ -80,7 +84,9 @@ class TestGenerating:
     def test_an_empty_prompt_is_one_sentence(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt=" "))
         test.button(key="generate").click().run()
-        assert [error.value for error in test.error] == ["The prompt is empty; type what the models shall go on from."]
+        assert [error.value for error in test.error] == [
+            plain("The prompt is empty; type what the models shall go on from.")
+        ]
 
     def test_a_strength_is_proposed(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt="The old"))
@@ -190,13 +196,13 @@ class TestSweeps:
         assert "sweep_judge" not in [toggle.key for toggle in calm(visit(STEER, **address)).toggle]
         with serving() as endpoint:
             configure(run, endpoint.judge())
-            endpoint.answer = lambda body: (400, {}, b"no <credit>")
+            endpoint.answer = lambda body: (400, {}, b"no <credit> ![](http://b.c/d)")
             test = calm(visit(STEER, **address))
             assert test.toggle(key="sweep_judge").value
             test.button(key="start_sweep").click().run()
             calm(wait_for_job(test))
             [warning] = test.warning
-            assert "answered 400 (no <credit>)" in warning.value
+            assert plain("answered 400 (no <credit> ![](http://b.c/d))") in warning.value
             [kept] = sweeps.store(run).sweeps().to_dict("records")
             assert (kept["status"], kept["made"]) == ("done", 3)
 
@@ -208,6 +214,18 @@ class TestSweeps:
         test.selectbox(key="sweep_measure").select("score").run()
         assert "Scored from 0 to 10 by m for: &lt;i&gt;law" in text(calm(test))
         assert "judge_sweep" not in [button.key for button in test.button]
+        with serving() as endpoint:
+            configure(run, endpoint.judge())
+            test.run().button(key=f"repeat_{kept['sweep_id'][:12]}").click().run()
+            calm(wait_for_job(test))
+            assert len(endpoint.asked) == len(set(sweeps.store(run).outputs(kept["sweep_id"])["text"]))
+        (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
+
+    def test_one_on_another_machine_is_not_asked_until_it_is_wanted(self, run: Run) -> None:
+        settings = run.config()
+        configure(run, JudgeConfig(model="m", criterion="c", url="https://judge.invalid/v1"))
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
+        assert not test.toggle(key="sweep_judge").value
         (run.path / "run.yaml").write_text(config.dump(settings), encoding="utf-8")
 
     def test_its_settings_are_in_the_address(self, run: Run) -> None:
@@ -232,9 +250,22 @@ class TestSweeps:
         job.work()
         assert job.problem == "The prompt is empty; type what the models shall go on from."
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
-        test.text_input(key="sweep_strengths").set_value("strong").run()
-        assert "are not numbers" in calm(test).warning[0].value
+        test.text_input(key="sweep_strengths").set_value("![](//a.b)").run()
+        assert plain("“![](//a.b)” are not numbers") in calm(test).warning[0].value
         assert test.button(key="start_sweep").disabled
+        for strengths in ("1, inf", "nan"):
+            test.text_input(key="sweep_strengths").set_value(strengths).run()
+            assert "are not numbers" in calm(test).warning[0].value
+
+    def test_one_that_fails_at_once_is_shown(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(job: Job) -> None:
+            job.problem, job.finished = "It failed.", True
+
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Job, "work", fail)
+            test.button(key="start_sweep").click().run()
+        assert [warning.value for warning in calm(test).warning] == [plain("It failed.")]
 
 
 def test_edits_are_imported(run: Run) -> None:
