@@ -15,7 +15,7 @@ from dfc.config import UserError
 from dfc.store.book import Kind, Note, Remarks
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
-from dfc.ui.text import sentence
+from dfc.ui.text import plain, sentence
 
 _PROBLEM, _CLOSED = "notebook_problem", "notebook_closed"
 _READ_SECONDS = 2.0
@@ -115,7 +115,7 @@ def opened() -> bool:
         st.session_state[_CLOSED] = True
         text = str(error)
     if text:
-        st.error(sentence(text), icon=":material/error:")
+        st.error(plain(sentence(text)), icon=":material/error:")
     return not st.session_state[_CLOSED]
 
 

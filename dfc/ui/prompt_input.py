@@ -14,6 +14,7 @@ import streamlit as st
 
 from dfc.config import UserError
 from dfc.ui import address
+from dfc.ui.text import plain
 
 Turns = tuple[tuple[str, str], ...]
 
@@ -209,7 +210,7 @@ def _paste(ending: str) -> None:
         )
         st.button("Take them over", key=f"take{ending}", on_click=_take, args=(ending,))
         if problem := st.session_state.pop(f"prompt_problem{ending}", None):
-            st.warning(problem, icon=":material/error:")
+            st.warning(plain(problem), icon=":material/error:")
 
 
 def _read(ending: str) -> None:

@@ -16,7 +16,7 @@ from dfc.ui.frame import View, model_names
 from dfc.ui.prompt_input import Prompt, Turns
 from dfc.ui.prompt_table import Filters
 from dfc.ui.style import section
-from dfc.ui.text import count
+from dfc.ui.text import count, plain, sentence
 from dfc.ui.token_strips import Span
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _cannot(message: str) -> None:
     """Why nothing could be read; a missing model is no fault of the page."""
     if "could not be loaded" in message:
         message = f"Reading a prompt needs both models on this machine, and one is not to be had: {message}"
-    st.warning(message[:1].upper() + message[1:], icon=":material/cloud_off:")
+    st.warning(plain(sentence(message)), icon=":material/cloud_off:")
 
 
 def _one(view: View, reading: Reading) -> None:

@@ -16,7 +16,7 @@ from dfc.ui.frame import View
 from dfc.ui.overview import HELP
 from dfc.ui.runs_data import Summary
 from dfc.ui.style import section
-from dfc.ui.text import count, percent
+from dfc.ui.text import count, percent, plain
 
 MOST_AT_FIRST = 6
 DASHES = ("solid", "dash", "dot")
@@ -60,7 +60,7 @@ def show(view: View) -> None:
     dashes = {summary.name: DASHES[place // len(marks) % len(DASHES)] for place, summary in enumerate(summaries)}
     for summary in summaries:
         if summary.problem:
-            st.warning(summary.problem, icon=":material/error:")
+            st.warning(plain(summary.problem), icon=":material/error:")
     _overview(summaries, colours)
     _curves(view, summaries, colours, dashes)
     _settings(summaries, colours)

@@ -14,6 +14,7 @@ from dfc.store.reader import FeatureQuery, Store
 from dfc.ui import address, selection
 from dfc.ui.address import Place
 from dfc.ui.notebook import Kept
+from dfc.ui.text import plain
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE, make_run
 from tests.ui.test_pages import FEATURE, LISTS, TABLE, calm, judge, text, visit
 
@@ -73,7 +74,7 @@ class TestFeaturePanel:
     def test_what_cannot_be_kept_is_one_sentence(self, notebook: Notebook) -> None:
         test = visit(FEATURE, run="demo", feature=str(A_FEATURE))
         test.button(key="keep_note").click().run()
-        assert [error.value for error in test.error] == ["The note is empty; write something."]
+        assert [error.value for error in test.error] == [plain("The note is empty; write something.")]
         assert not test.exception
 
     def test_another_version_is_flagged_until_it_is_confirmed(self, notebook: Notebook) -> None:
@@ -217,7 +218,7 @@ class TestSelection:
         test = visit(TABLE, run="demo", show="only A", select="true")
         test.button(key="choose_all").click().run()
         test.button(key="add_tag").click().run()
-        assert [error.value for error in test.error] == ["The name is empty; type one."]
+        assert [error.value for error in test.error] == [plain("The name is empty; type one.")]
 
     def test_what_is_ticked_on_other_pages_stays(self, data: Path) -> None:
         def page() -> None:

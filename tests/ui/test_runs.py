@@ -9,6 +9,7 @@ import pytest
 
 from dfc.runs import Run
 from dfc.ui import runs_data
+from dfc.ui.text import plain
 from dfc.worlds import stability_result
 from dfc.worlds.stability_result import Match, StabilityResult
 from tests.ui.folders import make_broken_run, make_half_run, make_run
@@ -50,7 +51,7 @@ def test_several_runs_whole_half_and_broken(data: Path) -> None:
     assert not test.exception
     assert test.multiselect[0].value == ["demo", "broken", "half", "other"]
     page = text(test)
-    assert str(broken.store) in test.warning[0].value
+    assert plain(str(broken.store)) in test.warning[0].value
     assert "not finished: train is missing" in page
     assert "cannot be read" in page
     assert "<code>crosscoder.k</code></td><td>32</td><td>32</td><td>32</td><td>48</td>" in page
