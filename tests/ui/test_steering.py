@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
@@ -196,6 +197,7 @@ def test_tables_are_downloaded_and_a_row_opens_its_feature(page: Page, server: s
     assert sorted(row["side"] for row in rows) == ["a", "a", "b", "b"]
     assert [abs(float(row["effect"])) for row in rows] == sorted((abs(float(r["effect"])) for r in rows), reverse=True)
     page.get_by_text("All 8 answers").click()
+    wait_until_idle(page)
     answers = list(csv.DictReader(io.StringIO(downloaded(page, "download_answers"))))
     assert {row["feature_id"] for row in answers} == {row["feature_id"] for row in rows}
     assert len(answers) == 8
@@ -214,6 +216,13 @@ def test_edits_are_downloaded(page: Page, server: str) -> None:
 
 
 def downloaded(page: Page, key: str) -> str:
-    with page.expect_download() as download:
-        page.locator(f".st-key-{key} button").click()
+    """What a button downloads; clicked again, as a reader would, if the page was drawn anew while the file was made."""
+    button = page.locator(f".st-key-{key} button")
+    try:
+        with page.expect_download(timeout=10_000) as download:
+            button.click()
+    except PlaywrightTimeoutError:
+        wait_until_idle(page)
+        with page.expect_download() as download:
+            button.click()
     return Path(download.value.path()).read_text(encoding="utf-8-sig")
