@@ -28,7 +28,6 @@ from dfc.models import LoadedModel
 from dfc.runs import Run
 
 _LOGITS = 2**26  # in one pass, 256 MB, unless a single document has more
-Floats = npt.NDArray[np.float64]
 
 
 def measure(run: Run, pairs: int) -> None:

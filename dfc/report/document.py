@@ -64,7 +64,7 @@ class Measure:
 
     name: str
     meaning: str
-    value: str
+    value: float
     drawing: Markup
     where: str
 
@@ -220,7 +220,7 @@ def _entry(
     return Entry(
         feature,
         evidence,
-        [] if evidence is None else _measures(feature, evidence, reference, null, names),
+        [] if evidence is None else measures_of(feature, evidence, reference, null, names),
         _reason(remarks, list_name),
         [mark.name for mark in remarks.of_kind("tag")],
         remarks.favourite,
@@ -233,26 +233,26 @@ def _entry(
     )
 
 
-def _measures(
+def measures_of(
     feature: FeatureRow,
     evidence: EvidenceRow,
-    reference: dict[str, dict[str, list[float]]],
+    reference: Mapping[str, Mapping[str, Sequence[float]]],
     null: NullRun | None,
-    names: dict[Side, str],
+    names: Mapping[Side, str],
 ) -> list[Measure]:
-    """Each number beside those of its partition, of shared features and of the null run."""
+    """Each number that applies to a feature, beside those of its partition, of shared features and of the null run."""
     found = []
     for column, name, meaning in MEASURES:
         value: float | None = getattr(evidence, column)
         if value is None:
             continue
-        populations = populations_of(column, feature.partition, reference, null, names)
+        populations = _populations(column, feature.partition, reference, null, names)
         drawing = Markup(strip(value, populations, *AXES.get(column, (0.0, 1.0))))
-        found.append(Measure(name, meaning, f"{value:.2f}", drawing, position(value, populations)))
+        found.append(Measure(name, meaning, value, drawing, position(value, populations)))
     return found
 
 
-def populations_of(
+def _populations(
     measure: str,
     partition: Partition,
     reference: Mapping[str, Mapping[str, Sequence[float]]],

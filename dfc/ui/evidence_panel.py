@@ -7,9 +7,8 @@ from html import escape
 import streamlit as st
 
 from dfc.config import Side
-from dfc.report.document import populations_of
-from dfc.report.reference_strip import strip
-from dfc.report.words import AXES, MEASURES, PROBE, VERDICT_HELP
+from dfc.report.document import measures_of
+from dfc.report.words import PROBE, VERDICT_HELP
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui import address, data
 from dfc.ui.frame import View
@@ -67,19 +66,13 @@ def _probes(found: EvidenceRow, names: dict[Side, str]) -> str:
 
 def _strips(view: View, feature: FeatureRow, found: EvidenceRow, names: dict[Side, str]) -> str:
     """Each measure's number on its spread."""
-    own, null = data.reference(view.store), null_result.read(view.run)
-    rows = []
-    for measure, words, meaning in MEASURES:
-        value: float | None = getattr(found, measure)
-        if value is None:
-            continue
-        populations = populations_of(measure, feature.partition, own, null, names)
-        rows.append(
-            f'<span class="dfc-small" title="{escape(meaning)}">{escape(words)}</span>'
-            f"{strip(value, populations, *AXES.get(measure, (0.0, 1.0)))}"
-            f'<span class="dfc-value">{number(value)}</span>'
-        )
-    return f'<div class="dfc-spreads">{"".join(rows)}</div>'
+    measures = measures_of(feature, found, data.reference(view.store), null_result.read(view.run), names)
+    rows = "".join(
+        f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
+        f'<span class="dfc-value">{number(one.value)}</span>'
+        for one in measures
+    )
+    return f'<div class="dfc-spreads">{rows}</div>'
 
 
 def _like(view: View, title: str, other: int | None, correlation: float | None) -> None:
