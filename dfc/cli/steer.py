@@ -17,6 +17,7 @@ from dfc.runs import Run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dfc.corpus import Turn
     from dfc.steering.edits import Edit
     from dfc.steering.trials import Trial
 
@@ -42,6 +43,7 @@ def steer(
     top_p: Annotated[float, typer.Option(help="share of probability drawn from")] = 0.9,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
     chat: Annotated[bool, typer.Option("--chat/--plain", help="as a user's turn, where there is a template")] = True,
+    earlier: Annotated[Path | None, typer.Option(help="a chat's messages before the prompt, as JSON")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print everything that was measured")] = False,
     propose: Annotated[bool, typer.Option("--propose", help="find the largest useful strength of the feature")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="try strengths on several prompts; kept with the run")] = False,
@@ -53,7 +55,13 @@ def steer(
     control: Annotated[bool, typer.Option("--control", help="a sweep of random directions of equal norm, too")] = False,
     measure: Annotated[Measure, typer.Option(help="by which a sweep's table is sorted")] = "mean_promoted",
     top: Annotated[int | None, typer.Option(min=1, help="a sweep of so many exclusive features of each side")] = None,
-    judged: Annotated[bool, typer.Option("--judge/--no-judge", help="score a sweep, if run.yaml names a judge")] = True,
+    judged: Annotated[
+        bool | None,
+        typer.Option(
+            "--judge/--no-judge",
+            help="score a sweep, if run.yaml names a judge; if neither is given, only by one on this machine",
+        ),
+    ] = None,
     criterion: Annotated[str, typer.Option(help="of the judge, instead of that in run.yaml")] = "",
     score: Annotated[str | None, typer.Option(help="judge a kept sweep, by its id, where it has no score")] = None,
     history: Annotated[bool, typer.Option("--history", help="list what was tried, and the sweeps")] = False,
@@ -70,7 +78,11 @@ def steer(
     if history:
         _print_history(run)
         return
-    judge = run.config().judge if judged or score is not None else None
+    judge = run.config().judge
+    if judge is not None and score is None and not (judge.local if judged is None else judged):
+        if judged is None and (sweep or repeat is not None):
+            progress.say(f"the judge in run.yaml is at {judge.url}, not on this machine: --judge lets it score")
+        judge = None
     if judge is not None and criterion.strip():
         judge = judge.model_copy(update={"criterion": criterion.strip()})
     if score is not None:
@@ -90,6 +102,7 @@ def steer(
             _trial(run, trials.recall(run, repeat), as_json)
         return
     sampling = Sampling(tokens, temperature, top_p, seed)
+    before = _chat(earlier, chat) if earlier is not None else ()
     sides: tuple[Side, ...] = SIDES if side == "both" else (side,)
     if edits is not None:
         with runs.reading(edits, "give a CSV table of edits"):
@@ -110,12 +123,32 @@ def steer(
     if sweep:
         asked = tuple(prompt_sets.read(prompts, limit))
         listed = tuple(word for word in words.split(",") if word.strip())
-        made = Sweep(chosen, _numbers(strengths), asked, sampling, chat, listed, regex, control)
+        made = Sweep(chosen, _numbers(strengths), asked, sampling, chat, listed, regex, control, earlier=before)
         _sweep(run, made, measure, judge)
     elif propose:
-        _propose(run, chosen, prompt, chat)
+        _propose(run, chosen, prompt, chat, before)
     else:
-        _trial(run, Trial(prompt, chosen, sampling, chat), as_json)
+        _trial(run, Trial(prompt, chosen, sampling, chat, before), as_json)
+
+
+def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
+    """A chat's messages in a file.
+
+    Raises:
+        UserError: if it holds none, or the prompt is no part of a chat.
+    """
+    from dfc.corpus import Turn, chat_from_json
+
+    if not chat:
+        raise UserError(
+            "steer: --earlier gives a chat's messages, and --plain asks for a text that is no chat; drop one."
+        )
+    with runs.reading(path, "give a chat's messages as JSON"):
+        content = path.read_text(encoding="utf-8")
+    try:
+        return tuple(Turn(role, said) for role, said in chat_from_json(content))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _trial(run: Run, trial: Trial, as_json: bool) -> None:
@@ -125,20 +158,21 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
     from dfc.steering.generation import BASELINE, Answer
     from dfc.steering.loading import steerable
     from dfc.steering.sweeps import own_gauge
+    from dfc.steering.trials import Kind
 
-    answers: dict[Side, tuple[Answer, Answer]] = {}
+    answers: dict[Side, dict[Kind, Answer]] = {}
     found: dict[str, Any] = {}
     for side in trial.sides:
         mine = [edit for edit in trial.edits if edit.side == side]
         program = edits.program(run, mine, side)
         model = steerable(run.config().models.side(side))
-        chat = trial.chat and model.is_chat
-        alone, steered = generation.generate(model, trial.prompt, trial.sampling, [BASELINE, program], chat)
-        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens, chat)
+        asked = trial.chat, trial.earlier
+        alone, steered = generation.generate(model, trial.prompt, trial.sampling, [BASELINE, program], *asked)
+        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens, *asked)
         gauges = {edit.feature: reader for edit in mine if (reader := own_gauge(run, edit)) is not None}
         after = analyse(model, ids, steered.tokens, program, list(gauges.values()))
         before = analyse(model, ids, alone.tokens, BASELINE).perplexity
-        answers[side] = alone, steered
+        answers[side] = {"baseline": alone, "steered": steered}
         entry: dict[str, Any] = {
             "model": model.title,
             "baseline": alone.text,
@@ -180,13 +214,13 @@ def _print_answers(entry: dict[str, Any]) -> None:
         progress.say(f"note: {warning}")
 
 
-def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool) -> None:
+def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool, earlier: tuple[Turn, ...]) -> None:
     from dfc.steering.loading import steerable
     from dfc.steering.strength import BOUND, propose_strength
 
     for edit in chosen:
         model = steerable(run.config().models.side(edit.side))
-        found = propose_strength(run, model, edit, prompt, chat=chat and model.is_chat)
+        found = propose_strength(run, model, edit, prompt, chat=chat, earlier=earlier)
         print(f"feature {edit.feature} in {model.title}: perplexity of its own text {found.baseline:.3g}")
         for step in found.steps:
             mark = "" if step.coherent else "  falls apart"

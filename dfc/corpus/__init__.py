@@ -4,7 +4,7 @@ Text from a corpus is data from strangers: it is never trusted, only made encoda
 """
 
 from dfc.corpus.documents import PLAIN, Document, Rendering, Turn, plain, render
-from dfc.corpus.sources import LeftOut, Source, chat_turns, clean, open_sources
+from dfc.corpus.sources import LeftOut, Source, chat_from_json, chat_turns, clean, open_sources
 
 __all__ = [
     "PLAIN",
@@ -13,6 +13,7 @@ __all__ = [
     "Rendering",
     "Source",
     "Turn",
+    "chat_from_json",
     "chat_turns",
     "clean",
     "open_sources",

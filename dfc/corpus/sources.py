@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -138,6 +139,29 @@ def chat_turns(messages: list[Any]) -> list[tuple[str, str]] | Reason:
         if not isinstance(text, str | None):  # of parts, e.g. pictures; a turn without anything is empty
             return "bad row"
         said.append((_ROLES[role], text or ""))
+    return said
+
+
+def chat_from_json(text: str) -> list[tuple[str, str]]:
+    """(role, text) of each message of a chat in JSON: a list of messages, or an object that holds one.
+
+    Raises:
+        UserError: if it is none.
+    """
+    try:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"This is not JSON ({str(error).splitlines()[0]:.80}); give a list of messages.") from None
+    if isinstance(content, dict):
+        content = next((content[name] for name in ("messages", "conversations", "conversation") if name in content), 0)
+    if not isinstance(content, list) or not content:
+        raise UserError('This holds no messages; give a list such as [{"role": "user", "content": "Hello"}].')
+    said = chat_turns(content)
+    if isinstance(said, str):
+        raise UserError(
+            f"These messages cannot be used ({said}); each wants a role, which is system, user or assistant, and a "
+            "content, which is a text."
+        )
     return said
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +30,6 @@ from dfc.steering.edits import Program, apply
 warnings.filterwarnings("ignore", message=r".*was never reached: the loop asked for a step")
 
 BASELINE = Program()
-K = TypeVar("K")
 
 _PULSE = 0.2  # seconds after which a reader hears that nothing has come yet
 
@@ -84,7 +83,12 @@ class Answer:
 
 
 def stream(
-    model: LoadedModel, prompt: str, sampling: Sampling, program: Program = BASELINE, chat: bool = False
+    model: LoadedModel,
+    prompt: str,
+    sampling: Sampling,
+    program: Program = BASELINE,
+    chat: bool = False,
+    earlier: Sequence[Turn] = (),
 ) -> Generator[str, None, None]:
     """Pieces of one continuation, as soon as they are there; closing the iterator frees the model within a token.
 
@@ -93,84 +97,70 @@ def stream(
         prompt: what the text goes on from.
         sampling: how tokens are drawn.
         program: what is done to the stream at the model's site.
-        chat: put the prompt into the model's chat template as a user's turn.
+        chat, earlier: whether the prompt is a user's turn, and the turns before it; as `encode_prompt` takes them.
 
     Raises:
         UserError: at once, if the prompt is empty or too long; later, if memory runs out.
     """
-    return _texts(stream_rows(model, prompt, sampling, [program], chat))
+    return _texts(stream_rows(model, prompt, sampling, [program], chat, earlier))
 
 
 def stream_rows(
-    model: LoadedModel, prompt: str, sampling: Sampling, programs: Sequence[Program], chat: bool = False
+    model: LoadedModel,
+    prompt: str,
+    sampling: Sampling,
+    programs: Sequence[Program],
+    chat: bool = False,
+    earlier: Sequence[Turn] = (),
+    stopped: Callable[[int], bool] = lambda row: False,
 ) -> Generator[Piece, None, None]:
     """Pieces of several continuations of one prompt, generated together, one for each program.
 
-    With `[BASELINE, program]`, the baseline and the steered text side by side. Raises as `stream` does.
+    With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
+    while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
-    ids = encode_prompt(model, prompt, sampling.max_new_tokens, chat)
-    return _pieces(model, ids, sampling, tuple(programs))
+    ids = encode_prompt(model, prompt, sampling.max_new_tokens, chat, earlier)
+    return _pieces(model, ids, sampling, tuple(programs), stopped)
 
 
 def generate(
-    model: LoadedModel, prompt: str, sampling: Sampling, programs: Sequence[Program], chat: bool = False
+    model: LoadedModel,
+    prompt: str,
+    sampling: Sampling,
+    programs: Sequence[Program],
+    chat: bool = False,
+    earlier: Sequence[Turn] = (),
 ) -> list[Answer]:
     """The same continuations, whole. Raises as `stream` does."""
     answers = [Answer() for _ in programs]
-    for piece in stream_rows(model, prompt, sampling, programs, chat):
+    for piece in stream_rows(model, prompt, sampling, programs, chat, earlier):
         answers[piece.row].add(piece)
     return answers
 
 
-def together(streams: Mapping[K, Generator[Piece, None, None]]) -> Generator[tuple[K, Piece], None, None]:
-    """Pieces of several streams as they come, e.g. of both models at once; closing it closes all.
-
-    Raises:
-        UserError: what any of them raises.
-    """
-    found: queue.Queue[tuple[K, Piece | BaseException | None]] = queue.Queue()
-    stop = threading.Event()
-
-    def read(key: K, pieces: Generator[Piece, None, None]) -> None:
-        try:
-            with closing(pieces):
-                for piece in pieces:
-                    if stop.is_set():
-                        break
-                    found.put((key, piece))
-            found.put((key, None))
-        except BaseException as error:  # raised again in the reading thread
-            found.put((key, error))
-
-    for key, pieces in streams.items():
-        threading.Thread(target=read, args=(key, pieces), daemon=True).start()
-    try:
-        left = len(streams)
-        while left:
-            key, piece = found.get()
-            if isinstance(piece, BaseException):
-                raise piece
-            if piece is None:
-                left -= 1
-            else:
-                yield key, piece
-    finally:
-        stop.set()
-
-
-def encode_prompt(model: LoadedModel, prompt: str, max_new_tokens: int, chat: bool) -> Tensor:
+def encode_prompt(
+    model: LoadedModel, prompt: str, max_new_tokens: int, chat: bool, earlier: Sequence[Turn] = ()
+) -> Tensor:
     """Token ids of a prompt, (1, length), as the corpus's documents are given to the model.
+
+    Args:
+        model: whose tokenizer and template are used.
+        prompt: what the text goes on from.
+        max_new_tokens: which need room in the model's context, too.
+        chat: put the prompt into the model's chat template as a user's turn; a model without one gets it as it is.
+        earlier: turns of the chat that came before; with them, a model without a template gets `User: …`.
 
     Raises:
         UserError: if it is empty, or leaves no room for the answer.
     """
     if not prompt.strip():
         raise UserError("the prompt is empty; type what the models shall go on from.")
-    prompt = prompt.encode("utf-8", errors="replace").decode("utf-8")  # no lone surrogates
-    if chat:
-        rendering = corpus.render(Document("prompt", (Turn("user", prompt),)), model.tokenizer, answer=True)
+    if chat and (earlier or model.is_chat):
+        turns = (*earlier, Turn("user", prompt))
+        document = Document("prompt", tuple(Turn(turn.role, _writable(turn.content)) for turn in turns))
+        rendering = corpus.render(document, model.tokenizer, answer=True)
     else:
-        rendering = corpus.render(corpus.plain(prompt), model.tokenizer)
+        rendering = corpus.render(corpus.plain(_writable(prompt)), model.tokenizer)
     ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
     room = model.max_tokens - max_new_tokens
     if len(ids) > room:
@@ -179,6 +169,11 @@ def encode_prompt(model: LoadedModel, prompt: str, max_new_tokens: int, chat: bo
             f"{max_new_tokens} new ones; shorten it, or ask for fewer new tokens."
         )
     return torch.tensor([ids])
+
+
+def _writable(text: str) -> str:
+    """A text that every tokenizer accepts: no lone surrogates."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 class Editor:
@@ -320,7 +315,11 @@ def _ends(model: LoadedModel) -> set[int]:
 
 
 def _pieces(
-    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...]
+    model: LoadedModel,
+    prompt: Tensor,
+    sampling: Sampling,
+    programs: tuple[Program, ...],
+    stopped: Callable[[int], bool],
 ) -> Generator[Piece, None, None]:
     """Decode incrementally, holding back characters whose bytes are not complete."""
     ends, rows, tokens = _ends(model), len(programs), _Queue()
@@ -329,6 +328,10 @@ def _pieces(
     given, ended = [""] * rows, [False] * rows
     with closing(_batches(model, prompt, sampling, programs, tokens)) as batches:
         for batch in batches:
+            halted = [stopped(row) for row in range(rows)]
+            ended = [end or halt for end, halt in zip(ended, halted, strict=True)]
+            if any(halted) and all(ended):
+                break
             if not batch:
                 yield Piece(0, "", (), waiting=not tokens.begun.is_set())
             for row, token in enumerate(batch):

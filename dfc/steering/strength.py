@@ -6,9 +6,11 @@ model's own continuation, and it does not say the same few tokens again and agai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
+from dfc.corpus import Turn
 from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering import edits, generation
@@ -24,6 +26,7 @@ PROBE = Sampling(max_new_tokens=24, temperature=0.7, top_p=0.9)
 _DISTINCT = 0.25
 _UNNOTICED_KL = 1e-3  # nats, at the position that changes most
 _SMALL = 0.02  # of the stream's norm
+_WRITING = 0.8  # of a probe's time; the rest is measuring
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def propose_strength(
     bound: float = BOUND,
     sampling: Sampling = PROBE,
     chat: bool = False,
+    earlier: Sequence[Turn] = (),
+    tell: Callable[[float, bool], None] = lambda share, waiting: None,
 ) -> Proposal:
     """The largest strength of a ladder at which the text still holds together.
 
@@ -72,18 +77,26 @@ def propose_strength(
         ladder: strengths, from the least that is of interest on.
         bound: largest perplexity under the model left alone, in multiples of its own continuation's.
         sampling: how tokens are drawn; greedy texts have so low a perplexity that no bound is fair.
-        chat: as a user's turn.
+        chat, earlier: whether the prompt is a user's turn, where the model has a template, and the turns before it.
+        tell: told at each token which share of the probe is done, and whether it waits for a model that is in use;
+            what it raises ends the probe, and the model is free within a token.
 
     Raises:
         UserError: if the feature, the prompt or a strength cannot be used.
     """
     tried = [replace(edit, strength=strength) for strength in sorted(ladder, key=abs)]
     programs = [BASELINE, *(edits.program(run, [one], edit.side) for one in tried)]
-    ids = generation.encode_prompt(model, prompt, sampling.max_new_tokens, chat)
-    own, *steered = generation.generate(model, prompt, sampling, programs, chat)
+    ids = generation.encode_prompt(model, prompt, sampling.max_new_tokens, chat, earlier)
+    answers = [Answer() for _ in programs]
+    with closing(generation.stream_rows(model, prompt, sampling, programs, chat, earlier)) as pieces:
+        for piece in pieces:
+            answers[piece.row].add(piece)
+            tell(_WRITING * (max(len(one.tokens) for one in answers) / sampling.max_new_tokens), piece.waiting)
+    own, *steered = answers
     baseline = analyse(model, ids, own.tokens, BASELINE).perplexity
     steps, largest = [], None
-    for one, answer in zip(tried, steered, strict=True):
+    for number, (one, answer) in enumerate(zip(tried, steered, strict=True)):
+        tell(_WRITING + (1 - _WRITING) * number / len(tried), False)
         found = analyse(model, ids, answer.tokens, BASELINE).perplexity
         coherent = not _falls_apart(found, baseline, answer, own, bound)
         steps.append(Step(one.strength, found, distinct(answer.tokens), coherent, answer.text))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from dfc.config import SIDES, Side, UserError
+from dfc.corpus import Turn
 from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering import edits, generation, measures
@@ -41,7 +42,7 @@ class Sweep:
         strengths: what is tried; 0 is the model left alone, which is always there.
         prompts: what the models go on from.
         sampling: how tokens are drawn; prompt number i is drawn with the seed + i.
-        chat: prompts as a user's turn, where the model has a template.
+        chat, earlier: whether prompts are a user's turn, where the model has a template, and the turns before each.
         words, regex: what is counted in answers.
         control: try random directions of equal norm, too.
     """
@@ -55,6 +56,7 @@ class Sweep:
     regex: str = ""
     control: bool = False
     title: str = ""
+    earlier: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("edits", "strengths", "prompts"):
@@ -89,6 +91,7 @@ class Sweep:
             **{
                 **content,
                 "edits": tuple(Edit(**edit) for edit in content["edits"]),
+                "earlier": tuple(Turn(**turn) for turn in content.get("earlier", ())),
                 "sampling": Sampling(**content["sampling"]),
             }
         )
@@ -212,13 +215,10 @@ class _Work:
         return replace(self.sweep.sampling, seed=self.sweep.sampling.seed + self.number)
 
     @property
-    def chat(self) -> bool:
-        return self.sweep.chat and self.model.is_chat
-
-    @property
     def ids(self) -> torch.Tensor:
         """The prompt's token ids, (1, length)."""
-        return generation.encode_prompt(self.model, self.prompt, self.sampling.max_new_tokens, self.chat)
+        made = self.sweep
+        return generation.encode_prompt(self.model, self.prompt, made.sampling.max_new_tokens, made.chat, made.earlier)
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,10 @@ def _steps(
 
 def _answers(work: _Work, programs: list[Program]) -> Generator[_Step, None, list[Answer]]:
     """Continuations of the prompt, whole; closing the generator frees the model within a token."""
-    answers = [Answer() for _ in programs]
-    with closing(generation.stream_rows(work.model, work.prompt, work.sampling, programs, work.chat)) as pieces:
+    answers, made = [Answer() for _ in programs], work.sweep
+    with closing(
+        generation.stream_rows(work.model, work.prompt, work.sampling, programs, made.chat, made.earlier)
+    ) as pieces:
         for piece in pieces:
             answers[piece.row].add(piece)
             yield _Step(waiting=piece.waiting)

@@ -6,23 +6,30 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Literal
 
 from dfc.config import SIDES, Side, UserError
+from dfc.corpus import Turn
 from dfc.runs import Run
 from dfc.steering import sweeps
 from dfc.steering.edits import Edit
 from dfc.steering.generation import Answer, Sampling
 
+Kind = Literal["baseline", "steered"]
+
 
 @dataclass(frozen=True)
 class Trial:
-    """A prompt, what is done to which model, and how tokens are drawn."""
+    """A prompt, what is done to which model, and how tokens are drawn.
+
+    `chat`: the prompt is a user's turn, where a model has a template; `earlier`: the turns of that chat before it.
+    """
 
     prompt: str
     edits: tuple[Edit, ...]
     sampling: Sampling = field(default_factory=Sampling)
     chat: bool = False
+    earlier: tuple[Turn, ...] = ()
 
     @property
     def sides(self) -> list[Side]:
@@ -38,20 +45,19 @@ class Trial:
         """A trial as `to_json` wrote it."""
         content = json.loads(text)
         edits = tuple(Edit(**edit) for edit in content["edits"])
-        return Trial(content["prompt"], edits, Sampling(**content["sampling"]), content["chat"])
+        earlier = tuple(Turn(**turn) for turn in content.get("earlier", ()))  # a history may be older than chats
+        return Trial(content["prompt"], edits, Sampling(**content["sampling"]), content["chat"], earlier)
 
 
-def record(run: Run, trial: Trial, answers: Mapping[Side, tuple[Answer, Answer]]) -> str:
+def record(run: Run, trial: Trial, answers: Mapping[Side, Mapping[Kind, Answer]]) -> str:
     """Add a trial to the run's history; the id by which it can be repeated.
 
     Args:
         run: whose features were used.
         trial: what was asked.
-        answers: of each model, left alone and steered.
+        answers: of each model, what came to its end.
     """
-    found: dict[str, Any] = {
-        side: {"baseline": alone.text, "steered": steered.text} for side, (alone, steered) in answers.items()
-    }
+    found = {side: {kind: answer.text for kind, answer in mine.items()} for side, mine in answers.items()}
     identity = uuid.uuid4().hex[:12]
     sweeps.store(run).add_tried(identity, trial.prompt, trial.to_json(), json.dumps(found, ensure_ascii=False))
     return identity

@@ -5,23 +5,16 @@ There are up to two prompts, told apart by the ending of their parameters: none 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
 
 import streamlit as st
 
 from dfc.config import UserError
-from dfc.ui import address
+from dfc.ui import address, turns
 from dfc.ui.text import plain
-
-Turns = tuple[tuple[str, str], ...]
+from dfc.ui.turns import ROLES, Turns
 
 KINDS = ("Text", "Chat", "Stored document")
-ROLES = ("user", "assistant", "system")
-LONGEST = 4_000
-"""Characters that a prompt may take in the address; browsers and proxies cut longer ones."""
 
 _PARAMETERS = ("text", "chat", "document")
 
@@ -55,7 +48,7 @@ def chosen(ending: str = "") -> Prompt | None:
             )
         return Prompt(document=number)
     if chat is not None:
-        return Prompt(_unpacked(chat))
+        return Prompt(turns.unpack(chat))
     if text is not None:
         return Prompt((("text", text),))
     kept: Prompt | None = st.session_state.get(f"prompt_kept{ending}")
@@ -72,8 +65,8 @@ def choose(prompt: Prompt, ending: str = "") -> None:
     if prompt.document is not None:
         st.query_params[f"document{ending}"] = str(prompt.document)
         return
-    name, packed = ("text", prompt.turns[0][1]) if prompt.kind == "Text" else ("chat", json.dumps(prompt.turns))
-    if len(quote(packed)) <= LONGEST:
+    name, packed = ("text", prompt.turns[0][1]) if prompt.kind == "Text" else ("chat", turns.pack(prompt.turns))
+    if turns.fits(packed):
         st.query_params[name + ending] = packed
     else:
         st.session_state[f"prompt_kept{ending}"] = prompt
@@ -235,64 +228,31 @@ def _typed(ending: str) -> Turns:
     )
 
 
-def _fill(turns: Turns, ending: str) -> None:
-    st.session_state[f"prompt_turns{ending}"] = len(turns)
-    for number, (role, said) in enumerate(turns):
+def _fill(said: Turns, ending: str) -> None:
+    st.session_state[f"prompt_turns{ending}"] = len(said)
+    for number, (role, text) in enumerate(said):
         st.session_state[f"prompt_role{ending}_{number}"] = role
-        st.session_state[f"prompt_said{ending}_{number}"] = said
+        st.session_state[f"prompt_said{ending}_{number}"] = text
 
 
 def _add(ending: str) -> None:
     """One more turn, said by whoever did not say the last one."""
-    turns = _typed(ending)
-    _fill((*turns, ("assistant" if turns[-1][0] == "user" else "user", "")), ending)
+    typed = _typed(ending)
+    _fill((*typed, (turns.next_role(typed), "")), ending)
 
 
 def _drop(ending: str, turn: int) -> None:
-    turns = _typed(ending)
-    _fill(turns[:turn] + turns[turn + 1 :], ending)
+    typed = _typed(ending)
+    _fill(typed[:turn] + typed[turn + 1 :], ending)
 
 
 def _take(ending: str) -> None:
-    try:
-        turns = from_json(st.session_state[f"prompt_json{ending}"] or "")
-    except UserError as error:
-        st.session_state[f"prompt_problem{ending}"] = str(error)
-        return
-    _fill(turns, ending)
-    _read(ending)
-
-
-def from_json(text: str) -> Turns:
-    """Turns of a chat in JSON: a list of messages, or an object that holds one, in the shapes that a corpus may have.
-
-    Raises:
-        UserError: if it is none.
-    """
     from dfc import corpus
 
     try:
-        content: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"This is not JSON ({str(error).splitlines()[0]:.80}); give a list of messages.") from None
-    if isinstance(content, dict):
-        content = next((content[name] for name in ("messages", "conversations", "conversation") if name in content), 0)
-    if not isinstance(content, list) or not content:
-        raise UserError('This holds no messages; give a list such as [{"role": "user", "content": "Hello"}].')
-    said = corpus.chat_turns(content)
-    if isinstance(said, str):
-        raise UserError(
-            f"These messages cannot be used ({said}); each wants a role, which is system, user or assistant, and a "
-            "content, which is a text."
-        )
-    return tuple(said)
-
-
-def _unpacked(text: str) -> Turns:
-    try:
-        turns = tuple((role, said) for role, said in json.loads(text))
-    except (ValueError, TypeError, RecursionError):
-        turns = ()
-    if not turns or not all(role in ROLES and isinstance(said, str) for role, said in turns):
-        raise UserError("The chat in the address cannot be read; open the page without it and type it again.")
-    return turns
+        said = corpus.chat_from_json(st.session_state[f"prompt_json{ending}"] or "")
+    except UserError as error:
+        st.session_state[f"prompt_problem{ending}"] = str(error)
+        return
+    _fill(tuple(said), ending)
+    _read(ending)

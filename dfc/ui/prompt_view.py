@@ -13,11 +13,12 @@ from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
 from dfc.ui import address, data, prompt_compare, prompt_input, prompt_parts, prompt_run, prompt_table, token_strips
 from dfc.ui.frame import View, model_names
-from dfc.ui.prompt_input import Prompt, Turns
+from dfc.ui.prompt_input import Prompt
 from dfc.ui.prompt_table import Filters
 from dfc.ui.style import section
 from dfc.ui.text import count, plain, sentence
 from dfc.ui.token_strips import Span
+from dfc.ui.turns import Turns
 
 if TYPE_CHECKING:
     from dfc.features.live import Reading

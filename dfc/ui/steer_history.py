@@ -14,7 +14,7 @@ from dfc.report.heatmap import visible
 from dfc.runs import Run
 from dfc.store.book import TEXT_LENGTH
 from dfc.store.reader import Store
-from dfc.ui import notebook, steer_address
+from dfc.ui import notebook, steer_address, steer_chat
 from dfc.ui.frame import View
 from dfc.ui.steer_address import MODES, Row
 from dfc.ui.steer_jobs import sweep_store
@@ -23,6 +23,7 @@ from dfc.ui.style import side_name
 from dfc.ui.text import plain, sentence
 
 _LISTED = 20
+_KINDS = {"baseline": "left alone", "steered": "steered"}
 _IMPORT_PROBLEM = "edits_problem"
 
 
@@ -42,6 +43,7 @@ def put_back(content: dict[str, Any]) -> None:
     steer_address.write(steer_address.of_edits(content["edits"]))
     sampling, state = content["sampling"], st.session_state
     state["prompt"], state["chat"] = content["prompt"], bool(content["chat"])
+    steer_chat.write(tuple((turn["role"], turn["content"]) for turn in content.get("earlier", ())))
     state["max_tokens"] = min(1024, int(sampling["max_new_tokens"]))
     state["temperature"] = min(2.0, float(sampling["temperature"]))
     state["top_p"] = max(0.05, float(sampling["top_p"]))
@@ -122,9 +124,11 @@ def note_text(rows: tuple[Row, ...], content: dict[str, Any], answers: dict[str,
         f"Steered ({said(rows)}) on “{content['prompt']}”, {sampling['max_new_tokens']} tokens, temperature "
         f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}, seed {sampling['seed']}."
     ]
+    if earlier := content.get("earlier"):
+        lines += ["Before it:", *(f"{turn['role']}: {turn['content']}" for turn in earlier)]
     for side, name in names.items():
-        if side in answers:
-            lines += [f"{name}, left alone: {answers[side]['baseline']}", f"steered: {answers[side]['steered']}"]
+        found = answers.get(side, {})
+        lines += [f"{name}, {_KINDS[kind]}: {found[kind]}" for kind in _KINDS if kind in found]
     return "\n".join(lines)[:TEXT_LENGTH]
 
 

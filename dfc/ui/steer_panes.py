@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Literal, get_args
 
 import numpy as np
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import Partition, Side
 from dfc.report.heatmap import token_html, visible
@@ -20,6 +18,7 @@ from dfc.ui.style import side_name
 from dfc.ui.text import plain
 
 Colour = Literal["text only", "activation", "changed odds"]
+Buttons = Callable[[Texts, Side, int], None]
 LEAST_KL = 1.0
 """Nats of the strongest colour, at least: a text that hardly changes stays pale."""
 
@@ -61,28 +60,30 @@ def controls(request: Request) -> tuple[Colour, int | None]:
     return colour, feature
 
 
-def boxes(texts: Texts, names: dict[Side, str]) -> dict[Side, list[DeltaGenerator]]:
-    """Empty panes under their headings, two for each model."""
-    found = {}
+def show(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | None, buttons: Buttons) -> None:
+    """Draw all texts, those of one model side by side under their headings.
+
+    Args:
+        texts: as far as they came.
+        names: of the models.
+        colour, feature: as `controls` gives them.
+        buttons: draws what can be done with one text.
+    """
     for side, panes in texts.panes.items():
-        columns = st.columns(2, gap="medium")
         name = side_name(side, names)
-        columns[0].html(f'<div class="dfc-small">{name}, left alone</div>')
-        columns[1].html(f'<div class="dfc-small">{name}, steered: {escape(_edits(texts, side))}</div>')
-        found[side] = [column.empty() for column in columns[: len(panes)]]
+        headings = [f"{name}, left alone", f"{name}, steered: {escape(_edits(texts, side))}"]
+        columns = st.columns(2, gap="medium")
+        for row, (column, pane) in enumerate(zip(columns, panes, strict=False)):
+            with column:
+                with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"pane_{side}_{row}"):
+                    st.html(f'<div class="dfc-small">{headings[row]}</div>', width="stretch")
+                    buttons(texts, side, row)
+                st.html(pane_html(pane, texts, side, bool(row), colour, feature))
         if len(panes) == 1:
             columns[1].html(
-                '<div class="dfc-answer dfc-muted">No edit is of this model. Choose it in the list above, or, for a '
-                "shared feature, choose both.</div>"
+                f'<div class="dfc-small">{headings[1]}</div><div class="dfc-answer dfc-muted">No edit is of this '
+                "model. Choose it in the list above, or, for a shared feature, choose both.</div>"
             )
-    return found
-
-
-def draw(boxes: dict[Side, list[DeltaGenerator]], texts: Texts, colour: Colour, feature: int | None) -> None:
-    """Fill the panes."""
-    for side, places in boxes.items():
-        for on, (box, pane) in enumerate(zip(places, texts.panes[side], strict=True)):
-            box.html(pane_html(pane, texts, side, bool(on), colour, feature))
 
 
 def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, feature: int | None) -> str:
@@ -90,7 +91,7 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
     classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
     scales = texts.scales.get(side, {})
     if pane.found is None or colour == "text only" or not pane.tokens:
-        body = escape(pane.text) if pane.text else '<span class="dfc-muted">…</span>'
+        body = escape(pane.text) if pane.text else f'<span class="dfc-muted">{escape(pane.doing or "…")}</span>'
     else:
         place = list(scales).index(feature) if feature in scales else None
         if colour == "changed odds":
@@ -152,12 +153,18 @@ def _chance(probability: float) -> str:
 
 
 def _figures(pane: Pane, texts: Texts, on: bool) -> str:
-    if pane.found is None or not pane.tokens:
-        return ""
-    words = f"{len(pane.tokens)} tokens · perplexity {pane.found.perplexity:,.3g}"
-    if on:
-        words += f" left alone, {pane.found.steered_perplexity:,.3g} steered · mean KL {pane.found.kl.mean():.2g}"
-    return f'<div class="dfc-small">{words}</div>'
+    """What is being done, or what was measured, below the text."""
+    words = ["stopped"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
+    if pane.tokens:
+        words.append(f"{len(pane.tokens)} tokens")
+    if pane.seed != texts.request.seed:
+        words.append(f"seed {pane.seed}")
+    if pane.found is not None and pane.tokens:
+        perplexity = f"perplexity {pane.found.perplexity:,.3g}"
+        if on:
+            perplexity += f" left alone, {pane.found.steered_perplexity:,.3g} steered"
+        words += [perplexity, *([f"mean KL {pane.found.kl.mean():.2g}"] if on else [])]
+    return f'<div class="dfc-small">{escape(" · ".join(words))}</div>'
 
 
 def _edits(texts: Texts, side: Side) -> str:
@@ -182,8 +189,8 @@ def notices(texts: Texts, names: dict[Side, str]) -> None:
     for side, found in texts.warnings.items():
         for warning in found:
             st.warning(plain(f"{names[side]}: {warning}."), icon=":material/info:")
-    if texts.whole and all(
-        pane.found is not None and not math.isfinite(pane.found.perplexity)
+    if all(
+        pane.found is not None and not pane.tokens and not pane.stopped
         for panes in texts.panes.values()
         for pane in panes
     ):

@@ -11,16 +11,17 @@ import streamlit as st
 
 from dfc.config import SIDES, Side, UserError
 from dfc.report.heatmap import visible
-from dfc.ui import steer_address
+from dfc.ui import steer_address, steer_chat
 from dfc.ui.frame import View
 from dfc.ui.steer_address import Row
 from dfc.ui.style import side_name
 from dfc.ui.text import plain, sentence
+from dfc.ui.turns import as_corpus
 
 if TYPE_CHECKING:
     from dfc.steering.strength import Proposal
 
-_ASKED, _FOUND = "propose_asked", "propose_found"
+_ASKED, _FOUND, _PROBLEM = "propose_asked", "propose_found", "propose_problem"
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,15 @@ class _Kept:
 
 
 def button(place: int) -> None:
-    """The button of one row."""
+    """The button of one row; while it is probed, any click stops that."""
+    probing = st.session_state.get(_ASKED) == place
     st.button(
-        "Propose a strength",
-        icon=":material/straighten:",
+        "Stop" if probing else "Propose a strength",
+        icon=":material/stop:" if probing else ":material/straighten:",
         key=f"propose_{place}",
         type="tertiary",
-        on_click=_ask,
-        args=(place,),
+        on_click=None if probing else _ask,
+        args=None if probing else (place,),
         help="Lets the model write at a ladder of strengths and sets the largest at which its text holds together.",
     )
 
@@ -50,6 +52,9 @@ def show(view: View, listed: Sequence[Row], place: int, names: dict[Side, str]) 
     if st.session_state.get(_ASKED) == place:
         del st.session_state[_ASKED]
         _probe(view, listed, place)
+        st.rerun()  # so that the button offers it again
+    if problem := st.session_state.pop(f"{_PROBLEM}_{place}", None):
+        st.warning(plain(problem), icon=":material/block:")
     kept: _Kept | None = st.session_state.get(_FOUND)
     if kept is None or kept.run != view.run.name or kept.row != _without_strength(listed[place]):
         return
@@ -57,7 +62,7 @@ def show(view: View, listed: Sequence[Row], place: int, names: dict[Side, str]) 
         f"none of these in {names[side]}" if found.strength is None else f"{found.strength:g} in {names[side]}"
         for side, found in kept.proposals.items()
     )
-    with st.expander(f"Proposed strength: {said}", expanded=True, icon=":material/straighten:"):
+    with st.expander(f"Proposed strength: {plain(said)}", expanded=True, icon=":material/straighten:"):
         st.html(_ladders(kept, names))
 
 
@@ -66,26 +71,33 @@ def _ask(place: int) -> None:
 
 
 def _probe(view: View, listed: Sequence[Row], place: int) -> None:
-    row = listed[place]
+    row, bar = listed[place], st.empty()
     prompt = str(st.session_state.get("prompt") or "")
     chat = bool(st.session_state.get("chat", True))
     try:
-        with st.spinner("Trying strengths; a model that is not loaded yet takes a moment …"):
-            from dfc.steering.loading import steerable
-            from dfc.steering.strength import propose_strength
+        from dfc.steering.loading import steerable
+        from dfc.steering.strength import propose_strength
 
-            found: dict[Side, Proposal] = {}
-            for edit in row.edits():
-                model = steerable(view.config.models.side(edit.side))
-                found[edit.side] = propose_strength(view.run, model, edit, prompt, chat=chat and model.is_chat)
+        earlier = as_corpus(steer_chat.earlier() if chat else ())
+        found: dict[Side, Proposal] = {}
+        for edit in row.edits():
+            settings = view.config.models.side(edit.side)
+            title = plain(settings.title)
+            bar.progress(0.0, f"Loading {title} …")
+            model = steerable(settings)
+
+            def tell(share: float, waiting: bool, title: str = title) -> None:
+                words = f"{title} is writing something else; waiting …" if waiting else f"Trying strengths in {title} …"
+                bar.progress(share, words)  # where a click ends the script, and with it the probe
+
+            found[edit.side] = propose_strength(view.run, model, edit, prompt, chat=chat, earlier=earlier, tell=tell)
     except UserError as error:
-        st.warning(plain(sentence(str(error))), icon=":material/block:")
+        st.session_state[f"{_PROBLEM}_{place}"] = sentence(str(error))
         return
     st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), found)
     held = [one.strength for one in found.values() if one.strength is not None]
     if held:
         steer_address.put(listed, place, replace(row, strength=min(held)))
-        st.rerun()
 
 
 def _without_strength(row: Row) -> Row:

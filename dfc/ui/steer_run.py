@@ -1,45 +1,52 @@
-"""Generation for the Steer page: baseline and steered texts of one model or of both, streamed and stoppable.
+"""Texts of the Steer page: baseline and steered, of one model or of both, written by threads beside the page.
 
-A click on any widget while a text is streaming makes Streamlit raise in the running script at
-its next `st` call; the generator is then closed, which cancels generation and frees the models.
+The page looks at them every so often and stays usable. Each text is stopped and written anew on its own; a browser that
+is closed stops all of its texts, so that the models are free within a token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from dfc.config import SIDES, Side, UserError
+from dfc.config import SIDES, ModelPair, Side, UserError
 from dfc.runs import Run
 from dfc.ui import steer_address
 from dfc.ui.frame import View
 from dfc.ui.steer_address import Row
 from dfc.ui.text import sentence
+from dfc.ui.turns import Turns, as_corpus
 
 if TYPE_CHECKING:
     from dfc.models import LoadedModel
     from dfc.steering.analysis import Analysis
     from dfc.steering.edits import Program
     from dfc.steering.generation import Answer, Piece
-    from dfc.steering.trials import Trial
+    from dfc.steering.trials import Kind, Trial
     from dfc.steering.vectors import Gauge
 
-_START, _PROBLEM, _KEPT = "steer_start", "steer_problem", "steer_kept"
+MEASURING = "Measuring what the edits did …"
+
+_START, _KEPT = "steer_start", "steer_kept"
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides what is generated."""
+    """Everything that decides what is generated; `earlier` are the turns of the chat before the prompt."""
 
     run: str
     rows: tuple[Row, ...]
     prompt: str
     chat: bool
+    earlier: Turns
     max_tokens: int
     temperature: float
     top_p: float
@@ -56,31 +63,52 @@ class Request:
         """The models that write."""
         return SIDES if self.both else self.edited
 
-    def trial(self) -> Trial:
-        """The same as the library keeps it."""
+    def trial(self, seed: int | None = None) -> Trial:
+        """The same as the library keeps it; with another seed, if one is given."""
         from dfc.steering.generation import Sampling
         from dfc.steering.trials import Trial
 
-        sampling = Sampling(self.max_tokens, self.temperature, self.top_p, self.seed)
-        return Trial(self.prompt, steer_address.edits(self.rows), sampling, self.chat)
+        sampling = Sampling(self.max_tokens, self.temperature, self.top_p, self.seed if seed is None else seed)
+        edits = steer_address.edits(self.rows)
+        return Trial(self.prompt, edits, sampling, self.chat, as_corpus(self.earlier))
 
 
 @dataclass
 class Pane:
-    """One text as far as it came: its pieces with the number of tokens in each, and what was measured on it."""
+    """One text as far as it came.
 
+    Attributes:
+        seed: with which it is drawn.
+        pieces: what was written, with the number of tokens in each piece.
+        tokens: ids of all tokens.
+        found: what was measured on it, once it was.
+        doing: what is being done for it, in words; nothing is, if there are none.
+        stopped: whether it was stopped before its end.
+    """
+
+    seed: int = 0
     pieces: list[tuple[str, int]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     found: Analysis | None = None
+    doing: str = ""
+    stopped: bool = False
 
     @property
     def text(self) -> str:
         return "".join(text for text, _ in self.pieces)
 
+    @property
+    def writing(self) -> bool:
+        return bool(self.doing) and not self.stopped
+
     def add(self, piece: Piece) -> None:
         """Take in what came next."""
         self.pieces.append((piece.text, len(piece.tokens)))
         self.tokens += piece.tokens
+
+    def stop(self) -> None:
+        """Let it end where it is, if it has not ended."""
+        self.stopped |= self.doing not in ("", MEASURING)
 
     def answer(self) -> Answer:
         """The text as the library has it."""
@@ -98,140 +126,205 @@ class Texts:
         scales: of each model, the features that were read on its texts, in the order of the analysis, with their
             largest activations.
         warnings: of each model, what the self-check has to say.
-        whole: whether it came to its end.
+        problems: of each model, why it wrote nothing, or not to the end.
+        threads: that write them, or did.
     """
 
     request: Request
     panes: dict[Side, list[Pane]]
     scales: dict[Side, dict[int, float]] = field(default_factory=dict)
     warnings: dict[Side, list[str]] = field(default_factory=dict)
-    whole: bool = False
+    problems: dict[Side, str] = field(default_factory=dict)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def writing(self) -> bool:
+        """Whether any of them is not through."""
+        return any(thread.is_alive() for thread in self.threads)
+
+    def stop(self) -> None:
+        """Let all end where they are."""
+        for panes in self.panes.values():
+            for pane in panes:
+                pane.stop()
 
 
-def start() -> None:
-    """Ask for a generation in the coming run of the script."""
+def ask() -> None:
+    """Ask for all texts in the coming run of the script, which knows what was typed last."""
     st.session_state[_START] = True
 
 
-def start_with_new_seed() -> None:
+def ask_with_new_seed() -> None:
     """The same with another seed."""
     st.session_state["seed"] = (int(st.session_state.get("seed") or 0) + 1) % 2**31
-    start()
+    ask()
 
 
-def take_start() -> bool:
-    """Whether a generation was asked for; asking lasts for one run of the script."""
+def asked() -> bool:
+    """Whether texts were asked for; asking lasts for one run of the script."""
     return bool(st.session_state.pop(_START, False))
 
 
-@contextmanager
-def problems_kept() -> Iterator[None]:
-    """Keep what the user can mend for the coming run of the script, which draws the page at rest."""
-    try:
-        yield
-    except UserError as error:
-        st.session_state[_PROBLEM] = error
-
-
-def problem() -> str | None:
-    """What the last generation ended with, once."""
-    found: UserError | None = st.session_state.pop(_PROBLEM, None)
-    return None if found is None else sentence(str(found))
-
-
 def last(run: Run) -> Texts | None:
-    """What was generated last in this session with this run's features."""
+    """What this session has of this run: written, or being written."""
     kept: Texts | None = st.session_state.get(_KEPT)
     return kept if kept is not None and kept.request.run == str(run.path) else None
 
 
-def texts(view: View, request: Request) -> Iterator[tuple[Texts, str]]:
-    """All texts as they grow, with a message that says what is being done; then what was measured on them.
-
-    Raises:
-        UserError: if a model, a feature or the request cannot be used.
-    """
-    kept = Texts(request, {side: [Pane() for _ in range(1 + (side in request.edited))] for side in request.sides})
-    yield kept, "Getting ready …"
-    from dfc.steering import edits, generation, trials
-    from dfc.steering.generation import BASELINE
-    from dfc.steering.loading import steerable
-
-    run, trial = Run(Path(request.run)), request.trial()
-    programs = {side: edits.program(run, trial.edits, side) for side in request.sides}
-    models: dict[Side, LoadedModel] = {}
-    for side in request.sides:
-        yield kept, f"Loading {view.config.models.side(side).title} …"
-        models[side] = steerable(view.config.models.side(side))
-    streams = {
-        side: generation.stream_rows(
-            model,
-            request.prompt,
-            trial.sampling,
-            [BASELINE, programs[side]] if side in request.edited else [BASELINE],
-            request.chat and model.is_chat,
-        )
-        for side, model in models.items()
-    }
-    st.session_state[_KEPT] = kept
-    yield kept, "Reading the prompt …"
-    with closing(_merged(streams)) as pieces:  # frees the models
-        for side, piece in pieces:
-            if piece.tokens:
-                kept.panes[side][piece.row].add(piece)
-            yield kept, _state(kept.panes[side], piece)
-    yield kept, "Measuring what the edits did …"
-    for side in request.sides:
-        _measure(run, request, side, models[side], programs[side], kept)
-    kept.whole = True
-    answers = {side: (kept.panes[side][0].answer(), kept.panes[side][1].answer()) for side in request.edited}
-    trials.record(run, trial, answers)
+def start(view: View, request: Request) -> None:
+    """Begin with all texts of a request, in place of those that the session has."""
+    before: Texts | None = st.session_state.get(_KEPT)
+    if before is not None:
+        before.stop()
+    texts = Texts(request, {side: [Pane() for _ in range(1 + (side in request.edited))] for side in request.sides})
+    st.session_state[_KEPT] = texts
+    _begin(view, texts, {side: range(len(panes)) for side, panes in texts.panes.items()}, request.seed)
 
 
-def _state(panes: list[Pane], piece: Piece) -> str:
-    """What a model is doing, in words."""
-    if piece.waiting:
-        return "Somebody else is using this model; waiting …"
-    return "Writing …" if any(pane.tokens for pane in panes) else "Reading the prompt …"
+def again(view: View, texts: Texts, side: Side, row: int) -> None:
+    """Write one text anew with its next seed; the others stay."""
+    _begin(view, texts, {side: [row]}, (texts.panes[side][row].seed + 1) % 2**31)
 
 
-def _merged(streams: Mapping[Side, Generator[Piece, None, None]]) -> Generator[tuple[Side, Piece], None, None]:
-    """Pieces of one model as they come, or of both at once."""
-    from dfc.steering.generation import together
-
-    if len(streams) > 1:
-        yield from together(streams)
-        return
-    for side, pieces in streams.items():
-        with closing(pieces):
-            for piece in pieces:
-                yield side, piece
+def _begin(view: View, texts: Texts, chosen: Mapping[Side, Sequence[int]], seed: int) -> None:
+    for side, rows in chosen.items():
+        texts.problems.pop(side, None)
+        for row in rows:
+            texts.panes[side][row] = Pane(seed, doing="Getting ready …")
+    work = _Work(texts, view.config.models, seed, _watch())
+    thread = threading.Thread(target=work.do, args=(chosen,), daemon=True, name="steering")
+    texts.threads = [*(one for one in texts.threads if one.is_alive()), thread]
+    thread.start()
 
 
-def _measure(run: Run, request: Request, side: Side, model: LoadedModel, program: Program, kept: Texts) -> None:
-    """One more pass over a model's texts: probabilities with and without the edits, and the features' activations."""
-    from dfc.steering import generation, strength
-    from dfc.steering.analysis import analyse
-    from dfc.steering.sweeps import own_gauge
+def _watch() -> Callable[[], bool]:
+    """What tells whether this session still has a browser."""
+    context = get_script_run_ctx()
+    if context is None or not runtime.exists():
+        return lambda: True
+    app, session = runtime.get_instance(), context.session_id
+    return lambda: app.is_active_session(session)
 
-    ids = generation.encode_prompt(model, request.prompt, request.max_tokens, request.chat and model.is_chat)
-    mine = [edit for edit in steer_address.edits(request.rows) if edit.side == side]
-    said: list[str] = []
-    gauges: dict[int, Gauge] = {}
-    for edit in mine:
+
+@dataclass(frozen=True)
+class _Work:
+    """Some of the texts, which are drawn with one seed."""
+
+    texts: Texts
+    models: ModelPair
+    seed: int
+    watched: Callable[[], bool]
+
+    @property
+    def run(self) -> Run:
+        return Run(Path(self.texts.request.run))
+
+    def do(self, chosen: Mapping[Side, Sequence[int]]) -> None:
+        """Write and measure, both models at once; then keep what came to its end in the run's history."""
+        answers: dict[Side, dict[Kind, Answer]] = {}
+        threads = [
+            threading.Thread(target=self._side, args=(side, rows, answers), daemon=True)
+            for side, rows in chosen.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        steered = {side: answers[side] for side in SIDES if "steered" in answers.get(side, ())}
+        if steered:
+            from dfc.steering import trials
+
+            with self._told(*steered):
+                trials.record(self.run, self.texts.request.trial(self.seed), steered)
+
+    @contextmanager
+    def _told(self, *sides: Side) -> Iterator[None]:
+        """Keep what goes wrong for the page: a thread has no other reader."""
         try:
-            gauge = own_gauge(run, edit)
-        except UserError as error:  # of a run whose activations are gone; the texts are there all the same
-            said.append(f"the activation of feature {edit.feature} cannot be read: {error}".rstrip("."))
-            continue
-        if gauge is not None:
-            gauges[edit.feature] = gauge
-    kept.scales[side] = {feature: gauge.s_max for feature, gauge in gauges.items()}
-    for pane in kept.panes[side]:
-        pane.found = analyse(model, ids, pane.tokens, program, list(gauges.values()))
-    if side in request.edited:
-        alone, steered = kept.panes[side]
-        assert alone.found is not None
-        assert steered.found is not None
-        said += strength.warnings(program, steered.found, steered.answer(), alone.answer(), alone.found.perplexity)
-    kept.warnings[side] = said
+            yield
+        except UserError as error:
+            self.texts.problems |= dict.fromkeys(sides, sentence(str(error)))
+        except Exception as error:
+            self.texts.problems |= dict.fromkeys(sides, f"Writing ended with an error: {type(error).__name__}: {error}")
+
+    def _side(self, side: Side, rows: Sequence[int], answers: dict[Side, dict[Kind, Answer]]) -> None:
+        panes = [self.texts.panes[side][row] for row in rows]
+        with self._told(side):
+            self._write(side, rows, panes)
+            kinds: tuple[Kind, ...] = ("baseline", "steered")
+            found = {kinds[row]: pane.answer() for row, pane in zip(rows, panes, strict=True) if not pane.stopped}
+            answers[side] = found
+        _say(panes, "")
+
+    def _write(self, side: Side, rows: Sequence[int], panes: list[Pane]) -> None:
+        """One model's texts, from loading it to measuring them."""
+        from dfc.steering import edits, generation
+        from dfc.steering.loading import steerable
+
+        settings, request = self.models.side(side), self.texts.request
+        trial = request.trial(self.seed)
+        program = edits.program(self.run, trial.edits, side)
+        _say(panes, f"Loading {settings.title} …")
+        model = steerable(settings)
+        programs = [(generation.BASELINE, program)[row] for row in rows]
+        _say(panes, "Reading the prompt …")
+        with closing(
+            generation.stream_rows(
+                model,
+                trial.prompt,
+                trial.sampling,
+                programs,
+                trial.chat,
+                trial.earlier,
+                lambda row: self._ends(panes[row]),
+            )
+        ) as pieces:
+            for piece in pieces:
+                if piece.waiting:
+                    _say(panes, "The model is writing something else; waiting …")
+                elif piece.tokens:
+                    panes[piece.row].add(piece)
+                    panes[piece.row].doing = "Writing …"
+        if self.watched():
+            _say(panes, MEASURING)
+            self._measure(side, model, program, trial, panes)
+
+    def _ends(self, pane: Pane) -> bool:
+        """Whether a text shall go no further: it was stopped, or its browser is gone."""
+        if not self.watched():
+            pane.stop()
+        return pane.stopped
+
+    def _measure(self, side: Side, model: LoadedModel, program: Program, trial: Trial, panes: list[Pane]) -> None:
+        """One more pass over a model's texts: probabilities with and without the edits, and features' activations."""
+        from dfc.steering import generation, strength
+        from dfc.steering.analysis import analyse
+        from dfc.steering.sweeps import own_gauge
+
+        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens, trial.chat, trial.earlier)
+        said: list[str] = []
+        gauges: dict[int, Gauge] = {}
+        for edit in trial.edits:
+            if edit.side != side:
+                continue
+            try:
+                gauge = own_gauge(self.run, edit)
+            except UserError as error:  # of a run whose activations are gone; the texts are there all the same
+                said.append(f"the activation of feature {edit.feature} cannot be read: {error}".rstrip("."))
+                continue
+            if gauge is not None:
+                gauges[edit.feature] = gauge
+        self.texts.scales[side] = {feature: gauge.s_max for feature, gauge in gauges.items()}
+        for pane in panes:
+            pane.found = analyse(model, ids, pane.tokens, program, list(gauges.values()))
+        alone, *others = self.texts.panes[side]
+        for steered in others:
+            if alone.found is not None and steered.found is not None:
+                own = alone.found.perplexity
+                said += strength.warnings(program, steered.found, steered.answer(), alone.answer(), own)
+        self.texts.warnings[side] = said
+
+
+def _say(panes: Sequence[Pane], doing: str) -> None:
+    for pane in panes:
+        pane.doing = doing

@@ -110,11 +110,13 @@ def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | Non
     def make() -> Sweep:
         from dfc.steering import sweeps
 
+        asked = request.trial()
         settings: dict[str, Any] = {
             "strengths": numbers,
             "prompts": prompts,
-            "sampling": request.trial().sampling,
-            "chat": request.chat,
+            "sampling": asked.sampling,
+            "chat": asked.chat,
+            "earlier": asked.earlier,
             "words": tuple(word for word in words.split(",") if word.strip()),
             "regex": regex,
             "control": control,

@@ -7,7 +7,6 @@ imported only when something is generated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TypeVar
 
 import streamlit as st
@@ -15,13 +14,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import Side, UserError
 from dfc.steering import prompt_sets
-from dfc.ui import address, steer_edits, steer_history, steer_panes, steer_run, steer_sweeps
+from dfc.ui import address, steer_chat, steer_edits, steer_history, steer_panes, steer_run, steer_sweeps
 from dfc.ui.frame import View, model_names
 from dfc.ui.steer_edits import Known
 from dfc.ui.steer_run import Request, Texts
 from dfc.ui.text import plain, sentence
 
 PROMPT = "I think that"
+_LOOK = 0.2
+"""Seconds between two looks at texts that are being written."""
 N = TypeVar("N", int, float)
 
 
@@ -78,6 +79,7 @@ def _ready(found: Sequence[Known]) -> bool:
 
 
 def _request(view: View, found: Sequence[Known]) -> Request:
+    before = st.container(gap="xsmall")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="prompt_row"):
         prompt = st.text_area(
             "Prompt",
@@ -98,6 +100,10 @@ def _request(view: View, found: Sequence[Known]) -> Request:
         bind="query-params",
         help="Wrap the prompt in the model's chat template, if it has one; otherwise it is used as it stands.",
     )
+    turns = steer_chat.earlier() if chat else ()
+    if chat:
+        with before:
+            steer_chat.show(turns)
     tokens = _number(columns[1], "Tokens", "max_tokens", (1, 1024, 60), help="How many each answer may have at most.")
     temperature = _number(
         columns[2],
@@ -130,9 +136,8 @@ def _request(view: View, found: Sequence[Known]) -> Request:
         help="Let the other model write, too, even if no edit is of it.",
     )
     rows = tuple(one.row for one in found if one.row.feature is not None)
-    return Request(
-        str(view.run.path), rows, prompt or "", chat, int(tokens), float(temperature), float(top_p), int(seed), both
-    )
+    drawn = int(tokens), float(temperature), float(top_p), int(seed)
+    return Request(str(view.run.path), rows, prompt or "", chat, turns, *drawn, both)
 
 
 def _number(
@@ -156,54 +161,80 @@ def _use(prompt: str) -> None:
 
 
 def _generate(view: View, request: Request, names: dict[Side, str], ready: bool) -> None:
-    """The button, and the texts."""
-    running = steer_run.take_start() and ready
+    """The buttons, and the texts."""
+    if steer_run.asked() and ready:
+        steer_run.start(view, request)
+    texts = steer_run.last(view.run)
+    writing = texts is not None and texts.writing
     with st.container(horizontal=True, vertical_alignment="center"):
         # One button: while a script runs, a browser keeps one that is no longer drawn beside its successor.
         st.button(
-            "Stop" if running else "Generate",
-            icon=":material/stop:" if running else ":material/play_arrow:",
+            "Stop" if writing else "Generate",
+            icon=":material/stop:" if writing else ":material/play_arrow:",
             key="generate",
             type="primary",
-            on_click=None if running else steer_run.start,  # any click stops what is running
-            disabled=not ready,
+            on_click=texts.stop if texts is not None and writing else steer_run.ask,
+            disabled=not ready and not writing,
         )
         st.button(
             "Regenerate",
             icon=":material/refresh:",
             key="regenerate",
-            on_click=steer_run.start_with_new_seed,
-            disabled=not ready or running or request.temperature == 0,
-            help="With the next seed. At temperature 0 every seed gives the same text.",
+            on_click=steer_run.ask_with_new_seed,
+            disabled=not ready or writing or request.temperature == 0,
+            help="All texts, with the next seed. At temperature 0 every seed gives the same text.",
         )
-        status = st.empty()
-    if problem := steer_run.problem():
+        if texts is not None and texts.request != request:
+            st.html('<span class="dfc-small">The texts below were written with other settings.</span>')
+    if texts is not None:
+        st.fragment(_texts, run_every=_LOOK if writing else None)(view, texts, names, texts.request == request, writing)
+
+
+def _texts(view: View, texts: Texts, names: dict[Side, str], current: bool, watched: bool) -> None:
+    """The texts as far as they came; asks for the whole page when the last is through, or one is begun again."""
+    writing = texts.writing
+    for problem in dict.fromkeys(texts.problems.values()):
         st.error(plain(problem), icon=":material/error:")
-    if running:
-        _stream(view, request, names, status)
+    if texts.problems and not any(pane.tokens or pane.doing for panes in texts.panes.values() for pane in panes):
         return
-    texts = steer_run.last(view.run)
-    if texts is None:
-        return
-    if texts.request != request:
-        status.html('<span class="dfc-small">The texts below were written with other settings.</span>')
-    elif not texts.whole:
-        status.html('<span class="dfc-small">Stopped; what was not finished is not measured.</span>')
-    _at_rest(texts, names)
-
-
-def _stream(view: View, request: Request, names: dict[Side, str], status: DeltaGenerator) -> None:
-    boxes = None
-    steer_panes.controls(request)
-    with steer_run.problems_kept():
-        for texts, message in steer_run.texts(view, request):
-            status.html(f'<span class="dfc-small">{escape(message)}</span>')
-            boxes = boxes or steer_panes.boxes(texts, names)
-            steer_panes.draw(boxes, texts, "text only", None)
-    st.rerun()  # so that the button is Generate again
-
-
-def _at_rest(texts: Texts, names: dict[Side, str]) -> None:
     colour, feature = steer_panes.controls(texts.request)
-    steer_panes.draw(steer_panes.boxes(texts, names), texts, colour, feature)
+
+    def buttons(texts: Texts, side: Side, row: int) -> None:
+        _buttons(view, texts, side, row, current)
+
+    steer_panes.show(texts, names, colour, feature, buttons)
     steer_panes.notices(texts, names)
+    if writing != watched:
+        st.rerun()
+
+
+def _buttons(view: View, texts: Texts, side: Side, row: int, current: bool) -> None:
+    """What can be done with one text: stop it, or have it written anew, or go on from it."""
+    pane, request = texts.panes[side][row], texts.request
+    can_change = current and (pane.stopped or request.temperature > 0)
+    replied = (
+        request.chat
+        and bool(pane.text)
+        and not pane.writing
+        and st.button(
+            "Reply",
+            icon=":material/reply:",
+            key=f"reply_{side}_{row}",
+            type="tertiary",
+            on_click=steer_chat.reply,
+            args=(request.earlier, request.prompt, pane.text),
+            help="Go on with the chat: the prompt and this answer become earlier turns of it, for all texts alike.",
+        )
+    )
+    st.button(
+        "Stop" if pane.writing else "Regenerate",
+        icon=":material/stop:" if pane.writing else ":material/refresh:",
+        key=f"again_{side}_{row}",
+        type="tertiary",
+        on_click=pane.stop if pane.writing else steer_run.again,
+        args=None if pane.writing else (view, texts, side, row),
+        disabled=pane.doing == steer_run.MEASURING or not (pane.writing or can_change),
+        help="This text alone; anew, with its next seed. At temperature 0 every seed gives the same text.",
+    )
+    if replied:
+        st.rerun()  # the turns stand above, outside of what is drawn anew with the texts

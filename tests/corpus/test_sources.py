@@ -166,3 +166,33 @@ def test_globs_order_and_length(tmp_path: Path) -> None:
     assert set(other) == set(first)
     short = read(config.model_copy(update={"max_characters": 3}))
     assert {len(document.turns[0].content) for document in short} <= {2, 3}
+
+
+class TestMessagesInJson:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
+            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+        ],
+    )
+    def test_usual_shapes(self, content: object) -> None:
+        assert corpus.chat_from_json(json.dumps(content)) == [("user", "Hi"), ("assistant", "Hello")]
+
+    @pytest.mark.parametrize(
+        ("pasted", "sentence"),
+        [
+            ("not json", "not JSON"),
+            ("[" * 100_000, "not JSON"),
+            ("[]", "no messages"),
+            ('{"text": "a"}', "no messages"),
+            ("3", "no messages"),
+            ('[{"role": "wizard", "content": "a"}]', "unknown role"),
+            ('[{"role": "user", "content": [1]}]', "bad row"),
+            ("[1]", "bad row"),
+        ],
+    )
+    def test_anything_else_is_one_sentence(self, pasted: str, sentence: str) -> None:
+        with pytest.raises(UserError, match=sentence):
+            corpus.chat_from_json(pasted)

@@ -92,6 +92,33 @@ def test_a_proposal(tiny_copy: Run) -> None:
     assert "largest at which perplexity stays below" in shown.output
 
 
+def test_a_chat_and_again(tiny_copy: Run, tmp_path: Path) -> None:
+    said_before = tmp_path / "chat.json"
+    turns = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]
+    said_before.write_text(json.dumps(turns))
+    feature, side = str(alive(tiny_copy, "a")), ["--tokens", "5", "--prompt", "The old bridge", "--json"]
+    found = [
+        json.loads(steer(tiny_copy, "--feature", feature, *side, *more).stdout)
+        for more in (["--earlier", str(said_before)], [])
+    ]
+    assert found[0]["a"]["probability_baseline"] != found[1]["a"]["probability_baseline"]
+    assert json.loads(steer(tiny_copy, "--repeat", found[0]["id"], "--json").stdout)["a"] == found[0]["a"]
+    sweep = ["--sweep", "--feature", feature, "--strengths", "1", "--limit", "1", "--tokens", "3"]
+    assert steer(tiny_copy, *sweep, "--earlier", str(said_before)).exit_code == 0
+    [kept] = sweeps.store(tiny_copy).sweeps().to_dict("records")
+    assert json.loads(kept["settings"])["earlier"] == turns
+    assert steer(tiny_copy, "--repeat", kept["sweep_id"]).exit_code == 0
+    first, second = (sweeps.store(tiny_copy).outputs(name) for name in sweeps.store(tiny_copy).sweeps()["sweep_id"])
+    assert first["text"].tolist() == second["text"].tolist()
+
+    assert "drop one" in said(steer(tiny_copy, "--feature", feature, "--plain", "--earlier", str(said_before)))
+    said_before.write_text("[3]")
+    assert f"{said_before}: These messages cannot be used" in said(
+        steer(tiny_copy, "--feature", feature, "--earlier", str(said_before))
+    )
+    assert "is missing" in said(steer(tiny_copy, "--feature", feature, "--earlier", str(tmp_path / "none.json")))
+
+
 def test_what_cannot_be_done(tiny_copy: Run, tmp_path: Path) -> None:
     feature = ["--feature", str(alive(tiny_copy, "a"))]
     assert "nothing is to be done" in said(steer(tiny_copy))

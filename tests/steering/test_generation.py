@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
+from dfc.corpus import Turn
 from dfc.models import LoadedModel
 from dfc.steering.edits import Action, Edit, Program
 from dfc.steering.generation import (
@@ -24,7 +25,6 @@ from dfc.steering.generation import (
     generate,
     stream,
     stream_rows,
-    together,
 )
 from dfc.steering.vectors import SteeringVector
 
@@ -108,17 +108,58 @@ def test_a_draw_has_the_probabilities_that_are_asked_for(model: LoadedModel) -> 
     assert float((counted - expected).abs().max()) < 5 * (0.25 / draws) ** 0.5
 
 
-def test_two_streams_together(model: LoadedModel) -> None:
-    vector = vector_for(model)
-    answers = {"one": Answer(), "two": Answer()}
-    streams = {
-        "one": stream_rows(model, PROMPT, Sampling(8), [BASELINE]),
-        "two": stream_rows(model, PROMPT, Sampling(8), [adding(vector, 1.0)]),
-    }
-    for key, piece in together(streams):
-        answers[key].add(piece)
-    assert answers["one"].text.rstrip("\ufffd") == plain(model, 8)
-    assert answers["two"].text == plain(model, 8, vector.vector)
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_stopped_row_ends_where_it_is_and_the_others_go_on(model: LoadedModel, count: int) -> None:
+    """Row 0 is stopped after `count` tokens; the other is what it would be alone."""
+    vector, answers = vector_for(model), [Answer(), Answer()]
+    programs = [BASELINE, adding(vector, 1.0)]
+
+    def stopped(row: int) -> bool:
+        return row == 0 and len(answers[0].tokens) >= count
+
+    for piece in stream_rows(model, PROMPT, Sampling(12), programs, stopped=stopped):
+        answers[piece.row].add(piece)
+    whole = [generate(model, PROMPT, Sampling(12), [program])[0] for program in programs]
+    assert answers[1] == whole[1]
+    assert len(answers[0].tokens) < 12
+    assert whole[0].text.startswith(answers[0].text)
+
+
+def test_once_all_rows_are_stopped_the_model_is_free(model: LoadedModel) -> None:
+    tokens = [0, 0]
+    for piece in stream_rows(
+        model, PROMPT, Sampling(100), [BASELINE, BASELINE], stopped=lambda row: tokens[row] > 2 + row
+    ):
+        tokens[piece.row] += len(piece.tokens)
+    assert max(tokens) < 20
+    assert freed(model)
+
+
+def test_who_waits_for_a_model_can_stop(model: LoadedModel) -> None:
+    with model.lock:
+        pieces = list(stream_rows(model, PROMPT, Sampling(3), [BASELINE], stopped=Times(2)))
+    assert [(piece.text, piece.waiting) for piece in pieces] == [("", True)] * 2
+    assert freed(model)
+
+
+class Times:
+    """False so many times, then true."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def __call__(self, row: int) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def freed(model: LoadedModel) -> bool:
+    """Whether nobody holds the model any more, or soon will not."""
+    for _ in range(200):
+        if not model.lock.locked():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_closing_frees_the_model(model: LoadedModel) -> None:
@@ -126,11 +167,7 @@ def test_closing_frees_the_model(model: LoadedModel) -> None:
     next(pieces)
     assert model.lock.locked()
     pieces.close()
-    for _ in range(200):
-        if not model.lock.locked():
-            break
-        time.sleep(0.05)
-    assert not model.lock.locked()
+    assert freed(model)
 
 
 def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> None:
@@ -156,3 +193,31 @@ def test_what_cannot_be_generated_is_said_at_once(model: LoadedModel, prompt: st
     with pytest.raises(UserError, match=sentence):
         stream(model, prompt, Sampling(10), adding(vector_for(model), 1.0))
     assert not model.lock.locked()
+
+
+class TestChats:
+    EARLIER = (Turn("system", "Be brief"), Turn("user", "The old"), Turn("assistant", "bridge \ud800"))
+
+    def test_turns_stand_in_the_models_own_template(self, tiny_models: tuple[Path, Path]) -> None:
+        model = models.load(ModelConfig(source=str(tiny_models[0]), layer=2))
+        said = [{"role": turn.role, "content": turn.content} for turn in (*self.EARLIER, Turn("user", "and now"))]
+        said[2]["content"] = "bridge ?"
+        expected = model.tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
+        assert encode_prompt(model, "and now", 5, True, self.EARLIER)[0].tolist() == expected
+        alone = model.tokenizer.apply_chat_template(said[3:], add_generation_prompt=True, return_dict=False)
+        assert encode_prompt(model, "and now", 5, True)[0].tolist() == alone
+
+    def test_without_a_template_turns_are_named_and_a_prompt_alone_is_not(self, tiny_models: tuple[Path, Path]) -> None:
+        model = models.load(ModelConfig(source=str(tiny_models[1]), layer=2, max_tokens=128))
+        whole = "System: Be brief\n\nUser: The old\n\nAssistant: bridge ?\n\nUser: and now\n\nAssistant:"
+        assert encode_prompt(model, "and now", 5, True, self.EARLIER)[0].tolist() == model.tokenizer(whole).input_ids
+        for chat, earlier in ((True, ()), (False, ()), (False, self.EARLIER)):
+            plainly = encode_prompt(model, "and now", 5, chat, earlier)[0].tolist()
+            assert plainly == model.tokenizer("and now").input_ids
+
+    def test_what_was_said_changes_the_answer(self, model: LoadedModel) -> None:
+        answers = {
+            earlier: generate(model, PROMPT, Sampling(12), [BASELINE], True, earlier)[0].text
+            for earlier in ((), self.EARLIER[:1], self.EARLIER)
+        }
+        assert len(set(answers.values())) > 1

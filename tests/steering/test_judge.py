@@ -338,6 +338,16 @@ def test_from_the_command_line(tiny_copy: Run, endpoint: Endpoint, monkeypatch: 
         assert path.is_dir() or KEY.encode() not in path.read_bytes()
 
 
+def test_one_on_another_machine_is_asked_only_if_it_is_wanted(tiny_copy: Run) -> None:
+    configure(tiny_copy, JudgeConfig(model="m", criterion="c", url="https://judge.invalid/v1"))
+    sweep = ["--sweep", "--feature", str(alive(tiny_copy, "a")), "--strengths", "1", "--limit", "1", "--tokens", "3"]
+    shown = steer(tiny_copy, *sweep)
+    assert shown.exit_code == 0, shown.output
+    assert "the judge in run.yaml is at https://judge.invalid/v1, not on this machine" in shown.output
+    assert "judge.invalid" in said(steer(tiny_copy, *sweep, "--judge"))
+    assert "judge" not in steer(tiny_copy, *sweep, "--no-judge").output
+
+
 def test_an_interrupt_while_judging_ends_the_process(tiny_copy: Run, endpoint: Endpoint) -> None:
     kept, late = sweeps.store(tiny_copy), threading.Event()
     kept.begin_sweep("abcdef", "", 1, "{}")

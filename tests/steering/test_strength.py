@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from dfc.steering.edits import Action, Edit, Program
 from dfc.steering.generation import BASELINE, Answer, Sampling
 from dfc.steering.strength import propose_strength, warnings
 from dfc.steering.vectors import SteeringVector
+from tests.steering.test_generation import freed
 from tests.steering.test_vectors import alive
 
 
@@ -32,6 +35,25 @@ def test_the_largest_strength_up_to_which_all_hold(tiny_run: Run) -> None:
         for step in proposal.steps:
             assert not step.coherent or step.perplexity <= bound * proposal.baseline
     assert found[1.5].steps[-1].perplexity > found[1.5].baseline
+
+
+def test_a_probe_says_how_far_it_is_and_can_be_ended(tiny_run: Run) -> None:
+    model, edit = models.shared(tiny_run.config().models.a), Edit("a", alive(tiny_run, "a"))
+    shares: list[float] = []
+
+    def probe(tell: Callable[[float, bool], None]) -> None:
+        propose_strength(tiny_run, model, edit, "The old bridge", (0.5, 1.0), sampling=Sampling(6, 1.0), tell=tell)
+
+    probe(lambda share, waiting: shares.append(share))
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < shares[-1] < 1
+
+    def end(share: float, waiting: bool) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probe(end)
+    assert freed(model)
 
 
 def program(vector: torch.Tensor) -> Program:

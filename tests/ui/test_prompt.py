@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
-from dfc.config import UserError
 from dfc.features.live import Reading
 from dfc.runs import Run
 from dfc.store.reader import Store
-from dfc.ui import prompt_compare, prompt_input, prompt_run, token_strips
+from dfc.ui import prompt_compare, prompt_run, token_strips
 from dfc.ui.text import plain
 from tests.ui.folders import make_run
 from tests.ui.test_pages import calm, text, visit
@@ -129,36 +128,6 @@ def test_two_texts_compared() -> None:
         [1, 3, 0, 3],
         [4, 0, 0.5, -0.5],
     ]
-
-
-class TestMessages:
-    @pytest.mark.parametrize(
-        "content",
-        [
-            [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
-            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
-            {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
-        ],
-    )
-    def test_usual_shapes(self, content: object) -> None:
-        assert prompt_input.from_json(json.dumps(content)) == (("user", "Hi"), ("assistant", "Hello"))
-
-    @pytest.mark.parametrize(
-        ("pasted", "sentence"),
-        [
-            ("not json", "not JSON"),
-            ("[" * 100_000, "not JSON"),
-            ("[]", "no messages"),
-            ('{"text": "a"}', "no messages"),
-            ("3", "no messages"),
-            ('[{"role": "wizard", "content": "a"}]', "unknown role"),
-            ('[{"role": "user", "content": [1]}]', "bad row"),
-            ("[1]", "bad row"),
-        ],
-    )
-    def test_anything_else_is_one_sentence(self, pasted: str, sentence: str) -> None:
-        with pytest.raises(UserError, match=sentence):
-            prompt_input.from_json(pasted)
 
 
 def links(test: AppTest) -> list[str]:

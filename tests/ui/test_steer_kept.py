@@ -100,7 +100,7 @@ class TestGenerating:
 class TestHistory:
     def test_again_puts_everything_back(self, run: Run) -> None:
         trial = Trial("Old bridge", (Edit("b", B_FEATURE, "clamp", 0.5, "prompt"),), Sampling(9, 0.7, 0.9, 5), True)
-        identity = record(run, trial, {"b": (Answer("left"), Answer("<b>pushed"))})
+        identity = record(run, trial, {"b": {"baseline": Answer("left"), "steered": Answer("<b>pushed")}})
         test = calm(visit(STEER, run="steer", more="History"))
         assert "&lt;b&gt;pushed" in text(test)
         calm(test.button(key=f"again_{identity}").click().run())
@@ -111,7 +111,7 @@ class TestHistory:
 
     def test_kept_as_a_note(self, run: Run, folder: Path) -> None:
         trial = Trial("Old bridge", (Edit("b", B_FEATURE),), Sampling(9))
-        identity = record(run, trial, {"b": (Answer("left"), Answer("pushed"))})
+        identity = record(run, trial, {"b": {"steered": Answer("pushed")}})
         test = calm(visit(STEER, run="steer", more="History"))
         calm(test.button(key=f"note_{identity}").click().run())
         [note] = Notebook(folder / "notes.duckdb").feature("steer", B_FEATURE).notes
