@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from dfc.store.notes import Notebook
 from dfc.ui import steer_address
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
+from dfc.ui.steer_run import Texts
 from dfc.ui.text import plain
 from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
@@ -60,6 +62,15 @@ def wait_for_job(test: AppTest) -> AppTest:
     return test.run()
 
 
+def write(test: AppTest, button: str = "generate") -> Texts:
+    """Click a button that lets texts be written, and wait until they are."""
+    test.button(key=button).click().run()
+    texts: Texts = test.session_state["steer_kept"]
+    wait_until(lambda: not texts.writing)
+    calm(test.run())
+    return texts
+
+
 def wait_until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not true() and time.monotonic() < end:
@@ -71,7 +82,7 @@ class TestGenerating:
     def test_texts_are_measured_and_put_into_the_history(self, run: Run) -> None:
         edits = f"a_{A_FEATURE}_add_4_all~ab_{SHARED_FEATURE}_clamp_1_generated"
         test = calm(visit(STEER, run="steer", edits=edits, max_tokens="6", temperature="1.0", seed="3"))
-        calm(test.button(key="generate").click().run())
+        write(test)
         assert text(test).count('<div class="dfc-answer') == 4
         assert "perplexity" in text(test)
         [kept] = sweeps.store(run).tried().to_dict("records")
@@ -81,9 +92,106 @@ class TestGenerating:
         for colours in ("text only", "changed odds"):
             calm(test.segmented_control(key="colours").set_value(colours).run())
 
+    def test_one_text_is_written_anew_and_the_others_stay(self, run: Run) -> None:
+        """With its next seed; it is what that seed gives beside another text, too."""
+        edits = f"ab_{SHARED_FEATURE}_add_4_all"
+        test = calm(visit(STEER, run="steer", edits=edits, max_tokens="12", temperature="1.5", seed="3"))
+        texts = write(test)
+        before = {side: [pane.text for pane in panes] for side, panes in texts.panes.items()}
+        assert not any(pane.writing or pane.stopped for panes in texts.panes.values() for pane in panes)
+        write(test, "again_b_1")
+        after = {side: [pane.text for pane in panes] for side, panes in texts.panes.items()}
+        assert after["a"] == before["a"]
+        assert after["b"][0] == before["b"][0]
+        assert after["b"][1] != before["b"][1]
+        assert "seed 4" in text(test)
+        assert texts.panes["b"][1].found is not None
+        kept = sweeps.store(run).tried().to_dict("records")
+        answers = {Trial.from_json(row["request"]).sampling.seed: json.loads(row["answers"]) for row in kept}
+        assert answers[4] == {"b": {"steered": after["b"][1]}}
+        assert answers[3]["a"] == {"baseline": before["a"][0], "steered": before["a"][1]}
+        test.number_input(key="seed").set_value(4).run()
+        assert test.button(key="again_b_1").disabled  # other settings than those of the texts
+        assert write(test).panes["b"][1].text == after["b"][1]
+
+    def test_one_text_is_stopped_and_the_others_go_on(self, run: Run) -> None:
+        model = models.shared(run.config().models.a)
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), max_tokens="60", prompt="The old"))
+        with model.lock:  # nothing is written before it is stopped
+            test.button(key="generate").click().run()
+            texts: Texts = test.session_state["steer_kept"]
+            wait_until(lambda: "waiting" in texts.panes["a"][0].doing)
+            assert "writing something else; waiting" in text(calm(test.run()))
+            assert test.button(key="generate").label == "Stop"
+            test.button(key="again_a_1").click().run()
+            assert texts.panes["a"][1].stopped
+        wait_until(lambda: not texts.writing)
+        calm(test.run())
+        alone, steered = texts.panes["a"]
+        assert len(alone.tokens) == 60
+        assert not steered.tokens
+        assert "stopped" in text(test)
+        assert sweeps.store(run).tried().empty  # a text that was stopped cannot be repeated
+        assert test.button(key="again_a_0").disabled  # at temperature 0 it would be the same
+        write(test, "again_a_1")
+        assert len(texts.panes["a"][1].tokens) == 60
+
+    def test_who_generates_again_stops_what_was_being_written(self, run: Run) -> None:
+        model = models.shared(run.config().models.a)
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), max_tokens="500"))
+        test.button(key="generate").click().run()
+        first: Texts = test.session_state["steer_kept"]
+        wait_until(lambda: len(first.panes["a"][0].tokens) > 0)
+        test.button(key="generate").click().run()  # Stop
+        wait_until(lambda: not first.writing and not model.lock.locked())
+        assert all(pane.stopped for pane in first.panes["a"])
+        assert test.run().button(key="generate").label == "Generate"
+
+    def test_a_chat_goes_on_from_an_answer(self, run: Run) -> None:
+        address = {"run": "steer", "feature": str(A_FEATURE), "max_tokens": "5", "prompt": "The <b>old"}
+        test = calm(visit(STEER, **address, earlier=json.dumps([["system", "Be brief"]])))
+        first = write(test).panes["a"][1].text
+        calm(test.button(key="reply_a_1").click().run())
+        said = json.loads(parameter(test, "earlier"))
+        assert said == [["system", "Be brief"], ["user", "The <b>old"], ["assistant", first]]
+        assert test.text_area(key="prompt").value == ""
+        test.text_area(key="prompt").set_value("and").run()
+        texts = write(test)
+        assert texts.panes["a"][0].tokens
+        trial = Trial.from_json(sweeps.store(run).tried()["request"].iloc[0])
+        assert [(turn.role, turn.content) for turn in trial.earlier] == [tuple(turn) for turn in said]
+        test.text_area(key="earlier_1_text").set_value("The new").run()
+        test.selectbox(key="earlier_0_role").set_value("user").run()
+        test.button(key="earlier_2_drop").click().run()
+        test.button(key="earlier_add").click().run()
+        said = json.loads(parameter(calm(test), "earlier"))
+        assert said == [["user", "Be brief"], ["user", "The new"], ["assistant", ""]]
+        test.toggle(key="chat").set_value(False).run()
+        assert "earlier_0_role" not in [one.key for one in calm(test).selectbox]
+        identity = sweeps.store(run).tried()["tried_id"].iloc[0]
+        test.segmented_control(key="more").set_value("History").run()
+        calm(test.button(key=f"again_{identity}").click().run())
+        assert json.loads(parameter(test, "earlier")) == [[turn.role, turn.content] for turn in trial.earlier]
+
+    def test_a_chat_that_is_too_long_for_the_address_is_kept(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE)))
+        test.button(key="earlier_add").click().run()
+        test.text_area(key="earlier_0_text").set_value("word " * 2_000).run()
+        assert "earlier" not in test.query_params
+        assert test.text_area(key="earlier_0_text").value == "word " * 2_000
+        assert "too long for the address" in calm(test).caption[0].value
+
+    def test_a_chat_that_makes_no_sense_is_one_sentence(self, run: Run) -> None:
+        test = visit(STEER, run="steer", feature=str(A_FEATURE), earlier='[["wizard", "x"]]')
+        assert not test.exception
+        assert "cannot be read" in test.error[0].value
+
     def test_an_empty_prompt_is_one_sentence(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt=" "))
         test.button(key="generate").click().run()
+        wait_until(lambda: not test.session_state["steer_kept"].writing)
+        test.run()
+        assert not text(test).count('<div class="dfc-answer')
         assert [error.value for error in test.error] == [
             plain("The prompt is empty; type what the models shall go on from.")
         ]

@@ -128,6 +128,47 @@ def test_stop_frees_the_model(page: Page, server: str) -> None:
     stop(page)
 
 
+def test_one_text_is_stopped_while_the_other_goes_on(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens={LONG}&temperature=1")
+    generate(page)
+    wait_for_words(page, 1)
+    page.locator(".st-key-again_a_0 button").first.click()
+    expect(page.locator(".st-key-again_a_0 button").first).to_contain_text("Regenerate", timeout=60_000)
+    stopped, going = (answer.inner_text() for answer in answers(page))
+    page.wait_for_function(
+        "length => document.querySelectorAll('.dfc-answer')[1].innerText.length > length + 20", arg=len(going)
+    )
+    assert answers(page)[0].inner_text() == stopped
+    expect(page.locator(".st-key-again_a_1 button").first).to_contain_text("Stop")
+    page.locator(".st-key-colours").get_by_text("text only").click()  # the page is of use meanwhile
+    expect(page.locator(".st-key-generate button")).to_contain_text("Stop")
+    stop(page)
+    wait_until_idle(page)
+    assert "colours=text" in page.url
+    assert failures(page) == []
+
+
+def test_a_chat_goes_on_from_an_answer(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens=8&temperature=1&prompt=In+the")
+    generate(page)
+    written(page)
+    wait_until_idle(page)
+    said = str(answers(page)[1].text_content())
+    page.locator(".st-key-reply_a_1 button").first.click()
+    expect(page.locator(".st-key-earlier_1_text textarea")).to_have_value(said, timeout=60_000)
+    expect(page.locator(".st-key-prompt textarea")).to_have_value("")
+    page.locator(".st-key-prompt textarea").fill("and then")
+    page.locator(".st-key-generate button").click()  # what was typed last is what is asked
+    written(page)
+    wait_until_idle(page)
+    expect(page.get_by_text("other settings")).to_have_count(0)
+    again = page.url
+    open_page(page, again)
+    expect(page.locator(".st-key-earlier_1_text textarea")).to_have_value(said)
+    expect(page.locator(".st-key-prompt textarea")).to_have_value("and then")
+    assert failures(page) == []
+
+
 def test_second_reader_waits_and_is_told(page: Page, new_page: NewPage, server: str) -> None:
     other = new_page()
     for reader in (page, other):
@@ -135,7 +176,7 @@ def test_second_reader_waits_and_is_told(page: Page, new_page: NewPage, server: 
     generate(page)
     wait_for_words(page)
     generate(other)
-    expect(other.get_by_text("Somebody else is using this model; waiting")).to_be_visible()
+    expect(other.get_by_text("The model is writing something else; waiting").first).to_be_visible(timeout=60_000)
     stop(page)
     wait_for_words(other)
     other.close()  # a closed tab frees the model, too
