@@ -75,7 +75,7 @@ def show(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | No
         columns = st.columns(2, gap="medium")
         for row, (column, pane) in enumerate(zip(columns, panes, strict=False)):
             with column:
-                with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"pane_{side}_{row}"):
+                with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"pane_{side}_{row}"):
                     st.html(f'<div class="dfc-small">{headings[row]}</div>', width="stretch")
                     buttons(texts, side, row)
                 st.html(pane_html(pane, texts, side, bool(row), colour, feature))
@@ -91,7 +91,11 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
     classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
     scales = texts.scales.get(side, {})
     if pane.found is None or colour == "text only" or not pane.tokens:
-        body = escape(pane.text) if pane.text else f'<span class="dfc-muted">{escape(pane.doing or "…")}</span>'
+        body = (
+            escape(pane.text)
+            if pane.text
+            else f'<span class="dfc-muted">{escape(pane.doing if pane.writing else "…")}</span>'
+        )
     else:
         place = list(scales).index(feature) if feature in scales else None
         if colour == "changed odds":
@@ -154,9 +158,9 @@ def _chance(probability: float) -> str:
 
 def _figures(pane: Pane, texts: Texts, on: bool) -> str:
     """What is being done, or what was measured, below the text."""
-    words = ["stopped"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
+    words = ["stopped, not measured"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
     if pane.tokens:
-        words.append(f"{len(pane.tokens)} tokens")
+        words.append(f"{len(pane.tokens)} token{'s' if len(pane.tokens) > 1 else ''}")
     if pane.seed != texts.request.seed:
         words.append(f"seed {pane.seed}")
     if pane.found is not None and pane.tokens:

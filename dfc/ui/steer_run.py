@@ -285,9 +285,10 @@ class _Work:
                 elif piece.tokens:
                     panes[piece.row].add(piece)
                     panes[piece.row].doing = "Writing …"
-        if self.watched():
-            _say(panes, MEASURING)
-            self._measure(side, model, program, trial, panes)
+        # Measuring waits for a model that somebody else has by now: who stopped a text does not want to wait.
+        if whole := [pane for pane in panes if not pane.stopped]:
+            _say(whole, MEASURING)
+            self._measure(side, model, program, trial, whole)
 
     def _ends(self, pane: Pane) -> bool:
         """Whether a text shall go no further: it was stopped, or its browser is gone."""

@@ -211,7 +211,6 @@ def _texts(view: View, texts: Texts, names: dict[Side, str], current: bool, watc
 def _buttons(view: View, texts: Texts, side: Side, row: int, current: bool) -> None:
     """What can be done with one text: stop it, or have it written anew, or go on from it."""
     pane, request = texts.panes[side][row], texts.request
-    can_change = current and (pane.stopped or request.temperature > 0)
     replied = (
         request.chat
         and bool(pane.text)
@@ -226,15 +225,26 @@ def _buttons(view: View, texts: Texts, side: Side, row: int, current: bool) -> N
             help="Go on with the chat: the prompt and this answer become earlier turns of it, for all texts alike.",
         )
     )
-    st.button(
-        "Stop" if pane.writing else "Regenerate",
-        icon=":material/stop:" if pane.writing else ":material/refresh:",
-        key=f"again_{side}_{row}",
-        type="tertiary",
-        on_click=pane.stop if pane.writing else steer_run.again,
-        args=None if pane.writing else (view, texts, side, row),
-        disabled=pane.doing == steer_run.MEASURING or not (pane.writing or can_change),
-        help="This text alone; anew, with its next seed. At temperature 0 every seed gives the same text.",
-    )
+    if pane.writing:
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"stop_{side}_{row}",
+            type="tertiary",
+            on_click=pane.stop,
+            disabled=pane.doing == steer_run.MEASURING,
+            help="This text alone ends here; the others go on.",
+        )
+    else:
+        st.button(
+            "Regenerate",
+            icon=":material/refresh:",
+            key=f"again_{side}_{row}",
+            type="tertiary",
+            on_click=steer_run.again,
+            args=(view, texts, side, row),
+            disabled=not (current and (pane.stopped or request.temperature > 0)),
+            help="This text alone, with its next seed. At temperature 0 every seed gives the same text.",
+        )
     if replied:
         st.rerun()  # the turns stand above, outside of what is drawn anew with the texts

@@ -123,7 +123,7 @@ class TestGenerating:
             wait_until(lambda: "waiting" in texts.panes["a"][0].doing)
             assert "writing something else; waiting" in text(calm(test.run()))
             assert test.button(key="generate").label == "Stop"
-            test.button(key="again_a_1").click().run()
+            test.button(key="stop_a_1").click().run()
             assert texts.panes["a"][1].stopped
         wait_until(lambda: not texts.writing)
         calm(test.run())
