@@ -23,7 +23,7 @@ from dfc.store.notes import Notebook
 from dfc.ui import steer_address
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
-from dfc.ui.steer_run import Texts
+from dfc.ui.steer_run import Pane, Request, Texts, _Work
 from dfc.ui.text import plain
 from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
@@ -146,6 +146,17 @@ class TestGenerating:
         wait_until(lambda: not first.writing and not model.lock.locked())
         assert all(pane.stopped for pane in first.panes["a"])
         assert test.run().button(key="generate").label == "Generate"
+
+    def test_texts_without_a_browser_end_and_free_the_model(self, run: Run) -> None:
+        settings = run.config().models
+        [row] = steer_address.unpack(f"a_{A_FEATURE}_add_2_all")
+        request = Request(str(run.path), (row,), "The old", False, (), 500, 0.0, 1.0, 0, False)
+        panes = [Pane(doing="Writing …"), Pane(doing="Writing …")]
+        texts = Texts(request, {"a": panes})
+        _Work(texts, settings, 0, watched=lambda: len(panes[0].tokens) < 3).do({"a": [0, 1]})
+        assert all(3 <= len(pane.tokens) < 20 and pane.stopped and not pane.doing for pane in panes)
+        wait_until(lambda: not models.shared(settings.a).lock.locked())
+        assert sweeps.store(run).tried().empty
 
     def test_a_chat_goes_on_from_an_answer(self, run: Run) -> None:
         address = {"run": "steer", "feature": str(A_FEATURE), "max_tokens": "5", "prompt": "The <b>old"}
