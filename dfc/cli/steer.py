@@ -304,7 +304,8 @@ def _print_sweep(run: Run, sweep_id: str, measure: Measure) -> None:
 
 
 def _print_table(rows: pd.DataFrame, title: str) -> None:
-    print(f"\n{title}\n{rows.round(4).to_string(index=False) if len(rows) else '(no answer has this measure)'}")
+    shown = rows.to_string(index=False, float_format="{:.4g}".format) if len(rows) else "(no answer has this measure)"
+    print(f"\n{title}\n{shown}")
 
 
 def _print_history(run: Run) -> None:
