@@ -121,12 +121,15 @@ def show(
         st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, identities[row], at))
 
 
+def peaks(column: pd.Series) -> pd.Series:
+    """Peak tokens of features, a list each, as a table shows them: cut, with spaces and line ends to be seen."""
+    return pd.Series([[label(token[:40]) for token in tokens] for tokens in column], column.index, object)
+
+
 def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     """The table as it is drawn."""
     shown = table.copy()
-    shown["peak_tokens"] = pd.Series(
-        [[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]], table.index
-    )
+    shown["peak_tokens"] = peaks(table["peak_tokens"])
     shown["called"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
         shown["histogram"] = pd.Series(_miniatures(table["histogram"].tolist()), table.index)
