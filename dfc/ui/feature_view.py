@@ -19,6 +19,7 @@ from dfc.ui import (
     address,
     context_list,
     data,
+    downloads,
     feature_list,
     feature_panels,
     feature_table,
@@ -147,12 +148,11 @@ def _controls(view: View, feature: FeatureRow) -> None:
             params = address.feature_params(view.run.name, feature.feature_id)
             st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)
         store_path, run, theme, identity = view.store.path, view.run, view.theme, feature.feature_id
-        st.download_button(
+        downloads.button(
             "Card as PNG",
-            data=lambda: _card(Store(store_path), run, identity, theme),
-            on_click="ignore",
-            file_name=f"{run.name}-feature-{identity}.png",
-            mime="image/png",
+            lambda: _card(Store(store_path), run, identity, theme),
+            f"{run.name}-feature-{identity}.png",
+            "image/png",
             icon=":material/image:",
             key="card",
             help="A picture of this feature for a report or a slide; made when you click.",
