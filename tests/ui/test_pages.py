@@ -204,6 +204,19 @@ class TestExclusiveFeatures:
         assert set(table["main_source"]) == {"code"}
         assert table["density"].is_monotonic_increasing
 
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_texts_are_sorted_from_the_beginning_of_the_alphabet(self, turned: bool, finished: Path) -> None:
+        asked = {"order": "label", "show": "only A"} | ({"rising": "true"} if turned else {})
+        test = calm(visit(TABLE, run="demo", **asked))
+        assert test.toggle(key="rising").label == "Z first"
+        labels = [label.lower() for label in test.dataframe[0].value["label"] if label]
+        assert len(set(labels)) > 5
+        assert labels == sorted(labels, reverse=turned)
+        query = FeatureQuery(partitions=("a",), order="label", descending=turned)
+        back = calm(visit(TABLE, run="demo", list=address.pack(Place(query, 0))))  # as the feature's page links back
+        assert back.toggle(key="rising").value is turned
+        assert back.dataframe[0].value["feature_id"].tolist() == test.dataframe[0].value["feature_id"].tolist()
+
     def test_a_source_it_fires_more_on_is_a_filter_that_the_list_keeps(self, finished: Path) -> None:
         store = Store(finished / "runs" / "demo" / "features.duckdb")
         query = FeatureQuery(partitions=("a",), source="code", order="feature_id", descending=False)
