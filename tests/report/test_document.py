@@ -22,9 +22,9 @@ from tests.ui.folders import (
     FEATURES,
     HOSTILE_FEATURE,
     SHARED_FEATURE,
+    judge,
     make_run,
 )
-from tests.ui.test_pages import judge
 
 BAIT = "<img src=x onerror=alert(1)> {{ 7 * 7 }} 党"
 KINDS = (A_FEATURE, HOSTILE_FEATURE, DEAD_FEATURE, B_FEATURE, SHARED_FEATURE)

@@ -27,7 +27,7 @@ from dfc.ui.steer_jobs import Job
 from dfc.ui.text import plain
 from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
-from tests.ui.test_pages import STEER, calm, parameter, text, visit
+from tests.ui.pages import STEER, calm, parameter, text, visit
 
 
 @pytest.fixture(scope="module")
