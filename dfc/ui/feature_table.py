@@ -63,7 +63,8 @@ def columns(table: pd.DataFrame, alone: bool, order: Order = "feature_id") -> tu
     called = "label" in table and bool(table["label"].ne("").any())
     names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
     asked = (order,) if judged and order in (*EVIDENCE, "own_r2") else ()
-    evidence = tuple(dict.fromkeys((*(EVIDENCE if judged and alone else ()), *asked)))
+    known = [name for name in EVIDENCE if judged and alone and table[name].notna().any()]  # shared: no mirror
+    evidence = tuple(dict.fromkeys((*known, *asked)))
     left_out = {"specificity": judged, "density": bool(asked)}
     rest = WIDE if alone else tuple(name for name in NARROW if not left_out.get(name))
     return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
@@ -157,14 +158,15 @@ def _miniatures(histograms: list[Any]) -> list[list[float]]:
 
 
 def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: bool) -> dict[str, Any]:
-    """How columns look; side by side, stars take their room from the others, so that none is cut off."""
+    """How columns look; side by side they are narrow, and stars take their room from the label."""
     column = st.column_config
-    width, tight = 120 if len(columns) < 10 else 150, marked and "called" in columns
+    width, beside = 120 if len(columns) < 10 else 150, "called" in columns
+    tight = marked and beside
     return {
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=60, pinned=True),
         "marks": column.TextColumn("★", help=HELP["marks"], width=36 if tight else 48),
         "label": column.TextColumn("label", help=HELP["label"], width=width),
-        "called": column.TextColumn("label or peaks", help=HELP["called"], width=98 if tight else 130),
+        "called": column.TextColumn("label or peaks", help=HELP["called"], width=84 if tight else 118),
         "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=80),
         "confidence": column.ProgressColumn(
             "confidence",
@@ -172,7 +174,7 @@ def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: 
             format="%.2f",
             min_value=0.0,
             max_value=1.0,
-            width=74 if tight else 84,
+            width=74 if beside else 84,
             color=THEMES[view.theme].hue(partition).mark,
         ),
         "surprise_gap": column.NumberColumn("knows", help=HELP["surprise_gap"], format="%.2f", width=70),
@@ -183,11 +185,11 @@ def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: 
         "histogram": column.BarChartColumn(
             "strength",
             help=HELP["histogram"],
-            width=60 if tight else 74,
+            width=56 if beside else 74,
             y_min=0,
             color=THEMES[view.theme].hue(partition).mark,
         ),
-        "main_source": column.TextColumn("main source", help=HELP["main_source"], width=88),
+        "main_source": column.TextColumn("main source", help=HELP["main_source"], width=118),
         "specificity": column.NumberColumn("specific", help=HELP["specificity"], format="%.2f", width=66),
         "density": column.NumberColumn("density %", help=HELP["density"], format="%.4f", width=82),
         "max": column.NumberColumn("max", help=HELP["max"], format="%.2f", width=64),

@@ -29,7 +29,7 @@ from dfc.ui import (
     notes_panel,
 )
 from dfc.ui.address import Place
-from dfc.ui.filters import ORDERS
+from dfc.ui.filters import ORDERS, default_order
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
@@ -227,7 +227,7 @@ def _choose(view: View) -> None:
             help="The number of a feature in this run's dictionary.",
         )
     for side in SIDES:
-        query = FeatureQuery(partitions=(side,), limit=PER_SIDE)
+        query = FeatureQuery(partitions=(side,), order=default_order(view), limit=PER_SIDE)
         table = data.features(view.store, query)
         if table.empty:
             continue

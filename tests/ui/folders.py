@@ -79,12 +79,12 @@ def make_old_run(data_folder: Path, name: str = "old") -> Run:
 
 
 def judge(path: Path) -> None:
-    """Evidence for every feature of a store; the first of each partition is exclusive."""
+    """Evidence for every feature of a store: the first of each partition is exclusive, no shared one has a mirror."""
     table = Store(path).norms()
     size = len(table)
     first = table.groupby("partition")["feature_id"].min().to_dict()
     verdicts = ["exclusive" if row.feature_id == first[row.partition] else "unclear" for row in table.itertuples()]
-    none = pa.nulls(size, pa.float32())
+    none, dedicated = pa.nulls(size, pa.float32()), table["partition"].ne("shared").tolist()
     with StoreUpdate(path) as writer:
         writer.replace(
             "evidence",
@@ -96,8 +96,8 @@ def judge(path: Path) -> None:
                     **{f"probe_r2_{side}": [value] * size for side, value in (("a", 0.41), ("b", 0.07))},
                     **{f"auroc_{side}": [0.9] * size for side in "ab"},
                     "probe_ratio": [0.17] * size,
-                    "mirror_id": [int(first["b"])] * size,
-                    "mirror_correlation": [0.12] * size,
+                    "mirror_id": pa.array([int(first["b"]) if alone else None for alone in dedicated], pa.int32()),
+                    "mirror_correlation": pa.array([0.12 if alone else None for alone in dedicated], pa.float32()),
                     "shared_id": pa.nulls(size, pa.int32()),
                     **dict.fromkeys(("shared_correlation", "decoder_cosine", "nu_epsilon", "nu_r"), none),
                     "verdict": verdicts,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui import address
 from dfc.ui.address import Place
-from tests.ui.folders import FEATURES, judge, make_run
+from dfc.ui.notebook import book
+from tests.ui.folders import A_FEATURE, B_FEATURE, FEATURES, judge, make_run
 from tests.ui.pages import TABLE, calm, text, visit
 
 
@@ -92,3 +94,27 @@ def test_a_table_shows_the_evidence_that_it_is_sorted_by(data: Path) -> None:
             at = listed.index(around[0]) + 1
             assert (listed[at : at + 2] == ["own_r2", around[1]]) is shown
             assert ("own_r2" in listed) is shown
+
+
+def test_shared_features_are_called_so_and_have_no_column_for_a_mirror(data: Path) -> None:
+    judge(make_run(data).store)
+    for show, words, mirrored in (("only A", "lets one model use alone", True), ("shared", "lets both models", False)):
+        test = calm(visit(TABLE, run="demo", show=show))
+        assert words in text(test)
+        assert ("mirror_correlation" in test.dataframe[0].proto.column_order) is mirrored
+
+
+@pytest.mark.parametrize("starred", [False, True])
+def test_tables_beside_each_other_fit_a_window_of_1440_pixels(starred: bool, data: Path) -> None:
+    run = make_run(data)
+    if starred:
+        book().mark("demo", {A_FEATURE: "", B_FEATURE: ""}, "favourite")
+    for judged in (False, True):
+        if judged:
+            judge(run.store)
+        for table in calm(visit(TABLE, run="demo", order="number", rising="true")).dataframe:
+            assert ("marks" in table.proto.column_order) is starred
+            looks = json.loads(table.proto.columns)
+            shown = list(table.proto.column_order)
+            last = shown.index("main_source") if judged else len(shown) - 1  # the density is one to scroll to then
+            assert sum(looks[name]["width"] for name in shown[: last + 1]) <= 508

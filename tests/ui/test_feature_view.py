@@ -12,6 +12,8 @@ from tests.ui.folders import (
     DEAD_FEATURE,
     HOSTILE_FEATURE,
     SHARED_FEATURE,
+    judge,
+    make_run,
 )
 from tests.ui.pages import FEATURE, TABLE, calm, parameter, text, visit
 
@@ -75,6 +77,21 @@ def test_without_a_feature_offers_some(finished: Path) -> None:
     assert len([link for link in test.get("page_link") if link.proto.label.startswith("Feature ")]) == 10
     test.number_input(key="jump").set_value(7).run()
     assert parameter(test, "feature") == "7"
+
+
+def test_the_surest_findings_are_offered_first(data: Path) -> None:
+    judge(make_run(data).store)
+    links = [link.proto.label for link in calm(visit(FEATURE, run="demo")).get("page_link")]
+    offered = [label for label in links if label.startswith("Feature ")]
+    assert [offered[0], offered[5]] == [f"Feature {A_FEATURE}", f"Feature {B_FEATURE}"]
+
+
+@pytest.mark.parametrize(("feature", "like"), [(A_FEATURE, True), (SHARED_FEATURE, False)])
+def test_what_fires_like_it_is_named_where_there_is_some(feature: int, like: bool, data: Path) -> None:
+    judge(make_run(data).store)
+    test = calm(visit(FEATURE, run="demo", feature=str(feature)))
+    assert "Predicted from" in text(test)
+    assert ("Fires most like it" in text(test)) is like
 
 
 @pytest.mark.parametrize(
