@@ -66,7 +66,8 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
     Raises:
         UserError: if what was measured is damaged.
     """
-    known = _documents(store, shard, pairs)[1]
+    ends = np.append(np.flatnonzero(np.diff(rows.document)) + 1, len(rows))  # of documents that have pairs
+    known = int(ends[ends <= _share(store, shard, pairs)].max(initial=0))
     lost = [_read(store, side, shard, known) for side in SIDES]
     found = np.full((len(rows), 2), np.nan)
     if lost[0] is not None and lost[1] is not None:
@@ -83,9 +84,13 @@ def _documents(store: ActivationStore, shard: int, pairs: int) -> tuple[int, int
     """How many of a shard's documents are measured, the first ones, and how many pairs these have."""
     counts = pc.list_value_length(shards.read_tokens(store.folder, shard, ["ends"])["ends"]).to_numpy()
     until = np.cumsum(counts)
-    share = -(-pairs * store.manifest.shards[shard].pairs // store.manifest.pairs)
-    documents = int(np.searchsorted(until, share, side="right"))
+    documents = int(np.searchsorted(until, _share(store, shard, pairs), side="right"))
     return documents, int(until[documents - 1]) if documents else 0
+
+
+def _share(store: ActivationStore, shard: int, pairs: int) -> int:
+    """How many of so many pairs a shard has to give, whole documents of them."""
+    return -(-pairs * store.manifest.shards[shard].pairs // store.manifest.pairs)
 
 
 def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ Everything that a user types is bound as a value; the only texts that enter a st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dfc.config import Partition, Verdict
 
@@ -31,6 +31,8 @@ Order = Literal[
     "verdict",
 ]
 
+TEXTS: tuple[Order, ...] = ("label", "main_source", "verdict")
+"""Orders that are by the alphabet."""
 Ends = tuple[float, float]
 """Of a range; both ends belong to it, and may be infinite."""
 _COMMON = " etaoinsrhldcumfgpwybvkxjqz"  # from the commonest
@@ -104,6 +106,19 @@ def rare_end(text: str) -> str:
     """
     ranks = [_COMMON.find(mark) % (len(_COMMON) + 1) for mark in text.lower()]  # what is not among them comes last
     return text[max(range(max(1, len(text) - 2)), key=ranks.__getitem__) :]
+
+
+def ordering(query: FeatureQuery) -> str:
+    """The clause that sorts rows of JUDGED: texts whatever their case, and what has no figure, or no text, last.
+
+    Raises:
+        ValueError: if there is no such order.
+    """
+    if query.order not in get_args(Order):  # it enters the statement as it is
+        raise ValueError(f"cannot order by {query.order}")
+    text = f"nullif({folded(query.order)}, '')"
+    by = text if query.order in TEXTS else RANGES.get(query.order, query.order)
+    return f"ORDER BY {by} {'DESC' if query.descending else 'ASC'} NULLS LAST, feature_id"
 
 
 def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:

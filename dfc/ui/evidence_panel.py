@@ -41,11 +41,12 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     st.html(_probes(found, names))
     st.caption("Beside other features", help=_STRIPS)
     st.html(_strips(view, feature, found, names))
-    st.caption(
-        "Fires most like it",
-        help="The largest correlation over pairs with a feature that only the other model has, and with a shared one: "
-        "high means that the same concept stands elsewhere, too.",
-    )
+    if found.mirror_id is not None or found.shared_id is not None:
+        st.caption(
+            "Fires most like it",
+            help="The largest correlation over pairs with a feature that only the other model has, and with a shared "
+            "one: high means that the same concept stands elsewhere, too.",
+        )
     _like(view, "Only in the other", found.mirror_id, found.mirror_correlation)
     _like(view, "Shared", found.shared_id, found.shared_correlation)
 

@@ -19,12 +19,7 @@ PAGE_ROWS = 50
 def show(view: View) -> None:
     """Draw the page."""
     names = model_names(view.config)
-    judged = filters.default_order(view) == "confidence"
-    first = "Those come first of which the evidence is surest" if judged else "The order is a first guess"
-    st.html(
-        '<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets one model use alone. '
-        f"{first}; click a row to judge for yourself.</p></div>"
-    )
+    heading = st.container()
     notebook.opened()
     if (place := address.place()) is not None:
         # The feature's page links back here with the list; and where Streamlit changes the page, the
@@ -32,6 +27,13 @@ def show(view: View) -> None:
         params = filters.params(view, place, PAGE_ROWS)
         st.switch_page(address.TABLE_PAGE, query_params={"run": view.run.name, **params})
     chosen = filters.draw(view)
+    judged = filters.default_order(view) == "confidence"
+    whose = "both models use" if chosen.show == "shared" else "one model use alone"
+    first = "Those come first of which the evidence is surest" if judged else "The order is a first guess"
+    heading.html(
+        f'<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets {whose}. '
+        f"{first}; click a row to judge for yourself.</p></div>"
+    )
     queries = [replace(chosen.query, partitions=(partition,)) for partition in SHOW[chosen.show]]
     narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]

@@ -63,7 +63,8 @@ def columns(table: pd.DataFrame, alone: bool, order: Order = "feature_id") -> tu
     called = "label" in table and bool(table["label"].ne("").any())
     names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
     asked = (order,) if judged and order in (*EVIDENCE, "own_r2") else ()
-    evidence = tuple(dict.fromkeys((*(EVIDENCE if judged and alone else ()), *asked)))
+    known = [name for name in EVIDENCE if judged and alone and table[name].notna().any()]  # shared: no mirror
+    evidence = tuple(dict.fromkeys((*known, *asked)))
     left_out = {"specificity": judged, "density": bool(asked)}
     rest = WIDE if alone else tuple(name for name in NARROW if not left_out.get(name))
     return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
@@ -121,12 +122,15 @@ def show(
         st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, identities[row], at))
 
 
+def peaks(column: pd.Series) -> pd.Series:
+    """Peak tokens of features, a list each, as a table shows them: cut, with spaces and line ends to be seen."""
+    return pd.Series([[label(token[:40]) for token in tokens] for tokens in column], column.index, object)
+
+
 def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     """The table as it is drawn."""
     shown = table.copy()
-    shown["peak_tokens"] = pd.Series(
-        [[label(token[:40]) for token in tokens] for tokens in table["peak_tokens"]], table.index
-    )
+    shown["peak_tokens"] = peaks(table["peak_tokens"])
     shown["called"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
         shown["histogram"] = pd.Series(_miniatures(table["histogram"].tolist()), table.index)
@@ -154,22 +158,23 @@ def _miniatures(histograms: list[Any]) -> list[list[float]]:
 
 
 def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: bool) -> dict[str, Any]:
-    """How columns look; side by side, stars take their room from the others, so that none is cut off."""
+    """How columns look; side by side they are narrow, and stars take their room from the label."""
     column = st.column_config
-    width, tight = 120 if len(columns) < 10 else 150, marked and "called" in columns
+    width, beside = 120 if len(columns) < 10 else 150, "called" in columns
+    tight = marked and beside
     return {
         "feature_id": column.NumberColumn("feature", help=HELP["feature_id"], format="%d", width=60, pinned=True),
         "marks": column.TextColumn("★", help=HELP["marks"], width=36 if tight else 48),
         "label": column.TextColumn("label", help=HELP["label"], width=width),
-        "called": column.TextColumn("label or peaks", help=HELP["called"], width=98 if tight else 130),
-        "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=80),
+        "called": column.TextColumn("label or peaks", help=HELP["called"], width=94 if tight else 130),
+        "verdict": column.TextColumn("verdict", help=HELP["verdict"], width=78),
         "confidence": column.ProgressColumn(
             "confidence",
             help=HELP["confidence"],
             format="%.2f",
             min_value=0.0,
             max_value=1.0,
-            width=74 if tight else 84,
+            width=74 if beside else 84,
             color=THEMES[view.theme].hue(partition).mark,
         ),
         "surprise_gap": column.NumberColumn("knows", help=HELP["surprise_gap"], format="%.2f", width=70),
@@ -180,11 +185,11 @@ def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: 
         "histogram": column.BarChartColumn(
             "strength",
             help=HELP["histogram"],
-            width=60 if tight else 74,
+            width=60 if beside else 74,
             y_min=0,
             color=THEMES[view.theme].hue(partition).mark,
         ),
-        "main_source": column.TextColumn("main source", help=HELP["main_source"], width=88),
+        "main_source": column.TextColumn("main source", help=HELP["main_source"], width=108 if beside else 116),
         "specificity": column.NumberColumn("specific", help=HELP["specificity"], format="%.2f", width=66),
         "density": column.NumberColumn("density %", help=HELP["density"], format="%.4f", width=82),
         "max": column.NumberColumn("max", help=HELP["max"], format="%.2f", width=64),

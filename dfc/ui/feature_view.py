@@ -19,6 +19,7 @@ from dfc.ui import (
     address,
     context_list,
     data,
+    downloads,
     feature_list,
     feature_panels,
     feature_table,
@@ -28,7 +29,7 @@ from dfc.ui import (
     notes_panel,
 )
 from dfc.ui.address import Place
-from dfc.ui.filters import ORDERS
+from dfc.ui.filters import ORDERS, default_order
 from dfc.ui.frame import View, model_names
 from dfc.ui.style import partition_badge
 from dfc.ui.text import chips, number, one_in, percent
@@ -147,12 +148,11 @@ def _controls(view: View, feature: FeatureRow) -> None:
             params = address.feature_params(view.run.name, feature.feature_id)
             st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)
         store_path, run, theme, identity = view.store.path, view.run, view.theme, feature.feature_id
-        st.download_button(
+        downloads.button(
             "Card as PNG",
-            data=lambda: _card(Store(store_path), run, identity, theme),
-            on_click="ignore",
-            file_name=f"{run.name}-feature-{identity}.png",
-            mime="image/png",
+            lambda: _card(Store(store_path), run, identity, theme),
+            f"{run.name}-feature-{identity}.png",
+            "image/png",
             icon=":material/image:",
             key="card",
             help="A picture of this feature for a report or a slide; made when you click.",
@@ -227,7 +227,7 @@ def _choose(view: View) -> None:
             help="The number of a feature in this run's dictionary.",
         )
     for side in SIDES:
-        query = FeatureQuery(partitions=(side,), limit=PER_SIDE)
+        query = FeatureQuery(partitions=(side,), order=default_order(view), limit=PER_SIDE)
         table = data.features(view.store, query)
         if table.empty:
             continue

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS, Partition
 from dfc.report.words import VERDICT_HELP
+from dfc.store.query import TEXTS
 from dfc.store.reader import FeatureQuery, Order
 from dfc.ui import data, feature_table, notebook, paging
 from dfc.ui.address import Place
@@ -166,11 +167,11 @@ def draw(view: View) -> Filters:
         index=orders.index(default_order(view)),
         format_func=lambda key: ORDERS[key],
         key="order",
-        help="Sorts all features, not this page alone: the highest figure first, texts from the end of the alphabet; "
-        "“lowest first” turns it round. Features without the figure come last.",
+        help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; the switch beside "
+        "it turns it round. Features without the figure come last.",
         **reset,
     )
-    ascending = row[2].toggle("lowest first", key="rising", **reset)
+    turned = row[2].toggle("Z first" if order in TEXTS else "lowest first", key="rising", **reset)
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
         folded, kept = _more(view, judged, reset)
@@ -179,7 +180,7 @@ def draw(view: View) -> Filters:
         search=(search or "").strip(),
         verdicts=tuple(verdicts),
         order=order,
-        descending=not ascending,
+        descending=turned == (order in TEXTS),
         **folded,
     )
     return Filters(shown, query, kept, tools)
@@ -261,7 +262,7 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
     entries: dict[str, tuple[bool, str | list[str]]] = {
         "show": (single is not None and not place.beside, single or ""),
         "order": (query.order != default_order(view), ORDERS.get(query.order, "")),
-        "rising": (not query.descending, "true"),
+        "rising": (query.descending == (query.order in TEXTS), "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
         "fires_on": (query.source is not None, query.source or ""),

@@ -14,7 +14,7 @@ from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
-from dfc.ui import address, data, feature_list, notebook, notes_panel, paging, reporting
+from dfc.ui import address, data, downloads, feature_list, notebook, notes_panel, paging, reporting
 from dfc.ui.address import Place
 from dfc.ui.frame import View
 from dfc.ui.notebook import Kept
@@ -278,12 +278,11 @@ def _along() -> None:
     )
     book = notebook.book()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.download_button(
+        downloads.button(
             "Export as JSON",
-            data=book.export,
-            on_click="ignore",
-            file_name=f"dfc-notes-{time.strftime('%Y-%m-%d')}.json",
-            mime="application/json",
+            lambda: book.export().encode("utf-8"),
+            f"dfc-notes-{time.strftime('%Y-%m-%d')}.json",
+            "application/json",
             icon=":material/download:",
             key="export",
         )

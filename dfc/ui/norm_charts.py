@@ -86,7 +86,7 @@ def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: The
             marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
             hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
         )
-    figure.update_layout(barmode="stack", legend=_LEGEND)
+    figure.update_layout(barmode="stack", legend=_LEGEND | {"traceorder": "normal"})
     figure.update_xaxes(
         title_text="relative norm: 0 only B, 1 only A", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
     )
@@ -123,7 +123,8 @@ def scatter(
             hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
             selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
         )
-    figure.update_layout(legend=_LEGEND, hovermode="closest", dragmode="select", showlegend=colouring != "density")
+    legend = _LEGEND | {"traceorder": "reversed"}  # those on top, which are drawn last, first
+    figure.update_layout(legend=legend, hovermode="closest", dragmode="select", showlegend=colouring != "density")
     line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
     shapes = region.shapes() if region is not None else []
     figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])

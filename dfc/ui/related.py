@@ -34,8 +34,8 @@ def show(view: View, feature: FeatureRow) -> None:
         column_config={
             "feature_id": column.NumberColumn("feature", format="%d", width=58, help="Click a row to open it."),
             "how": column.TextColumn("how", width=84),
-            "strength": column.NumberColumn("", format="%.2f", width=48),
-            "about": column.TextColumn("about", help="Its label, or the tokens on which it peaks.", width=132),
+            "strength": column.NumberColumn("φ, cos", format="%.2f", width=60),
+            "about": column.TextColumn("about", help="Its label, or the tokens on which it peaks.", width=120),
         },
         key=f"related_{feature.feature_id}",
         on_select="rerun",

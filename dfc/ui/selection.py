@@ -10,7 +10,7 @@ from dfc.report import tables
 from dfc.report.document import Chosen
 from dfc.store.book import Kind
 from dfc.store.reader import FeatureQuery, Store
-from dfc.ui import notebook, reporting
+from dfc.ui import downloads, notebook, reporting
 from dfc.ui.frame import View
 from dfc.ui.text import plain
 
@@ -80,12 +80,11 @@ def bar(view: View, queries: Sequence[FeatureQuery], total: int) -> None:
         )
         _named(view, "tag", "Tag", ":material/sell:", none)
         _named(view, "list", "Add to list", ":material/playlist_add:", none)
-        st.download_button(
+        downloads.button(
             "CSV",
-            data=lambda: table(view.store, run, sorted(features)),
-            on_click="ignore",
-            file_name=f"{run}-features.csv",
-            mime="text/csv",
+            lambda: table(view.store, run, sorted(features)),
+            f"{run}-features.csv",
+            "text/csv",
             icon=":material/download:",
             key="csv",
             disabled=none,

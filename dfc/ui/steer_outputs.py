@@ -15,8 +15,9 @@ from dfc.report.palette import THEMES, Theme
 from dfc.report.tables import csv
 from dfc.steering import effects
 from dfc.steering.effects import Measure
+from dfc.store.reader import FeatureQuery, Store
 from dfc.store.steering import SteeringStore
-from dfc.ui import address, charts
+from dfc.ui import address, charts, data, feature_table
 from dfc.ui.frame import View
 from dfc.ui.text import plain
 
@@ -136,6 +137,24 @@ def curves(along: pd.DataFrame, title: str, names: dict[Side, str], theme: Theme
     return figure
 
 
+def described(store: Store, table: pd.DataFrame) -> pd.DataFrame:
+    """A table of features with their label and peak tokens after their number; both empty where the run has none.
+
+    Args:
+        store: of the run.
+        table: with a column feature_id.
+    """
+    features = table["feature_id"].tolist()
+    query = FeatureQuery(alive_only=False, ids=tuple(sorted(set(features))), limit=len(features))
+    known = data.features(store, query).set_index("feature_id")
+    labels, peaks = known["label"].to_dict(), known["peak_tokens"].to_dict()
+    told = table.copy()
+    after = list(table).index("feature_id") + 1
+    told.insert(after, "label", [labels.get(feature, "") for feature in features])
+    told.insert(after + 1, "peak_tokens", [list(peaks.get(feature, ())) for feature in features])
+    return told
+
+
 def _download(label: str, rows: pd.DataFrame, name: str, key: str) -> None:
     st.download_button(
         label,
@@ -150,17 +169,20 @@ def _download(label: str, rows: pd.DataFrame, name: str, key: str) -> None:
 
 
 def _features(view: View, table: pd.DataFrame, measure: Measure, sweep_id: str) -> None:
-    """The largest effect of each feature; a click opens it."""
+    """The largest effect of each feature, and what the feature is; a click opens it."""
     if table.empty:
         return
-    shown = table.assign(side=table["side"].str.upper())
-    number = st.column_config.NumberColumn
+    table = described(view.store, table)
+    shown = table.assign(side=table["side"].str.upper(), peak_tokens=feature_table.peaks(table["peak_tokens"]))
+    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     event = st.dataframe(
         shown,
         hide_index=True,
         column_config={
-            "side": st.column_config.TextColumn("model", width=60),
+            "side": text("model", width=60),
             "feature_id": number("feature", width=70, help="Click a row to open it."),
+            "label": text("label", width=120, help=feature_table.HELP["label"]) if table["label"].any() else None,
+            "peak_tokens": st.column_config.ListColumn("peaks on", width=150, help=feature_table.HELP["peak_tokens"]),
             "effect": number(format="%.4g", help="Largest change of the mean from the model left alone."),
             "effect_low": number("from", format="%.4g"),
             "effect_high": number("to", format="%.4g"),

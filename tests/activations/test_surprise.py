@@ -60,6 +60,20 @@ def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> No
         assert found.isfinite().all(1).sum() > 100
 
 
+def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tokens are not read once more; what is not paired at all makes no difference."""
+    surprise.measure(run, 500)
+    store = ActivationStore(run.activations)
+    rows = [store.rows(shard) for shard in range(len(store))]
+    kept = [surprise._documents(store, shard, 500)[1] for shard in range(len(store))]
+    monkeypatch.delattr(shards, "read_tokens")
+    for shard, (of, known) in enumerate(zip(rows, kept, strict=True)):
+        found = surprise.ahead(store, shard, of, 500, WINDOW).isfinite().all(1)
+        assert 0 < known < len(of)
+        assert found[:known].any()
+        assert not found[known:].any()
+
+
 def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
     store = ActivationStore(run.activations)
     surprise.measure(run, 500)

@@ -99,6 +99,7 @@ def test_html_is_well_formed_and_inert(store: Store, kind: str) -> None:
     assert page.tags <= ALLOWED
     assert not {name for name in page.attributes if name.startswith("on")} | page.attributes & {"src", "href"}
     assert not re.search(r"url\(|@import|https?://", html)
+    assert "default-src 'none'" in html
     assert "<script>run</script>" in page.text
 
 

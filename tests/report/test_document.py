@@ -8,6 +8,7 @@ import pytest
 
 from dfc.config import UserError
 from dfc.report import document, steered
+from dfc.report.card import feature_card_html
 from dfc.report.document import Chosen, of_features, of_list, report_html
 from dfc.runs import Run
 from dfc.store.notes import Notebook
@@ -22,9 +23,9 @@ from tests.ui.folders import (
     FEATURES,
     HOSTILE_FEATURE,
     SHARED_FEATURE,
+    judge,
     make_run,
 )
-from tests.ui.test_pages import judge
 
 BAIT = "<img src=x onerror=alert(1)> {{ 7 * 7 }} 党"
 KINDS = (A_FEATURE, HOSTILE_FEATURE, DEAD_FEATURE, B_FEATURE, SHARED_FEATURE)
@@ -48,13 +49,18 @@ def write(run: Run, notebook: Notebook, features: tuple[int, ...] = KINDS, null:
 
 
 def test_every_kind_of_feature_is_reported_in_order_and_nothing_is_loaded(run: Run, notebook: Notebook) -> None:
-    html = report_html(run, Chosen("Findings", KINDS), notebook, None)
+    html, card = (
+        report_html(run, Chosen("Findings", KINDS), notebook, None),
+        feature_card_html(Store(run.store), 0, "demo"),
+    )
     page = Page(html)
     found = [int(number) for number in re.findall(r'<article id="f(\d+)"', html)]
     assert found == list(KINDS)
     assert not {"src", "onload", "onclick"} & page.attributes
     assert not {"script", "img", "link", "iframe"} & page.tags
-    assert "default-src 'none'" in html
+    head = html[: html.index("<title>")]
+    assert "default-src 'none'" in head
+    assert head == card[: card.index("<title>")], "a card and a report may load as little"
     assert set(re.findall(r'href="(.)', html)) == {"#"}
     assert "url(" not in html
     for words in ("Strongest contexts", "only in SmolLM2", "only in Gemma", "shared by both", "This feature is dead"):

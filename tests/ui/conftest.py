@@ -29,6 +29,13 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def finished(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`data_folder` as this test's own."""
+    monkeypatch.setenv("DFC_DATA", str(data_folder))
+    return data_folder
+
+
 @pytest.fixture(scope="session")
 def server(data_folder: Path) -> Iterator[str]:
     """Address of an app on `data_folder`."""

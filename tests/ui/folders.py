@@ -7,10 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from dfc import config
 from dfc.config import CorpusConfig, CrosscoderConfig, ModelConfig, ModelPair, RunConfig, SourceConfig
 from dfc.runs import Run
+from dfc.store.reader import Store
+from dfc.store.writer import StoreUpdate
 from tests.stores import SOURCES, TEXTS, make_store
 
 FEATURES = 300
@@ -73,6 +76,35 @@ def make_old_run(data_folder: Path, name: str = "old") -> Run:
     with duckdb.connect(str(run.store)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
     return run
+
+
+def judge(path: Path) -> None:
+    """Evidence for every feature of a store: the first of each partition is exclusive, no shared one has a mirror."""
+    table = Store(path).norms()
+    size = len(table)
+    first = table.groupby("partition")["feature_id"].min().to_dict()
+    verdicts = ["exclusive" if row.feature_id == first[row.partition] else "unclear" for row in table.itertuples()]
+    none, dedicated = pa.nulls(size, pa.float32()), table["partition"].ne("shared").tolist()
+    with StoreUpdate(path) as writer:
+        writer.replace(
+            "evidence",
+            pa.table(
+                {
+                    "feature_id": table["feature_id"].to_numpy(),
+                    "held_out_count": [50] * size,
+                    "documents": [40] * size,
+                    **{f"probe_r2_{side}": [value] * size for side, value in (("a", 0.41), ("b", 0.07))},
+                    **{f"auroc_{side}": [0.9] * size for side in "ab"},
+                    "probe_ratio": [0.17] * size,
+                    "mirror_id": pa.array([int(first["b"]) if alone else None for alone in dedicated], pa.int32()),
+                    "mirror_correlation": pa.array([0.12 if alone else None for alone in dedicated], pa.float32()),
+                    "shared_id": pa.nulls(size, pa.int32()),
+                    **dict.fromkeys(("shared_correlation", "decoder_cosine", "nu_epsilon", "nu_r"), none),
+                    "verdict": verdicts,
+                    "confidence": [0.9 if verdict == "exclusive" else 0.1 for verdict in verdicts],
+                }
+            ),
+        )
 
 
 def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair | None = None) -> Run:

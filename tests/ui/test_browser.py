@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -57,6 +58,16 @@ def test_dark_theme(title: str, new_page: NewPage, server: str) -> None:
     assert (
         page.evaluate("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor") == "rgb(18, 22, 26)"
     )
+    page.close()
+
+
+@pytest.mark.parametrize(("theme", "colour"), [("light", "rgb(223, 228, 231)"), ("dark", "rgb(48, 57, 64)")])
+def test_what_is_chosen_is_to_be_seen(
+    theme: Literal["light", "dark"], colour: str, new_page: NewPage, server: str
+) -> None:
+    page = open_page(new_page(theme), server + PATHS["Exclusive features"])
+    expect(page.get_by_role("radio", name="only B")).to_have_css("background-color", colour)
+    expect(page.get_by_role("radio", name="only A")).not_to_have_css("background-color", colour)
     page.close()
 
 

@@ -32,6 +32,12 @@ def norms() -> pd.DataFrame:
 def test_histogram_counts_every_feature() -> None:
     figure = norm_charts.relative_norms(norms(), LABELS, "light")
     assert {bar.name: sum(bar.y) for bar in figure.data} == {"only &lt;b&gt;A&lt;/b&gt;": 1, "only B": 1, "both": 2}
+    assert figure.layout.legend.traceorder == "normal"  # of stacked bars, plotly turns it round
+    points = norm_charts.scatter(
+        norms(), norm_charts.norm_axes(norms(), {"a": "A", "b": "B"}), "partition", LABELS, "light"
+    )
+    assert points.layout.legend.traceorder == "reversed"
+    assert [trace.name for trace in points.data] == [bar.name for bar in reversed(figure.data)]
 
 
 @pytest.mark.parametrize("colouring", ["partition", "verdict", "density"])

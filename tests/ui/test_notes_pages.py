@@ -15,8 +15,8 @@ from dfc.ui import address, selection
 from dfc.ui.address import Place
 from dfc.ui.notebook import Kept
 from dfc.ui.text import plain
-from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE, make_run
-from tests.ui.test_pages import FEATURE, LISTS, TABLE, calm, judge, text, visit
+from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE, judge, make_run
+from tests.ui.pages import FEATURE, LISTS, TABLE, calm, text, visit
 
 SIZE = 60
 B_FEATURE = SIZE // 5

@@ -18,7 +18,7 @@ from dfc.store.reader import Store
 from dfc.ui import prompt_compare, prompt_run, token_strips
 from dfc.ui.text import plain
 from tests.ui.folders import make_run
-from tests.ui.test_pages import calm, text, visit
+from tests.ui.pages import calm, text, visit
 
 PROMPT = "pages/5_Prompt.py"
 BRIDGE = "the old bridge and the river carried a boat under the old bridge while people watched"

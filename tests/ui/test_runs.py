@@ -12,8 +12,8 @@ from dfc.ui import runs_data
 from dfc.ui.text import plain
 from dfc.worlds import stability_result
 from dfc.worlds.stability_result import Match, StabilityResult
-from tests.ui.folders import make_broken_run, make_half_run, make_run
-from tests.ui.test_pages import calm, parameter, text, visit
+from tests.ui.folders import judge, make_broken_run, make_half_run, make_run
+from tests.ui.pages import calm, parameter, text, visit
 
 RUNS = "pages/6_Runs.py"
 
@@ -78,8 +78,6 @@ def test_a_metric_that_nobody_noted(data: Path) -> None:
 
 
 def test_verdicts_are_counted(data: Path) -> None:
-    from tests.ui.test_pages import judge
-
     run = make_run(data)
     assert "not judged" in text(visit(RUNS, run="demo"))
     judge(run.store)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -20,14 +21,15 @@ from dfc.steering.generation import Answer, Sampling
 from dfc.steering.sweeps import Sweep, run_sweep
 from dfc.steering.trials import Trial, record
 from dfc.store.notes import Notebook
-from dfc.ui import steer_address
+from dfc.store.reader import FeatureQuery, Store
+from dfc.ui import steer_address, steer_outputs
 from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import Job
 from dfc.ui.steer_run import Pane, Request, Texts, _Work
 from dfc.ui.text import plain
 from tests.steering.endpoint import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
-from tests.ui.test_pages import STEER, calm, parameter, text, visit
+from tests.ui.pages import STEER, calm, parameter, text, visit
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +265,10 @@ class TestSweeps:
         table = test.dataframe[0].value
         assert sorted(table["side"]) == ["A", "A", "B", "B"]
         assert table["effect"].abs().is_monotonic_decreasing
+        known = Store(run.store).features(FeatureQuery(ids=tuple(table["feature_id"]))).set_index("feature_id")
+        assert table["label"].tolist() == known["label"][table["feature_id"]].tolist()
+        assert table["peak_tokens"].map(len).tolist() == known["peak_tokens"][table["feature_id"]].map(len).tolist()
+        assert table["peak_tokens"].map(len).min() > 0
 
     def test_earlier_ones_are_opened_repeated_and_deleted(self, run: Run) -> None:
         list(run_sweep(run, a_sweep()))
@@ -385,6 +391,17 @@ class TestSweeps:
             patched.setattr(Job, "work", fail)
             test.button(key="start_sweep").click().run()
         assert [warning.value for warning in calm(test).warning] == [plain("It failed.")]
+
+
+def test_a_table_says_what_its_features_are(run: Run) -> None:
+    store = Store(run.store)
+    table = pd.DataFrame({"side": ["b", "a", "a"], "feature_id": [B_FEATURE + 2, 10**6, B_FEATURE + 2], "effect": 1.0})
+    told = steer_outputs.described(store, table)
+    assert list(told) == ["side", "feature_id", "label", "peak_tokens", "effect"]
+    known = store.feature(B_FEATURE + 2)
+    assert known.label
+    assert told["label"].tolist() == [known.label, "", known.label]
+    assert told["peak_tokens"].tolist() == [known.peak_tokens, [], known.peak_tokens]
 
 
 def test_edits_are_imported(run: Run) -> None:

@@ -18,7 +18,7 @@ from dfc.ui import steer_address
 from dfc.ui.steer_address import MODES, WHERES, Row, Sides
 from dfc.ui.text import plain
 from tests.ui.folders import A_FEATURE, B_FEATURE, DEAD_FEATURE, SHARED_FEATURE, make_run
-from tests.ui.test_pages import STEER, calm, parameter, text, visit
+from tests.ui.pages import STEER, calm, parameter, text, visit
 
 NUMBERS = st.floats(-1e4, 1e4)
 ROWS = st.builds(

@@ -237,6 +237,7 @@ def test_tables_are_downloaded_and_a_row_opens_its_feature(page: Page, server: s
     rows = list(csv.DictReader(io.StringIO(downloaded(page, "download_effects"))))
     assert sorted(row["side"] for row in rows) == ["a", "a", "b", "b"]
     assert [abs(float(row["effect"])) for row in rows] == sorted((abs(float(r["effect"])) for r in rows), reverse=True)
+    assert all(row["peak_tokens"] for row in rows)
     page.get_by_text("All 8 answers").click()
     wait_until_idle(page)
     answers = list(csv.DictReader(io.StringIO(downloaded(page, "download_answers"))))

@@ -1,0 +1,51 @@
+"""Pages of the app without a browser: opened by their address, and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERVIEW = "app.py"
+TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS = (
+    "pages/1_Exclusive_features.py",
+    "pages/2_Feature.py",
+    "pages/3_Decoder_norms.py",
+    "pages/4_Steer.py",
+    "pages/5_Prompt.py",
+    "pages/6_Runs.py",
+    "pages/7_Lists.py",
+)
+PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS]
+
+
+def visit(page: str, /, **parameters: str) -> AppTest:
+    """Open a page with an address, as a reader who follows a link."""
+    test = AppTest.from_file(str(ROOT / OVERVIEW), default_timeout=60)
+    test.query_params.update(parameters)
+    test.run()
+    if page != OVERVIEW:
+        test.switch_page(page)
+        test.query_params.update(parameters)
+        test.run()
+    return test
+
+
+def text(test: AppTest) -> str:
+    """Everything that is written on the page."""
+    elements = [*test.get("html"), *test.markdown, *test.code, *test.caption, *test.error, *test.warning, *test.info]
+    return "\n".join(str(getattr(element, "value", None) or element.proto.body) for element in elements)
+
+
+def parameter(test: AppTest, name: str) -> str:
+    """One parameter of the address; AppTest gives it alone or in a list."""
+    value = test.query_params[name]
+    return value if isinstance(value, str) else value[0]
+
+
+def calm(test: AppTest) -> AppTest:
+    """The page itself, if nothing on it is an error."""
+    assert not test.exception, test.exception[0].message
+    assert not test.error, test.error[0].value
+    return test

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.ui.folders import judge, make_run
+from tests.ui.pages import OVERVIEW, calm, text, visit
+
+
+def test_ten_findings_for_each_model_with_their_contexts(finished: Path) -> None:
+    test = calm(visit(OVERVIEW, run="demo"))
+    links = [link.proto for link in test.get("page_link") if link.proto.label.startswith("Feature ")]
+    assert len(links) == 20
+    assert len([body for body in text(test).split("\n") if 'class="dfc-context dfc-a"' in body]) == 10
+    assert len([body for body in text(test).split("\n") if 'class="dfc-context dfc-b"' in body]) == 10
+
+
+def test_health_figures(finished: Path) -> None:
+    test = calm(visit(OVERVIEW, run="demo"))
+    figures = {metric.label: metric.value for metric in test.metric}
+    assert figures["Explained, A"] == "69.5 %"
+    assert figures["Explained, B"] == "69.8 %"
+    assert figures["Active at once"] == "32.0"
+    assert figures["Token pairs"] == "166,000"
+    assert all(metric.help for metric in test.metric)
+
+
+def test_what_each_partition_adds(finished: Path) -> None:
+    words = text(calm(visit(OVERVIEW, run="demo")))
+    assert "<td>+7.0 points</td><td>–</td></tr>" in words
+    assert "<td>–</td><td>+6.0 points</td></tr>" in words
+    assert "<td>+61.0 points</td><td>+64.0 points</td></tr>" in words
+
+
+def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
+    run = make_run(data)
+    assert "python -m dfc verify demo" in text(calm(visit("app.py", run="demo")))
+    assert "python -m dfc verify demo" in text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    judge(run.store)
+    page = text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    assert "<b>exclusive</b>&ensp;confidence 0.90" in page
+    assert "R² 0.41" in page
+    overview = text(calm(visit("app.py", run="demo")))
+    assert "What the evidence says" in overview
+    assert "that the evidence calls exclusive, the surest first" in overview
+    assert "As exclusive stand 1 of 60 in" in overview
+    assert overview.count("<b>exclusive</b>&ensp;confidence 0.90") == 2
+    assert "<td>1</td><td>0</td><td>0</td><td>59</td><td>0</td>" in overview
+    assert "null run, dedicated" not in overview
+    assert "python -m dfc null demo" in overview
+    (run.path / "null.json").write_text(
+        '{"dedicated": 400, "exclusive": 2, "verdicts": {"a": {"exclusive": 2}, "b": {"unclear": 7}, "shared": {}}}'
+    )
+    overview = text(calm(visit("app.py", run="demo")))
+    assert "2 of 400 dedicated features (0.500 %) came out exclusive" in overview
+    assert "judged by probes and correlations alone" in overview
+    assert "null run, dedicated</td><td>2</td><td>0</td><td>0</td><td>7</td><td>0</td>" in overview
