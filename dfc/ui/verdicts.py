@@ -56,6 +56,13 @@ def overview(view: View, names: dict[Side, str]) -> None:
     )
     result = null_result.read(view.run)
     st.html(_table(split, result, names, view.theme))
+    if "shared" in split:
+        passed, judged = split["shared"]["exclusive"], sum(split["shared"].values())
+        st.caption(
+            f"Shared features are judged by the same rule, as a reference: {count(passed)} of {count(judged)} "
+            f"({percent(passed / judged)}) pass. Each either acts in one model alone, though both may use it, or is a "
+            f"mistake of the rule."
+        )
     if result is None:
         st.caption(f"`python -m dfc null {view.run.name}` tells how often the rule is wrong: a model against itself.")
     else:

@@ -41,6 +41,7 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     assert "R² 0.41" in page
     overview = text(calm(visit("app.py", run="demo")))
     assert "What the evidence says" in overview
+    assert "Shared features are judged by the same rule" in overview
     assert "that the evidence calls exclusive, the surest first" in overview
     assert "As exclusive stand 1 of 60 in" in overview
     assert overview.count("<b>exclusive</b>&ensp;confidence 0.90") == 2
