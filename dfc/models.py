@@ -128,11 +128,14 @@ class LoadedModel:
 
     @cached_property
     def live(self) -> Any:
-        """The model wrapped by nnsight, for interventions."""
+        """The model wrapped by nnsight, for interventions at its blocks and at its own output."""
         from nnsight import TransformersModel
 
+        from dfc.block_sites import BlockSites
+
         few_rows.quicken(self.model.get_output_embeddings())  # before it is wrapped
-        return TransformersModel(self.model, tokenizer=self.tokenizer, task="text-generation")
+        sites = BlockSites([self.model, *self.blocks])
+        return TransformersModel(self.model, tokenizer=self.tokenizer, task="text-generation", interleaver=sites)
 
     @property
     def live_site(self) -> Any:
