@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Future
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from dfc.config import UserError
 
 Result = TypeVar("Result")
+P = ParamSpec("P")
 
 
 def pick(name: str) -> torch.device:
@@ -35,6 +39,32 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         able = torch.cpu.get_capabilities()
         fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.bfloat16 if fast else torch.float32
+
+
+def apart(work: Callable[P, Result]) -> Callable[P, Result]:
+    """A function that runs in a thread which ends with it.
+
+    OpenMP keeps helpers for every thread that has computed, as long as it lives. Where there are more of them than
+    cores, they give way to each other all the time: a text that another thread writes takes a quarter longer (measured
+    with Gemma-3-270m on two cores). So what is done before and between texts leaves none behind.
+    """
+
+    @wraps(work)
+    def done(*args: P.args, **kwargs: P.kwargs) -> Result:
+        outcome: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work(*args, **kwargs))
+            except BaseException as error:  # raised again in the calling thread
+                outcome.set_exception(error)
+
+        thread = threading.Thread(target=run, daemon=True, name=work.__name__)
+        thread.start()
+        thread.join()
+        return outcome.result()
+
+    return done
 
 
 def within_memory(work: Callable[[], Result], device: torch.device, least: str | None) -> Result | None:

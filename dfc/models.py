@@ -222,6 +222,7 @@ def describe(config: ModelConfig) -> Description:
     return description
 
 
+@devices.apart
 def load(config: ModelConfig) -> LoadedModel:
     """Load a model and check its site.
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dfc import devices
 from dfc.models import LoadedModel, stream_of
 from dfc.steering.edits import Program, apply
 from dfc.steering.generation import BASELINE
@@ -58,6 +59,7 @@ def perplexity(probabilities: Numbers) -> float:
     return float(np.exp(-np.log(np.maximum(probabilities, 1e-300)).mean()))
 
 
+@devices.apart
 def analyse(
     model: LoadedModel,
     prompt: Tensor,
@@ -100,6 +102,7 @@ def analyse(
     )
 
 
+@devices.apart
 def chances(
     model: LoadedModel, prompt: Tensor, answer: Sequence[int], programs: Sequence[Program], watched: Sequence[int]
 ) -> Numbers:
@@ -126,6 +129,7 @@ def chances(
     return found
 
 
+@devices.apart
 @torch.no_grad()
 def promoted(model: LoadedModel, vector: Tensor, count: int = 20) -> list[int]:
     """Token ids that a direction, (width,), promotes most through the unembedding (logit lens)."""
