@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import numpy as np
 
 from dfc import config, demo, runs
 from dfc.bench import large_store
-from dfc.bench.figures import Figure
+from dfc.bench.figures import Figure, high_water
 from dfc.runs import Run
 
 FEATURES = 131_072
@@ -110,8 +109,7 @@ def visit(data: str, features: int, rounds: int) -> Measured:
     times: dict[str, list[float]] = {}
     for at in visits(features, rounds):
         times.setdefault(Path(at.page).stem.lstrip("0123456789_").replace("_", " "), []).append(1e3 * open_page(at))
-    scale = 1024 if os.uname().sysname == "Linux" else 1024**2
-    return Measured(first, times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
+    return Measured(first, times, high_water())
 
 
 def visits(features: int, rounds: int) -> Iterator[Visit]:

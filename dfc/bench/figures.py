@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
@@ -34,6 +36,14 @@ class Figure:
     def met(self) -> bool | None:
         """Whether the ratio is within the target."""
         return None if self.target is None or self.ratio is None else self.ratio <= self.target
+
+
+def high_water() -> float:
+    """Largest resident size of this process so far, MB (2²⁰ bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the process that started this one
+        return int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if platform.system() == "Darwin" else 1024)
 
 
 def milliseconds(

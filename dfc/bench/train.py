@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from dfc import devices
 from dfc.activations import shards
 from dfc.activations.loader import training_batches
 from dfc.activations.shards import ActivationStore, Manifest, ShardFacts, SideFacts
-from dfc.bench.figures import Figure, milliseconds
+from dfc.bench.figures import Figure, high_water, milliseconds
 from dfc.config import SIDES, CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
@@ -157,17 +156,8 @@ def _peak_memory(name: str, features: int) -> float:
 
 
 def _measure_memory(name: str, features: int) -> float:
-    before = _high_water()
+    before = high_water()
     step = _STEPS[name](features)
     step()
     step()
-    return _high_water() - before
-
-
-def _high_water() -> float:
-    """Largest resident size of this process so far, MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the process that started this one
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return high_water() - before
