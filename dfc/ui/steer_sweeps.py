@@ -217,7 +217,7 @@ def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
     for row in kept.to_dict("records"):
         identity, ours = str(row["sweep_id"])[:12], job is not None and job.sweep_id in (None, row["sweep_id"])
         with st.container(
-            horizontal=True, vertical_alignment="center", gap="small", border=False, key=f"kept_sweep_{identity}"
+            horizontal=True, vertical_alignment="center", gap="medium", border=False, key=f"kept_sweep_{identity}"
         ):
             time = notebook.when(row["started"].tz_localize("UTC").isoformat())
             status = str(row["status"])
