@@ -79,10 +79,6 @@ def steer(
         _print_history(run)
         return
     judge = run.config().judge
-    if judge is not None and score is None and not (judge.local if judged is None else judged):
-        if judged is None and (sweep or repeat is not None):
-            progress.say(f"the judge in run.yaml is at {judge.url}, not on this machine: --judge lets it score")
-        judge = None
     if judge is not None and criterion.strip():
         judge = judge.model_copy(update={"criterion": criterion.strip()})
     if score is not None:
@@ -97,7 +93,7 @@ def steer(
     if repeat is not None:
         again = _kept_sweep(run, repeat)
         if again is not None:
-            _sweep(run, Sweep.from_json(again["settings"]), measure, judge)
+            _sweep(run, Sweep.from_json(again["settings"]), measure, _wanted(judge, judged))
         else:
             _trial(run, trials.recall(run, repeat), as_json)
         return
@@ -124,7 +120,7 @@ def steer(
         asked = tuple(prompt_sets.read(prompts, limit))
         listed = tuple(word for word in words.split(",") if word.strip())
         made = Sweep(chosen, _numbers(strengths), asked, sampling, chat, listed, regex, control, earlier=before)
-        _sweep(run, made, measure, judge)
+        _sweep(run, made, measure, _wanted(judge, judged))
     elif propose:
         _propose(run, chosen, prompt, chat, before)
     else:
@@ -227,6 +223,15 @@ def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool, earlie
             print(f"  {step.strength:>6g}  perplexity {step.perplexity:>10.3g}{mark}  {step.text!r:.100}")
         best = "none of these" if found.strength is None else f"{found.strength:g}"
         print(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
+
+
+def _wanted(judge: JudgeConfig | None, judged: bool | None) -> JudgeConfig | None:
+    """Who scores a sweep: on another machine nobody who was not asked for; whoever made the run may have named any."""
+    if judge is None or (judge.local if judged is None else judged):
+        return judge
+    if judged is None:
+        progress.say(f"the judge in run.yaml is at {judge.url}, not on this machine: --judge lets it score")
+    return None
 
 
 def _sweep(run: Run, made: Any, measure: Measure, judge: JudgeConfig | None) -> None:

@@ -3,7 +3,7 @@
 Text from a corpus is data from strangers: it is never trusted, only made encodable.
 """
 
-from dfc.corpus.documents import PLAIN, Document, Rendering, Turn, plain, render
+from dfc.corpus.documents import PLAIN, Document, Rendering, Turn, encodable, plain, render
 from dfc.corpus.sources import LeftOut, Source, chat_from_json, chat_turns, clean, open_sources
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "chat_from_json",
     "chat_turns",
     "clean",
+    "encodable",
     "open_sources",
     "plain",
     "render",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dfc.config import UserError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -55,6 +57,9 @@ def render(document: Document, tokenizer: PreTrainedTokenizerBase, answer: bool 
 
     The template is filled with placeholders that are then replaced, so that the place of each turn's
     content is known exactly, whatever the template adds, trims or reorders.
+
+    Raises:
+        UserError: if the template refuses the chat.
     """
     if not document.is_chat:
         content = document.turns[0].content
@@ -86,10 +91,40 @@ def _mark(index: int) -> str:
 
 
 def _fill_template(document: Document, tokenizer: PreTrainedTokenizerBase, answer: bool) -> str:
+    """A template filled with placeholders.
+
+    Some refuse a system turn, or one speaker twice in a row, or an assistant who speaks first. Then a system turn is
+    the beginning of the user's, turns of one speaker are one, and an assistant answers an empty turn.
+    """
     messages = [{"role": turn.role, "content": _mark(index)} for index, turn in enumerate(document.turns)]
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
-    except Exception:  # templates raise what they like, e.g. at a system turn or at two users in a row
-        roles = ("user", "assistant")
-        merged = [{"role": roles[i % 2], "content": message["content"]} for i, message in enumerate(messages)]
-        return str(tokenizer.apply_chat_template(merged, tokenize=False, add_generation_prompt=answer))
+    except Exception:  # templates raise what they like
+        pass
+    try:
+        return str(tokenizer.apply_chat_template(_alternating(messages), tokenize=False, add_generation_prompt=answer))
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{tokenizer.name_or_path}: its chat template refuses a chat of {len(messages)} turns ({reason:.120}); "
+            f"take turns out, or give the text as a plain one."
+        ) from error
+
+
+def _alternating(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same said by a user and an assistant in turn, the user first."""
+    found: list[dict[str, str]] = []
+    for message in messages:
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if not found and role == "assistant":
+            found.append({"role": "user", "content": ""})
+        if found and found[-1]["role"] == role:
+            found[-1]["content"] += f"\n\n{message['content']}"
+        else:
+            found.append({"role": role, "content": message["content"]})
+    return found
+
+
+def encodable(text: str) -> str:
+    """A string that every tokenizer accepts: no lone surrogates."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import rows
-from dfc.corpus.documents import PLAIN, Document, Turn
+from dfc.corpus.documents import PLAIN, Document, Turn, encodable
 
 Reason = Literal["bad row", "unknown role", "too short", "other language", "duplicate"]
 _ROLES = {
@@ -138,7 +138,7 @@ def chat_turns(messages: list[Any]) -> list[tuple[str, str]] | Reason:
             return "unknown role"
         if not isinstance(text, str | None):  # of parts, e.g. pictures; a turn without anything is empty
             return "bad row"
-        said.append((_ROLES[role], text or ""))
+        said.append((_ROLES[role], encodable(text or "")))
     return said
 
 
@@ -167,7 +167,7 @@ def chat_from_json(text: str) -> list[tuple[str, str]]:
 
 def clean(text: str) -> str:
     """A string that every tokenizer accepts: no lone surrogates, no white space around it."""
-    return text.encode("utf-8", errors="replace").decode("utf-8").strip()
+    return encodable(text).strip()
 
 
 def _digest(turns: tuple[Turn, ...]) -> bytes:

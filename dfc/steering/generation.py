@@ -60,13 +60,14 @@ class Piece:
     """What came next in one continuation: whole characters, and the tokens that made them; text may be empty.
 
     While nothing comes, a piece without tokens comes every fifth of a second, so that its reader can stop;
-    `waiting`: because somebody else is using the model.
+    `waiting`: because somebody else is using the model. `ended`: the model ended this continuation.
     """
 
     row: int
     text: str
     tokens: tuple[int, ...]
     waiting: bool = False
+    ended: bool = False
 
 
 @dataclass
@@ -157,10 +158,10 @@ def encode_prompt(
         raise UserError("the prompt is empty; type what the models shall go on from.")
     if chat and (earlier or model.is_chat):
         turns = (*earlier, Turn("user", prompt))
-        document = Document("prompt", tuple(Turn(turn.role, _writable(turn.content)) for turn in turns))
+        document = Document("prompt", tuple(Turn(turn.role, corpus.encodable(turn.content)) for turn in turns))
         rendering = corpus.render(document, model.tokenizer, answer=True)
     else:
-        rendering = corpus.render(corpus.plain(_writable(prompt)), model.tokenizer)
+        rendering = corpus.render(corpus.plain(corpus.encodable(prompt)), model.tokenizer)
     ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
     room = model.max_tokens - max_new_tokens
     if len(ids) > room:
@@ -169,11 +170,6 @@ def encode_prompt(
             f"{max_new_tokens} new ones; shorten it, or ask for fewer new tokens."
         )
     return torch.tensor([ids])
-
-
-def _writable(text: str) -> str:
-    """A text that every tokenizer accepts: no lone surrogates."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 class Editor:
@@ -335,8 +331,11 @@ def _pieces(
             if not batch:
                 yield Piece(0, "", (), waiting=not tokens.begun.is_set())
             for row, token in enumerate(batch):
-                ended[row] |= token in ends
                 if ended[row]:
+                    continue
+                if token in ends:
+                    ended[row] = True
+                    yield Piece(row, "", (), ended=True)
                     continue
                 seen[row].append(token)
                 held[row].append(token)

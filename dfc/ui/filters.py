@@ -167,11 +167,11 @@ def draw(view: View) -> Filters:
         index=orders.index(default_order(view)),
         format_func=lambda key: ORDERS[key],
         key="order",
-        help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; the switch beside "
-        "it turns it round. Features without the figure come last.",
+        help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
+        "lowest first, texts from Z. Features without the figure come last.",
         **reset,
     )
-    turned = row[2].toggle("Z first" if order in TEXTS else "lowest first", key="rising", **reset)
+    turned = row[2].toggle("reversed", key="rising", **reset)
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
         folded, kept = _more(view, judged, reset)

@@ -56,6 +56,18 @@ class Row:
         ]
 
 
+def words(row: Row) -> str:
+    """What a row with a feature does, in words."""
+    amount = f"{row.strength:+g} × "
+    done = {
+        "add": f"{amount}feature {row.feature}",
+        "clamp": f"feature {row.feature} held at {row.strength:g}",
+        "ablate": f"feature {row.feature} removed",
+        "conditional": f"{amount}feature {row.feature} where it is above {row.threshold:g}",
+    }[row.mode]
+    return done + {"all": "", "prompt": ", in the prompt", "generated": ", in the answer"}[row.where]
+
+
 def edits(rows: Iterable[Row]) -> tuple[Edit, ...]:
     """All edits of a list."""
     return tuple(edit for row in rows for edit in row.edits())

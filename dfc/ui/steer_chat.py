@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from dfc.ui import address, turns
 from dfc.ui.turns import ROLES, Turns
 
-_PARAMETER, _KEPT = "earlier", "steer_earlier"
+_PARAMETER, _KEPT, _SEEN = "earlier", "steer_earlier", "steer_earlier_seen"
 _MOST = 40
 
 
 def earlier() -> Turns:
-    """The turns in the address, or in the session where they are too long for it.
+    """The turns in the address, or, where they are too long for it, in the session, for this run alone.
 
     Raises:
         UserError: if the address holds something else.
@@ -22,8 +20,8 @@ def earlier() -> Turns:
     packed = address.get(_PARAMETER)
     if packed is not None:
         return turns.unpack(packed)
-    kept: Turns = st.session_state.get(_KEPT, ())
-    return kept
+    run, kept = st.session_state.get(_KEPT, (None, ()))
+    return kept if run == address.get("run") else ()
 
 
 def write(said: Turns) -> None:
@@ -34,60 +32,81 @@ def write(said: Turns) -> None:
     if said and turns.fits(packed):
         st.query_params[_PARAMETER] = packed
     elif said:
-        st.session_state[_KEPT] = said
+        st.session_state[_KEPT] = address.get("run"), said
 
 
-def show(said: Turns) -> None:
-    """Draw the turns, to be changed, and the button that adds one; they stand above the prompt."""
-    for number, (role, text) in enumerate(said):
-        with st.container(key=f"earlier_{number}"):
-            columns = st.columns([2, 13, 1.4], gap="small")
-        columns[0].selectbox("Role", ROLES, label_visibility="collapsed", **_widget(said, number, "role", role))
+def show() -> Turns:
+    """Draw the turns, to be changed, and the button that adds one; what they are now.
+
+    Raises:
+        UserError: if the address cannot be understood.
+    """
+    said, state = earlier(), st.session_state
+    if state.get(_SEEN) != said or any(_key(number, "text") not in state for number in range(len(said))):
+        for number, (role, text) in enumerate(said):
+            state[_key(number, "role")], state[_key(number, "text")] = role, text
+    for number in range(len(said)):
+        columns = st.columns([2, 13, 1.4], gap="small")
+        columns[0].selectbox("Role", ROLES, label_visibility="collapsed", key=_key(number, "role"))
         columns[1].text_area(
             "What was said",
             height=70,
             label_visibility="collapsed",
             placeholder="what was said",
-            **_widget(said, number, "text", text),
+            key=_key(number, "text"),
         )
         columns[2].button(
             "",
             icon=":material/close:",
-            key=f"earlier_{number}_drop",
+            key=_key(number, "drop"),
             type="tertiary",
             help="Take this turn out",
-            on_click=write,
-            args=(said[:number] + said[number + 1 :],),
+            on_click=_drop,
+            args=(number,),
         )
-    if st.session_state.get(_KEPT):
+    typed = _typed(said)
+    if typed != said:
+        write(typed)
+    state[_SEEN] = typed
+    if typed and address.get(_PARAMETER) is None:
         st.caption("These turns are too long for the address: they are kept in this session alone.")
     st.button(
         "Add an earlier turn",
         icon=":material/add_comment:",
         key="earlier_add",
         type="tertiary",
-        on_click=write,
-        args=((*said, (turns.next_role(said), "")),),
+        on_click=_add,
         disabled=len(said) >= _MOST,
         help="What was said before the prompt, or a system prompt. “Reply” above an answer adds the prompt and that "
         "answer.",
     )
+    return typed
 
 
 def reply(said: Turns, prompt: str, answer: str) -> None:
     """Make the prompt and one answer part of the chat; the next message is to be typed."""
     write((*said, ("user", prompt), ("assistant", answer)))
-    st.session_state["prompt"] = ""
+    st.session_state["prompt"], st.session_state["chat"] = "", True
 
 
-def _widget(said: Turns, number: int, name: str, value: str) -> dict[str, Any]:
-    """Arguments of a widget that shows a part of a turn, and writes it back."""
-    key = f"earlier_{number}_{name}"
-    st.session_state[key] = value
-    return {"key": key, "on_change": _change, "args": (said, number)}
-
-
-def _change(said: Turns, number: int) -> None:
+def _typed(said: Turns) -> Turns:
+    """The turns as they stand in the editor, which may be newer than what a click was drawn with."""
     state = st.session_state
-    turn = (str(state[f"earlier_{number}_role"]), str(state[f"earlier_{number}_text"] or ""))
-    write((*said[:number], turn, *said[number + 1 :]))
+    return tuple(
+        (state.get(_key(number, "role"), role), state.get(_key(number, "text"), text) or "")
+        for number, (role, text) in enumerate(said)
+    )
+
+
+def _add() -> None:
+    typed = _typed(earlier())
+    write((*typed, (turns.next_role(typed), "")))
+
+
+def _drop(number: int) -> None:
+    typed = _typed(earlier())
+    write(typed[:number] + typed[number + 1 :])
+
+
+def _key(number: int, part: str) -> str:
+    return f"earlier_{number}_{part}"

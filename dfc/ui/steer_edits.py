@@ -214,7 +214,7 @@ def _about(view: View, listed: list[Row], place: int, one: Known, names: dict[Si
                 query_params=address.feature_params(view.run.name, feature.feature_id),
             )
             if one.problem is None and one.row.mode != "ablate":
-                steer_propose.button(place)
+                steer_propose.button(view, place)
     if one.transfer is not None:
         into, quality = one.transfer
         st.html(

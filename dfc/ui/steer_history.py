@@ -14,9 +14,9 @@ from dfc.report.heatmap import visible
 from dfc.runs import Run
 from dfc.store.book import TEXT_LENGTH
 from dfc.store.reader import Store
-from dfc.ui import notebook, steer_address, steer_chat
+from dfc.ui import downloads, notebook, steer_address, steer_chat
 from dfc.ui.frame import View
-from dfc.ui.steer_address import MODES, Row
+from dfc.ui.steer_address import Row
 from dfc.ui.steer_jobs import sweep_store
 from dfc.ui.steer_run import Request
 from dfc.ui.style import side_name
@@ -33,7 +33,9 @@ def show(view: View, names: dict[Side, str]) -> None:
         return
     tried = sweep_store(view.run).tried(_LISTED)
     if not len(tried):
-        st.html('<p class="dfc-muted">Nothing was tried yet; every finished text is kept here.</p>')
+        st.html(
+            '<p class="dfc-muted">Nothing was tried yet; every steered text that comes to its end is kept here.</p>'
+        )
     for row in tried.to_dict("records"):
         _trial(view, row, names)
 
@@ -57,14 +59,13 @@ def table(view: View, request: Request) -> None:
         '<p class="dfc-muted">A row for each edit: model, layer, feature, mode, strength. It steers without '
         f"the app, too: <code>python -m dfc steer {escape(run.name)} --edits edits.csv</code>.</p>"
     )
-    st.download_button(
+    downloads.button(
         "Download the edits",
-        data=lambda: _csv(run, rows),
-        file_name=f"{run.name}-edits.csv",
-        mime="text/csv",
+        lambda: _csv(run, rows),
+        f"{run.name}-edits.csv",
+        "text/csv",
         icon=":material/download:",
         key="export_edits",
-        on_click="ignore",
         disabled=not rows,
     )
     st.file_uploader("Read edits from a table", type="csv", key="import_edits", on_change=_import, args=(run,))
@@ -81,9 +82,11 @@ def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> N
         for side, found in answers.items()
         if side in names
     )
+    turns = len(content.get("earlier", ()))
+    after = f" · after {turns} earlier turn{'s' if turns > 1 else ''}" if turns else ""
     with st.container(key=f"kept_trial_{identity}"):
         st.html(
-            f'<div><div class="dfc-small">{escape(time)} · {escape(said(rows))}</div>'
+            f'<div><div class="dfc-small">{escape(time)} · {escape(said(rows))}{after}</div>'
             f"<div>{escape(visible(str(content['prompt'])[:160]))}</div>{texts}</div>"
         )
         with st.container(horizontal=True, gap="small"):
@@ -110,11 +113,7 @@ def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> N
 
 def said(rows: tuple[Row, ...]) -> str:
     """What is done, in words."""
-    return "; ".join(
-        f"{row.sides.upper()}: feature {row.feature}, {MODES[row.mode]}"
-        + ("" if row.mode == "ablate" else f" {row.strength:g}")
-        for row in rows
-    )
+    return "; ".join(f"{row.sides.upper()}: {steer_address.words(row)}" for row in rows)
 
 
 def note_text(rows: tuple[Row, ...], content: dict[str, Any], answers: dict[str, Any], names: dict[Side, str]) -> str:
@@ -124,11 +123,11 @@ def note_text(rows: tuple[Row, ...], content: dict[str, Any], answers: dict[str,
         f"Steered ({said(rows)}) on “{content['prompt']}”, {sampling['max_new_tokens']} tokens, temperature "
         f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}, seed {sampling['seed']}."
     ]
-    if earlier := content.get("earlier"):
-        lines += ["Before it:", *(f"{turn['role']}: {turn['content']}" for turn in earlier)]
     for side, name in names.items():
         found = answers.get(side, {})
         lines += [f"{name}, {_KINDS[kind]}: {found[kind]}" for kind in _KINDS if kind in found]
+    if earlier := content.get("earlier"):  # last: what is too long for a note is cut
+        lines += ["Before the prompt:", *(f"{turn['role']}: {turn['content']}" for turn in earlier)]
     return "\n".join(lines)[:TEXT_LENGTH]
 
 
@@ -139,10 +138,10 @@ def _note(run: Run, features: Store, rows: tuple[Row, ...], text: str, identity:
             st.session_state["noted_trial"] = identity
 
 
-def _csv(run: Run, rows: tuple[Row, ...]) -> str:
+def _csv(run: Run, rows: tuple[Row, ...]) -> bytes:
     from dfc.steering import edit_table
 
-    return edit_table.to_csv(run, steer_address.edits(rows))
+    return edit_table.to_csv(run, steer_address.edits(rows)).encode()
 
 
 def _import(run: Run) -> None:

@@ -13,6 +13,7 @@ import streamlit as st
 from dfc.config import Partition, Side
 from dfc.report.heatmap import token_html, visible
 from dfc.report.palette import LEVELS, heat_level
+from dfc.ui import steer_address
 from dfc.ui.steer_run import Pane, Request, Texts
 from dfc.ui.style import side_name
 from dfc.ui.text import plain
@@ -173,25 +174,14 @@ def _figures(pane: Pane, texts: Texts, on: bool) -> str:
 
 def _edits(texts: Texts, side: Side) -> str:
     """What is done to a model, in words."""
-    words = []
-    for row in texts.request.rows:
-        if row.feature is None or side not in row.sides:
-            continue
-        amount = f"{row.strength:+g} × "
-        done = {
-            "add": f"{amount}feature {row.feature}",
-            "clamp": f"feature {row.feature} held at {row.strength:g}",
-            "ablate": f"feature {row.feature} removed",
-            "conditional": f"{amount}feature {row.feature} where it is above {row.threshold:g}",
-        }[row.mode]
-        words.append(done + {"all": "", "prompt": ", in the prompt", "generated": ", in the answer"}[row.where])
-    return "; ".join(words) or "not at all"
+    rows = (row for row in texts.request.rows if row.feature is not None and side in row.sides)
+    return "; ".join(map(steer_address.words, rows)) or "not at all"
 
 
 def notices(texts: Texts, names: dict[Side, str]) -> None:
     """What the self-check says of each model's steered text."""
-    for side, found in texts.warnings.items():
-        for warning in found:
+    for side in texts.panes:
+        for warning in texts.warnings.get(side, ()):
             st.warning(plain(f"{names[side]}: {warning}."), icon=":material/info:")
     if all(
         pane.found is not None and not pane.tokens and not pane.stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -11,7 +12,8 @@ import streamlit as st
 
 from dfc.config import SIDES, Side, UserError
 from dfc.report.heatmap import visible
-from dfc.ui import steer_address, steer_chat
+from dfc.runs import Run
+from dfc.ui import steer_address, steer_chat, steer_run
 from dfc.ui.frame import View
 from dfc.ui.steer_address import Row
 from dfc.ui.style import side_name
@@ -21,6 +23,7 @@ from dfc.ui.turns import as_corpus
 if TYPE_CHECKING:
     from dfc.steering.strength import Proposal
 
+_log = logging.getLogger(__name__)
 _ASKED, _FOUND, _PROBLEM = "propose_asked", "propose_found", "propose_problem"
 
 
@@ -33,23 +36,24 @@ class _Kept:
     proposals: dict[Side, Proposal]
 
 
-def button(place: int) -> None:
-    """The button of one row; while it is probed, any click stops that."""
-    probing = st.session_state.get(_ASKED) == place
+def button(view: View, place: int) -> None:
+    """The button of one row; while strengths are tried, a click on it, or on anything above the texts, ends that."""
+    probing, texts = st.session_state.get(_ASKED) == (view.run, place), steer_run.last(view.run)
     st.button(
         "Stop" if probing else "Propose a strength",
         icon=":material/stop:" if probing else ":material/straighten:",
         key=f"propose_{place}",
         type="tertiary",
         on_click=None if probing else _ask,
-        args=None if probing else (place,),
+        args=None if probing else (view.run, place),
+        disabled=texts is not None and texts.writing,  # it would wait for their model, and they for it to be drawn
         help="Lets the model write at a ladder of strengths and sets the largest at which its text holds together.",
     )
 
 
 def show(view: View, listed: Sequence[Row], place: int, names: dict[Side, str]) -> None:
     """Probe if it was asked for, and show what was found for this row."""
-    if st.session_state.get(_ASKED) == place:
+    if st.session_state.get(_ASKED) == (view.run, place):
         del st.session_state[_ASKED]
         _probe(view, listed, place)
         st.rerun()  # so that the button offers it again
@@ -66,8 +70,8 @@ def show(view: View, listed: Sequence[Row], place: int, names: dict[Side, str]) 
         st.html(_ladders(kept, names))
 
 
-def _ask(place: int) -> None:
-    st.session_state[_ASKED] = place
+def _ask(run: Run, place: int) -> None:
+    st.session_state[_ASKED] = run, place
 
 
 def _probe(view: View, listed: Sequence[Row], place: int) -> None:
@@ -93,6 +97,11 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
             found[edit.side] = propose_strength(view.run, model, edit, prompt, chat=chat, earlier=earlier, tell=tell)
     except UserError as error:
         st.session_state[f"{_PROBLEM}_{place}"] = sentence(str(error))
+        return
+    except Exception as error:  # not a click, which is none
+        _log.exception("proposing a strength")
+        problem = f"The strengths could not be tried: {type(error).__name__}: {error}"
+        st.session_state[f"{_PROBLEM}_{place}"] = problem
         return
     st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), found)
     held = [one.strength for one in found.values() if one.strength is not None]

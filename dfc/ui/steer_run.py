@@ -1,11 +1,12 @@
 """Texts of the Steer page: baseline and steered, of one model or of both, written by threads beside the page.
 
 The page looks at them every so often and stays usable. Each text is stopped and written anew on its own; a browser that
-is closed stops all of its texts, so that the models are free within a token.
+is closed stops all of its texts: a model that writes is free within a token.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from dfc.steering.trials import Kind, Trial
     from dfc.steering.vectors import Gauge
 
-MEASURING = "Measuring what the edits did …"
+_ENDED = "Waiting for the other text …"
+_MEASURING = "Measuring what the edits did …"
 
 _START, _KEPT = "steer_start", "steer_kept"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ class Pane:
     def writing(self) -> bool:
         return bool(self.doing) and not self.stopped
 
+    @property
+    def stoppable(self) -> bool:
+        """Whether there is more to come."""
+        return self.writing and self.doing not in (_ENDED, _MEASURING)
+
     def add(self, piece: Piece) -> None:
         """Take in what came next."""
         self.pieces.append((piece.text, len(piece.tokens)))
@@ -108,13 +116,21 @@ class Pane:
 
     def stop(self) -> None:
         """Let it end where it is, if it has not ended."""
-        self.stopped |= self.doing not in ("", MEASURING)
+        self.stopped |= self.stoppable
 
     def answer(self) -> Answer:
         """The text as the library has it."""
         from dfc.steering.generation import Answer
 
         return Answer(self.text, list(self.tokens))
+
+
+@dataclass(frozen=True)
+class State:
+    """What the page is drawn by: whether texts are being written or measured, and whether any can be stopped."""
+
+    writing: bool
+    stoppable: bool
 
 
 @dataclass
@@ -142,6 +158,20 @@ class Texts:
         """Whether any of them is not through."""
         return any(thread.is_alive() for thread in self.threads)
 
+    @property
+    def stoppable(self) -> bool:
+        """Whether any of them can be stopped."""
+        return any(pane.stoppable for panes in self.panes.values() for pane in panes)
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was written."""
+        return any(pane.tokens for panes in self.panes.values() for pane in panes)
+
+    @property
+    def state(self) -> State:
+        return State(self.writing, self.stoppable)
+
     def stop(self) -> None:
         """Let all end where they are."""
         for panes in self.panes.values():
@@ -149,26 +179,29 @@ class Texts:
                 pane.stop()
 
 
-def ask() -> None:
+def ask(run: Run) -> None:
     """Ask for all texts in the coming run of the script, which knows what was typed last."""
-    st.session_state[_START] = True
+    st.session_state[_START] = run
 
 
-def ask_with_new_seed() -> None:
+def ask_with_new_seed(run: Run) -> None:
     """The same with another seed."""
     st.session_state["seed"] = (int(st.session_state.get("seed") or 0) + 1) % 2**31
-    ask()
+    ask(run)
 
 
-def asked() -> bool:
-    """Whether texts were asked for; asking lasts for one run of the script."""
-    return bool(st.session_state.pop(_START, False))
+def asked(run: Run) -> bool:
+    """Whether texts were asked for; they are asked for once."""
+    return bool(st.session_state.pop(_START, None) == run)
 
 
 def last(run: Run) -> Texts | None:
-    """What this session has of this run: written, or being written."""
+    """What this session has of this run: written, or being written. Texts of another run, which no page shows, end."""
     kept: Texts | None = st.session_state.get(_KEPT)
-    return kept if kept is not None and kept.request.run == str(run.path) else None
+    if kept is None or kept.request.run == str(run.path):
+        return kept
+    kept.stop()
+    return None
 
 
 def start(view: View, request: Request) -> None:
@@ -189,6 +222,7 @@ def again(view: View, texts: Texts, side: Side, row: int) -> None:
 def _begin(view: View, texts: Texts, chosen: Mapping[Side, Sequence[int]], seed: int) -> None:
     for side, rows in chosen.items():
         texts.problems.pop(side, None)
+        texts.warnings.pop(side, None)
         for row in rows:
             texts.panes[side][row] = Pane(seed, doing="Getting ready …")
     work = _Work(texts, view.config.models, seed, _watch())
@@ -245,19 +279,19 @@ class _Work:
         except UserError as error:
             self.texts.problems |= dict.fromkeys(sides, sentence(str(error)))
         except Exception as error:
-            self.texts.problems |= dict.fromkeys(sides, f"Writing ended with an error: {type(error).__name__}: {error}")
+            _log.exception("steering")
+            self.texts.problems |= dict.fromkeys(sides, f"This ended with an error: {type(error).__name__}: {error}")
 
     def _side(self, side: Side, rows: Sequence[int], answers: dict[Side, dict[Kind, Answer]]) -> None:
         panes = [self.texts.panes[side][row] for row in rows]
         with self._told(side):
-            self._write(side, rows, panes)
-            kinds: tuple[Kind, ...] = ("baseline", "steered")
-            found = {kinds[row]: pane.answer() for row, pane in zip(rows, panes, strict=True) if not pane.stopped}
-            answers[side] = found
+            self._write(side, rows, panes, answers)
         _say(panes, "")
 
-    def _write(self, side: Side, rows: Sequence[int], panes: list[Pane]) -> None:
-        """One model's texts, from loading it to measuring them."""
+    def _write(
+        self, side: Side, rows: Sequence[int], panes: list[Pane], answers: dict[Side, dict[Kind, Answer]]
+    ) -> None:
+        """One model's texts, from loading it to measuring them; those that came to their end are put into `answers`."""
         from dfc.steering import edits, generation
         from dfc.steering.loading import steerable
 
@@ -282,12 +316,16 @@ class _Work:
             for piece in pieces:
                 if piece.waiting:
                     _say(panes, "The model is writing something else; waiting …")
+                elif piece.ended:
+                    panes[piece.row].doing = _ENDED
                 elif piece.tokens:
                     panes[piece.row].add(piece)
                     panes[piece.row].doing = "Writing …"
+        kinds: tuple[Kind, ...] = ("baseline", "steered")
+        answers[side] = {kinds[row]: pane.answer() for row, pane in zip(rows, panes, strict=True) if not pane.stopped}
         # Measuring waits for a model that somebody else has by now: who stopped a text does not want to wait.
         if whole := [pane for pane in panes if not pane.stopped]:
-            _say(whole, MEASURING)
+            _say(whole, _MEASURING)
             self._measure(side, model, program, trial, whole)
 
     def _ends(self, pane: Pane) -> bool:

@@ -7,6 +7,7 @@ imported only when something is generated.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
@@ -17,8 +18,9 @@ from dfc.steering import prompt_sets
 from dfc.ui import address, steer_chat, steer_edits, steer_history, steer_panes, steer_run, steer_sweeps
 from dfc.ui.frame import View, model_names
 from dfc.ui.steer_edits import Known
-from dfc.ui.steer_run import Request, Texts
+from dfc.ui.steer_run import Request, State, Texts
 from dfc.ui.text import plain, sentence
+from dfc.ui.turns import Turns
 
 PROMPT = "I think that"
 _LOOK = 0.2
@@ -100,10 +102,10 @@ def _request(view: View, found: Sequence[Known]) -> Request:
         bind="query-params",
         help="Wrap the prompt in the model's chat template, if it has one; otherwise it is used as it stands.",
     )
-    turns = steer_chat.earlier() if chat else ()
+    turns: Turns = ()
     if chat:
         with before:
-            steer_chat.show(turns)
+            turns = steer_chat.show()
     tokens = _number(columns[1], "Tokens", "max_tokens", (1, 1024, 60), help="How many each answer may have at most.")
     temperature = _number(
         columns[2],
@@ -162,60 +164,59 @@ def _use(prompt: str) -> None:
 
 def _generate(view: View, request: Request, names: dict[Side, str], ready: bool) -> None:
     """The buttons, and the texts."""
-    if steer_run.asked() and ready:
+    if steer_run.asked(view.run) and ready:
         steer_run.start(view, request)
+        st.rerun()  # what stands above is drawn by whether texts are being written, too
     texts = steer_run.last(view.run)
-    writing = texts is not None and texts.writing
+    stoppable = texts is not None and texts.stoppable
     with st.container(horizontal=True, vertical_alignment="center"):
         # One button: while a script runs, a browser keeps one that is no longer drawn beside its successor.
         st.button(
-            "Stop" if writing else "Generate",
-            icon=":material/stop:" if writing else ":material/play_arrow:",
+            "Stop" if stoppable else "Generate",
+            icon=":material/stop:" if stoppable else ":material/play_arrow:",
             key="generate",
             type="primary",
-            on_click=texts.stop if texts is not None and writing else steer_run.ask,
-            disabled=not ready and not writing,
+            on_click=texts.stop if texts is not None and stoppable else steer_run.ask,
+            args=None if stoppable else (view.run,),
+            disabled=not ready and not stoppable,
         )
         st.button(
             "Regenerate",
             icon=":material/refresh:",
             key="regenerate",
             on_click=steer_run.ask_with_new_seed,
-            disabled=not ready or writing or request.temperature == 0,
+            args=(view.run,),
+            disabled=not ready or stoppable or request.temperature == 0,
             help="All texts, with the next seed. At temperature 0 every seed gives the same text.",
         )
         if texts is not None and texts.request != request:
             st.html('<span class="dfc-small">The texts below were written with other settings.</span>')
     if texts is not None:
-        st.fragment(_texts, run_every=_LOOK if writing else None)(view, texts, names, texts.request == request, writing)
+        drawn = texts.state
+        every = _LOOK if drawn.writing else None
+        st.fragment(_texts, run_every=every)(view, texts, names, texts.request == request, drawn)
 
 
-def _texts(view: View, texts: Texts, names: dict[Side, str], current: bool, watched: bool) -> None:
-    """The texts as far as they came; asks for the whole page when the last is through, or one is begun again."""
-    writing = texts.writing
-    for problem in dict.fromkeys(texts.problems.values()):
-        st.error(plain(problem), icon=":material/error:")
-    if texts.problems and not any(pane.tokens or pane.doing for panes in texts.panes.values() for pane in panes):
-        return
-    colour, feature = steer_panes.controls(texts.request)
-
-    def buttons(texts: Texts, side: Side, row: int) -> None:
-        _buttons(view, texts, side, row, current)
-
-    steer_panes.show(texts, names, colour, feature, buttons)
-    steer_panes.notices(texts, names)
-    if writing != watched:
+def _texts(view: View, texts: Texts, names: dict[Side, str], current: bool, drawn: State) -> None:
+    """The texts as far as they came; asks for the whole page, drawn with another state, when that has changed."""
+    state = texts.state
+    for side in texts.panes:
+        if problem := texts.problems.get(side):
+            st.error(plain(problem), icon=":material/error:")
+    if state.writing or not texts.problems or texts.begun:
+        colour, feature = steer_panes.controls(texts.request)
+        steer_panes.show(texts, names, colour, feature, partial(_buttons, view, current))
+        steer_panes.notices(texts, names)
+    if state != drawn:
         st.rerun()
 
 
-def _buttons(view: View, texts: Texts, side: Side, row: int, current: bool) -> None:
+def _buttons(view: View, current: bool, texts: Texts, side: Side, row: int) -> None:
     """What can be done with one text: stop it, or have it written anew, or go on from it."""
     pane, request = texts.panes[side][row], texts.request
-    replied = (
-        request.chat
-        and bool(pane.text)
-        and not pane.writing
-        and st.button(
+    replied = False
+    if request.chat and pane.text and not pane.writing:
+        replied = st.button(
             "Reply",
             icon=":material/reply:",
             key=f"reply_{side}_{row}",
@@ -224,7 +225,6 @@ def _buttons(view: View, texts: Texts, side: Side, row: int, current: bool) -> N
             args=(request.earlier, request.prompt, pane.text),
             help="Go on with the chat: the prompt and this answer become earlier turns of it, for all texts alike.",
         )
-    )
     if pane.writing:
         st.button(
             "Stop",
@@ -232,7 +232,7 @@ def _buttons(view: View, texts: Texts, side: Side, row: int, current: bool) -> N
             key=f"stop_{side}_{row}",
             type="tertiary",
             on_click=pane.stop,
-            disabled=pane.doing == steer_run.MEASURING,
+            disabled=not pane.stoppable,
             help="This text alone ends here; the others go on.",
         )
     else:

@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 from dfc.config import UserError
-from dfc.corpus import Turn
+from dfc.corpus import Turn, encodable
 
 Turns = tuple[tuple[str, str], ...]
 
@@ -32,7 +32,7 @@ def unpack(text: str) -> Turns:
         turns = ()
     if not turns or not all(role in ROLES and isinstance(said, str) for role, said in turns):
         raise UserError("The chat in the address cannot be read; open the page without it and type it again.")
-    return turns
+    return tuple((role, encodable(said)) for role, said in turns)
 
 
 def as_corpus(turns: Turns) -> tuple[Turn, ...]:

@@ -9,6 +9,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dfc import corpus
+from dfc.config import UserError
 from dfc.corpus import Document, Turn
 from tests import tiny
 from tests.corpus.written import read, source
@@ -51,6 +52,38 @@ def test_an_answer_is_introduced() -> None:
     tokenizer.chat_template = None
     assert corpus.render(document, tokenizer, answer=True).text == "User: Rain?\n\nAssistant:"
     assert corpus.render(document, tokenizer).text == "User: Rain?"
+
+
+STRICT = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('in turn') }}"
+    "{% endif %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("system: be kind; user: rain?", "[user]be kind\n\nrain?[assistant]"),
+        ("user: hello; user: rain?", "[user]hello\n\nrain?[assistant]"),
+        ("assistant: hello; user: rain?", "[user][assistant]hello[user]rain?[assistant]"),
+        ("user: a; assistant: b; system: c; user: d", "[user]a[assistant]b[user]c\n\nd[assistant]"),
+    ],
+)
+def test_what_a_template_refuses_is_joined_and_nobody_says_what_another_said(said: str, expected: str) -> None:
+    tokenizer = tiny.byte_level_tokenizer()
+    tokenizer.chat_template = STRICT
+    turns = tuple(Turn(*turn.split(": ")) for turn in said.split("; "))
+    rendering = corpus.render(Document("s", turns), tokenizer, answer=True)
+    assert rendering.text == expected
+    placed = [rendering.text[start : start + length] for start, _, length in rendering.turns]
+    assert placed == [turn.content for turn in turns]
+
+
+def test_a_template_that_refuses_every_chat_is_one_sentence() -> None:
+    tokenizer = tiny.byte_level_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('never') }}"
+    with pytest.raises(UserError, match=r"its chat template refuses a chat of 1 turns \(never\)"):
+        corpus.render(Document("s", (Turn("user", "rain?"),)), tokenizer)
 
 
 def test_a_plain_text_stays_as_it_is() -> None:

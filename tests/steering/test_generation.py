@@ -142,6 +142,17 @@ def test_who_waits_for_a_model_can_stop(model: LoadedModel) -> None:
     assert freed(model)
 
 
+def test_a_row_says_that_the_model_ended_it(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = [BASELINE, adding(vector_for(model), 1.0)]
+    whole = [generate(model, PROMPT, Sampling(16), [program])[0].tokens for program in programs]
+    end = next(token for token in whole[0] if token not in whole[1])
+    monkeypatch.setattr(model.model.generation_config, "eos_token_id", end)
+    pieces = list(stream_rows(model, PROMPT, Sampling(16), programs))
+    assert [piece.row for piece in pieces if piece.ended] == [0]
+    written = [[token for piece in pieces if piece.row == row for token in piece.tokens] for row in (0, 1)]
+    assert written == [whole[0][: whole[0].index(end)], whole[1]]
+
+
 class Times:
     """False so many times, then true."""
 

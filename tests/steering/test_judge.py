@@ -346,6 +346,9 @@ def test_one_on_another_machine_is_asked_only_if_it_is_wanted(tiny_copy: Run) ->
     assert "the judge in run.yaml is at https://judge.invalid/v1, not on this machine" in shown.output
     assert "judge.invalid" in said(steer(tiny_copy, *sweep, "--judge"))
     assert "judge" not in steer(tiny_copy, *sweep, "--no-judge").output
+    assert steer(tiny_copy, *sweep[1:3], "--tokens", "3").exit_code == 0
+    identity = sweeps.store(tiny_copy).tried()["tried_id"].iloc[0]
+    assert "judge" not in steer(tiny_copy, "--repeat", identity).output  # of one text there is nothing to score
 
 
 def test_an_interrupt_while_judging_ends_the_process(tiny_copy: Run, endpoint: Endpoint) -> None:

@@ -32,7 +32,6 @@ def test_address_sets_the_filters(finished: Path) -> None:
 def test_texts_are_sorted_from_the_beginning_of_the_alphabet(turned: bool, finished: Path) -> None:
     asked = {"order": "label", "show": "only A"} | ({"rising": "true"} if turned else {})
     test = calm(visit(TABLE, run="demo", **asked))
-    assert test.toggle(key="rising").label == "Z first"
     labels = [label.lower() for label in test.dataframe[0].value["label"] if label]
     assert len(set(labels)) > 5
     assert labels == sorted(labels, reverse=turned)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +73,15 @@ def write(test: AppTest, button: str = "generate") -> Texts:
     wait_until(lambda: not texts.writing)
     calm(test.run())
     return texts
+
+
+@contextmanager
+def another(run: Run) -> Iterator[Run]:
+    """A run called `other` with the same features."""
+    other = Run(run.path.with_name("other"))
+    shutil.copytree(run.path, other.path)
+    yield other
+    shutil.rmtree(other.path)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -193,11 +204,74 @@ class TestGenerating:
         assert "earlier" not in test.query_params
         assert test.text_area(key="earlier_0_text").value == "word " * 2_000
         assert "too long for the address" in calm(test).caption[0].value
+        test.text_area(key="earlier_0_text").set_value("word").run()
+        assert not calm(test).caption
+        test.text_area(key="earlier_0_text").set_value("word " * 2_000).run()
+        with another(run):  # a chat belongs to its run, as one in the address does
+            test.query_params["run"] = "other"
+            assert "earlier_0_text" not in [area.key for area in calm(test.run()).text_area]
+
+    def test_what_was_typed_last_is_kept_whatever_is_clicked(self, run: Run) -> None:
+        """A browser sends both at once."""
+        turns = json.dumps([["user", "first"], ["assistant", "second"]])
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), earlier=turns))
+        test.text_area(key="earlier_0_text").set_value("typed")
+        calm(test.button(key="earlier_add").click().run())
+        assert json.loads(parameter(test, "earlier")) == [["user", "typed"], ["assistant", "second"], ["user", ""]]
+        test.text_area(key="earlier_2_text").set_value("last")
+        calm(test.button(key="earlier_0_drop").click().run())
+        assert json.loads(parameter(test, "earlier")) == [["assistant", "second"], ["user", "last"]]
+        assert [test.text_area(key=f"earlier_{at}_text").value for at in (0, 1)] == ["second", "last"]
+        test.toggle(key="chat").set_value(False).run()
+        calm(test.toggle(key="chat").set_value(True).run())
+        assert [test.text_area(key=f"earlier_{at}_text").value for at in (0, 1)] == ["second", "last"]
 
     def test_a_chat_that_makes_no_sense_is_one_sentence(self, run: Run) -> None:
         test = visit(STEER, run="steer", feature=str(A_FEATURE), earlier='[["wizard", "x"]]')
         assert not test.exception
         assert "cannot be read" in test.error[0].value
+
+    def test_half_a_character_in_the_address_is_replaced(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), earlier='[["user", "\\ud800x"]]'))
+        assert test.text_area(key="earlier_0_text").value == "?x"
+
+    def test_what_was_said_of_a_text_goes_with_it(self, run: Run) -> None:
+        address = {"run": "steer", "feature": str(A_FEATURE), "strength": "0", "temperature": "1.0", "max_tokens": "5"}
+        test = calm(visit(STEER, **address))
+        texts = write(test)
+        assert "nothing is added" in test.warning[0].value
+        with models.shared(run.config().models.a).lock:
+            test.button(key="again_a_1").click().run()
+            wait_until(lambda: "waiting" in texts.panes["a"][1].doing)
+            assert not calm(test.run()).warning
+            test.button(key="stop_a_1").click().run()
+        wait_until(lambda: not texts.writing)
+        assert not calm(test.run()).warning
+
+    def test_texts_that_cannot_be_measured_are_kept(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError("<b>boom")
+
+        monkeypatch.setattr(_Work, "_measure", fail)
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), max_tokens="5"))
+        test.button(key="generate").click().run()
+        wait_until(lambda: not test.session_state["steer_kept"].writing)
+        test.run()
+        assert [error.value for error in test.error] == [plain("This ended with an error: RuntimeError: <b>boom")]
+        assert text(test).count('<div class="dfc-answer') == 2
+        assert len(sweeps.store(run).tried()) == 1
+
+    def test_texts_of_another_run_end(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), max_tokens="500"))
+        test.button(key="generate").click().run()
+        texts: Texts = test.session_state["steer_kept"]
+        wait_until(lambda: texts.begun)
+        assert test.button(key="propose_0").disabled  # it would wait for them
+        with another(run):
+            test.query_params["run"] = "other"
+            calm(test.run())
+        wait_until(lambda: not texts.writing)
+        assert all(pane.stopped for pane in texts.panes["a"])
 
     def test_an_empty_prompt_is_one_sentence(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), prompt=" "))

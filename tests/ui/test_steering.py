@@ -56,7 +56,9 @@ def stop(page: Page) -> None:
 
 
 def written(page: Page) -> None:
+    """Wait until all texts are written and measured."""
     expect(page.locator(".st-key-generate button")).to_contain_text("Generate", timeout=60_000)
+    expect(page.get_by_text("Measuring what the edits did")).to_have_count(0, timeout=60_000)
 
 
 def answers(page: Page, count: int = 2) -> list[Locator]:
@@ -197,6 +199,7 @@ def test_what_cannot_be_done_is_one_sentence(parameters: str, sentence: str, pag
     open_page(page, f"{server}/Steer?feature={A_FEATURE}&{parameters}")
     page.locator(".st-key-generate button").click()
     expect(page.get_by_test_id("stAlertContentError")).to_contain_text(sentence, timeout=60_000)
+    written(page)
     assert page.locator(".st-key-generate button").is_enabled()
     assert len(failures(page)) == 1
 
@@ -255,6 +258,12 @@ def test_edits_are_downloaded(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&edits=a_{A_FEATURE}_clamp_0.5_all&more=Table+of+edits")
     [row] = csv.DictReader(io.StringIO(downloaded(page, "export_edits")))
     assert (row["side"], row["feature"], row["mode"], row["strength"]) == ("a", str(A_FEATURE), "clamp", "0.5")
+
+
+def test_edits_of_a_model_that_is_gone_are_told(page: Page, server: str) -> None:
+    open_page(page, f"{server}/Steer?run=elsewhere&edits=a_{A_FEATURE}_add_2_all&more=Table+of+edits")
+    page.get_by_role("button", name="Download the edits").click()
+    expect(page.get_by_role("dialog")).to_contain_text("models/gone")
 
 
 def downloaded(page: Page, key: str) -> str:
