@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dfc import doctor
+from dfc import doctor, runs
+from dfc.runs import Run
+from dfc.steering import sweeps
 from tests.ui.browser import Complaints, NewPage, app_server, browser
-from tests.ui.folders import make_half_run, make_run
+from tests.ui.folders import make_half_run, make_run, make_steerable_run
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +56,21 @@ def new_page(chromium: str, complaints: Complaints) -> Iterator[NewPage]:
     """Opens pages of one browser, which ends with the module: there may be one at a time."""
     with browser(chromium, complaints) as opener:
         yield opener
+
+
+@pytest.fixture(scope="module")
+def steerable_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a run on two small random models."""
+    folder: Path = tmp_path_factory.mktemp("steerable")
+    make_steerable_run(folder)
+    return folder
+
+
+@pytest.fixture
+def steerable(steerable_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Its run, with nothing kept yet."""
+    monkeypatch.setenv("DFC_DATA", str(steerable_folder))
+    run = runs.find("steer")
+    yield run
+    sweeps.store(run).path.unlink(missing_ok=True)
+    (steerable_folder / "notes.duckdb").unlink(missing_ok=True)

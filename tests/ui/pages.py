@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
@@ -49,3 +51,11 @@ def calm(test: AppTest) -> AppTest:
     assert not test.exception, test.exception[0].message
     assert not test.error, test.error[0].value
     return test
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for what another thread does, a minute at most."""
+    end = time.monotonic() + 60
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert true()
