@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests import tiny
 from tests.real import data_folder, make_real_run
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # what is not on this machine is not fetched
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background work ignores it, and so would children
 torch.set_num_threads(1)  # two threads of a tiny model wait for each other whenever another process is busy
 
 
