@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dfc.config import JudgeConfig, UserError
+from dfc.config import JudgeConfig
 from dfc.runs import Run
 from dfc.steering.judge import judge_sweep
 from dfc.store.steering import SteeringStore
-from dfc.ui.text import sentence
+from dfc.ui.text import failure, sentence
 
 if TYPE_CHECKING:
     from dfc.steering.sweeps import Sweep
@@ -60,10 +60,8 @@ class Job:
                 self._sweep(self.make())
             if self.judge is not None and self.sweep_id is not None and not self.cancelled.is_set():
                 self._judge(self.judge, self.sweep_id)
-        except UserError as error:
-            self.problem = sentence(str(error))
         except Exception as error:  # shown by the page: a thread has no other reader
-            self.problem = f"The sweep ended with an error: {type(error).__name__}: {error}"
+            self.problem = failure(error, "The sweep ended with an error")
         finally:
             self.finished = True
 

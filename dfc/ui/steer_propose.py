@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -10,20 +9,19 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dfc.config import SIDES, Side, UserError
+from dfc.config import SIDES, Side
 from dfc.report.heatmap import visible
 from dfc.runs import Run
 from dfc.ui import steer_address, steer_chat, steer_run
 from dfc.ui.frame import View
 from dfc.ui.steer_address import Row
 from dfc.ui.style import side_name
-from dfc.ui.text import plain, sentence
+from dfc.ui.text import failure, plain
 from dfc.ui.turns import as_corpus
 
 if TYPE_CHECKING:
     from dfc.steering.strength import Proposal
 
-_log = logging.getLogger(__name__)
 _ASKED, _FOUND, _PROBLEM = "propose_asked", "propose_found", "propose_problem"
 
 
@@ -95,13 +93,8 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
                 bar.progress(share, words)  # where a click ends the script, and with it the probe
 
             found[edit.side] = propose_strength(view.run, model, edit, prompt, chat=chat, earlier=earlier, tell=tell)
-    except UserError as error:
-        st.session_state[f"{_PROBLEM}_{place}"] = sentence(str(error))
-        return
     except Exception as error:  # not a click, which is none
-        _log.exception("proposing a strength")
-        problem = f"The strengths could not be tried: {type(error).__name__}: {error}"
-        st.session_state[f"{_PROBLEM}_{place}"] = problem
+        st.session_state[f"{_PROBLEM}_{place}"] = failure(error, "The strengths could not be tried")
         return
     st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), found)
     held = [one.strength for one in found.values() if one.strength is not None]

@@ -6,7 +6,6 @@ is closed stops all of its texts: a model that writes is free within a token.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,7 +22,7 @@ from dfc.runs import Run
 from dfc.ui import steer_address
 from dfc.ui.frame import View
 from dfc.ui.steer_address import Row
-from dfc.ui.text import sentence
+from dfc.ui.text import failure
 from dfc.ui.turns import Turns, as_corpus
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ _ENDED = "Waiting for the other text …"
 _MEASURING = "Measuring what the edits did …"
 
 _START, _KEPT = "steer_start", "steer_kept"
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -276,11 +274,8 @@ class _Work:
         """Keep what goes wrong for the page: a thread has no other reader."""
         try:
             yield
-        except UserError as error:
-            self.texts.problems |= dict.fromkeys(sides, sentence(str(error)))
         except Exception as error:
-            _log.exception("steering")
-            self.texts.problems |= dict.fromkeys(sides, f"This ended with an error: {type(error).__name__}: {error}")
+            self.texts.problems |= dict.fromkeys(sides, failure(error, "This ended with an error"))
 
     def _side(self, side: Side, rows: Sequence[int], answers: dict[Side, dict[Kind, Answer]]) -> None:
         panes = [self.texts.panes[side][row] for row in rows]

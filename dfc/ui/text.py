@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import html
+import logging
 import math
 from collections.abc import Iterable
 
+from dfc.config import UserError
 from dfc.report.heatmap import label
+
+_log = logging.getLogger(__name__)
 
 STAGE_TITLES = {
     "pair": "Texts paired",
@@ -71,3 +75,14 @@ def plain(text: str) -> str:
 def sentence(text: str) -> str:
     """A message with a capital letter, unless it begins with a path or a name."""
     return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text
+
+
+def failure(error: Exception, otherwise: str) -> str:
+    """What went wrong in work that the page only looks at, as one sentence.
+
+    What the user can mend says so itself. Anything else follows `otherwise`, by its name, and is in the log in full.
+    """
+    if isinstance(error, UserError):
+        return sentence(str(error))
+    _log.error(otherwise, exc_info=error)
+    return f"{otherwise}: {type(error).__name__}: {error}"
