@@ -41,7 +41,19 @@ def page(new_page: NewPage) -> Iterator[Page]:
     page.close()
 
 
+def write(page: Page, count: int = 2) -> None:
+    """Let short texts be written, which may be there before Stop is seen, and wait until all are measured."""
+    page.locator(".st-key-generate button").click()
+    measured(page, count)
+
+
+def measured(page: Page, count: int) -> None:
+    expect(page.get_by_text(re.compile(r"tokens? · .*perplexity"))).to_have_count(count, timeout=60_000)
+    written(page)
+
+
 def generate(page: Page) -> None:
+    """Begin long texts."""
     button = page.locator(".st-key-generate button")
     expect(button).to_have_count(1)
     button.click()
@@ -74,8 +86,7 @@ def wait_for_words(page: Page, place: int = 0) -> None:
 
 def test_baseline_beside_steered(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={SHARED_FEATURE}&side=B&strength=20&max_tokens=30&prompt=In+the")
-    generate(page)
-    written(page)
+    write(page)
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline
@@ -86,8 +97,7 @@ def test_baseline_beside_steered(page: Page, server: str) -> None:
 
 def test_strength_0_changes_nothing(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&strength=0&max_tokens=30")
-    generate(page)
-    written(page)
+    write(page)
     wait_until_idle(page)
     baseline, steered = (answer.inner_text() for answer in answers(page))
     assert baseline == steered != ""
@@ -98,8 +108,7 @@ def test_four_panes_are_coloured(page: Page, server: str) -> None:
     open_page(
         page, f"{server}/Steer?run=steer&edits={edits}&max_tokens=20&temperature=1&prompt=In+the&colours=changed+odds"
     )
-    generate(page)
-    written(page)
+    write(page, 4)
     wait_until_idle(page)
     texts = [answer.inner_text() for answer in answers(page, 4)]
     assert texts[0] != texts[1]
@@ -109,7 +118,11 @@ def test_four_panes_are_coloured(page: Page, server: str) -> None:
     assert "left alone" in (hovers.first.get_attribute("title") or "")
     assert page.locator(".dfc-answer .dfc-context [class^=h]").count() > 0
     page.locator(".st-key-regenerate button").first.click()  # a hint doubles it, out of sight
-    written(page)
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('.dfc-answer')].map(one => one.innerText).join() !== before",
+        arg=",".join(texts),
+    )
+    measured(page, 4)
     wait_until_idle(page)
     assert "seed=1" in page.url
     assert [answer.inner_text() for answer in answers(page, 4)] != texts
@@ -152,8 +165,7 @@ def test_one_text_is_stopped_while_the_other_goes_on(page: Page, server: str) ->
 
 def test_a_chat_goes_on_from_an_answer(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens=8&temperature=1&prompt=In+the")
-    generate(page)
-    written(page)
+    write(page)
     wait_until_idle(page)
     said = str(answers(page)[1].text_content())
     page.locator(".st-key-reply_a_1 button").first.click()
