@@ -1,7 +1,7 @@
 """Overview: what was compared, whether to trust it, and what was found."""
 
-from dfc.ui import overview
-from dfc.ui.frame import frame
+from dfc.ui.overview import page
+from dfc.ui.shell.frame import frame
 
 with frame("Overview") as view:
-    overview.show(view)
+    page.show(view)

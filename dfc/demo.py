@@ -20,8 +20,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.config import UserError
+from dfc.machine import progress
 
 PRESET = Path(__file__).parent.parent / "data" / "presets" / "demo.yaml"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from dfc import parallel, progress
 from dfc.activations import harvest, pairing
 from dfc.config import UserError
 from dfc.crosscoder import training
+from dfc.evidence import verify as evidence
 from dfc.features import index
-from dfc.features import verify as evidence
-from dfc.parallel import Group
+from dfc.machine import processes, progress
+from dfc.machine.processes import Group
 from dfc.runs import STAGES, Run
 from dfc.store.reader import Store
 
@@ -36,7 +36,7 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
     Under `torchrun`, its processes share what can be shared, and the first does the rest.
     """
     stages = STAGES[: STAGES.index(until) + 1]
-    with parallel.joined() as group, ExitStack() as locks:
+    with processes.joined() as group, ExitStack() as locks:
         group.wait()  # the first has made the folders
         for run in sites:
             if "train" in stages and not run.done()["train"]:

@@ -1,7 +1,7 @@
 """Every feature that only one model may use, as a table."""
 
-from dfc.ui import exclusive_view
-from dfc.ui.frame import frame
+from dfc.ui.shell.frame import frame
+from dfc.ui.table import page
 
 with frame("Exclusive features") as view:
-    exclusive_view.show(view)
+    page.show(view)

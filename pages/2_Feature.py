@@ -1,7 +1,7 @@
 """One feature: where it fires, what it writes, and in which model."""
 
-from dfc.ui import feature_view
-from dfc.ui.frame import frame
+from dfc.ui.feature import page
+from dfc.ui.shell.frame import frame
 
 with frame("Feature") as view:
-    feature_view.show(view)
+    page.show(view)

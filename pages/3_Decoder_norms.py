@@ -1,7 +1,7 @@
 """How strongly each model writes each feature."""
 
-from dfc.ui import norms_view
-from dfc.ui.frame import frame
+from dfc.ui.norms import page
+from dfc.ui.shell.frame import frame
 
 with frame("Decoder norms") as view:
-    norms_view.show(view)
+    page.show(view)

@@ -1,7 +1,7 @@
 """Push a model along a feature, beside the same model left alone."""
 
-from dfc.ui import steer_view
-from dfc.ui.frame import frame
+from dfc.ui.shell.frame import frame
+from dfc.ui.steer import page
 
 with frame("Steer") as view:
-    steer_view.show(view)
+    page.show(view)

@@ -1,7 +1,7 @@
 """Read a text of one's own with both models."""
 
-from dfc.ui import prompt_view
-from dfc.ui.frame import frame
+from dfc.ui.prompt import page
+from dfc.ui.shell.frame import frame
 
 with frame("Prompt") as view:
-    prompt_view.show(view)
+    page.show(view)

@@ -1,7 +1,7 @@
 """Several runs beside each other."""
 
-from dfc.ui import runs_view
-from dfc.ui.frame import frame
+from dfc.ui.runs import page
+from dfc.ui.shell.frame import frame
 
 with frame("Runs") as view:
-    runs_view.show(view)
+    page.show(view)

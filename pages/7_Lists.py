@@ -1,7 +1,7 @@
 """What readers said of features: favourites, lists, tags and notes."""
 
-from dfc.ui import lists_view
-from dfc.ui.frame import frame
+from dfc.ui.lists import page
+from dfc.ui.shell.frame import frame
 
 with frame("Notes and lists") as view:
-    lists_view.show(view)
+    page.show(view)

@@ -7,19 +7,19 @@ length together. It writes shard by shard: what was written before an interrupti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dfc import devices, models, progress, runs
+from dfc import models, runs
 from dfc.activations import pairing, shards
 from dfc.activations.shards import Manifest, Rows, ShardFacts, SideFacts
 from dfc.config import SIDES, HarvestConfig, RunConfig, Side, UserError
+from dfc.machine import devices, progress
+from dfc.machine.processes import ALONE, Group
 from dfc.models import Description, LoadedModel
-from dfc.parallel import ALONE, Group
 from dfc.runs import Run
 
 _CPU_TOKENS = 2_048  # in one pass; more does not make a CPU faster
@@ -145,18 +145,21 @@ def _streams(
 
     A batch for which the memory is too small is read in halves, and later ones are made smaller.
     """
+
+    def work(batch: Sequence[int]) -> list[Tensor]:
+        return read(*_pad([ids[i] for i in batch], device))
+
+    def too_long(i: int) -> str:
+        return f"a document of {len(ids[i])} tokens; lower max_tokens"
+
     left = sorted((i for i, sequence in enumerate(ids) if len(sequence)), key=lambda i: -len(ids[i]))
     while left:
-        size = max(1, limit.tokens // len(ids[left[0]]))
-        batch = left[:size]
-        longest = len(ids[batch[0]])
-        alone = f"a document of {longest} tokens; lower max_tokens" if len(batch) == 1 else None
-        padded = _pad([ids[i] for i in batch], device)
-        streams = devices.within_memory(partial(read, *padded), device, alone)
-        if streams is None:
-            limit.tokens = len(batch) // 2 * longest
-            continue
-        yield batch, streams
+        longest = len(ids[left[0]])
+        batch = left[: max(1, limit.tokens // longest)]
+        for part, streams in devices.in_halves(work, batch, device, too_long):
+            if part[0] == batch[0] and len(part) < len(batch):
+                limit.tokens = len(part) * longest
+            yield list(part), streams
         left = left[len(batch) :]
 
 

@@ -18,12 +18,13 @@ from typing import Any
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from dfc import alignment, corpus, models, progress, runs
+from dfc import alignment, corpus, models, runs
 from dfc.activations import documents as stored
 from dfc.activations import shards
 from dfc.alignment import Pairs, Tokens
 from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
 from dfc.corpus import Document
+from dfc.machine import progress
 from dfc.runs import Run
 
 _DOCUMENTS_AT_ONCE = 4

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfc import progress
 from dfc.config import PARTITIONS, SIDES, VERDICTS, IndexConfig
-from dfc.features import reference
+from dfc.evidence import reference
+from dfc.machine import progress
 from dfc.store.contexts import COLUMNS
 from dfc.store.writer import StoreWriter
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfc import devices
 from dfc.activations import shards
 from dfc.activations.loader import training_batches
 from dfc.activations.shards import ActivationStore, Manifest, ShardFacts, SideFacts
@@ -21,6 +20,7 @@ from dfc.config import SIDES, CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
 from dfc.crosscoder.training import fit, new_state
+from dfc.machine import devices
 
 WIDTHS = (576, 640)
 BATCH = 2_048

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dfc import config, parallel, progress, runs
+from dfc import config, runs
 from dfc.config import RunConfig, UserError
+from dfc.machine import processes, progress
 from dfc.runs import Run
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if parallel.leads():
+        if processes.leads():
             progress.say(f"dfc: {error}")
         sys.exit(2)
 
@@ -35,7 +36,7 @@ def find(name: str) -> list[Run]:
     """The run of a name or a folder, or those that a YAML describes, one for each layer, made if need be."""
     if _is_yaml(name):
         # One of several processes makes the folders; the others meet it before they read them.
-        return [runs.create(site) if parallel.leads() else runs.of(site) for site in config.load_sites(Path(name))]
+        return [runs.create(site) if processes.leads() else runs.of(site) for site in config.load_sites(Path(name))]
     return [runs.find(name)]
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from dfc import config, demo, doctor, pipeline, runs
+from dfc import config, demo, pipeline, runs
+from dfc.cli import doctor
 from dfc.cli.base import app
 
 _APP = Path(__file__).parent.parent.parent / "app.py"

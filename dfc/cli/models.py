@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dfc import progress, rollouts
 from dfc.cli.base import RunName, app, described
-from dfc.rollouts import Sampling
+from dfc.machine import progress
+from dfc.models import rollouts
+from dfc.models.rollouts import Sampling
 
 
 @app.command(name="rollouts")

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.cli.base import app
 from dfc.config import UserError
+from dfc.machine import progress
 
 
 @app.command()

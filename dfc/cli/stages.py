@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from dfc import parallel, pipeline, progress
+from dfc import pipeline
 from dfc.cli.base import RunName, app, described, find
 from dfc.config import UserError
+from dfc.machine import processes, progress
 
 
 @app.command()
@@ -16,7 +17,7 @@ def run(name: RunName) -> None:
     """Do everything: pair, harvest, train, index, verify. What is done is not done again."""
     sites = find(name)
     pipeline.run_sites(sites)
-    for made in sites if parallel.leads() else ():
+    for made in sites if processes.leads() else ():
         pipeline.verify(made, again=False)
         progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
 

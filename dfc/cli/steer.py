@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.cli.base import app
 from dfc.config import SIDES, JudgeConfig, Side, UserError
+from dfc.machine import progress
 from dfc.runs import Run
 
 if TYPE_CHECKING:

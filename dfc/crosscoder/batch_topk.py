@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from dfc.parallel import ALONE, Group
+from dfc.machine.processes import ALONE, Group
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 

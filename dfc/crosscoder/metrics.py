@@ -13,7 +13,7 @@ from dfc.config import UserError
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult
 from dfc.crosscoder.variance import ExplainedVariance
-from dfc.parallel import Group
+from dfc.machine.processes import Group
 from dfc.runs import Run
 
 

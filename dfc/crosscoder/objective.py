@@ -11,7 +11,7 @@ from torch import Tensor
 from dfc.config import TrainingConfig
 from dfc.crosscoder.batch_topk import Entries, SparsePass, exactly, largest_in_each_row, reaching
 from dfc.crosscoder.model import Crosscoder, Dictionary
-from dfc.parallel import ALONE, Group
+from dfc.machine.processes import ALONE, Group
 
 _SAMPLED_ROWS = 64
 _DEAD_AT_ONCE = 4_096

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfc import devices, progress, runs
+from dfc import runs
 from dfc.activations.loader import held_out_rows, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.activations.streaming import stream_batches
@@ -22,7 +22,8 @@ from dfc.crosscoder.metrics import MetricsLog, StepMeans
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult, forward
 from dfc.crosscoder.variance import ExplainedVariance
-from dfc.parallel import ALONE, Group
+from dfc.machine import devices, progress
+from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 
 _HELD_OUT_ROWS = 8_192

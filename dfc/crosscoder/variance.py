@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfc.parallel import ALONE, Group
+from dfc.machine.processes import ALONE, Group
 
 
 class ExplainedVariance:

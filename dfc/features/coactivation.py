@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dfc import progress
 from dfc.features.codes import CodesOnDisk, Ints
+from dfc.machine import progress
 
 _BLOCK_BYTES = 32 << 20  # and a few times as much for what is computed from it
 _PRODUCTS_AT_ONCE = 1 << 21

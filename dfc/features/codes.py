@@ -28,12 +28,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.activations.loader import KeptRows, kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Partition, UserError
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.crosscoder.variance import ExplainedVariance
+from dfc.machine import progress
 from dfc.runs import Run
 
 Ints = npt.NDArray[np.int64]

@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
-from dfc import alignment, corpus, progress
+from dfc import alignment, corpus
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore, Rows
 from dfc.config import SIDES, RunConfig, Side
 from dfc.corpus import Document
 from dfc.features.codes import CodesOnDisk, Floats, Ints
 from dfc.features.statistics import LargestOfEach, Statistics, rank_in_group
+from dfc.machine import progress
 from dfc.store.contexts import COLUMNS, token_texts
 
 BANDS = 4

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dfc import models, progress, runs
+from dfc import models, runs
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Side
@@ -20,6 +20,7 @@ from dfc.features.codes import CodesOnDisk, Ints
 from dfc.features.contexts import Chosen
 from dfc.features.fingerprint import fingerprints
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
+from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dfc import progress
 from dfc.config import Side
+from dfc.machine import progress
 from dfc.models import LoadedModel
 
 _AT_ONCE = 128

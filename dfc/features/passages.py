@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfc import progress
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
 from dfc.corpus import Document
 from dfc.features.codes import Ints
+from dfc.machine import progress
 
 # Scripts that put no space between words: Thai to Khmer, kana, Han.
 _UNSPACED = (

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfc import progress
 from dfc.activations.documents import ROLES
 from dfc.activations.shards import Rows
 from dfc.features.codes import CodesOnDisk, Floats, HeldOut, Ints, ShardCodes
+from dfc.machine import progress
 
 # Four bins an octave from 2⁻⁶ to 2¹⁰: below and above, values fall into the first and the last bin.
 HISTOGRAM_EDGES = np.exp2(np.arange(-24, 41) / 4)

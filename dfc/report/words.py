@@ -15,6 +15,9 @@ VERDICT_HELP: dict[Verdict, str] = {
     "dead": "It fires too rarely to be judged.",
 }
 
+PARTS: dict[Partition, str] = {"a": "only A", "b": "only B", "shared": "shared"}
+"""What a partition is called where there is no room for the models' names."""
+
 PROBE = (
     "How well a linear function of each model's activations predicts this feature on documents kept out of training. "
     "Absolute values mean little, since a sparse feature is only partly linear even in its own model: compare them."

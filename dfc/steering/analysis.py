@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dfc import devices
+from dfc.machine import devices
 from dfc.models import LoadedModel, stream_of
 from dfc.steering.edits import Program, apply
 from dfc.steering.generation import BASELINE

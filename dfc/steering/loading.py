@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from dfc import devices, models
+from dfc import models
 from dfc.config import ModelConfig, UserError
+from dfc.machine import devices
 from dfc.models import LoadedModel
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

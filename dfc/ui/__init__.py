@@ -1,4 +1,4 @@
-"""What the pages of the app share: the frame, the address, charts and views.
+"""The app: one room a page, and `shell` for what all pages share.
 
-Pages are thin; a page opens `frame.frame()` and calls one function of its view module.
+A page's room imports `shell` and rooms of the library, never another page's room: pages meet through addresses alone.
 """

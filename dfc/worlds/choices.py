@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.activations.loader import kept_rows, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.config import CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.crosscoder.training import fit, new_crosscoder, new_state
 from dfc.crosscoder.variance import ExplainedVariance
+from dfc.machine import progress
 from dfc.runs import Run
 from dfc.worlds.toy import draw, score, train_together
 from dfc.worlds.toy_experiment import PRESETS

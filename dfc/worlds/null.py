@@ -11,11 +11,12 @@ from dataclasses import asdict
 import pyarrow as pa
 import torch
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.activations import harvest, pairing, shards
 from dfc.config import RunConfig
 from dfc.crosscoder import training
-from dfc.features import verify
+from dfc.evidence import verify
+from dfc.machine import progress
 from dfc.runs import Run
 from dfc.worlds.null_result import NullResult
 

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from dfc import config, models, pipeline, progress, runs
+from dfc import config, models, pipeline, runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, VERDICTS, RunConfig, Side, UserError
-from dfc.features import verify
+from dfc.evidence import verify
+from dfc.machine import progress
 from dfc.models import LoadedModel
 from dfc.runs import Run
 from dfc.steering.edits import Edit, Program, program

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,8 +22,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.config import Side
+from dfc.machine import progress
 from dfc.worlds.planted_texts import PlantedWorld, training_documents
 
 _TOKENIZER_DOCUMENTS = 1_000
@@ -88,11 +89,7 @@ def _byte_level(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = BpeTrainer(
-        vocab_size=1_500, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    _train_bpe(tokenizer, texts, 1_500, ["<|endoftext|>"], pre_tokenizers.ByteLevel.alphabet())
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>", bos_token="<|endoftext|>"
     )
@@ -105,9 +102,7 @@ def _metaspace(texts: list[str]) -> PreTrainedTokenizerFast:
         [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
     )
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-    special = ["<pad>", "<s>", "</s>", "<unk>"]
-    trainer = BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    _train_bpe(tokenizer, texts, 600, ["<pad>", "<s>", "</s>", "<unk>"])
     start = tokenizer.token_to_id("<s>")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", start)]
@@ -115,6 +110,15 @@ def _metaspace(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
+
+
+def _train_bpe(
+    tokenizer: Tokenizer, texts: list[str], vocabulary: int, special: list[str], alphabet: Sequence[str] = ()
+) -> None:
+    trainer = BpeTrainer(
+        vocab_size=vocabulary, special_tokens=special, initial_alphabet=list(alphabet), show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
 
 
 def _model(side: Side, tokenizer: PreTrainedTokenizerFast, training: ModelTraining) -> PreTrainedModel:

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any
 
-from dfc import progress
+from dfc.machine import progress
 
 
 def all_rows(

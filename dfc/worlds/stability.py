@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dfc import progress, runs
+from dfc import runs
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, UserError
@@ -28,8 +28,9 @@ from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder import training
 from dfc.crosscoder.batch_topk import argsort
 from dfc.crosscoder.model import Codes, Crosscoder
-from dfc.features import correlation, verify
-from dfc.features.moments import Thinned
+from dfc.evidence import correlation, verify
+from dfc.evidence.moments import Thinned
+from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
 from dfc.worlds import stability_result

@@ -18,9 +18,9 @@ from torch import Tensor
 from dfc import runs
 from dfc.config import CrosscoderConfig, EvidenceConfig, Side
 from dfc.crosscoder.model import Crosscoder
-from dfc.features import verify
-from dfc.features.moments import Batch, Rows
-from dfc.features.verify import Judgement
+from dfc.evidence import verify
+from dfc.evidence.moments import Batch, Rows
+from dfc.evidence.verify import Judgement
 from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import World, batches, by_norms, count, draw, recovered, train_together

@@ -17,9 +17,9 @@ from dfc.steering.analysis import analyse, chances
 from dfc.steering.edits import MODES, WHERES, Action, Edit, Mode, Program, Where
 from dfc.steering.generation import BASELINE, Sampling, encode_prompt, generate
 from dfc.steering.vectors import Gauge, SteeringVector
+from tests.models.test_families import family, model
 from tests.steering.test_generation import PROMPT, vector_for
 from tests.steering.test_vectors import alive
-from tests.test_families import family, model
 
 __all__ = ["family", "model"]
 

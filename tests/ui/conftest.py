@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dfc import doctor, runs
+from dfc import runs
+from dfc.cli import doctor
 from dfc.runs import Run
 from dfc.steering import sweeps
 from tests.ui.browser import Complaints, NewPage, app_server, browser

@@ -14,7 +14,7 @@ import torch
 from dfc import pipeline, runs
 from dfc.config import UserError
 from dfc.crosscoder.model import Codes
-from dfc.features import correlation
+from dfc.evidence import correlation
 from dfc.runs import Run
 from dfc.worlds import stability, stability_result
 from dfc.worlds.stability_result import StabilityResult

@@ -1,0 +1,321 @@
+"""Sums over all kept pairs from which everything linear about streams and features follows.
+
+One pass collects them, apart for training and for held-out documents. Memory grows with
+the dictionary times the width of both streams, never with the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dfc.activations import shards
+from dfc.activations.loader import kept_rows
+from dfc.activations.shards import ActivationStore
+from dfc.config import Side, UserError
+from dfc.crosscoder.batch_topk import argsort, weighted_sums
+from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.evidence.surprise_gap import SurpriseGap, SurpriseSums
+from dfc.machine import progress
+
+_FEATURES_AT_ONCE = 4_096
+Ints = npt.NDArray[np.int64]
+Ahead = Callable[[int, shards.Rows], Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one kind that are taken in together.
+
+    Attributes:
+        held_out: whether their documents were kept out of training.
+        x: scaled, the two streams side by side, (rows, width_a + width_b).
+        document, source: of each row, (rows,); documents of one kind come in the order of their numbers.
+        ahead: what comes after each row, (rows, 2), as `activations.surprise` gives it; None if it was not measured.
+    """
+
+    held_out: bool
+    x: Tensor
+    document: Tensor
+    source: Tensor
+    ahead: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows that evidence is collected over.
+
+    Attributes:
+        batches: the rows.
+        kept, held_out: how many come in all, and how many of these are held out.
+        sources: how many sources they come from.
+    """
+
+    batches: Iterable[Batch]
+    kept: int
+    held_out: int
+    sources: int
+
+
+@dataclass
+class Sums:
+    """Sums over rows; x is the two scaled streams side by side less the decoder bias, z the codes.
+
+    The bias is about the mean, so little is lost where a mean is taken off later.
+
+    Attributes:
+        widths: of the two streams.
+        rows: how many.
+        x, xx: Σ x and Σ x xᵀ, (D,) and (D, D) float64 with D = width_a + width_b.
+        firings: rows with z > 0, (features,).
+        z, zz: Σ z and Σ z², (features,) float64.
+        zx: Σ z x, (features, D) float32.
+    """
+
+    widths: tuple[int, int]
+    rows: int
+    x: Tensor
+    xx: Tensor
+    firings: Tensor
+    z: Tensor
+    zz: Tensor
+    zx: Tensor
+
+    @classmethod
+    def empty(cls, features: int, widths: tuple[int, int]) -> Self:
+        """Sums over no rows."""
+        width = sum(widths)
+        return cls(
+            widths,
+            0,
+            torch.zeros(width, dtype=torch.float64),
+            torch.zeros(width, width, dtype=torch.float64),
+            torch.zeros(features, dtype=torch.long),
+            torch.zeros(features, dtype=torch.float64),
+            torch.zeros(features, dtype=torch.float64),
+            torch.zeros(features, width),
+        )
+
+    def add(self, x: Tensor, codes: Codes) -> None:
+        """Take in rows (rows, D), and their codes sorted by feature."""
+        self.rows += len(x)
+        self.x += x.sum(0, dtype=torch.float64)
+        self.xx += x.T @ x
+        values = codes.values.double()
+        self.firings += torch.bincount(codes.features, minlength=len(self.z))
+        self.z += torch.bincount(codes.features, values, len(self.z))
+        self.zz += torch.bincount(codes.features, values.square(), len(self.z))
+        add_products(self.zx, codes, x)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of x, (D,)."""
+        return self.x / self.rows
+
+    def columns(self, side: Side) -> slice:
+        """Columns of x that belong to one model."""
+        return slice(0, self.widths[0]) if side == "a" else slice(self.widths[0], None)
+
+    def about(self, point: Tensor) -> Tensor:
+        """Mean of (x − point)(x − point)ᵀ, (D, D); about its own mean that is the covariance."""
+        cross = torch.outer(self.mean, point)
+        return self.xx / self.rows - cross - cross.T + torch.outer(point, point)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one pass finds.
+
+    Attributes:
+        train, held_out: sums over the kept pairs of training and of held-out documents.
+        rebuilt: Σ z (x̂ − decoder bias) over both, for features that only one model has, (exclusive, D).
+        sample, sample_codes: evenly drawn held-out rows, less the decoder bias, (rows, D), and their codes.
+        pairs, codes: number of evenly drawn pairs of all documents, and their codes.
+        by_source, source_pairs: firings in each source, (features, sources), and its pairs, (sources,).
+        documents: in how many documents each feature fires, (features,).
+        surprise: by which model what follows is expected better; NaN if that was not measured.
+
+    Rows of codes are counted among the drawn ones; codes are sorted by feature.
+    """
+
+    train: Sums
+    held_out: Sums
+    rebuilt: Tensor
+    sample: Tensor
+    sample_codes: Codes
+    pairs: int
+    codes: Codes
+    by_source: Tensor
+    source_pairs: Tensor
+    documents: Tensor
+    surprise: SurpriseGap
+
+    @property
+    def firings(self) -> Tensor:
+        """Pairs on which each feature fires, (features,)."""
+        return self.train.firings + self.held_out.firings
+
+
+def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: int, ahead: Ahead | None = None) -> Rows:
+    """All kept pairs of a run.
+
+    Args:
+        store: its activations.
+        source_of: source of each document, (documents,).
+        sources: how many there are.
+        batch: rows taken in at once, at most.
+        ahead: gives what comes after each row of a shard, from the shard's number and its rows.
+
+    Raises:
+        UserError: if no document was held out, or none was left for training.
+    """
+    kept, held_out = store.manifest.kept, sum(shard.held_out for shard in store.manifest.shards)
+    if not 0 < held_out < kept:
+        raise UserError(
+            f"{store.folder}: has {kept - held_out} pairs for training and {held_out} held "
+            f"out, and evidence needs both; raise corpus.pairs or change corpus.held_out."
+        )
+    return Rows(_batches(store, torch.from_numpy(source_of), batch, ahead), kept, held_out, sources)
+
+
+@torch.no_grad()
+def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: int) -> Collected:
+    """One pass over all rows.
+
+    Args:
+        crosscoder: trained.
+        rows: some held out, some not.
+        sample_rows: held-out rows to keep, at most.
+        sample_pairs: pairs whose codes to keep, at most.
+    """
+    features = crosscoder.config.features
+    sums = {out: Sums.empty(features, crosscoder.widths) for out in (False, True)}
+    rebuilt = torch.zeros(exclusive_count(crosscoder), sum(crosscoder.widths))
+    sample, pairs = Thinned(rows.held_out, sample_rows), Thinned(rows.kept, sample_pairs)
+    places = _Places(features, rows.sources)
+    surprise = SurpriseSums(features)
+    kept: list[Tensor] = []
+    with progress.bar("evidence: moments", rows.kept, "pairs") as bar:
+        for batch in rows.batches:
+            x, codes = batch.x - crosscoder.decoder_bias, crosscoder.encode(batch.x)
+            back = crosscoder.decode(codes, len(x)) - crosscoder.decoder_bias
+            codes = _take(codes, argsort(codes.features))
+            sums[batch.held_out].add(x, codes)
+            add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
+            places.add(codes, batch)
+            if batch.ahead is not None:
+                surprise.add(codes, batch.document, batch.ahead)
+            if batch.held_out:
+                kept.append(x[sample.take(codes, len(x))])
+            pairs.take(codes, len(x))
+            bar.update(len(x))
+    return Collected(
+        sums[False],
+        sums[True],
+        rebuilt,
+        torch.cat(kept),
+        sample.codes(),
+        pairs.count,
+        pairs.codes(),
+        places.by_source,
+        places.source_pairs,
+        places.documents,
+        surprise.gaps(),
+    )
+
+
+def add_products(sums: Tensor, codes: Codes, x: Tensor) -> None:
+    """Add Σ z x over the rows to `sums`, (features, width), from codes sorted by feature."""
+    touched, place = torch.unique_consecutive(codes.features, return_inverse=True)
+    for first in range(0, len(touched), _FEATURES_AT_ONCE):
+        own = touched[first : first + _FEATURES_AT_ONCE]
+        start, stop = torch.searchsorted(place, torch.tensor([first, first + len(own)])).tolist()
+        part = slice(start, stop)
+        sums[own] += weighted_sums(place[part] - first, codes.rows[part], codes.values[part], x, len(own))
+
+
+def exclusive_count(crosscoder: Crosscoder) -> int:
+    """Number of features that only one model may use; these have the first ids."""
+    return sum(len(part) for part in crosscoder.parts if part.partition != "shared")
+
+
+def of_features(codes: Codes, first: int, stop: int) -> Codes:
+    """Codes of consecutive features, counted from the first of these; `codes` sorted by feature."""
+    begin, end = torch.searchsorted(codes.features, torch.tensor([first, stop])).tolist()
+    part = slice(begin, end)
+    return Codes(codes.rows[part], codes.features[part] - first, codes.values[part])
+
+
+def _batches(store: ActivationStore, source_of: Tensor, batch: int, ahead: Ahead | None) -> Iterator[Batch]:
+    for shard in range(len(store)):
+        rows = kept_rows(store, shard)
+        coming = None if ahead is None else ahead(shard, store.rows(shard))[rows.row]
+        for out in (False, True):
+            mine = (rows.held_out == out).nonzero()[:, 0]
+            for chosen in mine.split(batch) if len(mine) else ():
+                document = rows.document[chosen]
+                after = None if coming is None else coming[chosen]
+                yield Batch(out, rows.x[chosen], document, source_of[document], after)
+
+
+class _Places:
+    """In which sources, and in how many documents, every feature fires."""
+
+    def __init__(self, features: int, sources: int) -> None:
+        self.by_source = torch.zeros(features, sources, dtype=torch.long)
+        self.source_pairs = torch.zeros(sources, dtype=torch.long)
+        self.documents = torch.zeros(features, dtype=torch.long)
+        # A batch may begin within a document that the last one of its kind began.
+        self._latest = {out: torch.full((features,), -1) for out in (False, True)}
+
+    def add(self, codes: Codes, batch: Batch) -> None:
+        """Take in a batch and its codes, sorted by feature."""
+        features, sources = self.by_source.shape
+        self.source_pairs += torch.bincount(batch.source, minlength=sources)
+        cells = codes.features * sources + batch.source[codes.rows]
+        self.by_source += torch.bincount(cells, minlength=features * sources).view(features, sources)
+        most = int(batch.document.max()) + 1
+        found = torch.unique(codes.features * most + batch.document[codes.rows])
+        feature, document = found // most, found % most
+        latest = self._latest[batch.held_out]
+        self.documents += torch.bincount(feature[document > latest[feature]], minlength=features)
+        latest.scatter_reduce_(0, feature, document, "amax")
+
+
+class Thinned:
+    """Codes of evenly drawn rows: of so many in all, at most so many.
+
+    Attributes:
+        count: rows drawn so far.
+    """
+
+    def __init__(self, rows: int, most: int) -> None:
+        self.count = 0
+        self._step = -(-rows // most)
+        self._seen = 0
+        self._parts: list[Codes] = []
+
+    def take(self, codes: Codes, rows: int) -> Tensor:
+        """Draw from a batch of rows, and say which of its rows were drawn, (drawn,)."""
+        first = -self._seen % self._step
+        drawn = torch.arange(min(first, rows), rows, self._step)
+        kept = _take(codes, codes.rows % self._step == first)
+        self._parts.append(Codes(kept.rows // self._step + self.count, kept.features, kept.values))
+        self._seen += rows
+        self.count += len(drawn)
+        return drawn
+
+    def codes(self) -> Codes:
+        """All that were drawn, sorted by feature."""
+        merged = Codes(*(torch.cat([getattr(part, name) for part in self._parts]) for name in Codes.__annotations__))
+        return _take(merged, argsort(merged.features))
+
+
+def _take(codes: Codes, chosen: Tensor) -> Codes:
+    return Codes(codes.rows[chosen], codes.features[chosen], codes.values[chosen])

@@ -1,0 +1,101 @@
+"""How well a linear function of each model's stream predicts each feature, on held-out documents.
+
+Ridge regression from moments alone: one factorisation a model serves all features, and
+held-out errors follow from held-out sums, so that no tensor of rows × features exists. Only
+AUROC needs single rows: a bounded sample of them, in blocks of features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dfc.config import SIDES, Side
+from dfc.crosscoder.model import Codes
+from dfc.evidence.moments import Collected, Sums, of_features
+from dfc.evidence.stitch import ridged
+from dfc.machine import progress
+
+Numbers = npt.NDArray[np.float64]
+_FEATURES_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Held-out quality of the probes, by side, (features,); NaN where there is nothing to predict.
+
+    Attributes:
+        r2: of the activation; negative where the mean of held-out pairs would be the better guess.
+        auroc: of firing, on the sample.
+    """
+
+    r2: dict[Side, Numbers]
+    auroc: dict[Side, Numbers]
+
+
+@torch.no_grad()
+def measure(found: Collected, ridge: float) -> Probes:
+    """Probe every feature from both models.
+
+    Args:
+        found: sums over training and held-out pairs, and the sample.
+        ridge: relative to the mean variance of a stream.
+    """
+    features = len(found.train.z)
+    r2 = {side: torch.full((features,), torch.nan, dtype=torch.float64) for side in SIDES}
+    auroc = {side: torch.full((features,), torch.nan, dtype=torch.float64) for side in SIDES}
+    with progress.bar("evidence: probes", 2 * features, "probes") as bar:
+        for side in SIDES:
+            own = found.train.columns(side)
+            covariance = found.train.about(found.train.mean)[own, own]
+            factor = torch.linalg.cholesky(ridged(covariance, ridge))
+            spread = found.held_out.about(found.train.mean)[own, own]
+            stream = found.sample[:, own] - found.train.mean[own].float()
+            for first in range(0, features, _FEATURES_AT_ONCE):
+                block = slice(first, min(first + _FEATURES_AT_ONCE, features))
+                covariances = _with_stream(found.train, found.train.mean, block)[:, own]
+                weights = torch.cholesky_solve(covariances.T, factor).T
+                r2[side][block] = _held_out_r2(found, weights, spread, block, own)
+                codes = of_features(found.sample_codes, block.start, block.stop)
+                auroc[side][block] = firing_auroc(weights.float() @ stream.T, codes)
+                bar.update(len(weights))
+    return Probes({side: r2[side].numpy() for side in SIDES}, {side: auroc[side].numpy() for side in SIDES})
+
+
+def firing_auroc(scores: Tensor, codes: Codes) -> Tensor:
+    """AUROC of firing, (features,): the chance that a firing row scores above another, ties counting half.
+
+    From the firing rows' mean rank (Mann and Whitney); NaN where all rows fire, or none.
+
+    Args:
+        scores: (features, rows).
+        codes: of these rows and features; an entry is a firing.
+    """
+    ordered = scores.sort(dim=1).values
+    features, rows = scores.shape
+    below, upto = (torch.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
+    ranks = (below + upto + 1)[codes.features, codes.rows].double() / 2
+    fired = torch.bincount(codes.features, minlength=features).double()
+    rank_sum = torch.zeros(features, dtype=torch.float64).index_add_(0, codes.features, ranks)
+    return (rank_sum - fired * (fired + 1) / 2) / (fired * (rows - fired))
+
+
+def _with_stream(sums: Sums, point: Tensor, block: slice) -> Tensor:
+    """Mean of z (x − point) of a block of features, (block, D)."""
+    return (sums.zx[block].double() - torch.outer(sums.z[block], point)) / sums.rows
+
+
+def _held_out_r2(found: Collected, weights: Tensor, spread: Tensor, block: slice, own: slice) -> Tensor:
+    """1 − Σ(z − z̄ − w·(x − x̄))² / Σ(z − held-out mean)², x̄ and z̄ being means of training pairs."""
+    train, held_out = found.train, found.held_out
+    mean, seen = train.z[block] / train.rows, held_out.z[block] / held_out.rows
+    squares = held_out.zz[block] / held_out.rows
+    shift = (held_out.mean - train.mean)[own]
+    products = _with_stream(held_out, train.mean, block)[:, own] - torch.outer(mean, shift)
+    error = squares - 2 * mean * seen + mean.square()
+    error += ((weights @ spread - 2 * products) * weights).sum(1)
+    return 1 - torch.where(squares > 0, error / (squares - seen.square()), torch.nan)

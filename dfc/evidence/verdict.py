@@ -1,0 +1,122 @@
+"""The verdict on each feature: is it one that only its model has?
+
+A decoder norm of zero only says where a feature was allowed to act. The verdict rests on whether its model
+knows better what follows where it fires, on what the other model's activations tell about it, and on whether
+another feature fires like it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfc.config import EvidenceConfig
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict is made of; arrays are (features,), NaN where a piece is missing.
+
+    `own` is the model of an exclusive feature, and of a shared feature that from which it is predicted better.
+
+    Attributes:
+        firings, held_out_firings: pairs on which it fires, of all kept ones and of held-out ones.
+        own_r2, other_r2: held-out R² of the probe of its activation.
+        own_auroc, other_auroc: of its firing.
+        mirror: largest correlation with a feature of the other exclusive partition.
+        shared: largest correlation with a shared feature.
+        gap: by how many nats a character the other model is more surprised than its own by what follows where it fires,
+            more than in the middle document.
+        gap_error: standard error of that.
+    """
+
+    firings: Numbers
+    held_out_firings: Numbers
+    own_r2: Numbers
+    other_r2: Numbers
+    own_auroc: Numbers
+    other_auroc: Numbers
+    mirror: Numbers
+    shared: Numbers
+    gap: Numbers
+    gap_error: Numbers
+
+    @property
+    def surprised(self) -> bool:
+        """Whether the models' surprise was measured at all."""
+        return bool(np.isfinite(self.gap).any())
+
+    @property
+    def ratio(self) -> Numbers:
+        """The other model's R² over its own, 0 where the other predicts nothing; NaN where its own predicts nothing."""
+        return _share(self.other_r2, self.own_r2)
+
+    @property
+    def auroc_ratio(self) -> Numbers:
+        """What the other model's AUROC exceeds chance by, over what its own does; NaN where its own does not."""
+        return _share(self.other_auroc - 0.5, self.own_auroc - 0.5)
+
+
+def _share(other: Numbers, own: Numbers) -> Numbers:
+    """What is positive of `other` over `own`, NaN where `own` is not positive."""
+    return np.maximum(other, 0) / np.where(own > 0, own, np.nan)
+
+
+def of(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:
+    """One word for each feature, (features,): the first of these that holds, else `unclear`.
+
+    - `dead`: fires on fewer than `min_firings` pairs, too few to judge by.
+    - `mirrored`: correlates with a feature of the other exclusive partition at `mirror_correlation` or more; one
+      concept stands on both sides.
+    - `shared-like`: correlates with a shared feature at `shared_correlation` or more; or the other model predicts it
+      nearly as well as its own, with at least `shared_ratio` of its R² and `shared_auroc` of its AUROC above chance.
+    - `exclusive`: its own model predicts it well enough to compare (R² of `own_r2`, on `min_held_out_firings` held-out
+      firings); and what follows where it fires surprises the other model more, by `surprise_gap` nats a character and
+      `surprise_errors` standard errors at least. If surprise was not measured, the other model predicts the feature
+      clearly worse instead: at most `exclusive_ratio` of that R², and `exclusive_auroc` of the AUROC above chance.
+
+    A shared feature has no mirror, and is judged by the rest: as the reference for exclusive ones, and because
+    one that is called exclusive acts in one model only, whatever its decoder norms say.
+    """
+    # A comparison with NaN is false: a missing piece supports nothing.
+    judged = (found.own_r2 >= thresholds.own_r2) & (found.held_out_firings >= thresholds.min_held_out_firings)
+    alike = (found.ratio >= thresholds.shared_ratio) & (found.auroc_ratio >= thresholds.shared_auroc)
+    apart = (found.ratio <= thresholds.exclusive_ratio) & (found.auroc_ratio <= thresholds.exclusive_auroc)
+    knows = (found.gap >= thresholds.surprise_gap) & (found.gap >= thresholds.surprise_errors * found.gap_error)
+    return np.select(
+        [
+            found.firings < thresholds.min_firings,
+            found.mirror >= thresholds.mirror_correlation,
+            (found.shared >= thresholds.shared_correlation) | (judged & alike),
+            judged & (knows if found.surprised else apart),
+        ],
+        ["dead", "mirrored", "shared-like", "exclusive"],
+        "unclear",
+    )
+
+
+def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
+    """How convincing each feature is as one that only its model has, in [0, 1], (features,); what findings sort by.
+
+    The product of what speaks for it, each in [0, 1], so that one strong objection is enough:
+
+    - apart: 1 − the mean of the other model's share of R² and its share of AUROC above chance;
+    - knows: g / (g + `surprise_gap`) for the surprise gap less its standard error, g, if surprise was measured;
+    - alone: 1 − the largest correlation with the other exclusive partition, times the same with shared features;
+    - readable: its own R² over `own_r2`, at most 1;
+    - seen: n / (n + `min_held_out_firings`) for n held-out firings.
+
+    0 where the verdict would be `dead` or its own probe predicts nothing.
+    """
+    apart = 1 - (found.ratio.clip(0, 1) + found.auroc_ratio.clip(0, 1)) / 2
+    gap = (found.gap - found.gap_error).clip(0)
+    knows = gap / (gap + thresholds.surprise_gap) if found.surprised else 1.0
+    alone = np.prod([1 - np.nan_to_num(piece).clip(0, 1) for piece in (found.mirror, found.shared)], axis=0)
+    readable = (found.own_r2 / thresholds.own_r2).clip(0, 1)
+    seen = found.held_out_firings / (found.held_out_firings + thresholds.min_held_out_firings)
+    result = np.nan_to_num(apart * knows * alone * readable * seen)
+    return np.where(found.firings < thresholds.min_firings, 0, result)

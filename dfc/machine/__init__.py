@@ -1,0 +1,1 @@
+"""What a machine offers and how long work takes on it: devices, processes of torchrun, progress."""

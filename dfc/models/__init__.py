@@ -1,0 +1,19 @@
+"""Causal language models: loading them, finding their blocks, reading and editing the residual stream."""
+
+from dfc.models.loaded import Description, LoadedModel
+from dfc.models.loading import describe, is_loaded, load, load_tokenizer, shared
+from dfc.models.origin import Fingerprint, fingerprint
+from dfc.models.sites import stream_of
+
+__all__ = [
+    "Description",
+    "Fingerprint",
+    "LoadedModel",
+    "describe",
+    "fingerprint",
+    "is_loaded",
+    "load",
+    "load_tokenizer",
+    "shared",
+    "stream_of",
+]

@@ -1,0 +1,137 @@
+"""A loaded model with one site, the block whose output is read and edited."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dfc.config import ModelConfig
+from dfc.models import few_rows, sites, unembedding
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model's settings say, without its weights.
+
+    Attributes:
+        revision: commit on the hub.
+        layer: index of the block whose output is read.
+        layers: number of blocks.
+        width: of the residual stream.
+        max_tokens: longest sequence that is run: what is configured, or less where its context is shorter.
+    """
+
+    revision: str | None
+    layer: int
+    layers: int
+    width: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal LM with its tokenizer and one site, the output of block `layer`.
+
+    nnsight traces of one model must not run at the same time: whoever runs it holds `lock`.
+    """
+
+    config: ModelConfig
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    description: Description
+    blocks_path: str
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def title(self) -> str:
+        return self.config.title
+
+    @property
+    def layer(self) -> int:
+        """Index of the block whose output is read."""
+        return self.description.layer
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.model.get_submodule(self.blocks_path)
+
+    @property
+    def site(self) -> nn.Module:
+        """The block whose output is the stream that is read and edited."""
+        return self.blocks[self.layer]
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return self.description.width
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest sequence that may be run."""
+        return self.description.max_tokens
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the tokenizer brings a chat template."""
+        return self.tokenizer.chat_template is not None
+
+    def unembed(self, stream: Tensor) -> Tensor:
+        """Logits (..., vocabulary) of what the last block gives, (..., width).
+
+        Raises:
+            UserError: if the final norm is not found.
+        """
+        return unembedding.unembed(self.model, self.final_norm, stream)
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm between the last block and the unembedding.
+
+        Raises:
+            UserError: if none is found beside the blocks.
+        """
+        return unembedding.final_norm(self.model, self.blocks_path, self.title)
+
+    @cached_property
+    def live(self) -> Any:
+        """The model wrapped by nnsight, for interventions at its blocks and at its own output."""
+        from nnsight import TransformersModel
+
+        from dfc.models.block_sites import BlockSites
+
+        few_rows.quicken(self.model.get_output_embeddings())  # before it is wrapped
+        sites = BlockSites([self.model, *self.blocks])
+        return TransformersModel(self.model, tokenizer=self.tokenizer, task="text-generation", interleaver=sites)
+
+    @property
+    def live_site(self) -> Any:
+        """The site as nnsight sees it."""
+        envoy = self.live
+        for name in self.blocks_path.split("."):
+            envoy = getattr(envoy, name)
+        return envoy[self.layer]
+
+    @contextmanager
+    def stream_reader(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
+        """A function (ids, attention mask), each (batch, length), to the stream (batch, length, width) at the site.
+
+        The forward pass ends at the site: later blocks and the unembedding are not run.
+        """
+        with self.streams_reader([self.layer]) as read:
+            yield lambda ids, mask: read(ids, mask)[0]
+
+    def streams_reader(self, layers: Sequence[int]) -> AbstractContextManager[Callable[[Tensor, Tensor], list[Tensor]]]:
+        """The same for several blocks in one pass: a list of their streams, as `layers` lists them."""
+        return sites.streams_reader(self.model, self.blocks, layers)

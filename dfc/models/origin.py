@@ -1,0 +1,69 @@
+"""What a model was made of, as hashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from dfc.config import ModelConfig
+from dfc.models import loading
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a model was made of, as hashes, so that it can be told whether a row can be made again.
+
+    Attributes:
+        weights: of its weight files; a hub commit stands for them.
+        tokenizer, template: of the tokenizer and its chat template; a base model's template is that of nothing.
+        bos: whether a plain text begins with a token of its own.
+    """
+
+    weights: str
+    tokenizer: str
+    template: str
+    bos: bool
+
+
+def fingerprint(config: ModelConfig) -> Fingerprint:
+    """Hashes of a model's files; reads them whole.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    folder, tokenizer = Path(loading.folder_or_id(config)), loading.load_tokenizer(config)
+    weights = f"commit {loading.describe(config).revision}"
+    if folder.is_dir():
+        files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+        weights = _files_digest(files)
+    first = tokenizer("a").input_ids[:1]
+    return Fingerprint(
+        weights=weights,
+        tokenizer=_digest(_definition(tokenizer)),
+        template=_digest(tokenizer.chat_template or ""),
+        bos=first == [tokenizer.bos_token_id],
+    )
+
+
+def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What tells one tokenizer from another: all of a fast one, the kind and vocabulary of one in Python."""
+    if tokenizer.is_fast:
+        return str(tokenizer.backend_tokenizer.to_str())
+    return f"{type(tokenizer).__name__} {json.dumps(tokenizer.get_vocab(), sort_keys=True)}"
+
+
+def _files_digest(files: list[Path]) -> str:
+    digest = blake2b(digest_size=16)
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 24):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode("utf-8", errors="replace"), digest_size=16).hexdigest()

@@ -1,0 +1,76 @@
+"""The contexts of a feature as token heat maps, band by band, in either tokenisation or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+
+import streamlit as st
+
+from dfc.config import SIDES, Side
+from dfc.report.heatmap import context_html, side_of
+from dfc.report.palette import ramp
+from dfc.store.reader import Context, FeatureRow
+from dfc.ui.feature import document
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.text import number
+
+BANDS = {
+    0: ("Strongest contexts", "where it fires most, one after another"),
+    1: ("Upper quarter of the rest", "samples; a real meaning still holds here"),
+    2: ("Second quarter", "samples from weaker firings"),
+    3: ("Third quarter", "samples from still weaker firings"),
+    4: ("Weakest quarter", "samples; often noise"),
+}
+"""Bands of contexts: title and meaning."""
+
+
+def show(view: View, feature: FeatureRow) -> None:
+    """Draw the contexts, with the choice of the tokenisation above them."""
+    contexts = view.store.contexts(feature.feature_id)
+    tools = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
+    shown = tools[0].segmented_control(
+        "Tokens of",
+        ["A", "B", "both"],
+        default=side_of(feature.partition).upper(),
+        required=True,
+        key="tokens",
+        bind="query-params",
+        help="The same texts, cut into tokens as one model or the other sees them.",
+    )
+    sides = SIDES if shown == "both" else tuple(side for side in SIDES if side == shown.lower())
+    if not contexts:
+        st.html('<p class="dfc-muted">No contexts were kept for this feature.</p>')
+        return
+    with tools[1]:
+        document.offer(contexts)
+    st.html(_key(view, feature))
+    document.show(view, feature, contexts)
+    for band, group in groupby(contexts, key=lambda context: context.band):
+        title, meaning = BANDS.get(band, (f"Band {band}", ""))
+        rows = "".join(_row(context, sides, feature) for context in group)
+        st.html(f'<div class="dfc-band"><b>{title}</b> <span class="dfc-small">{meaning}</span></div>{rows}')
+
+
+def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
+    speaker = document.SPEAKERS.get(context.role, context.role)
+    about = f"{f'{speaker}, ' if speaker else ''}document {context.document:,}"
+    texts = "".join(
+        f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition, about)}</div>'
+        for side in sides
+    )
+    return (
+        f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
+        f"<span>{escape(context.source)}</span>{f'<span>{escape(speaker)}</span>' if speaker else ''}"
+        f"<span>document {context.document:,}</span></div>{texts}</div>"
+    )
+
+
+def _key(view: View, feature: FeatureRow) -> str:
+    """How to read the colours."""
+    steps = "".join(f'<i style="background:{colour}"></i>' for colour in ramp(feature.partition, view.theme))
+    return (
+        f'<div class="dfc-key"><span>0</span><span class="dfc-ramp">{steps}</span><span>{number(feature.max)}</span>'
+        "<span>framed: the peak · grey: tokens without a partner in the other model</span></div>"
+    )

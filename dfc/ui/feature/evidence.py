@@ -1,0 +1,84 @@
+"""What speaks for and against a feature's being exclusive, in words and bars."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from dfc.config import Side
+from dfc.report.document import measures_of
+from dfc.report.words import PROBE, VERDICT_HELP
+from dfc.store.reader import EvidenceRow, FeatureRow
+from dfc.ui.shell import address, data
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import side_name, verdict_badge
+from dfc.ui.shell.text import number
+from dfc.worlds import null_result
+
+_STRIPS = (
+    "Each number (the dark line) on the spread of the same measure over this partition, over shared features, and over "
+    "the null run, in which nothing is exclusive: thin line the middle 90 %, bar the middle half, notch the median."
+)
+
+
+def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+    """Draw the panel; before `verify`, the command that makes it."""
+    st.markdown(
+        "**Is it exclusive?**",
+        help="A decoder norm of zero only says where the feature was allowed to act. This is what the activations say.",
+    )
+    found = view.store.evidence(feature.feature_id)
+    if found is None:
+        st.caption(f"Not judged yet: `python -m dfc verify {view.run.name}` collects the evidence, then reload.")
+        return
+    st.html(
+        f'<div class="dfc-judged">{verdict_badge(found.verdict, found.confidence, view.theme)}'
+        f'<div class="dfc-small">{escape(VERDICT_HELP[found.verdict])}</div></div>'
+    )
+    st.caption("Predicted from", help=PROBE)
+    st.html(_probes(found, names))
+    st.caption("Beside other features", help=_STRIPS)
+    st.html(_strips(view, feature, found, names))
+    if found.mirror_id is not None or found.shared_id is not None:
+        st.caption(
+            "Fires most like it",
+            help="The largest correlation over pairs with a feature that only the other model has, and with a shared "
+            "one: high means that the same concept stands elsewhere, too.",
+        )
+    _like(view, "Only in the other", found.mirror_id, found.mirror_correlation)
+    _like(view, "Shared", found.shared_id, found.shared_correlation)
+
+
+def _probes(found: EvidenceRow, names: dict[Side, str]) -> str:
+    sides: tuple[tuple[Side, float | None, float | None], ...] = (
+        ("a", found.probe_r2_a, found.auroc_a),
+        ("b", found.probe_r2_b, found.auroc_b),
+    )
+    rows = "".join(
+        f'<span class="dfc-word dfc-{side}">{side_name(side, names)}</span>'
+        f'<span class="dfc-bar dfc-{side}"><i style="width:{100 * min(1.0, max(0.0, r2 or 0.0)):.1f}%"></i></span>'
+        f'<span class="dfc-value" title="R² {number(r2)}, AUROC of firing {number(auroc)}">R² {number(r2)}</span>'
+        for side, r2, auroc in sides
+    )
+    return f'<div class="dfc-bars">{rows}</div>'
+
+
+def _strips(view: View, feature: FeatureRow, found: EvidenceRow, names: dict[Side, str]) -> str:
+    """Each measure's number on its spread."""
+    measures = measures_of(feature, found, data.reference(view.store), null_result.read(view.run), names)
+    rows = "".join(
+        f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
+        f'<span class="dfc-value">{number(one.value)}</span>'
+        for one in measures
+    )
+    return f'<div class="dfc-spreads">{rows}</div>'
+
+
+def _like(view: View, title: str, other: int | None, correlation: float | None) -> None:
+    if other is not None and correlation is not None:
+        st.page_link(
+            address.FEATURE_PAGE,
+            label=f"{title}: feature {other}, {correlation:.2f}",
+            query_params=address.feature_params(view.run.name, other),
+        )

@@ -1,0 +1,164 @@
+"""What readers say of a feature: a star, tags, lists with the reason, and a history of notes."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dfc.store.book import TEXT_LENGTH, Kind, Mark, Note, Remarks
+from dfc.store.reader import FeatureRow
+from dfc.ui.shell import notebook
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.text import plain
+
+SHOWN_NOTES = 20
+_HELP: dict[Kind, str] = {
+    "tag": "Short words of your own to find features again. Choose one, or type a new one and press Enter.",
+    "list": "Named collections, e.g. for a report. Choose one, or type the name of a new one and press Enter.",
+}
+
+
+@st.fragment
+def show(view: View, feature: FeatureRow) -> None:
+    """Draw the panel; what is changed is kept at once."""
+    run, identity = view.run.name, feature.feature_id
+    with st.container(key="notes_panel"):
+        if not notebook.opened():
+            return
+        found = notebook.feature(run, identity)
+        star, tags, lists, notes = st.columns([3, 5, 5, 3], vertical_alignment="bottom", gap="small")
+        star.button(
+            "Favourite",
+            icon=":material/star:" if found.favourite else ":material/star_border:",
+            type="primary" if found.favourite else "secondary",
+            key="star",
+            on_click=_star,
+            args=(run, feature, found.favourite),
+            help="Favourites can be filtered for in the table, and are listed under Notes and lists.",
+            shortcut="S",
+            width="stretch",
+        )
+        with tags:
+            _names(run, feature, found, "tag", "Tags", "add a tag")
+        with lists:
+            _names(run, feature, found, "list", "On lists", "add to a list")
+        with notes.popover(
+            f"Notes ({len(found.notes)})" if found.notes else "Add a note", icon=":material/edit_note:", width="stretch"
+        ):
+            _write(run, feature)
+            for mark in found.of_kind("list"):
+                _reason(mark, feature)
+            for note in found.notes[:SHOWN_NOTES]:
+                _note(note, feature)
+            if len(found.notes) > SHOWN_NOTES:
+                st.caption(f"{len(found.notes) - SHOWN_NOTES} older ones are under Notes and lists.")
+        if found.notes:
+            st.html(notebook.note_html(found.notes[0], feature.fingerprint))
+        if any(mark.fingerprint != feature.fingerprint for mark in found.marks):
+            _other_version(run, feature)
+
+
+def _star(run: str, feature: FeatureRow, was: bool) -> None:
+    _set(run, feature, "favourite", "", not was)
+
+
+def _set(run: str, feature: FeatureRow, kind: Kind, name: str, wanted: bool) -> bool:
+    book, identity = notebook.book(), feature.feature_id
+    if wanted:
+        return notebook.change(lambda: book.mark(run, {identity: feature.fingerprint}, kind, name))
+    return notebook.change(lambda: book.unmark(run, [identity], kind, name))
+
+
+def _names(run: str, feature: FeatureRow, found: Remarks, kind: Kind, title: str, invitation: str) -> None:
+    key = f"{kind}s_of_{feature.feature_id}"
+    mine = [mark.name for mark in found.of_kind(kind)]
+    st.session_state[key] = mine
+    st.multiselect(
+        title,
+        list(dict.fromkeys([*notebook.names(kind), *mine])),
+        key=key,
+        accept_new_options=True,
+        placeholder=invitation,
+        help=_HELP[kind],
+        on_change=_rename,
+        args=(run, feature, kind, mine, key),
+    )
+
+
+def _rename(run: str, feature: FeatureRow, kind: Kind, before: list[str], key: str) -> None:
+    after: list[str] = st.session_state[key]
+    for name in (name for name in after if name not in before):
+        _set(run, feature, kind, name, True)
+    for name in (name for name in before if name not in after):
+        _set(run, feature, kind, name, False)
+
+
+def _write(run: str, feature: FeatureRow) -> None:
+    key = f"new_note_{feature.feature_id}"
+    st.text_area(
+        "New note",
+        key=key,
+        max_chars=TEXT_LENGTH,
+        placeholder="What it fires on, what speaks against it, what to try",
+        help="Notes are never overwritten: each is kept with its time.",
+        height=110,
+        width=420,
+    )
+    st.button("Keep", icon=":material/check:", key="keep_note", on_click=_keep, args=(run, feature, key))
+
+
+def _keep(run: str, feature: FeatureRow, key: str) -> None:
+    text = st.session_state[key]
+    if notebook.change(lambda: notebook.book().write(run, feature.feature_id, feature.fingerprint, text)):
+        st.session_state[key] = ""
+
+
+def _reason(mark: Mark, feature: FeatureRow) -> None:
+    key = f"reason_{feature.feature_id}_{mark.name}"
+    st.session_state[key] = mark.note
+    st.text_input(
+        f"Why it is on “{plain(mark.name)}”",
+        key=key,
+        on_change=notebook.explain,
+        args=(mark.run, mark.feature_id, feature.fingerprint, mark.name, key),
+        max_chars=TEXT_LENGTH,
+        placeholder="a note for this list",
+    )
+
+
+def _note(note: Note, feature: FeatureRow) -> None:
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+        st.html(notebook.note_html(note, feature.fingerprint), width="stretch")
+        st.button(
+            "Erase this note",
+            icon=":material/delete:",
+            type="tertiary",
+            key=f"erase_{note.written}",
+            on_click=_erase,
+            args=(note,),
+            help="Erases this note for good.",
+        )
+
+
+def _erase(note: Note) -> None:
+    notebook.change(lambda: notebook.book().erase(note))
+
+
+def _other_version(run: str, feature: FeatureRow) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.html(
+            f'{notebook.EARLIER} <span class="dfc-small">'
+            "Star, tags or lists were set on another version of this feature. Do they still hold?</span>",
+            width="content",
+        )
+        st.button(
+            "They still hold",
+            key="confirm",
+            type="tertiary",
+            icon=":material/check:",
+            on_click=_confirm,
+            args=(run, feature),
+        )
+
+
+def _confirm(run: str, feature: FeatureRow) -> None:
+    notebook.change(lambda: notebook.book().confirm(run, feature.feature_id, feature.fingerprint))

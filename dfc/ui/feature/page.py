@@ -1,0 +1,225 @@
+"""One feature: where it fires, how strongly, what it writes, and in which model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from dfc.config import SIDES
+from dfc.report.palette import Theme
+from dfc.report.words import ORIGINS
+from dfc.runs import Run
+from dfc.store.reader import FeatureQuery, FeatureRow, Store
+from dfc.ui.feature import contexts, notes, panels
+from dfc.ui.shell import address, data, downloads, feature_list, links, meaning, norm_region, notebook, paging
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View, model_names
+from dfc.ui.shell.look import partition_badge
+from dfc.ui.shell.orders import ORDERS, default_order
+from dfc.ui.shell.text import chips, number, one_in, percent
+
+PER_SIDE = 5
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    identity = address.feature_id()
+    if identity is None:
+        _choose(view)
+        return
+    feature = view.store.feature(identity)
+    st.set_page_config(page_title=f"Feature {identity} · dfc")
+    names = model_names(view.config)
+    _controls(view, feature)
+    st.html(
+        f'<div class="dfc-hero dfc-head dfc-{feature.partition}"><div><h1>Feature {identity} '
+        f"{partition_badge(feature.partition, names)}</h1>{_label(feature)}"
+        f'<div title="{meaning.FEATURE["peak_tokens"]}">'
+        f"{chips(feature.peak_tokens) or '<span class=dfc-muted>no peak tokens</span>'}</div></div>"
+        f"{_figures(feature)}</div>"
+    )
+    notes.show(view, feature)
+    if not feature.alive:
+        st.info(
+            "This feature is dead: it fired on none of the kept pairs, so there are no contexts to read, and it "
+            "cannot steer.",
+            icon=":material/bedtime:",
+        )
+    left, right = st.columns([5, 3], gap="medium")
+    with left:
+        contexts.show(view, feature)
+    with right:
+        panels.show(view, feature, names)
+
+
+def _label(feature: FeatureRow) -> str:
+    """What it seems to be about, and who says so."""
+    if not feature.label:
+        return ""
+    origin = ORIGINS.get(feature.label_origin, feature.label_origin)
+    return f'<p class="dfc-called" title="{escape(origin)}">{escape(feature.label)}</p>'
+
+
+def _figures(feature: FeatureRow) -> str:
+    """How often and how strongly it fires, and on what."""
+    figures = (
+        (
+            "fires",
+            one_in(feature.density),
+            f"Share of token pairs on which it fires: {percent(feature.density)}, {feature.count:,} pairs.",
+        ),
+        (
+            "strongest",
+            number(feature.max),
+            f"{meaning.FEATURE['max']} Where it fires, it averages {number(feature.mean)}.",
+        ),
+        ("specificity", percent(feature.specificity, 2), meaning.FEATURE["specificity"]),
+        ("main source", feature.main_source or "–", meaning.FEATURE["main_source"]),
+    )
+    cells = "".join(
+        f'<div><dt title="{escape(meaning)}">{title}</dt><dd>{escape(value)}</dd></div>'
+        for title, value, meaning in figures
+    )
+    return f'<dl class="dfc-figures">{cells}</dl>'
+
+
+def _controls(view: View, feature: FeatureRow) -> None:
+    """Previous, next, steer and the card."""
+    place = address.place()
+    before, after, where = _neighbours(view.store, view.run.name, feature, place)
+    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+        st.button(
+            "Previous",
+            icon=":material/chevron_left:",
+            disabled=before is None,
+            on_click=_go,
+            args=(before,),
+            key="previous",
+            shortcut="Left",
+        )
+        st.button(
+            "Next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=after is None,
+            on_click=_go,
+            args=(after,),
+            key="next",
+            shortcut="Right",
+        )
+        if place is None:
+            st.html(f'<span class="dfc-small">{where}</span>', width="content")
+        else:
+            in_norms = bool(place.region)
+            st.page_link(
+                address.NORMS_PAGE if in_norms else address.TABLE_PAGE,
+                label=where,
+                icon=":material/scatter_plot:" if in_norms else ":material/table_rows:",
+                help="Back to the selection in the chart." if in_norms else "Back to this list in the table.",
+                query_params=norm_region.params(view.run.name, place, paging.TABLE_ROWS)
+                if in_norms
+                else address.list_params(view.run.name, place),
+            )
+        st.space("stretch")
+        links.steer(view.run.name, feature)
+        with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
+            params = address.feature_params(view.run.name, feature.feature_id)
+            st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)
+        store_path, run, theme, identity = view.store.path, view.run, view.theme, feature.feature_id
+        downloads.button(
+            "Card as PNG",
+            lambda: _card(Store(store_path), run, identity, theme),
+            f"{run.name}-feature-{identity}.png",
+            "image/png",
+            icon=":material/image:",
+            key="card",
+            help="A picture of this feature for a report or a slide; made when you click.",
+        )
+
+
+def _card(store: Store, run: Run, identity: int, theme: Theme) -> bytes:
+    from dfc.report.card import feature_card_png
+
+    return feature_card_png(store, identity, run.name, theme)
+
+
+def _neighbours(
+    store: Store, run: str, feature: FeatureRow, place: Place | None
+) -> tuple[dict[str, str] | None, dict[str, str] | None, str]:
+    """Addresses of the features before and after, and where this one stands, in words.
+
+    They follow the list from which the feature was opened; without one, the numbers of the
+    features of its partition that are alive.
+    """
+    if place is not None and place.region:
+        region = norm_region.unpack(place.region)
+        listed = region.members(data.norms(store), place.query.alive_only) if region else []
+        found = [_of(listed, address.neighbour(place, step)) for step in (-1, 1)]
+        return found[0], found[1], f"{place.position + 1:,} of {len(listed):,} selected in the norms, by density"
+    if place is not None:
+        query = notebook.narrow(run, place.query, place.kept)
+        steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
+        by = "" if place.query.order == "feature_id" else f", by {ORDERS.get(place.query.order, place.query.order)}"
+        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
+    before, after = (
+        None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)
+    )
+    return before, after, "by number, in its partition"
+
+
+def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | None:
+    if place.position < 0:
+        return None
+    found = data.features(store, replace(query, limit=1, offset=place.position))["feature_id"]
+    return {"feature": str(int(found.iloc[0])), "list": address.pack(place)} if len(found) else None
+
+
+def _of(listed: list[int], place: Place) -> dict[str, str] | None:
+    """The feature at a place of a list that is known whole."""
+    if not 0 <= place.position < len(listed):
+        return None
+    return {"feature": str(listed[place.position]), "list": address.pack(place)}
+
+
+def _go(params: dict[str, str]) -> None:
+    for name, value in params.items():
+        st.query_params[name] = value
+
+
+def _choose(view: View) -> None:
+    """No feature in the address: offer some."""
+    names = model_names(view.config)
+    st.html(
+        '<div class="dfc-hero"><h1>Which feature?</h1><p>Open one by its number, or start with the most telling ones '
+        "below.</p></div>"
+    )
+    with st.container(width=260):
+        st.number_input(
+            "Number",
+            min_value=0,
+            value=None,
+            step=1,
+            placeholder="e.g. 12",
+            key="jump",
+            on_change=_jump,
+            help="The number of a feature in this run's dictionary.",
+        )
+    for side in SIDES:
+        query = FeatureQuery(partitions=(side,), order=default_order(view), limit=PER_SIDE)
+        table = data.features(view.store, query)
+        if table.empty:
+            continue
+        st.html(partition_badge(side, names))
+        contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
+        rows: Any = table.itertuples()
+        for position, row in enumerate(rows):
+            feature_list.row(view, row, contexts.get(int(row.feature_id)), side, Place(query, position))
+
+
+def _jump() -> None:
+    if st.session_state["jump"] is not None:
+        st.query_params["feature"] = str(int(st.session_state["jump"]))

@@ -1,0 +1,135 @@
+"""What is measured about a feature beside its contexts: strength, sources, norms, and what it writes."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dfc.config import SIDES, Side
+from dfc.report.heatmap import label
+from dfc.store.reader import FeatureRow
+from dfc.ui.feature import evidence, related
+from dfc.ui.shell import charts, data, meaning
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import side_name
+from dfc.ui.shell.text import number, percent
+
+LOGITS = 10
+
+
+def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+    """Draw the panels, one under the other."""
+    evidence.show(view, feature, names)
+    facts = data.facts(view.store)
+    if feature.alive and any(feature.histogram):
+        st.markdown(
+            "**How strongly it fires**",
+            help=f"{meaning.FEATURE['histogram']} Pairs on which it is silent are not counted.",
+        )
+        figure = charts.histogram(feature.histogram, facts["histogram_edges"], feature.partition, view.theme)
+        charts.show(figure, "strength", "Histogram of the feature's activations")
+    st.markdown(
+        "**Where it fires**",
+        help="Firing rate on each source, as a multiple of its rate on the whole corpus (the black line).",
+    )
+    st.html(_sources(view.store.sources(feature.feature_id), feature))
+    _roles(view, feature, facts)
+    _phrases(view.store.phrases(feature.feature_id))
+    related.show(view, feature)
+    st.markdown(
+        "**Decoder norms**",
+        help="How long a vector the feature adds to each model's stream. Exclusive features have no vector in the "
+        "other model, by construction.",
+    )
+    st.html(_norms(feature, names))
+    _logit_lens(view.store.logits(feature.feature_id), names)
+
+
+def _sources(table: pd.DataFrame, feature: FeatureRow) -> str:
+    top = max(float(table["rate"].max()) if len(table) else 0.0, feature.density)
+    if top <= 0:
+        return '<p class="dfc-muted">On none of the sources.</p>'
+    mark = 100 * feature.density / top
+    rows = "".join(
+        f'<span class="dfc-word">{escape(source)}</span>'
+        f'<span class="dfc-bar" title="{percent(rate)} of its pairs, {pairs:,} pairs">'
+        f'<i style="width:{100 * rate / top:.1f}%"></i><u style="left:{mark:.1f}%"></u></span>'
+        f'<span class="dfc-value">{_times(rate, feature.density)}</span>'
+        for source, pairs, rate in zip(table["source"], table["count"], table["rate"], strict=True)
+    )
+    return f'<div class="dfc-bars dfc-{feature.partition}">{rows}</div>'
+
+
+def _roles(view: View, feature: FeatureRow, facts: dict[str, Any]) -> None:
+    """On whose words it fires, where the corpus has chats."""
+    if len([pairs for pairs in (facts.get("role_pairs") or {}).values() if pairs]) < 2:
+        return
+    st.markdown("**On whose words**", help="The same, by who speaks; “plain” is text that is no chat.")
+    table = view.store.roles(feature.feature_id).rename(columns={"role": "source"})
+    st.html(_sources(table, feature))
+
+
+def _phrases(table: pd.DataFrame) -> None:
+    """What the strongest contexts have in common."""
+    if table.empty:
+        return
+    st.markdown(
+        "**What its contexts share**",
+        help="Words at the peaks of its strongest contexts, and words in a row around them, that stand there more "
+        "often than in the corpus, and how many times so.",
+    )
+    for kind, title in (("token", "at the peak"), ("phrase", "around it")):
+        rows = table[table["kind"] == kind].head(5)
+        chips = "".join(
+            f'<span class="dfc-chip" title="in {int(count)} contexts">{escape(label(text[:40]))} '
+            f'<span class="dfc-muted">{_lift(lift)}</span></span>'
+            for text, count, lift in zip(rows["text"], rows["count"], rows["lift"], strict=True)
+        )
+        if chips:
+            st.html(f'<div class="dfc-small">{title}</div>{chips}')
+
+
+def _lift(value: float) -> str:
+    return f"{value:,.0f} ×" if value < 1_000 else "> 1,000 ×"
+
+
+def _times(rate: float, corpus: float) -> str:
+    return f"{rate / corpus:.1f} ×" if corpus > 0 else "–"
+
+
+def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
+    norms = {"a": feature.norm_a, "b": feature.norm_b}
+    top = max(norms.values()) or 1.0
+    rows = "".join(
+        f'<span class="dfc-word dfc-{side}">{side_name(side, names)}</span>'
+        f'<span class="dfc-bar dfc-{side}"><i style="width:{100 * norms[side] / top:.1f}%"></i></span>'
+        f'<span class="dfc-value">{number(norms[side]) if norms[side] else "none"}</span>'
+        for side in SIDES
+    )
+    return f'<div class="dfc-bars">{rows}</div>'
+
+
+def _logit_lens(table: pd.DataFrame, names: dict[Side, str]) -> None:
+    for side in SIDES:
+        rows = table[table["side"] == side]
+        if rows.empty:
+            continue
+        st.markdown(
+            f"**What it writes in {side.upper()}**",
+            help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes more, "
+            "and less, likely. It says what the feature pushes toward, not what it fires on.",
+        )
+        top = float(rows["value"].abs().max()) or 1.0
+        for direction in ("promoted", "suppressed"):
+            chosen = rows[rows["direction"] == direction].head(LOGITS)
+            bars = "".join(
+                f'<span class="dfc-word dfc-token">{escape(label(token[:24]))}</span>'
+                f'<span class="dfc-bar"><i style="width:{100 * abs(value) / top:.1f}%"></i></span>'
+                f'<span class="dfc-value">{value:+.2f}</span>'
+                for token, value in zip(chosen["token"], chosen["value"], strict=True)
+            )
+            tone = f"dfc-{side}" if direction == "promoted" else ""
+            st.html(f'<div class="dfc-small">{direction}</div><div class="dfc-bars {tone}">{bars}</div>')

@@ -1,0 +1,74 @@
+"""Features that have to do with a feature: they fire with it, or their vectors point its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dfc.store.reader import FeatureQuery, FeatureRow
+from dfc.ui.shell import address
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.text import called
+
+_EACH = 5
+
+
+def show(view: View, feature: FeatureRow) -> None:
+    """Draw the table; a click on a row opens that feature."""
+    found = _related(view, feature)
+    st.markdown(
+        "**Related features**",
+        help="Fires with: correlation of firing over pairs of tokens (φ). Direction: cosine of the decoder vectors in "
+        "a model. A into B: the same across the models, A's vector carried into B's space by the stitch.",
+    )
+    if found.empty:
+        st.html('<p class="dfc-muted">None were found.</p>')
+        return
+    column = st.column_config
+    event: Any = st.dataframe(
+        found,
+        hide_index=True,
+        column_order=("feature_id", "how", "strength", "about"),
+        column_config={
+            "feature_id": column.NumberColumn("feature", format="%d", width=58, help="Click a row to open it."),
+            "how": column.TextColumn("how", width=84),
+            "strength": column.NumberColumn("φ, cos", format="%.2f", width=60),
+            "about": column.TextColumn("about", help="Its label, or the tokens on which it peaks.", width=120),
+        },
+        key=f"related_{feature.feature_id}",
+        on_select="rerun",
+        selection_mode="single-cell",
+        row_height=30,
+        height=min(30 * len(found) + 38, 420),
+        alt="Related features, one a row; click a row to open it",
+    )
+    if cells := event.selection.cells if event else []:
+        chosen = int(found["feature_id"].iloc[int(cells[0][0])])
+        st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, chosen))
+
+
+def _related(view: View, feature: FeatureRow) -> pd.DataFrame:
+    """Rows with feature_id, how, strength and about, the strongest of each kind first."""
+    kinds = {"a": "direction, A", "b": "direction, B", "a_to_b": "A into B", "b_to_a": "B into A"}
+    partners = view.store.coactivations(feature.feature_id).head(_EACH)
+    near = view.store.neighbours(feature.feature_id).groupby("kind").head(_EACH)
+    found = pd.concat(
+        [
+            pd.DataFrame({"feature_id": partners["other_id"], "how": "fires with", "strength": partners["phi"]}),
+            pd.DataFrame(
+                {"feature_id": near["other_id"], "how": near["kind"].map(kinds), "strength": near["similarity"]}
+            ),
+        ],
+        ignore_index=True,
+    )
+    if found.empty:
+        return found
+    ids = tuple(int(identity) for identity in found["feature_id"].unique())
+    others = view.store.features(FeatureQuery(alive_only=False, ids=ids, limit=len(ids))).set_index("feature_id")
+    about = {
+        identity: called(name, tokens)
+        for identity, name, tokens in zip(others.index, others["label"], others["peak_tokens"], strict=True)
+    }
+    return found.assign(about=found["feature_id"].map(about))

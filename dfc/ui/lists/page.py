@@ -1,0 +1,290 @@
+"""Notes and lists: what readers marked in this run, to read, to put in order and to take along."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dfc.report.document import Chosen
+from dfc.report.heatmap import side_of
+from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
+from dfc.store.reader import FeatureQuery
+from dfc.ui.shell import address, data, downloads, feature_list, links, notebook, paging, reporting
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import section
+from dfc.ui.shell.notebook import Kept
+from dfc.ui.shell.text import count, plain
+
+PAGE_ROWS = 20
+FAVOURITES, NOTES = "favourites", "notes"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is shown; `name` is the list's or the tag's."""
+
+    kind: Kind
+    name: str = ""
+
+    @property
+    def kept(self) -> Kept:
+        """The same as a filter of the table."""
+        return Kept(
+            favourite=self.kind == "favourite",
+            tag=self.name if self.kind == "tag" else None,
+            on_list=self.name if self.kind == "list" else None,
+        )
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    st.html(
+        '<div class="dfc-hero"><h1>Notes and lists</h1><p>What you and others said of this run\'s features: stars, '
+        "tags, notes, and lists for a report. It is kept outside the run, and stays when the run is made again; what "
+        "was said of a feature that has changed since is marked as such.</p></div>"
+    )
+    if not notebook.opened():
+        return
+    run = view.run.name
+    sizes: dict[str, int] = {FAVOURITES: len(notebook.members(run, "favourite"))}
+    sizes |= {f"list: {name}": size for name, size in notebook.names("list", run).items()}
+    sizes |= {f"tag: {name}": size for name, size in notebook.names("tag", run).items()}
+    sizes[NOTES] = len(notebook.notes(run))
+    if sum(sizes.values()) == 0 and len(sizes) == 2:
+        _nothing()
+    else:
+        shown = _choose(sizes)
+        if shown == NOTES:
+            _notes(view, notebook.notes(run))
+        else:
+            _features(view, _choice(shown))
+    _elsewhere(run)
+    _along()
+
+
+def _choice(shown: str) -> Choice:
+    kind, _, name = shown.partition(": ")
+    return Choice("favourite") if shown == FAVOURITES else Choice("list" if kind == "list" else "tag", name)
+
+
+def _nothing() -> None:
+    st.html(
+        '<div class="dfc-note"><p>Nothing is marked in this run yet. Open a feature and press <b>S</b> to make it a '
+        "favourite, or give it a tag, a list or a note there; or choose many at once in the table of exclusive "
+        "features with <b>Select</b>.</p></div>"
+    )
+    _new_list()
+
+
+def _choose(sizes: dict[str, int]) -> str:
+    first = next((name for name, size in sizes.items() if size), FAVOURITES)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        shown: str = st.selectbox(
+            "Show",
+            list(sizes),
+            index=list(sizes).index(first),
+            key="kept",
+            bind="query-params",
+            on_change=paging.first,
+            help="Favourites, each list, each tag, and all notes, the latest first.",
+            width=420,
+        )
+        _new_list()
+        if shown.startswith("list: "):
+            _manage(_choice(shown).name)
+    return shown
+
+
+def _new_list() -> None:
+    with st.popover("New list", icon=":material/playlist_add:"):
+        st.text_input("Name of the new list", key="new_list", max_chars=NAME_LENGTH, placeholder="e.g. for the report")
+        st.button("Begin it", key="begin", on_click=_begin)
+
+
+def _begin() -> None:
+    name = st.session_state["new_list"]
+    if notebook.change(lambda: st.session_state.update(begun=notebook.book().begin_list(name))):
+        st.session_state["new_list"] = ""
+        st.session_state["kept"] = f"list: {st.session_state.pop('begun')}"
+
+
+def _manage(name: str) -> None:
+    with st.popover("This list", icon=":material/more_horiz:"):
+        st.text_input("Another name", value=name, key=f"name_{name}", max_chars=NAME_LENGTH)
+        st.button("Rename", key="rename", on_click=_rename, args=(name,))
+        st.divider()
+        sure = st.checkbox("Delete the list with its notes; its features, tags and other notes stay", key="sure")
+        st.button("Delete", key="delete", icon=":material/delete:", disabled=not sure, on_click=_delete, args=(name,))
+
+
+def _rename(name: str) -> None:
+    new = st.session_state[f"name_{name}"]
+    if notebook.change(lambda: st.session_state.update(renamed=notebook.book().rename_list(name, new))):
+        st.session_state["kept"] = f"list: {st.session_state.pop('renamed')}"
+
+
+def _delete(name: str) -> None:
+    if notebook.change(lambda: notebook.book().delete_list(name)):
+        st.session_state["kept"] = FAVOURITES
+        st.session_state["sure"] = False
+
+
+def _features(view: View, choice: Choice) -> None:
+    run = view.run.name
+    found = notebook.marks(run)
+    rows: Any = found[(found["kind"] == choice.kind) & (found["name"] == choice.name)]
+    marks = {int(row.feature_id): row for row in rows.itertuples()}
+    fingerprints = view.store.fingerprints(list(marks))
+    if not marks:
+        st.html(
+            '<p class="dfc-muted">No feature of this run is here yet. Add it from its own page or from the table.</p>'
+        )
+        return
+    query = FeatureQuery(alive_only=False, order="feature_id", descending=False)
+    whole = notebook.narrow(run, query, choice.kept)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.html(
+            f'<span class="dfc-small">{count(len(marks))} {"feature" if len(marks) == 1 else "features"}</span>',
+            width="content",
+        )
+        st.page_link(
+            address.TABLE_PAGE,
+            label="open in the table",
+            icon=":material/table_rows:",
+            query_params=address.list_params(run, Place(query, 0, kept=choice.kept)),
+            help="The same features with all their figures, to sort, filter and download.",
+        )
+        st.space("stretch")
+        title = choice.name or FAVOURITES.capitalize()
+        on_list = choice.name if choice.kind == "list" else None
+        reporting.button(view, Chosen(title, notebook.members(run, choice.kind, choice.name), on_list))
+    found_here = st.container()
+    offset = (paging.choose(len(fingerprints), PAGE_ROWS) - 1) * PAGE_ROWS
+    table = data.features(view.store, replace(whole, limit=PAGE_ROWS, offset=offset))
+    contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
+    features: Any = table.itertuples()
+    with found_here:
+        for position, feature in enumerate(features):
+            identity = int(feature.feature_id)
+            place = Place(query, offset + position, kept=choice.kept)
+            with st.container(key=f"kept_{identity}"):
+                feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
+                _said(view, marks[identity], fingerprints[identity], choice)
+    for identity in sorted(set(marks) - set(fingerprints)):
+        _said(view, marks[identity], None, choice)
+
+
+def _said(view: View, mark: Any, fingerprint: str | None, choice: Choice) -> None:
+    """What was said of a feature, to be changed, and the way off the list; without a fingerprint it is gone."""
+    run, identity = view.run.name, int(mark.feature_id)
+    key = f"gone_{identity}" if fingerprint is None else f"said_{identity}"
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=key):
+        if fingerprint is None:
+            note = f": {escape(mark.note)}" if mark.note else "."
+            st.html(
+                f'{notebook.EARLIER} <span class="dfc-small">Feature {identity} is no longer in this run{note}</span>',
+                width="content",
+            )
+        else:
+            if choice.kind == "list":
+                _why(run, mark, choice.name)
+            if mark.fingerprint != fingerprint:
+                st.html(notebook.EARLIER, width="content")
+        st.button(
+            "Take off",
+            icon=":material/close:",
+            type="tertiary",
+            key=f"off_{identity}",
+            on_click=_off,
+            args=(run, identity, choice),
+        )
+
+
+def _why(run: str, mark: Any, name: str) -> None:
+    identity = int(mark.feature_id)
+    key = f"note_{name}_{identity}"
+    st.session_state[key] = mark.note
+    st.text_input(
+        "Why it is on this list",
+        key=key,
+        label_visibility="collapsed",
+        placeholder="why it is on this list",
+        max_chars=TEXT_LENGTH,
+        on_change=notebook.explain,
+        args=(run, identity, mark.fingerprint, name, key),
+    )
+
+
+def _off(run: str, identity: int, choice: Choice) -> None:
+    notebook.change(lambda: notebook.book().unmark(run, [identity], choice.kind, choice.name))
+
+
+def _notes(view: View, notes: tuple[Note, ...]) -> None:
+    if not notes:
+        st.html(
+            '<p class="dfc-muted">No note was written in this run yet; every feature\'s page has a place for them.</p>'
+        )
+        return
+    written_here = st.container()
+    offset = (paging.choose(len(notes), PAGE_ROWS) - 1) * PAGE_ROWS
+    chosen = notes[offset : offset + PAGE_ROWS]
+    fingerprints = view.store.fingerprints([note.feature_id for note in chosen])
+    for place, note in enumerate(chosen):
+        with written_here.container(key=f"written_{place}"):
+            if note.feature_id in fingerprints:
+                links.feature(view.run.name, note.feature_id)
+            else:
+                st.html(f'<span class="dfc-small">Feature {note.feature_id}, no longer in this run</span>')
+            st.html(notebook.note_html(note, fingerprints.get(note.feature_id, "")))
+
+
+def _elsewhere(run: str) -> None:
+    """What is kept about other runs."""
+    features: dict[str, set[int]] = {}
+    marks: pd.DataFrame = notebook.marks()
+    for name, identity in zip(marks["run"], marks["feature_id"], strict=True):
+        features.setdefault(str(name), set()).add(int(identity))
+    for note in notebook.notes():
+        features.setdefault(note.run, set()).add(note.feature_id)
+    others = {name: len(found) for name, found in sorted(features.items()) if name != run}
+    if others:
+        known = ", ".join(f"{plain(name)} ({count(size)})" for name, size in others.items())
+        st.caption(f"Marked or noted features of other runs: {known}. Choose the run on the left to see them.")
+
+
+def _along() -> None:
+    section(
+        "Take it along",
+        "All notes, tags, favourites and lists of all runs as one JSON file. Importing adds what a file holds and "
+        "takes nothing away; where both sides marked the same, the later one holds.",
+    )
+    book = notebook.book()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        downloads.button(
+            "Export as JSON",
+            lambda: book.export().encode("utf-8"),
+            f"dfc-notes-{time.strftime('%Y-%m-%d')}.json",
+            "application/json",
+            icon=":material/download:",
+            key="export",
+        )
+        with st.popover("Import", icon=":material/upload:"):
+            file = st.file_uploader("A file exported here or elsewhere", "json", key="import")
+            st.button("Add what it holds", key="merge", disabled=file is None, on_click=_merge)
+    if said := st.session_state.pop("merged", None):
+        st.success(said, icon=":material/check:")
+
+
+def _merge() -> None:
+    file = st.session_state["import"]
+    found: list[Book] = []
+    if file is not None and notebook.change(
+        lambda: found.append(notebook.book().merge(file.getvalue().decode("utf-8", "replace")))
+    ):
+        st.session_state["merged"] = f"Read {len(found[0].notes):,} notes and {len(found[0].marks):,} marks."

@@ -1,0 +1,1 @@
+"""Decoder norms, as a histogram and feature by feature."""

@@ -1,0 +1,159 @@
+"""The charts of the decoder norms: how features spread, coloured by what is asked of them.
+
+Columns go to plotly as arrays, which it sends as bytes: lists of numbers would be written out as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from dfc.config import PARTITIONS, VERDICTS, Partition, Side
+from dfc.report.palette import THEMES, Theme, verdict_marks
+from dfc.ui.shell.charts import empty_figure, escape
+from dfc.ui.shell.norm_region import COLUMNS, Chart, Region
+
+Colouring = Literal["partition", "verdict", "density"]
+_BINS = np.linspace(0, 1, 41)
+_LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+_NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a scatter draws against each other.
+
+    Attributes:
+        chart: which columns of `Store.norms` these are.
+        x_title, y_title: what they are called.
+        x_range, y_range: what is shown of them.
+    """
+
+    chart: Chart
+    x_title: str
+    y_title: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Names of the columns, across and up."""
+        return COLUMNS[self.chart]
+
+
+def norm_axes(norms: pd.DataFrame, names: dict[Side, str]) -> Axes:
+    """‖d_A‖ across, ‖d_B‖ up."""
+    top_a, top_b = (float(norms[f"norm_{side}"].max()) or 1.0 for side in ("a", "b"))
+    return Axes(
+        "norms",
+        f"‖d_A‖ in {names['a']}",
+        f"‖d_B‖ in {names['b']}",
+        (-0.02 * top_a, 1.04 * top_a),
+        (-0.03 * top_b, 1.04 * top_b),
+    )
+
+
+def cosine_axes(norms: pd.DataFrame) -> Axes:
+    """Relative norm across, cosine of the two decoder vectors through the stitch up."""
+    low = min(0.0, float(norms["decoder_cosine"].min()))
+    return Axes(
+        "cosine",
+        "relative norm: 0 only B, 1 only A",
+        "cosine of both decoder vectors",
+        (-0.02, 1.02),
+        (low - 0.05, 1.05),
+    )
+
+
+def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: Theme) -> go.Figure:
+    """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis."""
+    figure = empty_figure(theme, height=330)
+    for partition in PARTITIONS:
+        values = norms.loc[norms["partition"] == partition, "relative_norm"]
+        counts, _ = np.histogram(values, _BINS)
+        filled = counts > 0
+        figure.add_bar(
+            x=((_BINS[:-1] + _BINS[1:]) / 2)[filled],
+            y=counts[filled],
+            width=0.023,
+            name=escape(labels[partition]),
+            marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
+            hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack", legend=_LEGEND | {"traceorder": "normal"})
+    figure.update_xaxes(
+        title_text="relative norm: 0 only B, 1 only A", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
+    )
+    figure.update_yaxes(type="log", title_text="features (logarithmic)", dtick=1)
+    return figure
+
+
+def scatter(
+    norms: pd.DataFrame,
+    axes: Axes,
+    colouring: Colouring,
+    labels: dict[Partition, str],
+    theme: Theme,
+    region: Region | None = None,
+) -> go.Figure:
+    """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn."""
+    figure = empty_figure(theme, height=480)
+    across, up = axes.columns
+    codes, tokens = pd.factorize(norms["peak_token"])
+    # An array of text, not a list of texts: plotly looks at each of those.
+    words = np.array([escape(str(token))[:80] for token in tokens], str)
+    place_of = pd.Series(codes, norms.index)
+    for name, rows, marker in _groups(norms, colouring, labels, theme):
+        if rows.empty:
+            continue
+        figure.add_scattergl(
+            x=rows[across].to_numpy(np.float32),
+            y=rows[up].to_numpy(np.float32),
+            mode="markers",
+            name=escape(name),
+            customdata=rows["feature_id"].to_numpy(np.int32)[:, None],
+            text=words[place_of[rows.index].to_numpy()],
+            marker={"size": 6, "line": {"width": 0}, **marker},
+            hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
+            selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
+        )
+    legend = _LEGEND | {"traceorder": "reversed"}  # those on top, which are drawn last, first
+    figure.update_layout(legend=legend, hovermode="closest", dragmode="select", showlegend=colouring != "density")
+    line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
+    shapes = region.shapes() if region is not None else []
+    figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])
+    figure.update_xaxes(title_text=escape(axes.x_title), range=axes.x_range, zeroline=True)
+    figure.update_yaxes(title_text=escape(axes.y_title), range=axes.y_range, zeroline=True)
+    return figure
+
+
+def _groups(
+    norms: pd.DataFrame, colouring: Colouring, labels: dict[Partition, str], theme: Theme
+) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
+    """What is drawn in one colour, those that matter most on top: its name, its rows, its marker."""
+    if colouring == "density":
+        shades = np.log10(norms["density"].clip(lower=1e-7).to_numpy(np.float32))
+        ticks = list(range(int(np.floor(shades.min())), 1)) if len(shades) else []
+        words = [f"{100 * 10.0**tick:g} %" for tick in ticks]
+        bar = {"title": {"text": "fires on"}, "tickvals": ticks, "ticktext": words, "outlinewidth": 0}
+        # Without the end that the page's own colour would swallow.
+        first, last = (0.25, 1.0) if theme == "dark" else (0.0, 0.88)
+        scale = sample_colorscale("Cividis", list(np.linspace(first, last, 9)))
+        yield "features", norms, {"color": shades, "colorscale": scale, "colorbar": bar, "opacity": 0.8}
+        return
+    if colouring == "verdict":
+        yield _NOT_JUDGED, norms[norms["verdict"].isna()], {"color": THEMES[theme].line}
+        for verdict in reversed(VERDICTS):
+            marker = {"color": verdict_marks(theme)[verdict], "opacity": 0.75}
+            yield verdict, norms[norms["verdict"] == verdict], marker
+        return
+    for partition in reversed(PARTITIONS):
+        opacity = 0.55 if partition == "shared" else 0.8
+        marker = {"color": THEMES[theme].hue(partition).mark, "opacity": opacity}
+        yield labels[partition], norms[norms["partition"] == partition], marker

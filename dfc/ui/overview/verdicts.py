@@ -1,0 +1,109 @@
+"""What the evidence says, in one colour for each verdict: of one feature, and of a whole run beside its null run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
+from dfc.report.palette import Theme, verdict_marks
+from dfc.report.words import NULL_RUN, VERDICT_HELP, whose
+from dfc.ui.shell import data
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import section, side_name, verdict_dot
+from dfc.ui.shell.text import count, percent
+from dfc.worlds import null_result
+from dfc.worlds.null_result import NullResult
+
+_LEAD = "That the dictionary lets one model alone use a feature does not make it a difference."
+
+
+def overview(view: View, names: dict[Side, str]) -> None:
+    """How the verdicts fall in each partition, and what the null run says of them."""
+    found: Any = data.verdicts(view.store)
+    if found.empty:
+        section(
+            "What the evidence says", "That a feature may be used by one model alone does not make it a difference."
+        )
+        st.caption(f"The evidence is still to be collected: `python -m dfc verify {view.run.name}`, then reload.")
+        return
+    split = {
+        partition: {verdict: int(found.loc[partition].get(verdict, 0)) for verdict in VERDICTS}
+        for partition in PARTITIONS
+        if partition in found.index
+    }
+    held = " and ".join(
+        f"{count(split[side]['exclusive'])} of {count(sum(split[side].values()))} in {side_name(side, names)}"
+        for side in SIDES
+        if side in split
+    )
+    section(
+        "What the evidence says",
+        f"{_LEAD} One rule asked of every feature whether the other model's activations predict it on documents kept "
+        f"out of training, whether another feature fires like it, and whether what follows where it fires surprises "
+        f"the other model more. As exclusive stand {held}.",
+    )
+    result = null_result.read(view.run)
+    st.html(_table(split, result, names, view.theme))
+    if "shared" in split:
+        passed, judged = split["shared"]["exclusive"], sum(split["shared"].values())
+        st.caption(
+            f"Shared features are judged by the same rule, as a reference: {count(passed)} of {count(judged)} "
+            f"({percent(passed / judged)}) pass. Each either acts in one model alone, though both may use it, or is a "
+            f"mistake of the rule."
+        )
+    if result is None:
+        st.caption(f"`python -m dfc null {view.run.name}` tells how often the rule is wrong: a model against itself.")
+    else:
+        st.caption(
+            f"Null run, {names['a']} against itself in a rotated basis: {count(result.exclusive)} of "
+            f"{count(result.dedicated)} dedicated features ({percent(result.share)}) came out exclusive; none is. "
+            f"{NULL_RUN}"
+        )
+
+
+def _table(
+    split: Mapping[Partition, Mapping[Verdict, int]], null: NullResult | None, names: dict[Side, str], theme: Theme
+) -> str:
+    """Counts and, beside them, each row's shares as one bar; the last row is the null run's."""
+    head = "".join(
+        f'<th title="{escape(VERDICT_HELP[verdict])}">{verdict_dot(verdict, theme)}{verdict}</th>'
+        for verdict in VERDICTS
+    )
+    coloured = {side: side_name(side, names) for side in SIDES}
+    rows = "".join(
+        _row(
+            f'<i class="dfc-dot dfc-{partition}"></i>{whose(partition, coloured)}',
+            counts,
+            theme,
+        )
+        for partition, counts in split.items()
+    )
+    if null is not None:
+        both = {verdict: sum(null.verdicts.get(side, {}).get(verdict, 0) for side in SIDES) for verdict in VERDICTS}
+        rows += _row('<i class="dfc-dot"></i>null run, dedicated', both, theme)
+    return (
+        f'<table class="dfc-table dfc-split"><thead><tr><th></th>{head}<th title="Shares of the row\'s features.">'
+        f"shares</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _row(title: str, counts: Mapping[Verdict, int], theme: Theme) -> str:
+    cells = "".join(f"<td>{count(counts[verdict])}</td>" for verdict in VERDICTS)
+    return f"<tr><td>{title}</td>{cells}<td>{_stack(counts, theme)}</td></tr>"
+
+
+def _stack(counts: Mapping[Verdict, int], theme: Theme) -> str:
+    """The shares as one stacked bar; a verdict that nothing has takes no room."""
+    total = sum(counts.values())
+    colours = verdict_marks(theme)
+    parts = "".join(
+        f'<i style="flex:{counts[verdict]} 0 2px;background:{colours[verdict]}" '
+        f'title="{verdict}: {percent(counts[verdict] / total)}"></i>'
+        for verdict in VERDICTS
+        if counts[verdict]
+    )
+    return f'<span class="dfc-stack">{parts}</span>'

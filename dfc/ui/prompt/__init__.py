@@ -1,0 +1,1 @@
+"""A text of one's own, read by both models."""

@@ -1,0 +1,126 @@
+"""What the Prompt page shows of one text as of two: notices, the coloured strips, filters, the chosen feature."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from dfc.config import SIDES, VERDICTS, Partition, Side
+from dfc.report.words import PARTS, VERDICT_HELP
+from dfc.store.reader import Context, FeatureRow
+from dfc.ui.prompt import listing, reader, token_strips
+from dfc.ui.prompt.listing import Filters
+from dfc.ui.prompt.token_strips import Span
+from dfc.ui.shell import address, links
+from dfc.ui.shell.frame import View, model_names
+from dfc.ui.shell.look import partition_badge
+from dfc.ui.shell.text import chips, number, one_in, percent
+
+if TYPE_CHECKING:
+    from dfc.features.live import Reading
+
+
+def notices(reading: Reading, names: dict[Side, str]) -> None:
+    """What of a text was not read, or does not count."""
+    for side in reading.cut:
+        st.caption(f"The end of the text was not read: {names[side]} takes no more tokens here.")
+    if not reading.kept.any():
+        st.info(
+            "None of this text counts: the first tokens of every text are left out, as in training, and so are tokens "
+            "of outlying norm. Give a longer text.",
+            icon=":material/short_text:",
+        )
+
+
+def filters(view: View) -> Filters:
+    """Which features are listed, as chosen above the text; in the address."""
+    shown = st.pills(
+        "Features",
+        list(PARTS.values()),
+        selection_mode="multi",
+        default=[PARTS[side] for side in SIDES],
+        key="in",
+        bind="query-params",
+        help="Whose features are listed. Shared ones fire on nearly everything, so they are left out at first.",
+    )
+    verdict = st.selectbox(
+        "Verdict",
+        VERDICTS,
+        index=None,
+        placeholder="any",
+        key="verdict",
+        bind="query-params",
+        width=180,
+        help="What the evidence says of the feature. " + " ".join(f"{v}: {VERDICT_HELP[v]}" for v in VERDICTS),
+    )
+    return Filters(tuple(partition for partition, title in PARTS.items() if title in shown), verdict)
+
+
+def chosen_feature(view: View) -> FeatureRow | None:
+    """The feature in the address.
+
+    Raises:
+        UserError: if the run has no such feature.
+    """
+    identity = address.feature_id()
+    return None if identity is None else view.store.feature(identity)
+
+
+def strips(
+    view: View,
+    reading: Reading,
+    known: pd.DataFrame,
+    chosen: Filters,
+    feature: FeatureRow | None,
+    key: str,
+    span: Span | None,
+) -> str:
+    """The text in both tokenisations, coloured by one feature or by the strongest of those listed; returns a key."""
+    names = model_names(view.config)
+    shown: dict[Side, tuple[Context, float, Partition]] = {}
+    titles: dict[Side, str] = {}
+    for side in SIDES:
+        if feature is not None:
+            shown[side] = reading.context(feature.feature_id), feature.max, feature.partition
+            meaning = ""
+        else:
+            partition: Partition = side if side in chosen.partitions or "shared" not in chosen.partitions else "shared"
+            values = reader.outline(reading, known, partition)
+            shown[side] = reading.spread(values), 1.0, partition
+            meaning = f"coloured by the strongest {'of its own features' if partition == side else 'shared feature'}"
+        titles[side] = token_strips.title(side, names[side], meaning)
+    token_strips.show(reading, shown, titles, key, span)
+    partitions = {feature.partition} if feature else {partition for _, _, partition in shown.values()}
+    return listing.key(view, sorted(partitions), feature)
+
+
+def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
+    """The chosen feature in a line: what it is on the corpus, how it fires here, and where to go from it."""
+    names = model_names(view.config)
+    mine = known[known["feature_id"] == feature.feature_id]
+    here = (
+        f"fires here up to {number(float(mine['max'].iloc[0]))}, {percent(float(mine['share'].iloc[0]), 2)} of its "
+        "strongest"
+        if len(mine)
+        else "is silent here"
+    )
+    called = f" · {escape(feature.label)}" if feature.label else ""
+    found = view.store.evidence(feature.feature_id)
+    verdict = f" · {found.verdict}, confidence {number(found.confidence)}" if found else ""
+    st.html(
+        f'<div class="dfc-model dfc-{feature.partition} dfc-chosen"><h3>Feature {feature.feature_id}{called} '
+        f"{partition_badge(feature.partition, names)}</h3><div>{chips(feature.peak_tokens)}</div>"
+        f'<div class="dfc-small">{here} · on the corpus {one_in(feature.density)}, up to {number(feature.max)}, '
+        f"mostly {escape(feature.main_source or 'nowhere')}{verdict}</div></div>"
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        links.feature(view.run.name, feature.feature_id, "Open the feature")
+        links.steer(view.run.name, feature)
+        st.button("Clear", icon=":material/close:", key="clear_feature", on_click=_clear)
+
+
+def _clear() -> None:
+    st.query_params.pop("feature", None)

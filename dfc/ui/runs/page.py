@@ -1,0 +1,184 @@
+"""Runs: several of them beside each other, what they were made with, how they trained, what they found."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from dfc import runs
+from dfc.config import PARTITIONS, SIDES, Partition
+from dfc.report.palette import run_marks
+from dfc.report.words import NULL_RUN, PARTS
+from dfc.ui.runs import recurring
+from dfc.ui.runs.summaries import Summary, differences, help_of, summarise
+from dfc.ui.shell import charts, meaning
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import section
+from dfc.ui.shell.text import count, percent, plain
+
+MOST_AT_FIRST = 6
+DASHES = ("solid", "dash", "dot")
+
+_PARTS = tuple((f"_{partition}", title) for partition, title in PARTS.items())
+_SIDES = tuple((f"_{side}", f"model {side.upper()}") for side in SIDES)
+METRICS: dict[str, tuple[str, tuple[tuple[str, str], ...], str]] = {
+    "variance explained, held out": ("held_out_fve", _SIDES, meaning.RUN["fve"]),
+    "variance explained, training": ("fve", _SIDES, "The same on the batches that it is trained on."),
+    "loss": ("loss", (("", ""),), "Squared error of both models' activations; lower is better, and only to be compared "
+             "between runs on the same activations."),
+    "active at once": ("l0", _PARTS, meaning.RUN["l0"]),
+    "dead": ("dead", _PARTS, "Share of each partition's features that have not fired for long: they do nothing."),
+}  # fmt: skip
+"""What can be drawn: the column of metrics.jsonl, a chart for each ending of it, and what it means."""
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    st.html(
+        '<div class="dfc-hero"><h1>Runs</h1><p>Train a pair again with another seed, another kind or another size, and '
+        "see what stays. A finding that comes back in other runs is worth more than one that does not.</p></div>"
+    )
+    names = [run.name for run in runs.all_runs()]
+    chosen = st.multiselect(
+        "Runs",
+        names,
+        default=_first(names, view.run.name),
+        key="runs",
+        bind="query-params",
+        placeholder="Choose runs to compare",
+        help="Those that are compared below, finished or not.",
+    )
+    if not chosen:
+        st.info("Choose one run or more: they are compared here.", icon=":material/stacked_line_chart:")
+        return
+    summaries = [summarise(runs.data_folder() / "runs" / name) for name in chosen]
+    marks = run_marks(view.theme)
+    colours = {summary.name: marks[place % len(marks)] for place, summary in enumerate(summaries)}
+    dashes = {summary.name: DASHES[place // len(marks) % len(DASHES)] for place, summary in enumerate(summaries)}
+    for summary in summaries:
+        if summary.problem:
+            st.warning(plain(summary.problem), icon=":material/error:")
+    _overview(summaries, colours)
+    _curves(view, summaries, colours, dashes)
+    _settings(summaries, colours)
+    recurring.show(view, [summary for summary in summaries if summary.is_finished])
+
+
+def _first(names: list[str], current: str) -> list[str]:
+    """The run of the page, and the others as far as they fit."""
+    others = [name for name in names if name != current]
+    return [current, *others][:MOST_AT_FIRST]
+
+
+def _overview(summaries: list[Summary], colours: dict[str, str]) -> None:
+    heads = (
+        ("run", "Its name; the colour is that of its curves."),
+        ("kind", "dfc: with dedicated partitions; standard: all shared; dsf: standard with some decoders tied."),
+        ("features", "Size of the dictionary."),
+        ("k", "Features active at once on a pair that it was trained for."),
+        ("seed", "Of the weights and of the order of the pairs."),
+        ("explained A", meaning.RUN["fve"]),
+        ("explained B", meaning.RUN["fve"]),
+        ("alive A / B / shared", meaning.RUN["alive"]),
+        ("exclusive in A", "Features of A's own that the evidence calls exclusive, of those A may use alone."),
+        ("exclusive in B", "Features of B's own that the evidence calls exclusive, of those B may use alone."),
+        (
+            "by chance",
+            f"Share of dedicated features that came out exclusive when a model was compared with itself. {NULL_RUN}",
+        ),
+    )
+    head = "".join(f'<th title="{escape(help_text)}">{escape(title)}</th>' for title, help_text in heads)
+    body = "".join(_row(summary, colours[summary.name]) for summary in summaries)
+    st.html(
+        f'<div class="dfc-wide"><table class="dfc-table"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(summary: Summary, colour: str) -> str:
+    first = f"<td>{_dot(colour)}{escape(summary.name)}{_state(summary)}</td>"
+    if summary.config is None:
+        return f"<tr>{first}{'<td>–</td>' * 10}</tr>"
+    crosscoder, facts = summary.config.crosscoder, summary.facts
+    alive = " / ".join(percent(facts.get(f"alive_{partition}"), 2) for partition in PARTITIONS) if facts else "–"
+    cells = [
+        escape(crosscoder.kind),
+        count(crosscoder.features),
+        count(crosscoder.k),
+        str(summary.config.training.seed),
+        *(percent(facts.get(f"fve_{side}")) for side in SIDES),
+        alive.replace(" %", "") + (" %" if facts else ""),
+        *(_exclusive(summary, side) for side in SIDES),
+        percent(summary.null_share, 2),
+    ]
+    return f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _dot(colour: str) -> str:
+    return f'<i class="dfc-dot" style="background:{colour}"></i>'
+
+
+def _state(summary: Summary) -> str:
+    if summary.is_finished:
+        return ""
+    words = "cannot be read" if summary.problem else f"not finished: {summary.missing} is missing"
+    return f'<br><span class="dfc-small">{escape(words)}</span>'
+
+
+def _exclusive(summary: Summary, side: Partition) -> str:
+    found = summary.verdicts.get(side)
+    if not found:
+        return '<span class="dfc-muted" title="python -m dfc verify has not run">not judged</span>'
+    return f"{count(found.get('exclusive', 0))} of {count(sum(found.values()))}"
+
+
+def _curves(view: View, summaries: list[Summary], colours: dict[str, str], dashes: dict[str, str]) -> None:
+    section("How they trained", "The same figure of every run, over the steps.")
+    shown = st.selectbox("Figure", list(METRICS), key="metric", bind="query-params", width=320)
+    column, endings, meaning = METRICS[shown]
+    st.caption(meaning)
+    curves = [
+        (summary.name, colours[summary.name], dashes[summary.name], pd.DataFrame(summary.lines))
+        for summary in summaries
+        if summary.lines
+    ]
+    if not any(f"{column}{ending}" in metrics for _, _, _, metrics in curves for ending, _ in endings):
+        st.html(f'<p class="dfc-muted">None of these runs has noted “{escape(shown)}”.</p>')
+        return
+    st.html('<div class="dfc-key">' + "".join(_curve_key(*curve[:3]) for curve in curves) + "</div>")
+    for place, (ending, title) in zip(st.columns(len(endings), gap="medium"), endings, strict=True):
+        with place:
+            figure = charts.over_steps(
+                curves, f"{column}{ending}", title or shown, view.theme, column not in ("loss", "l0")
+            )
+            charts.show(figure, f"over_steps{ending}", f"{shown}, {title}, over training steps")
+
+
+def _curve_key(name: str, colour: str, dash: str) -> str:
+    line = {"solid": "solid", "dash": "dashed", "dot": "dotted"}[dash]
+    return f'<span><i class="dfc-line" style="border-top:2.5px {line} {colour}"></i>{escape(name)}</span>'
+
+
+def _settings(summaries: list[Summary], colours: dict[str, str]) -> None:
+    section("What they were made with", "Settings that are not the same in all of these runs; the others are.")
+    readable = [summary for summary in summaries if summary.config is not None]
+    if len(readable) < 2:
+        st.html('<p class="dfc-muted">Choose a second run: the settings in which they differ are listed here.</p>')
+        return
+    table = differences(readable)
+    if not table:
+        st.html('<p class="dfc-muted">These runs have the same settings.</p>')
+        return
+    head = "".join(f"<th>{_dot(colours[summary.name])}{escape(summary.name)}</th>" for summary in readable)
+    body = "".join(
+        f'<tr><td title="{escape(help_of(key))}"><code>{escape(key)}</code></td>'
+        + "".join(f"<td>{escape(value)}</td>" for value in values)
+        + "</tr>"
+        for key, values in table.items()
+    )
+    st.html(
+        '<div class="dfc-wide"><table class="dfc-table dfc-settings"><thead><tr><th>setting</th>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

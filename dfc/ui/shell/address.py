@@ -1,0 +1,182 @@
+"""The address bar: what a view shows is in it, so that an address shared shows the same.
+
+Filters bind their widgets to the address themselves (`bind="query-params"`). The run, the
+feature and the list it was opened from outlive a change of page; they are read and written
+here. Streamlit clears the address on navigation: every link passes on what must stay.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import get_args
+from urllib.parse import parse_qsl, urlencode
+
+import streamlit as st
+
+from dfc.config import PARTITIONS, VERDICTS, UserError
+from dfc.store.query import RANGES, FeatureQuery, Order
+from dfc.ui.shell.notebook import Kept
+
+FEATURE_PAGE = "pages/2_Feature.py"
+TABLE_PAGE = "pages/1_Exclusive_features.py"
+NORMS_PAGE = "pages/3_Decoder_norms.py"
+STEER_PAGE = "pages/4_Steer.py"
+PROMPT_PAGE = "pages/5_Prompt.py"
+RUNS_PAGE = "pages/6_Runs.py"
+LISTS_PAGE = "pages/7_Lists.py"
+_TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
+"""Filters of a query that are texts, by their names in a packed list."""
+LARGEST = 2**31 - 1
+"""Of the numbers in an address: no feature, document or place in a list has a larger one."""
+_COUNTS = ("max_tokens", "seed", "sweep_limit", "sweep_top")
+"""Parameters that are bound to widgets for whole numbers."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a sorted, filtered list a feature was opened: previous and next follow that list."""
+
+    query: FeatureQuery
+    position: int
+    beside: bool = False
+    """Whether the list stood beside that of the other model."""
+    kept: Kept = field(default_factory=Kept)
+    """What the list is narrowed to by readers' marks; `notebook.narrow` applies it to the query."""
+    region: str = ""
+    """Of the chart of decoder norms, packed: the list is what lies in it, those that fire most first."""
+
+
+def get(name: str) -> str | None:
+    """A parameter of the address."""
+    return st.query_params.get(name)
+
+
+def whole(text: str) -> int | None:
+    """A whole number from 0 to LARGEST; None of any other text."""
+    known = text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST)) and int(text) <= LARGEST
+    return int(text) if known else None
+
+
+def check() -> None:
+    """Streamlit drops what a widget cannot use, but fails on a whole number that a float cannot hold.
+
+    Raises:
+        UserError: if the address has such a number.
+    """
+    for name in _COUNTS:
+        try:
+            endless = math.isinf(float(get(name) or 0))
+        except ValueError:
+            continue
+        if endless:
+            raise UserError(f"The address holds “{name}={get(name):.40}”, which is too large; take it out or lower it.")
+
+
+def feature_id() -> int | None:
+    """The feature in the address.
+
+    Raises:
+        UserError: if it is no number, or a larger one than any feature has.
+    """
+    text = (get("feature") or "").strip()
+    if not text:
+        return None
+    identity = whole(text)
+    if identity is None:
+        raise UserError(
+            f"The address asks for the feature “{text:.40}”; a feature is a whole number from 0 to {LARGEST:,}."
+        )
+    return identity
+
+
+def feature_params(run_name: str, feature: int, place: Place | None = None) -> dict[str, str]:
+    """The address of a feature's page, with the list it belongs to."""
+    params = {"run": run_name, "feature": str(feature)}
+    return params | ({"list": pack(place)} if place else {})
+
+
+def prompt_params(run_name: str, document: int, feature: int | None = None) -> dict[str, str]:
+    """The address of the Prompt page on a stored document, with a feature to colour it by."""
+    params = {"run": run_name, "document": str(document)}
+    return params | ({"feature": str(feature)} if feature is not None else {})
+
+
+def pack(place: Place) -> str:
+    """A list and a position in it as one short parameter."""
+    query, default, kept = place.query, FeatureQuery(), place.kept
+    entries: list[tuple[str, object]] = [("at", place.position), ("in", ",".join(query.partitions))]
+    entries += [(key, 1) for key, asked in _flags(place).items() if asked]
+    if query.order != default.order:
+        entries.append(("by", query.order))
+    entries += [(key, getattr(query, name)) for key, name in _TEXTS.items() if getattr(query, name)]
+    entries += [(key, text) for key, text in (("tag", kept.tag), ("on", kept.on_list)) if text is not None]
+    if place.region:
+        entries.append(("region", place.region))
+    if query.verdicts:
+        entries.append(("verdict", ",".join(query.verdicts)))
+    for name in RANGES:
+        ends: tuple[float, float] | None = getattr(query, name)
+        if ends is not None and ends != getattr(default, name):
+            entries.append((name, f"{ends[0]!r}..{ends[1]!r}"))
+    return urlencode(entries)
+
+
+def _flags(place: Place) -> dict[str, bool]:
+    return {
+        "up": not place.query.descending,
+        "dead": not place.query.alive_only,
+        "beside": place.beside,
+        "starred": place.kept.favourite,
+        "noted": place.kept.noted,
+    }
+
+
+def place() -> Place | None:
+    """The list in the address; None where there is none or it makes no sense."""
+    return unpack(get("list") or "")
+
+
+def unpack(text: str) -> Place | None:
+    """What `pack` made; None of any other text."""
+    entries = dict(parse_qsl(text))
+    default = FeatureQuery()
+    order = entries.get("by", default.order)
+    try:
+        position = whole(entries["at"])
+        ranges = {name: _ends(entries[name]) for name in RANGES if name in entries}
+    except (KeyError, ValueError):
+        return None
+    partitions = tuple(name for name in PARTITIONS if name in entries.get("in", "").split(","))
+    verdicts = tuple(name for name in VERDICTS if name in entries.get("verdict", "").split(","))
+    if position is None or not partitions or order not in get_args(Order):
+        return None
+    query = FeatureQuery(
+        partitions=partitions,
+        alive_only="dead" not in entries,
+        verdicts=verdicts,
+        order=order,  # type: ignore[arg-type]  # checked above
+        descending="up" not in entries,
+        **{name: entries[key] for key, name in _TEXTS.items() if key in entries},  # type: ignore[arg-type]
+        **ranges,  # type: ignore[arg-type]
+    )
+    kept = Kept("starred" in entries, "noted" in entries, entries.get("tag"), entries.get("on"))
+    return Place(query, position, "beside" in entries, kept, entries.get("region", ""))
+
+
+def _ends(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    ends = float(low), float(high)
+    if any(map(math.isnan, ends)):
+        raise ValueError
+    return ends
+
+
+def list_params(run_name: str, place: Place) -> dict[str, str]:
+    """The address of the table that shows this place of a list."""
+    return {"run": run_name, "list": pack(place)}
+
+
+def neighbour(place: Place, step: int) -> Place:
+    """The place `step` further down the list; it may lie outside."""
+    return replace(place, position=place.position + step)

@@ -1,0 +1,175 @@
+"""The notebook as pages use it: read again only when it changed, and written without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from dfc import runs
+from dfc.config import UserError
+from dfc.store.book import Kind, Note, Remarks
+from dfc.store.notes import Notebook
+from dfc.store.reader import FeatureQuery
+from dfc.ui.shell.text import plain, sentence
+
+_PROBLEM, _CLOSED = "notebook_problem", "notebook_closed"
+_READ_SECONDS = 2.0
+OTHER_VERSION = (
+    "Said of another version of this feature: its decoder has changed since, because the run was trained again."
+)
+EARLIER = f'<span class="dfc-flag" title="{OTHER_VERSION}">earlier version</span>'
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which features a list is narrowed to by what readers said of them."""
+
+    favourite: bool = False
+    noted: bool = False
+    tag: str | None = None
+    on_list: str | None = None
+
+
+def book() -> Notebook:
+    """The notebook of this data folder."""
+    return Notebook(runs.data_folder() / "notes.duckdb")
+
+
+def marks(run: str | None = None) -> pd.DataFrame:
+    """Every mark (of one run), a row each."""
+    if st.session_state.get(_CLOSED):
+        return pd.DataFrame(columns=["run", "feature_id", "kind", "name", "fingerprint", "added", "note"])
+    return _marks(str(book().path), _stamp(), run)
+
+
+def notes(run: str | None = None) -> tuple[Note, ...]:
+    """Every note (of one run), the latest first."""
+    return () if st.session_state.get(_CLOSED) else _notes(str(book().path), _stamp(), run)
+
+
+def lists() -> tuple[str, ...]:
+    """Names of all lists."""
+    return () if st.session_state.get(_CLOSED) else _lists(str(book().path), _stamp())
+
+
+def feature(run: str, feature_id: int) -> Remarks:
+    """All that is kept about one feature."""
+    if st.session_state.get(_CLOSED):
+        return Remarks()
+    return _feature(str(book().path), _stamp(), run, feature_id)
+
+
+def names(kind: Kind, run: str | None = None) -> dict[str, int]:
+    """Every tag, or list, and how many features (of one run) it holds, by name; empty lists too."""
+    found = marks(run)
+    counts = dict.fromkeys(lists(), 0) if kind == "list" else {}
+    counts |= {str(name): int(size) for name, size in found[found["kind"] == kind].groupby("name").size().items()}
+    return dict(sorted(counts.items(), key=lambda item: item[0].lower()))
+
+
+def members(run: str, kind: Kind, name: str = "") -> tuple[int, ...]:
+    """Features of a run that are favourites, have a tag, or stand on a list, in the order in which they were added."""
+    found = marks(run)
+    chosen = found[(found["kind"] == kind) & (found["name"] == name)].sort_values("added", kind="stable")
+    return tuple(int(identity) for identity in chosen["feature_id"])
+
+
+def narrow(run: str, query: FeatureQuery, kept: Kept) -> FeatureQuery:
+    """The query, narrowed to what readers marked as asked for."""
+    asked: list[Iterable[int]] = []
+    if kept.favourite:
+        asked.append(members(run, "favourite"))
+    if kept.tag is not None:
+        asked.append(members(run, "tag", kept.tag))
+    if kept.on_list is not None:
+        asked.append(members(run, "list", kept.on_list))
+    if kept.noted:
+        asked.append(note.feature_id for note in notes(run))
+    if not asked:
+        return query
+    return replace(query, ids=tuple(sorted(set.intersection(*map(set, asked)))))
+
+
+def change(work: Callable[[], object]) -> bool:
+    """Write to the notebook from a callback; `opened` says what could not be done."""
+    try:
+        work()
+    except UserError as error:
+        st.session_state[_PROBLEM] = str(error)
+        return False
+    return True
+
+
+def explain(run: str, feature_id: int, fingerprint: str, name: str, key: str) -> None:
+    """A callback: keep what was typed under `key` as the reason why a feature stands on a list."""
+    text = st.session_state[key]
+    change(lambda: book().mark(run, {feature_id: fingerprint}, "list", name, note=text))
+
+
+def opened() -> bool:
+    """Whether the notebook can be read: else say so, and take it for empty until the script runs again.
+
+    Every page that uses the notebook asks here first, so that a notebook that somebody else keeps open, or that is
+    damaged, costs the page its notes and nothing more. Says also what the last change could not do.
+    """
+    text = st.session_state.pop(_PROBLEM, None)
+    st.session_state[_CLOSED] = False
+    try:
+        lists()
+    except UserError as error:
+        st.session_state[_CLOSED] = True
+        text = str(error)
+    if text:
+        st.error(plain(sentence(text)), icon=":material/error:")
+    return not st.session_state[_CLOSED]
+
+
+def when(time: str) -> str:
+    """A kept time as people read it, in this machine's zone, e.g. `24 Nov 2026, 20:53`."""
+    try:
+        return f"{datetime.fromisoformat(time).astimezone():%-d %b %Y, %H:%M}"
+    except (ValueError, OverflowError):
+        return time[:16]
+
+
+def note_html(note: Note, fingerprint: str) -> str:
+    """A note with its time, flagged if it was written about another version of the feature."""
+    flag = "" if note.fingerprint == fingerprint else EARLIER
+    return (
+        f'<div class="dfc-said"><div class="dfc-about">{escape(when(note.written))}{flag}</div>'
+        f"<div>{escape(note.text)}</div></div>"
+    )
+
+
+def _stamp() -> tuple[int, int]:
+    path = book().path
+    if not path.exists():
+        return 0, 0
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _marks(path: str, stamp: tuple[int, int], run: str | None) -> pd.DataFrame:
+    return Notebook(Path(path), _READ_SECONDS).marks(run)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _notes(path: str, stamp: tuple[int, int], run: str | None) -> tuple[Note, ...]:
+    return Notebook(Path(path), _READ_SECONDS).notes(run)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _lists(path: str, stamp: tuple[int, int]) -> tuple[str, ...]:
+    return Notebook(Path(path), _READ_SECONDS).lists()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _feature(path: str, stamp: tuple[int, int], run: str, feature_id: int) -> Remarks:
+    return Notebook(Path(path), _READ_SECONDS).feature(run, feature_id)

@@ -1,0 +1,1 @@
+"""Steering either model or both, beside the same model left alone."""

@@ -1,0 +1,164 @@
+"""What was tried on the Steer page: again, or kept as a note; and edits as a table to export and import."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import Side, UserError
+from dfc.report.heatmap import visible
+from dfc.runs import Run
+from dfc.store.book import TEXT_LENGTH
+from dfc.store.reader import Store
+from dfc.ui.shell import downloads, notebook
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import side_name
+from dfc.ui.shell.text import plain, sentence
+from dfc.ui.steer import conversation, edit_address
+from dfc.ui.steer.edit_address import Row
+from dfc.ui.steer.jobs import sweep_store
+from dfc.ui.steer.writing import Request
+
+_LISTED = 20
+_KINDS = {"baseline": "left alone", "steered": "steered"}
+_IMPORT_PROBLEM = "edits_problem"
+
+
+def show(view: View, names: dict[Side, str]) -> None:
+    """Draw the history, the latest first."""
+    if not notebook.opened():
+        return
+    tried = sweep_store(view.run).tried(_LISTED)
+    if not len(tried):
+        st.html(
+            '<p class="dfc-muted">Nothing was tried yet; every steered text that comes to its end is kept here.</p>'
+        )
+    for row in tried.to_dict("records"):
+        _trial(view, row, names)
+
+
+def put_back(content: dict[str, Any]) -> None:
+    """Everything of a kept trial, into the page's settings."""
+    edit_address.write(edit_address.of_edits(content["edits"]))
+    sampling, state = content["sampling"], st.session_state
+    state["prompt"], state["chat"] = content["prompt"], bool(content["chat"])
+    conversation.write(tuple((turn["role"], turn["content"]) for turn in content.get("earlier", ())))
+    state["max_tokens"] = min(1024, int(sampling["max_new_tokens"]))
+    state["temperature"] = min(2.0, float(sampling["temperature"]))
+    state["top_p"] = max(0.05, float(sampling["top_p"]))
+    state["seed"] = int(sampling["seed"]) % 2**31
+
+
+def table(view: View, request: Request) -> None:
+    """Export and import of the edits as CSV."""
+    run, rows = view.run, request.rows
+    st.html(
+        '<p class="dfc-muted">A row for each edit: model, layer, feature, mode, strength. It steers without '
+        f"the app, too: <code>python -m dfc steer {escape(run.name)} --edits edits.csv</code>.</p>"
+    )
+    downloads.button(
+        "Download the edits",
+        lambda: _csv(run, rows),
+        f"{run.name}-edits.csv",
+        "text/csv",
+        icon=":material/download:",
+        key="export_edits",
+        disabled=not rows,
+    )
+    st.file_uploader("Read edits from a table", type="csv", key="import_edits", on_change=_import, args=(run,))
+    if problem := st.session_state.pop(_IMPORT_PROBLEM, None):
+        st.warning(plain(problem), icon=":material/block:")
+
+
+def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
+    content, answers = json.loads(row["request"]), json.loads(row["answers"])
+    rows, identity = edit_address.of_edits(content["edits"]), str(row["tried_id"])
+    time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())
+    texts = "".join(
+        f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(found["steered"])[:200]))}</div>'
+        for side, found in answers.items()
+        if side in names
+    )
+    turns = len(content.get("earlier", ()))
+    after = f" · after {turns} earlier turn{'s' if turns > 1 else ''}" if turns else ""
+    with st.container(key=f"kept_trial_{identity}"):
+        st.html(
+            f'<div><div class="dfc-small">{escape(time)} · {escape(said(rows))}{after}</div>'
+            f"<div>{escape(visible(str(content['prompt'])[:160]))}</div>{texts}</div>"
+        )
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                "Again",
+                icon=":material/replay:",
+                key=f"again_{identity}",
+                type="tertiary",
+                on_click=put_back,
+                args=(content,),
+                help="Puts the edits, the prompt and the sampling back.",
+            )
+            st.button(
+                "Keep as a note on the feature",
+                icon=":material/edit_note:",
+                key=f"note_{identity}",
+                type="tertiary",
+                on_click=_note,
+                args=(view.run, view.store, rows, note_text(rows, content, answers, names), identity),
+            )
+            if st.session_state.get("noted_trial") == identity:
+                st.html('<span class="dfc-small">Kept.</span>', width="content")
+
+
+def said(rows: tuple[Row, ...]) -> str:
+    """What is done, in words."""
+    return "; ".join(f"{row.sides.upper()}: {edit_address.words(row)}" for row in rows)
+
+
+def note_text(rows: tuple[Row, ...], content: dict[str, Any], answers: dict[str, Any], names: dict[Side, str]) -> str:
+    """A trial as a note, with what is needed to repeat it."""
+    sampling = content["sampling"]
+    lines = [
+        f"Steered ({said(rows)}) on “{content['prompt']}”, {sampling['max_new_tokens']} tokens, temperature "
+        f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}, seed {sampling['seed']}."
+    ]
+    for side, name in names.items():
+        found = answers.get(side, {})
+        lines += [f"{name}, {_KINDS[kind]}: {found[kind]}" for kind in _KINDS if kind in found]
+    if earlier := content.get("earlier"):  # last: what is too long for a note is cut
+        lines += ["Before the prompt:", *(f"{turn['role']}: {turn['content']}" for turn in earlier)]
+    return "\n".join(lines)[:TEXT_LENGTH]
+
+
+def _note(run: Run, features: Store, rows: tuple[Row, ...], text: str, identity: str) -> None:
+    ids = list(dict.fromkeys(row.feature for row in rows if row.feature is not None))
+    for feature, fingerprint in features.fingerprints(ids).items():
+        if notebook.change(lambda: notebook.book().write(run.name, feature, fingerprint, text)):  # noqa: B023  # at once
+            st.session_state["noted_trial"] = identity
+
+
+def _csv(run: Run, rows: tuple[Row, ...]) -> bytes:
+    from dfc.steering import edit_table
+
+    return edit_table.to_csv(run, edit_address.edits(rows)).encode()
+
+
+def _import(run: Run) -> None:
+    file = st.session_state.get("import_edits")
+    if file is None:
+        return
+    from dataclasses import asdict
+
+    from dfc.steering import edit_table
+
+    try:
+        found = edit_table.from_csv(run, file.getvalue().decode("utf-8"))
+        rows = edit_address.of_edits(asdict(edit) for edit in found)
+        edit_address.unpack(edit_address.pack(rows))  # refuses what the page cannot show
+        edit_address.write(rows)
+    except UnicodeDecodeError:
+        st.session_state[_IMPORT_PROBLEM] = "The table is not text in UTF-8; save it as CSV in UTF-8."
+    except UserError as error:
+        st.session_state[_IMPORT_PROBLEM] = sentence(str(error))

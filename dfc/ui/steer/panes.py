@@ -1,0 +1,189 @@
+"""The texts of the Steer page side by side, each token coloured by what was measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Literal, get_args
+
+import numpy as np
+import streamlit as st
+
+from dfc.config import Partition, Side
+from dfc.report.heatmap import token_html, visible
+from dfc.report.palette import LEVELS, heat_level
+from dfc.ui.shell import choice
+from dfc.ui.shell.look import side_name
+from dfc.ui.shell.text import plain
+from dfc.ui.steer import edit_address
+from dfc.ui.steer.writing import Pane, Request, Texts
+
+Colour = Literal["text only", "activation", "changed odds"]
+Buttons = Callable[[Texts, Side, int], None]
+LEAST_KL = 1.0
+"""Nats of the strongest colour, at least: a text that hardly changes stays pale."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One piece of a text with what was measured on its tokens: the largest activation and KL, joint probabilities."""
+
+    text: str
+    baseline: float
+    steered: float
+    kl: float
+    activation: float | None
+
+
+def controls(request: Request) -> tuple[Colour, int | None]:
+    """Choose what the colours mean; the feature, where they mean its activation."""
+    features = list(dict.fromkeys(row.feature for row in request.rows if row.feature is not None))
+    feature = features[0] if features else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        colour: Colour = choice.one_of(
+            "Colours",
+            list(get_args(Colour)),
+            "colours",
+            "activation",
+            help="Activation: where the feature fires in these texts. Changed odds: how far the edits moved what the "
+            "model would say next (KL divergence, steered from left alone).",
+            label="collapsed",
+        )
+        if colour == "activation" and len(features) > 1:
+            feature = st.selectbox(
+                "Feature to colour by", features, key="colour_feature", width=140, label_visibility="collapsed"
+            )
+        if colour != "text only":
+            st.html(_key(request, colour, feature), width="content")
+    return colour, feature
+
+
+def show(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | None, buttons: Buttons) -> None:
+    """Draw all texts, those of one model side by side under their headings.
+
+    Args:
+        texts: as far as they came.
+        names: of the models.
+        colour, feature: as `controls` gives them.
+        buttons: draws what can be done with one text.
+    """
+    for side, panes in texts.panes.items():
+        name = side_name(side, names)
+        headings = [f"{name}, left alone", f"{name}, steered: {escape(_edits(texts, side))}"]
+        columns = st.columns(2, gap="medium")
+        for row, (column, pane) in enumerate(zip(columns, panes, strict=False)):
+            with column:
+                with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"pane_{side}_{row}"):
+                    st.html(f'<div class="dfc-small">{headings[row]}</div>', width="stretch")
+                    buttons(texts, side, row)
+                st.html(pane_html(pane, texts, side, bool(row), colour, feature))
+        if len(panes) == 1:
+            columns[1].html(
+                f'<div class="dfc-small">{headings[1]}</div><div class="dfc-answer dfc-muted">No edit is of this '
+                "model. Choose it in the list above, or, for a shared feature, choose both.</div>"
+            )
+
+
+def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, feature: int | None) -> str:
+    """One text as HTML, escaped, with what was measured under it."""
+    classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
+    scales = texts.scales.get(side, {})
+    if pane.found is None or colour == "text only" or not pane.tokens:
+        body = (
+            escape(pane.text)
+            if pane.text
+            else f'<span class="dfc-muted">{escape(pane.doing if pane.writing else "…")}</span>'
+        )
+    else:
+        place = list(scales).index(feature) if feature in scales else None
+        if colour == "changed odds":
+            hue: Partition = "shared"
+            top = max([LEAST_KL, *(float(p.found.kl.max(initial=0)) for p in texts.panes[side] if p.found is not None)])
+        else:
+            hue, top = side, scales.get(feature or 0, 1.0)
+        spans = "".join(_span(token, colour, top) for token in tokens(pane, place))
+        body = f'<div class="dfc-context dfc-{hue}">{spans}</div>'
+    return f'<div class="{classes}">{body}</div>{_figures(pane, texts, on)}'
+
+
+def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
+    """The pieces of a measured text; `place` is the feature's in the analysis."""
+    found, at = pane.found, 0
+    assert found is not None  # only measured texts are coloured
+    for text, size in pane.pieces:
+        part = slice(at, at + size)
+        at += size
+        if size:
+            yield Token(
+                text,
+                float(np.prod(found.baseline[part])),
+                float(np.prod(found.steered[part])),
+                float(found.kl[part].max()),
+                None if place is None else float(found.activations[place, part].max()),
+            )
+
+
+def _key(request: Request, colour: Colour, feature: int | None) -> str:
+    """How to read the colours."""
+    if colour == "changed odds":
+        words, hues = "how far the odds of each token were moved; hover for both", ["shared"]
+    else:
+        words, hues = f"activation of feature {feature}; hover for figures", list(request.edited)
+    ramps = "".join(
+        '<span class="dfc-ramp">'
+        + "".join(f'<i style="background:var(--dfc-{hue}-{level})"></i>' for level in range(1, LEVELS + 1))
+        + "</span>"
+        for hue in hues
+    )
+    return f'<div class="dfc-key">{ramps}<span>{words}</span></div>'
+
+
+def _span(token: Token, colour: Colour, top: float) -> str:
+    level = heat_level(token.kl if colour == "changed odds" else token.activation, top)
+    hover = f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered"
+    if token.activation is not None:
+        hover += f", activation {token.activation:.3g}"
+    hover += f", KL {token.kl:.2g}"
+    attribute = f' class="h{level}"' if level else ""
+    return f'<span{attribute} title="{escape(hover)}">{token_html(token.text)}</span>' if token.text else ""
+
+
+def _chance(probability: float) -> str:
+    if 0 < probability < 0.0005:
+        return f"{probability:.0e}"
+    return f"{probability:.1%}"
+
+
+def _figures(pane: Pane, texts: Texts, on: bool) -> str:
+    """What is being done, or what was measured, below the text."""
+    words = ["stopped, not measured"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
+    if pane.tokens:
+        words.append(f"{len(pane.tokens)} token{'s' if len(pane.tokens) > 1 else ''}")
+    if pane.seed != texts.request.seed:
+        words.append(f"seed {pane.seed}")
+    if pane.found is not None and pane.tokens:
+        perplexity = f"perplexity {pane.found.perplexity:,.3g}"
+        if on:
+            perplexity += f" left alone, {pane.found.steered_perplexity:,.3g} steered"
+        words += [perplexity, *([f"mean KL {pane.found.kl.mean():.2g}"] if on else [])]
+    return f'<div class="dfc-small">{escape(" · ".join(words))}</div>'
+
+
+def _edits(texts: Texts, side: Side) -> str:
+    """What is done to a model, in words."""
+    rows = (row for row in texts.request.rows if row.feature is not None and side in row.sides)
+    return "; ".join(map(edit_address.words, rows)) or "not at all"
+
+
+def notices(texts: Texts, names: dict[Side, str]) -> None:
+    """What the self-check says of each model's steered text."""
+    for side in texts.panes:
+        for warning in texts.warnings.get(side, ()):
+            st.warning(plain(f"{names[side]}: {warning}."), icon=":material/info:")
+    if all(
+        pane.found is not None and not pane.tokens and not pane.stopped
+        for panes in texts.panes.values()
+        for pane in panes
+    ):
+        st.info("The models ended their answers at once.", icon=":material/info:")

@@ -1,0 +1,282 @@
+"""Sweeps on the Steer page: asked for, run in the background, kept with the run, opened again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from dfc.config import JudgeConfig, Side, UserError
+from dfc.runs import Run
+from dfc.steering import prompt_sets
+from dfc.steering.judge import identity
+from dfc.ui.shell import notebook
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.text import plain, sentence
+from dfc.ui.steer import edit_address, jobs, outputs
+from dfc.ui.steer.jobs import sweep_store
+from dfc.ui.steer.writing import Request
+
+if TYPE_CHECKING:
+    from dfc.steering.sweeps import Sweep
+
+_OWN = "the prompt above"
+_LISTED = 20
+
+
+def show(view: View, request: Request, ready: bool, names: dict[Side, str]) -> None:
+    """Draw the section."""
+    st.html(
+        '<p class="dfc-muted">Several strengths on several prompts, measured and kept with the run. Sampling is '
+        "that of the settings above; prompt number i is drawn with the seed + i. A sweep runs in the background: it "
+        "goes on when this page is left or closed, and whoever opens this section sees how far it is and can cancel "
+        "it.</p>"
+    )
+    make = _ask(view, request, ready)
+    judge = _ask_judge(view.config.judge)
+    running = jobs.running(view.run) is not None
+    st.button(
+        "Run the sweep",
+        icon=":material/play_arrow:",
+        key="start_sweep",
+        on_click=jobs.start if make else None,
+        args=(view.run, make, judge) if make else None,
+        disabled=make is None or running,
+    )
+    if jobs.watched(view.run) is not None:
+        _progress(view.run)
+    _opened(view, judge, running, names)
+    _earlier(view.run, judge, running)
+
+
+def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | None:
+    """The form; what makes the sweep, None where it cannot be made."""
+    first = st.columns([3, 3, 1.6, 2.4], gap="medium", vertical_alignment="bottom")
+    strengths = first[0].text_input(
+        "Strengths",
+        "-2, -1, 0.5, 1, 2, 4",
+        key="sweep_strengths",
+        bind="query-params",
+        help="Separated by commas; 0 is always there.",
+    )
+    chosen = first[1].selectbox("Prompts", [_OWN, *prompt_sets.names()], key="sweep_set", bind="query-params")
+    limit = int(
+        first[2].number_input(
+            "At most", 1, 1000, 4, key="sweep_limit", bind="query-params", help="So many of these prompts."
+        )
+    )
+    top = int(
+        first[3].number_input(
+            "Top exclusive features",
+            0,
+            200,
+            0,
+            key="sweep_top",
+            bind="query-params",
+            help="Instead of the list above: so many of each model's exclusive features, one after the other. 0: the "
+            "list above.",
+        )
+    )
+    second = st.columns([3, 3, 4], gap="medium", vertical_alignment="bottom")
+    words = second[0].text_input(
+        "Count words",
+        key="sweep_words",
+        bind="query-params",
+        placeholder="rain, river",
+        help="Share of the answer that they take.",
+    )
+    regex = second[1].text_input(
+        "or a pattern", key="sweep_regex", bind="query-params", help="A regular expression, instead of words."
+    )
+    control = second[2].toggle(
+        "also a random direction of equal norm",
+        value=True,
+        key="sweep_control",
+        bind="query-params",
+        help="What a random direction does as well is no effect of the feature.",
+    )
+    try:
+        numbers = _numbers(strengths)
+        prompts = (request.prompt,) if chosen == _OWN else tuple(prompt_sets.read(chosen, limit))
+    except UserError as error:
+        st.warning(plain(sentence(str(error))), icon=":material/block:")
+        return None
+    if not top and not ready:
+        return None
+    run = view.run
+
+    def make() -> Sweep:
+        from dfc.steering import sweeps
+
+        asked = request.trial()
+        settings: dict[str, Any] = {
+            "strengths": numbers,
+            "prompts": prompts,
+            "sampling": asked.sampling,
+            "chat": asked.chat,
+            "earlier": asked.earlier,
+            "words": tuple(word for word in words.split(",") if word.strip()),
+            "regex": regex,
+            "control": control,
+        }
+        if top:
+            return sweeps.bulk(run, top, **settings)
+        return sweeps.Sweep(edits=edit_address.edits(request.rows), **settings)
+
+    return make
+
+
+def _ask_judge(judge: JudgeConfig | None) -> JudgeConfig | None:
+    """Whether answers are scored, and for what; nothing where the run's settings name no judge."""
+    if judge is None:
+        return None
+    columns = st.columns([3, 7], gap="medium", vertical_alignment="bottom")
+    wanted = columns[0].toggle(
+        "score the answers",
+        value=judge.local,  # whoever made the run may have named any machine
+        key="sweep_judge",
+        bind="query-params",
+        help=f"Prompts and answers are sent to {plain(judge.model)} at {plain(judge.url)}, as run.yaml says.",
+    )
+    criterion = columns[1].text_input(
+        "Judged from 0 to 10 for", judge.criterion, key="sweep_criterion", bind="query-params", disabled=not wanted
+    )
+    return judge.model_copy(update={"criterion": criterion.strip() or judge.criterion}) if wanted else None
+
+
+@st.fragment(run_every=1.0)
+def _progress(run: Run) -> None:
+    """How far the run's sweep is; asks for the whole page when it is through."""
+    job = jobs.watched(run)
+    if job is None:
+        return
+    if job.finished:
+        jobs.forget()
+        if job.problem:
+            st.session_state["sweep_problem"] = job.problem
+        if job.sweep_id:
+            st.query_params["sweep"] = job.sweep_id[:12]
+        st.rerun()
+    words = f"{job.done} of {job.total} answers" if job.total else "Getting ready; models are loaded …"
+    if job.judging:
+        words = f"{job.done} of {job.total} texts judged"
+    if job.waiting:
+        words += "; somebody else is using the model, waiting …"
+    st.progress(job.done / job.total if job.total else 0.0, words)
+    cancelled = job.cancelled.is_set()
+    st.button(
+        "Cancelling …" if cancelled else "Cancel",
+        icon=":material/stop:",
+        key="cancel_sweep",
+        on_click=job.cancelled.set,
+        disabled=cancelled,
+    )
+
+
+def _opened(view: View, judge: JudgeConfig | None, running: bool, names: dict[Side, str]) -> None:
+    """The sweep in the address."""
+    if problem := st.session_state.pop("sweep_problem", None):
+        st.warning(plain(problem), icon=":material/block:")
+    wanted = st.query_params.get("sweep")
+    if not wanted:
+        return
+    kept = sweep_store(view.run).sweeps()
+    found = kept[kept["sweep_id"].str.startswith(wanted)] if len(kept) else kept
+    if len(found) != 1:
+        st.info("The sweep in the address is not kept with this run any more.", icon=":material/info:")
+        return
+    row = found.iloc[0]
+    sweep_id, scored_by = str(row["sweep_id"]), row["judge"] if isinstance(row["judge"], str) else None
+    outputs.show(view, sweep_store(view.run), sweep_id, str(row["title"]), scored_by, names)
+    if judge is not None:
+        _score_button(view.run, sweep_id, judge, running)
+
+
+def _score_button(run: Run, sweep_id: str, judge: JudgeConfig, running: bool) -> None:
+    """Offers to score what has no score by this judge."""
+    if left := len(sweep_store(run).unscored(sweep_id, identity(judge))):
+        st.button(
+            f"Score {left} texts",
+            icon=":material/gavel:",
+            key="judge_sweep",
+            on_click=jobs.start,
+            args=(run, None, judge, sweep_id),
+            disabled=running,
+            help="By the judge and for the criterion above; scores by another are replaced.",
+        )
+
+
+def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
+    kept = sweep_store(run).sweeps().head(_LISTED)
+    if not len(kept):
+        return
+    job = jobs.running(run)
+    st.markdown("**Sweeps of this run**")
+    for row in kept.to_dict("records"):
+        identity, ours = str(row["sweep_id"])[:12], job is not None and job.sweep_id in (None, row["sweep_id"])
+        with st.container(
+            horizontal=True, vertical_alignment="center", gap="medium", border=False, key=f"kept_sweep_{identity}"
+        ):
+            time = notebook.when(row["started"].tz_localize("UTC").isoformat())
+            status = str(row["status"])
+            if status == "running" and not ours:
+                status = "runs in another process, or ended with it"
+            state = f"{time} · {status} · {row['made']} of {row['outputs']} answers"
+            st.html(
+                f'<div>{escape(str(row["title"]))}<div class="dfc-small">{escape(state)}</div></div>',
+                width="stretch",
+            )
+            st.button("Open", key=f"open_{identity}", type="tertiary", on_click=_open, args=(identity,))
+            st.button(
+                "Repeat",
+                key=f"repeat_{identity}",
+                type="tertiary",
+                disabled=running,
+                on_click=jobs.start,
+                args=(run, _again(str(row["settings"])), judge),
+            )
+            st.button(
+                "Delete",
+                key=f"delete_{identity}",
+                type="tertiary",
+                disabled=ours,
+                on_click=_delete,
+                args=(run, str(row["sweep_id"])),
+            )
+
+
+def _again(settings: str) -> Callable[[], Sweep]:
+    def make() -> Sweep:
+        from dfc.steering.sweeps import Sweep
+
+        return Sweep.from_json(settings)
+
+    return make
+
+
+def _open(identity: str) -> None:
+    st.query_params["sweep"] = identity
+
+
+def _delete(run: Run, sweep_id: str) -> None:
+    try:
+        sweep_store(run).delete_sweep(sweep_id)
+    except UserError as error:
+        st.session_state["sweep_problem"] = sentence(str(error))
+    if sweep_id.startswith(st.query_params.get("sweep") or "-"):
+        st.query_params.pop("sweep", None)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(number) for number in text.split(",") if number.strip())
+        if not all(map(math.isfinite, found)):
+            raise ValueError
+    except ValueError:
+        raise UserError(f"strengths: “{text:.60}” are not numbers separated by commas, such as 0.5, 1, 2.") from None
+    if not any(found):
+        raise UserError("strengths: give at least one that is not 0.")
+    return found

@@ -1,0 +1,1 @@
+"""The table of exclusive features."""

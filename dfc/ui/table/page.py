@@ -1,0 +1,96 @@
+"""The table of exclusive features: A's, B's, or both side by side; filtered, sorted and paged by the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from dfc.config import Side
+from dfc.store.reader import FeatureQuery
+from dfc.ui.shell import address, data, feature_table, look, notebook, orders, paging, selection
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View, model_names
+from dfc.ui.table import filters
+from dfc.ui.table.filters import SHOW, Filters
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    names = model_names(view.config)
+    heading = st.container()
+    notebook.opened()
+    if (place := address.place()) is not None:
+        # The feature's page links back here with the list; and where Streamlit changes the page, the
+        # first step back in the browser brings the new page's parameters with the old page's path.
+        params = filters.params(view, place, paging.TABLE_ROWS)
+        st.switch_page(address.TABLE_PAGE, query_params={"run": view.run.name, **params})
+    chosen = filters.draw(view)
+    judged = orders.default_order(view) == "confidence"
+    whose = "both models use" if chosen.show == "shared" else "one model use alone"
+    first = "Those come first of which the evidence is surest" if judged else "The order is a first guess"
+    heading.html(
+        f'<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets {whose}. '
+        f"{first}; click a row to judge for yourself.</p></div>"
+    )
+    queries = [replace(chosen.query, partitions=(partition,)) for partition in SHOW[chosen.show]]
+    narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
+    totals = [data.count(view.store, query) for query in narrowed]
+    many = _tools(view, chosen, queries, narrowed, totals)
+    marking, tables = st.container(), st.container()
+    page = paging.choose(max(totals), paging.TABLE_ROWS)
+    with tables:
+        columns = st.columns(len(queries), gap="medium")
+    for column, query, whole, total in zip(columns, queries, narrowed, totals, strict=True):
+        place = Place(query, (page - 1) * paging.TABLE_ROWS, len(queries) > 1, chosen.kept)
+        with column:
+            _table(view, place, whole, total, names, many)
+    if many:
+        with marking:  # drawn last, when the ticks are known
+            selection.bar(view, narrowed, sum(totals))
+
+
+def _tools(
+    view: View,
+    chosen: Filters,
+    queries: list[FeatureQuery],
+    narrowed: list[FeatureQuery],
+    totals: list[int],
+) -> bool:
+    """Reading in order and choosing many; whether many are to be chosen."""
+    with chosen.tools:
+        st.space("stretch")
+        if any(totals) and st.button(
+            "Read in order",
+            icon=":material/menu_book:",
+            key="read",
+            shortcut="Enter",
+            help="Opens the first feature of the list; there, ← and → go on through it.",
+        ):
+            first = next(place for place, total in enumerate(totals) if total)
+            found = data.features(view.store, replace(narrowed[first], limit=1, offset=0))["feature_id"]
+            at = Place(queries[first], 0, len(queries) > 1, chosen.kept)
+            params = address.feature_params(view.run.name, int(found.iloc[0]), at)
+            st.switch_page(address.FEATURE_PAGE, query_params=params)
+        return st.toggle(
+            "Select",
+            key="select",
+            bind="query-params",
+            help="Tick rows, on as many pages as you like, to give them tags, put them on a list or download them.",
+        )
+
+
+def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dict[Side, str], many: bool) -> None:
+    partition = whole.partitions[0]
+    first, last = min(place.position + 1, total), min(place.position + paging.TABLE_ROWS, total)
+    figures = f"{first:,} to {last:,} of {total:,}" if total > paging.TABLE_ROWS else f"{total:,}"
+    st.html(f'{look.partition_badge(partition, names)} <span class="dfc-small">&ensp;{figures}</span>')
+    table = data.features(view.store, replace(whole, limit=paging.TABLE_ROWS, offset=place.position))
+    if table.empty:
+        if total:
+            st.html('<p class="dfc-muted">No more on this page.</p>')
+        else:
+            st.html('<p class="dfc-muted">No feature passes these filters. Widen one of them or clear them all.</p>')
+        return
+    columns = feature_table.columns(table, not place.beside, whole.order)
+    feature_table.show(view, table, f"table_{partition}", columns, place, many)

@@ -1,0 +1,136 @@
+"""The command line as a user meets it, each command in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dfc.store.notes import Notebook
+from dfc.store.reader import Store
+from tests import tiny
+from tests.ui.folders import make_run
+
+ROOT = Path(__file__).parents[2]
+
+
+def dfc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m dfc …` with this test's data folder."""
+    command = [sys.executable, "-m", "dfc", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_a_run_from_its_yaml_and_again(tiny_models: tuple[Path, Path], tmp_path: Path, data: Path) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models)))
+    first = dfc("run", str(settings))
+    assert first.returncode == 0, first.stderr
+    for stage in ("pairing tokens", "reading tiny-llama", "reading tiny-gemma", "training", "features: contexts"):
+        assert stage in first.stderr
+    store = data / "runs" / "tiny" / "features.duckdb"
+    written = store.stat().st_mtime_ns
+
+    second = dfc("run", str(settings))
+    assert second.returncode == 0
+    assert second.stderr.count("done already") == 4
+    assert store.stat().st_mtime_ns == written
+
+    verified = dfc("verify", "tiny")
+    assert verified.returncode == 0, verified.stderr
+    for words in ("evidence: moments", "evidence: probes", "stitch, held-out R²: a_to_b", "shared-like"):
+        assert words in verified.stderr
+    assert Store(store).evidence(0) is not None
+
+    again = dfc("index", "tiny", "--again")
+    assert again.returncode == 0, again.stderr
+    assert store.stat().st_mtime_ns > written
+    assert Store(store).evidence(0) is None
+    assert "tiny          ready" in dfc("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"training": {"stepz": 1}}, "unknown key `training.stepz`"),
+        ({"models": {"a": {"source": "nowhere/at-all", "layer": 1}}}, "nowhere/at-all: its model could not be loaded"),
+        ({"models": {"a": {"source": "gone.gguf", "layer": 1}}}, "gone.gguf: no such GGUF file"),
+        ({"models": {"a": {"layer": 99}}}, "there is no layer 99; its 6 blocks are 0 to 5"),
+        ({"corpus": {"sources": [{"name": "s", "path": "./none.jsonl"}]}}, "./none.jsonl: no such file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    change: dict[str, dict[str, object]], sentence: str, tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
+    for section, values in change.items():
+        for key, value in values.items():
+            merge = isinstance(value, dict) and isinstance(settings[section].get(key), dict)
+            settings[section][key] = {**settings[section][key], **value} if merge else value  # type: ignore[dict-item]
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    result = dfc("run", str(path))
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("dfc: ")]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "none"),
+        ("harvest", "none"),
+        ("index", "none"),
+        ("verify", "none"),
+        ("run", "none.yaml"),
+        ("align", "none", "--report"),
+    ],
+)
+def test_what_is_not_there(arguments: tuple[str, ...]) -> None:
+    result = dfc(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"dfc: {arguments[1]}: ")
+
+
+def test_pairing_is_shown_without_a_run(tiny_models: tuple[Path, Path], tmp_path: Path, data: Path) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models)))
+    result = dfc("align", str(settings), "--report", "--documents", "62", "--text", "the river")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == ["source", "english", "chinese", "code", "chats", "total"]
+    assert lines[5].split()[1:3] == ["62", "0"]
+    assert "' river' | " in result.stdout
+    assert not data.exists()
+
+    neither = dfc("align", str(settings))
+    assert neither.returncode == 2
+    assert neither.stderr.startswith("dfc: align: give --report ")
+
+
+def test_doctor_says_what_is_missing() -> None:
+    printed = dfc("doctor").stdout
+    for word in ("torch", "cores", "memory", "disk free", "a finished run: `make demo` makes one"):
+        assert word in printed
+
+
+def test_a_report_of_a_list(data: Path) -> None:
+    run = make_run(data)
+    notebook = Notebook(data / "notes.duckdb")
+    notebook.mark("demo", Store(run.store).fingerprints([3, 60]), "list", "for the paper")
+    out = data / "report.html"
+    written = dfc("report", "demo", "--list", "for the paper", "--out", str(out))
+    assert written.returncode == 0, written.stderr
+    assert "2 features of demo" in written.stderr
+    assert "<h1>for the paper</h1>" in out.read_text()
+    alone = dfc("report", "demo", "--feature", "3", "--title", "One", "--out", str(out))
+    assert alone.returncode == 0, alone.stderr
+    assert "<h1>One</h1>" in out.read_text()
+    for wrong in (["demo"], ["demo", "--list", "x"], ["demo", "--list", "x", "--feature", "3"]):
+        refused = dfc("report", *wrong)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith("dfc: ")

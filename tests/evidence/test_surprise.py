@@ -1,0 +1,123 @@
+"""How surprised the models are, against one document at a time and a sum token by token."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfc import models
+from dfc.activations import shards
+from dfc.activations.shards import ActivationStore
+from dfc.config import SIDES, UserError
+from dfc.evidence import surprise
+from dfc.runs import Run
+
+ALL, WINDOW = 10**9, 5
+
+
+@pytest.fixture
+def run(tiny_run: Run, tmp_path: Path) -> Run:
+    """A copy of the tiny run that may be written to."""
+    return Run(Path(shutil.copytree(tiny_run.path, tmp_path / "tiny")))
+
+
+def expected(run: Run, shard: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """The same as `surprise.ahead`, one document and one pair at a time."""
+    found = []
+    loaded = {side: models.load(run.config().models.side(side)).model for side in SIDES}
+    for row in shards.read_tokens(run.activations, shard).to_pylist():
+        lost = {}
+        for side in SIDES:
+            ids = torch.tensor([row[f"ids_{side}"]])
+            with torch.no_grad():
+                logs = loaded[side](input_ids=ids).logits[0].log_softmax(-1)
+            lost[side] = [0.0] + [-float(logs[at - 1, ids[0, at]]) for at in range(1, ids.shape[1])]
+        pairs = len(row["ends"])
+        for first in range(pairs):
+            until = first
+            while until + 1 < pairs and until < first + WINDOW and row["roles"][until + 1] == row["roles"][first]:
+                until += 1
+            if until == first:
+                found.append((np.nan, np.nan))
+                continue
+            read = {
+                side: sum(lost[side][row[f"index_{side}"][first] + 1 : row[f"index_{side}"][until] + 1])
+                for side in SIDES
+            }
+            found.append((read["b"] - read["a"], row["ends"][until] - row["ends"][first]))
+    return np.array(found)
+
+
+def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> None:
+    surprise.measure(run, ALL)
+    store = ActivationStore(run.activations)
+    for shard in (0, len(store) - 1):
+        found = surprise.ahead(store, shard, store.rows(shard), ALL, WINDOW)
+        assert found.numpy() == pytest.approx(expected(run, shard), abs=2e-3, nan_ok=True)
+        assert found.isfinite().all(1).sum() > 100
+
+
+def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tokens are not read once more; what is not paired at all makes no difference."""
+    surprise.measure(run, 500)
+    store = ActivationStore(run.activations)
+    rows = [store.rows(shard) for shard in range(len(store))]
+    kept = [surprise._documents(store, shard, 500)[1] for shard in range(len(store))]
+    monkeypatch.delattr(shards, "read_tokens")
+    for shard, (of, known) in enumerate(zip(rows, kept, strict=True)):
+        found = surprise.ahead(store, shard, of, 500, WINDOW).isfinite().all(1)
+        assert 0 < known < len(of)
+        assert found[:known].any()
+        assert not found[known:].any()
+
+
+def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
+    store = ActivationStore(run.activations)
+    surprise.measure(run, 500)
+    known = [
+        surprise.ahead(store, shard, store.rows(shard), 500, WINDOW).isfinite().all(1) for shard in range(len(store))
+    ]
+    assert 0 < sum(int(part.sum()) for part in known) <= 500
+    assert all(part[: int(part.nonzero().max()) + 1].sum() > 0 for part in known if part.any())
+    assert surprise.ahead(store, 0, store.rows(0), ALL, WINDOW).isnan().all(), "another selection is not taken for it"
+
+
+def test_what_is_measured_stays_and_what_is_missing_is_made_again(run: Run) -> None:
+    surprise.measure(run, ALL)
+    files = sorted((run.activations / "surprise").iterdir())
+    assert len(files) == 2 * len(ActivationStore(run.activations))
+    contents = [path.read_bytes() for path in files]
+    files[1].unlink()
+    stamps = [path.stat().st_mtime_ns for path in files if path != files[1]]
+    surprise.measure(run, ALL)
+    assert [path.read_bytes() for path in files] == contents
+    assert [path.stat().st_mtime_ns for path in files if path != files[1]] == stamps
+
+
+def test_a_damaged_file_is_named_with_the_remedy(run: Run) -> None:
+    surprise.measure(run, ALL)
+    [*_, last] = sorted((run.activations / "surprise").iterdir())
+    last.write_bytes(b"\x93NUMPY")
+    with pytest.raises(UserError, match=r"surprise.*dfc verify"):
+        surprise.measure(run, ALL)
+
+
+def test_a_model_that_is_gone_is_named(run: Run, tmp_path: Path) -> None:
+    settings = (run.path / "run.yaml").read_text()
+    (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(tmp_path / "gone")))
+    with pytest.raises(UserError, match="gone"):
+        surprise.measure(Run(run.path), ALL)
+
+
+def test_a_model_that_changed_since_it_was_harvested_is_not_measured(run: Run, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run.config().models.b.source, tmp_path / "other"))
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
+    settings = (run.path / "run.yaml").read_text()
+    (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(other)))
+    with pytest.raises(UserError, match="holds other weights"):
+        surprise.measure(Run(run.path), ALL)

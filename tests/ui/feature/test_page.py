@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfc.ui.shell import address
+from dfc.ui.shell.text import plain
+from tests.ui.folders import (
+    A_FEATURE,
+    B_FEATURE,
+    DEAD_FEATURE,
+    HOSTILE_FEATURE,
+    SHARED_FEATURE,
+    judge,
+    make_run,
+)
+from tests.ui.pages import FEATURE, TABLE, calm, parameter, text, visit
+
+
+@pytest.mark.parametrize("feature", [A_FEATURE, B_FEATURE, SHARED_FEATURE, HOSTILE_FEATURE, DEAD_FEATURE])
+def test_every_kind_opens_by_address(feature: int, finished: Path) -> None:
+    test = calm(visit(FEATURE, run="demo", feature=str(feature)))
+    assert f"Feature {feature} " in text(test)
+
+
+def test_contexts_by_band(finished: Path) -> None:
+    words = text(calm(visit(FEATURE, run="demo", feature=str(A_FEATURE))))
+    titles = ["Strongest contexts", "Upper quarter", "Second quarter", "Third quarter", "Weakest quarter"]
+    places = [words.index(title) for title in titles]
+    assert places == sorted(places)
+    assert words.count('class="dfc-context dfc-a"') == 40
+
+
+def test_both_tokenisations(finished: Path) -> None:
+    words = text(calm(visit(FEATURE, run="demo", feature=str(A_FEATURE), tokens="both")))
+    assert words.count('class="dfc-context dfc-a"') == 80
+
+
+def test_hostile_text_is_escaped(finished: Path) -> None:
+    words = text(calm(visit(FEATURE, run="demo", feature=str(HOSTILE_FEATURE), tokens="both")))
+    for bait in ("<script", "<img", "onerror=alert(1)>", "<h1>owned"):
+        assert bait not in words
+
+
+def test_dead_feature_says_so(finished: Path) -> None:
+    test = calm(visit(FEATURE, run="demo", feature=str(DEAD_FEATURE)))
+    assert "This feature is dead" in test.info[0].value
+
+
+def test_next_goes_on_by_number(finished: Path) -> None:
+    test = visit(FEATURE, run="demo", feature=str(A_FEATURE))
+    test.button(key="next").click().run()
+    assert parameter(calm(test), "feature") == str(A_FEATURE + 1)
+    test.button(key="previous").click().run()
+    assert parameter(test, "feature") == str(A_FEATURE)
+    assert test.button(key="previous").disabled
+
+
+def test_next_follows_the_list_it_came_from(finished: Path) -> None:
+    order = visit(TABLE, run="demo", show="only B", order="density").dataframe[0].value["feature_id"].tolist()
+    test = visit(FEATURE, run="demo", feature=str(order[0]), list="at=0&in=b&by=density")
+    assert "1 of 59 in the list, by density" in [link.proto.label for link in test.get("page_link")]
+    test.button(key="next").click().run()
+    test.button(key="next").click().run()
+    assert parameter(calm(test), "feature") == str(order[2])
+
+
+@pytest.mark.parametrize("list_", ["", "nonsense", "at=x&in=a", "at=-1&in=a", "at=1&in=q", "at=1&in=a&by=drop"])
+def test_a_list_that_makes_no_sense_is_ignored(list_: str, finished: Path) -> None:
+    test = calm(visit(FEATURE, run="demo", feature="3", list=list_))
+    assert "by number, in its partition" in text(test)
+
+
+def test_without_a_feature_offers_some(finished: Path) -> None:
+    test = calm(visit(FEATURE, run="demo"))
+    assert len([link for link in test.get("page_link") if link.proto.label.startswith("Feature ")]) == 10
+    test.number_input(key="jump").set_value(7).run()
+    assert parameter(test, "feature") == "7"
+
+
+def test_the_surest_findings_are_offered_first(data: Path) -> None:
+    judge(make_run(data).store)
+    links = [link.proto.label for link in calm(visit(FEATURE, run="demo")).get("page_link")]
+    offered = [label for label in links if label.startswith("Feature ")]
+    assert [offered[0], offered[5]] == [f"Feature {A_FEATURE}", f"Feature {B_FEATURE}"]
+
+
+@pytest.mark.parametrize(("feature", "like"), [(A_FEATURE, True), (SHARED_FEATURE, False)])
+def test_what_fires_like_it_is_named_where_there_is_some(feature: int, like: bool, data: Path) -> None:
+    judge(make_run(data).store)
+    test = calm(visit(FEATURE, run="demo", feature=str(feature)))
+    assert "Predicted from" in text(test)
+    assert ("Fires most like it" in text(test)) is like
+
+
+@pytest.mark.parametrize(
+    ("feature", "sentence"),
+    [
+        ("99999", "Feature 99999 does not exist in this run; its features are 0 to 299."),
+        ("-1", "The address asks for the feature “-1”; a feature is a whole number from 0 to 2,147,483,647."),
+        ("<b>x", "The address asks for the feature “<b>x”; a feature is a whole number from 0 to 2,147,483,647."),
+        (str(address.LARGEST), "Feature 2147483647 does not exist in this run; its features are 0 to 299."),
+    ],
+)
+def test_wrong_feature_is_one_sentence(feature: str, sentence: str, finished: Path) -> None:
+    test = visit(FEATURE, run="demo", feature=feature)
+    assert not test.exception
+    assert [error.value for error in test.error] == [plain(sentence)]

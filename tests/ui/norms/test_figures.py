@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfc.config import Partition
+from dfc.ui.norms import figures
+from dfc.ui.shell.norm_region import Region
+
+LABELS: dict[Partition, str] = {"a": "only <b>A</b>", "b": "only B", "shared": "both"}
+
+
+def norms() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "feature_id": [3, 5, 8, 9],
+            "partition": ["a", "b", "shared", "shared"],
+            "density": [0.1, 0.01, 0.0, 0.5],
+            "norm_a": [1.0, 0.0, 0.5, 0.4],
+            "norm_b": [0.0, 1.0, 0.5, 0.1],
+            "relative_norm": [1.0, 0.0, 0.5, 0.8],
+            "decoder_cosine": [math.nan, math.nan, 0.9, -0.2],
+            "verdict": ["exclusive", None, "unclear", "shared-like"],
+            "peak_token": ["<i>x</i>", "y", "", "z"],
+        }
+    )
+
+
+def test_histogram_counts_every_feature() -> None:
+    figure = figures.relative_norms(norms(), LABELS, "light")
+    assert {bar.name: sum(bar.y) for bar in figure.data} == {"only &lt;b&gt;A&lt;/b&gt;": 1, "only B": 1, "both": 2}
+    assert figure.layout.legend.traceorder == "normal"  # of stacked bars, plotly turns it round
+    points = figures.scatter(norms(), figures.norm_axes(norms(), {"a": "A", "b": "B"}), "partition", LABELS, "light")
+    assert points.layout.legend.traceorder == "reversed"
+    assert [trace.name for trace in points.data] == [bar.name for bar in reversed(figure.data)]
+
+
+@pytest.mark.parametrize("colouring", ["partition", "verdict", "density"])
+def test_scatter_draws_every_feature_once_and_no_markup(colouring: figures.Colouring) -> None:
+    table = norms()
+    figure = figures.scatter(table, figures.norm_axes(table, {"a": "A", "b": "B"}), colouring, LABELS, "dark")
+    assert sorted(int(i) for trace in figure.data for i in np.ravel(trace.customdata)) == [3, 5, 8, 9]
+    assert all("<" not in text for trace in figure.data for text in trace.text)
+
+
+def test_a_selection_is_drawn_with_its_outline_and_what_lies_in_it() -> None:
+    table = norms()
+    region = Region("norms", ((0.3, 0.6, 0.05, 0.6),))
+    axes = figures.norm_axes(table, {"a": "A", "b": "B"})
+    figure = figures.scatter(table, axes, "partition", LABELS, "light", region)
+    within = [int(i) for trace in figure.data for i in np.ravel(trace.customdata)[list(trace.selectedpoints)]]
+    assert sorted(within) == [8, 9]
+    [box] = figure.layout.selections
+    assert (box.x0, box.x1, box.y0, box.y1) == (0.3, 0.6, 0.05, 0.6)

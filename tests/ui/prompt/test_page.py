@@ -1,0 +1,245 @@
+"""The Prompt page: its editor and address, what it computes from a reading, and the page on a run of tiny models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from streamlit.testing.v1 import AppTest
+
+from dfc.features.live import Reading
+from dfc.runs import Run
+from dfc.store.reader import Store
+from dfc.ui.prompt import compare, reader, token_strips
+from dfc.ui.shell.text import plain
+from tests.ui.folders import make_run
+from tests.ui.pages import calm, text, visit
+
+PROMPT = "pages/5_Prompt.py"
+BRIDGE = "the old bridge and the river carried a boat under the old bridge while people watched"
+
+NO_SPANS = ("3-1", "0-5", "", "-1", "x", "²", "1-2-3")
+
+
+@pytest.fixture
+def tiny(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run on the tiny models, as the app's data folder."""
+    monkeypatch.setenv("DFC_DATA", str(tiny_run.path.parent.parent))
+    return tiny_run
+
+
+def example() -> Reading:
+    """Five pairs, of which the first does not count; feature 3 fires on three of them, feature 7 on one."""
+    return Reading(
+        source="prompt",
+        tokens={"a": ["", "the", " old", " br", "idge", " fell", "."], "b": ["the", " old", " bridge", " fell", ".\n"]},
+        index={"a": np.array([1, 2, 4, 5, 6]), "b": np.array([0, 1, 2, 3, 4])},
+        kept=np.array([False, True, True, True, True]),
+        cut=(),
+        rows=np.array([1, 2, 4, 3]),
+        features=np.array([3, 3, 3, 7]),
+        values=np.array([0.5, 2.0, 1.0, 4.0], dtype=np.float32),
+    )
+
+
+class TestFired:
+    def test_the_whole_text(self) -> None:
+        table = reader.fired(example())
+        assert table.to_dict("list") == {
+            "feature_id": [3, 7],
+            "max": [2.0, 4.0],
+            "mean": [3.5 / 4, 1.0],
+            "firings": [3, 1],
+            "row": [2, 3],
+        }
+
+    def test_a_span(self) -> None:
+        table = reader.fired(example(), 0, 1)
+        assert table.to_dict("list") == {"feature_id": [3], "max": [0.5], "mean": [0.5], "firings": [1], "row": [1]}
+        assert reader.fired(example(), 0, 0).empty
+
+    @given(
+        some.lists(some.tuples(some.integers(0, 9), some.integers(0, 5), some.floats(0.125, 9, width=32)), max_size=40)
+    )
+    def test_as_a_loop_finds_it(self, entries: list[tuple[int, int, float]]) -> None:
+        cells = {(feature, row): value for row, feature, value in entries}
+        keys = sorted(cells)
+        reading = Reading(
+            "",
+            {"a": ["x"] * 10, "b": ["x"] * 10},
+            {"a": np.arange(10), "b": np.arange(10)},
+            np.ones(10, dtype=bool),
+            (),
+            np.array([row for _, row in keys], dtype=np.int64),
+            np.array([feature for feature, _ in keys], dtype=np.int64),
+            np.array([cells[key] for key in keys], dtype=np.float32),
+        )
+        table = reader.fired(reading, 2, 7).set_index("feature_id")
+        expected = {
+            feature: [value for (f, row), value in cells.items() if f == feature and 2 <= row <= 7]
+            for feature in {feature for feature, row in cells if 2 <= row <= 7}
+        }
+        assert set(table.index) == set(expected)
+        for feature, values in expected.items():
+            assert table.loc[feature, "max"] == max(values)
+            assert table.loc[feature, "mean"] == pytest.approx(sum(values) / 6, rel=1e-5)
+            assert table.loc[feature, "firings"] == len(values)
+            assert cells[feature, int(table.loc[feature, "row"])] == max(values)
+
+
+def test_outline_is_the_strongest_share_of_each_pair() -> None:
+    known = pd.DataFrame({"feature_id": [3, 7], "partition": ["a", "b"], "corpus_max": [4.0, 2.0]})
+    np.testing.assert_allclose(reader.outline(example(), known, "a"), [np.nan, 0.125, 0.5, 0, 0.25])
+    np.testing.assert_allclose(reader.outline(example(), known, "b"), [np.nan, 0, 0, 1, 0])  # at most 1
+    np.testing.assert_allclose(reader.outline(example(), known, "shared"), [np.nan, 0, 0, 0, 0])
+
+
+class TestStrips:
+    def test_tokens_without_a_partner_go_with_the_next_that_has_one(self) -> None:
+        assert token_strips.pair_of_token(example(), "a").tolist() == [0, 0, 1, 2, 2, 3, 4]
+        assert token_strips.pair_of_token(example(), "b").tolist() == [0, 1, 2, 3, 4]
+
+    def test_what_a_span_says(self) -> None:
+        assert token_strips.words(example(), "a", (1, 2)) == " old bridge"
+        assert token_strips.words(example(), "b", (4, 4)) == ".\n"
+
+    @pytest.mark.parametrize(
+        ("address", "span"),
+        [("2", (2, 2)), ("1-3", (1, 3)), ("1-", (1, 1)), *((text, None) for text in (*NO_SPANS, None))],
+    )
+    def test_span_in_the_address(self, address: str | None, span: tuple[int, int] | None) -> None:
+        assert token_strips.chosen_span(address, 5) == span
+
+
+def test_two_texts_compared() -> None:
+    shared = {"partition": "a", "corpus_max": 9.0}
+    first = pd.DataFrame(
+        [{"feature_id": 1, "max": 3.0, "mean": 1.0, **shared}, {"feature_id": 2, "max": 1.0, **shared}]
+    )
+    second = pd.DataFrame([{"feature_id": 2, "max": 5.0, **shared}, {"feature_id": 4, "max": 0.5, **shared}])
+    table = compare.compared(first, second, "max")
+    assert table[["feature_id", "first", "second", "difference"]].to_numpy().tolist() == [
+        [2, 1, 5, -4],
+        [1, 3, 0, 3],
+        [4, 0, 0.5, -0.5],
+    ]
+
+
+def links(test: AppTest) -> list[str]:
+    return [str(link.proto.label) for link in test.get("page_link")]
+
+
+class TestPage:
+    def test_before_there_is_a_text(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny"))
+        assert "Type a text and read it" in text(test)
+        assert not test.dataframe
+
+    def test_a_text_in_the_address_is_read(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny", text=BRIDGE, **{"in": "shared"}))
+        assert test.text_area[0].value == BRIDGE
+        [table] = [frame.value for frame in test.dataframe]
+        assert set(table["partition"]) == {"shared"}
+        assert table["share"].is_monotonic_decreasing
+        assert "bridge" in text(test)
+
+    def test_figures_are_those_that_are_stored(self, tiny: Run) -> None:
+        store = Store(tiny.store)
+        context = next(c for feature in range(64) for c in store.contexts(feature) if c.rank == 0 and c.band == 0)
+        partition = store.feature(context.feature_id).partition
+        shown = {"a": "only A", "b": "only B", "shared": "shared"}[partition]
+        test = calm(
+            visit(PROMPT, run="tiny", document=str(context.document), feature=str(context.feature_id), **{"in": shown})
+        )
+        [table] = [frame.value for frame in test.dataframe]
+        found = table.loc[table["feature_id"] == context.feature_id, "max"]
+        assert found.iloc[0] == pytest.approx(context.peak, rel=1e-3)
+        assert f"Feature {context.feature_id}" in text(test)
+        assert "Open the feature" in links(test)
+
+    def test_a_span_lists_what_fires_on_it_alone(self, tiny: Run) -> None:
+        whole = calm(visit(PROMPT, run="tiny", text=BRIDGE, **{"in": "shared"})).dataframe[0].value
+        part = calm(visit(PROMPT, run="tiny", text=BRIDGE, span="9", **{"in": "shared"})).dataframe[0].value
+        assert set(part["firings"]) == {1}
+        assert set(part["feature_id"]) < set(whole["feature_id"])
+
+    def test_a_chat_in_the_address(self, tiny: Run) -> None:
+        chat = json.dumps([["user", "Will it rain under the old bridge?"], ["assistant", "今天会下雨。 今天会下雨。"]])
+        test = calm(visit(PROMPT, run="tiny", chat=chat))
+        assert [area.value for area in test.text_area][:2] == [
+            "Will it rain under the old bridge?",
+            "今天会下雨。 今天会下雨。",
+        ]
+        assert "Pairs that count" in text(test)
+
+    def test_reading_puts_the_text_into_the_address(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny"))
+        test.text_area[0].set_value(BRIDGE)
+        test.button(key="read").click().run()
+        calm(test)
+        assert test.query_params["text"] in (BRIDGE, [BRIDGE])
+        assert "Token by token" in text(test)
+
+    def test_a_text_too_long_for_the_address_stays_in_the_session(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny"))
+        test.text_area[0].set_value(BRIDGE * 100)
+        test.button(key="read").click().run()
+        calm(test)
+        assert "text" not in test.query_params
+        assert "too long for the address" in text(test)
+        assert "takes no more tokens" in text(test)
+
+    def test_two_prompts(self, tiny: Run) -> None:
+        chinese = "今天新闻说会下雨，记者王波报道。"
+        test = calm(visit(PROMPT, run="tiny", compare="true", text=BRIDGE, text2=chinese, where="on either"))
+        [table] = [frame.value for frame in test.dataframe]
+        assert (table["difference"] == table["first"] - table["second"]).all()
+        assert table["difference"].abs().is_monotonic_decreasing
+
+    def test_a_text_that_is_too_short_says_so(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny", text="the"))
+        assert "None of this text counts" in test.info[0].value
+
+    @pytest.mark.parametrize(
+        ("parameters", "sentence"),
+        [
+            ({"document": "100000"}, "Document 100000 does not exist in this run"),
+            ({"text": " "}, "There is nothing to read"),
+        ],
+    )
+    def test_what_cannot_be_read_is_one_sentence(self, tiny: Run, parameters: dict[str, str], sentence: str) -> None:
+        test = calm(visit(PROMPT, run="tiny", **parameters))
+        assert sentence in test.warning[0].value
+
+    @pytest.mark.parametrize(
+        ("parameters", "sentence"),
+        [
+            ({"document": "many"}, "asks for the document “many”"),
+            ({"chat": "[1]"}, "The chat in the address cannot be read"),
+            ({"chat": '[["wizard", "a"]]'}, "The chat in the address cannot be read"),
+            ({"text": BRIDGE, "feature": "4096"}, "Feature 4096 does not exist"),
+        ],
+    )
+    def test_an_address_that_makes_no_sense(self, tiny: Run, parameters: dict[str, str], sentence: str) -> None:
+        test = visit(PROMPT, run="tiny", **parameters)
+        assert not test.exception
+        assert plain(sentence) in test.error[0].value
+
+    def test_without_models_the_page_says_so(self, data: Path) -> None:
+        run = make_run(data)
+        settings = run.path / "run.yaml"
+        settings.write_text(settings.read_text().replace("HuggingFaceTB/SmolLM2-135M-Instruct", str(data / "gone")))
+        test = calm(visit(PROMPT, run="demo", text=BRIDGE))
+        assert len(test.warning) == 1
+        calm(visit("app.py", run="demo"))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DFC_DATA", str(tmp_path))
+    return tmp_path
