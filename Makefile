@@ -1,11 +1,14 @@
-# make demo   everything, from two real models to the app      make app    the app on what there is
-# make test   everything is checked                            make clean  the environment goes, runs stay
+# make demo   everything, from two real models to the app      make app      the app on what there is
+# make test   everything is checked                            make check    what needs no real model and no browser
+# make bench  against floors and peers                         make package  a wheel, tried in an environment of its own
+# make clean  the environments go, runs stay
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+TRIED := build/tried
 
-.PHONY: demo demo-data app test bench clean
+.PHONY: demo demo-data app test check bench package clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m dfc demo
@@ -21,8 +24,20 @@ test: $(VENV)/.ready-dev
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest
 
+check: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest -m "not real and not browser"
+
 bench: $(VENV)/.ready
 	for name in train align harvest index store app steer; do $(RUN) -m dfc bench $$name || exit 1; done
+
+package: $(VENV)/.ready
+	rm -rf dist $(TRIED)
+	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv $(TRIED)
+	$(TRIED)/bin/python -m pip install --quiet dist/dfc-*.whl
+	cd $(TRIED) && bin/python $(CURDIR)/tests/installed.py
 
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'dfc needs Python 3.11 or newer; name one with PYTHON=...')"
@@ -35,4 +50,4 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build dist

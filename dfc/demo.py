@@ -20,11 +20,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dfc import runs
-from dfc.config import UserError
+from dfc import config, runs
+from dfc.config import SIDES, ModelConfig, RunConfig, UserError, shipped
 from dfc.machine import progress
 
-PRESET = Path(__file__).parent.parent / "data" / "presets" / "demo.yaml"
+PRESET = shipped.PRESETS / "demo.yaml"
+_FETCHED = ("data/models/", "data/texts/")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,31 @@ SMOLLM2_GGUF = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 GEMMA_GGUF = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
 _Texts = Iterator[str]
+
+
+def settings() -> RunConfig:
+    """The demo's preset, with its models and texts in the data folder of this machine.
+
+    Raises:
+        UserError: if the preset cannot be read.
+    """
+    preset = config.load(PRESET)
+    sides = {side: preset.models.side(side) for side in SIDES}
+    models: dict[str, ModelConfig] = {
+        side: model.model_copy(update={"source": _fetched(model.source)}) for side, model in sides.items()
+    }
+    sources = [source.model_copy(update={"path": _fetched(source.path)}) for source in preset.corpus.sources]
+    return preset.model_copy(
+        update={
+            "models": preset.models.model_copy(update=models),
+            "corpus": preset.corpus.model_copy(update={"sources": tuple(sources)}),
+        }
+    )
+
+
+def _fetched(path: str) -> str:
+    """Where `fetch` puts what the preset has under this path; other paths stay as they are."""
+    return str(runs.data_folder() / path.removeprefix("data/")) if path.startswith(_FETCHED) else path
 
 
 def fetch() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dfc import __version__, config
-from dfc.config import RunConfig, UserError
+from dfc.config import RunConfig, UserError, shipped
 
 STAGES = ("pair", "harvest", "train", "index")
 
@@ -103,7 +103,7 @@ class Run:
         Raises:
             UserError: if another process is writing.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with (self.path / ".lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,7 +158,7 @@ def find(name_or_path: str) -> Run:
     for run in (Run(Path(name_or_path)), Run(data_folder() / "runs" / name_or_path)):
         if (run.path / "run.yaml").exists():
             return run
-    names = ", ".join(run.name for run in all_runs()) or "none yet; `make demo` makes one"
+    names = ", ".join(run.name for run in all_runs()) or f"none yet; `{shipped.DEMO}` makes one"
     raise UserError(f"{name_or_path}: there is no such run; the runs are: {names}.")
 
 
@@ -206,10 +206,25 @@ def reading(path: Path, remedy: str, *errors: type[Exception]) -> Iterator[None]
         raise UserError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises:
+        UserError: if nothing can be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path.absolute()}: this folder cannot be made ({error.strerror}); "
+            f"set DFC_DATA to one that you may write to."
+        ) from None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write a file or folder to; renamed into place when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{path.name}.part")
     try:
         yield temporary

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dfc import config, demo, pipeline, runs
+from dfc import demo, pipeline, runs
 from dfc.runs import Run
 
 PROJECT = Path(__file__).parent.parent
@@ -29,10 +29,9 @@ def data_folder(folder: Path) -> Iterator[None]:
 
 def make_real_run(data: Path) -> Run:
     """Fetch what the demo needs into the project's data folder, and make a run of a few thousand pairs in `data`."""
-    os.chdir(PROJECT)  # the preset's paths start at the project
     with data_folder(PROJECT / "data"):
         demo.fetch()
-    preset = config.load(demo.PRESET)
+        preset = demo.settings()
     small = preset.model_copy(
         update={
             "name": "real",

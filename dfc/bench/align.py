@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from dfc import alignment, config, corpus, demo, models
+from dfc import alignment, corpus, demo, models
 from dfc.alignment import Tokens
 from dfc.bench.figures import Figure, milliseconds
 from dfc.config import SIDES, CorpusConfig, SourceConfig
@@ -42,7 +42,7 @@ def run() -> list[Figure]:
     Raises:
         UserError: if these are not there.
     """
-    chosen = config.load(demo.PRESET).models
+    chosen = demo.settings().models
     a, b = (models.load_tokenizer(chosen.side(side)) for side in SIDES)
     return measure((a, b), prompts() + generated(random.Random(0)))
 

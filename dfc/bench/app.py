@@ -75,7 +75,7 @@ def run(features: int = FEATURES, rounds: int = _ROUNDS) -> list[Figure]:
 
 def invent(data: Path, features: int) -> Run:
     """A run with a store of so many features and a training curve, as the demo's settings would make it."""
-    settings = config.load(demo.PRESET)
+    settings = demo.settings()
     shape = settings.crosscoder.model_copy(update={"features": features})
     made = Run(data / "runs" / "large")
     runs.write_text(

@@ -27,7 +27,7 @@ def run() -> list[Figure]:
     Raises:
         UserError: if the demo's models are not there.
     """
-    settings = config.load(demo.PRESET).model_dump(mode="json")
+    settings = demo.settings().model_dump(mode="json")
     settings["corpus"] |= {"pairs": _PAIRS, "sources": [{"name": "prompts", "path": "data/prompts/*.jsonl"}]}
     settings["harvest"]["shard_pairs"] = _PAIRS
     figures: list[Figure] = []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dfc import config, demo, models
+from dfc import demo, models
 from dfc.bench.figures import Figure, milliseconds
 from dfc.config import SIDES
 from dfc.models import LoadedModel
@@ -29,7 +29,7 @@ def run() -> list[Figure]:
     Raises:
         UserError: if the demo's models are not there.
     """
-    settings = config.load(demo.PRESET)
+    settings = demo.settings()
     pairs = ((models.load(settings.models.side(side)), models.load(settings.models.side(side))) for side in SIDES)
     return [figure for model, plain in pairs for figure in _one_model(model, plain)]
 

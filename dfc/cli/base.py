@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+"""What a system says where nothing can be written."""
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folder or YAML; see data/presets/")]
 
 
@@ -27,9 +30,21 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if processes.leads():
-            progress.say(f"dfc: {error}")
-        sys.exit(2)
+        _end(str(error))
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _end(
+            f"{where}{error.strerror}; runs and notes are kept in {runs.data_folder().absolute()}: "
+            "set DFC_DATA to a folder with room that you may write to."
+        )
+
+
+def _end(sentence: str) -> NoReturn:
+    if processes.leads():
+        progress.say(f"dfc: {sentence}")
+    sys.exit(2)
 
 
 def find(name: str) -> list[Run]:

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from dfc import runs
-from dfc.config import UserError
+from dfc.config import UserError, shipped
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -53,7 +53,9 @@ def _state(run: runs.Run) -> str:
 def _missing() -> list[str]:
     problems = []
     if not any(run.done()["index"] for run in runs.all_runs()):
-        problems.append("a finished run: `make demo` makes one")
+        problems.append(f"a finished run: `{shipped.DEMO}` makes one")
+    if not _writable(runs.data_folder().absolute()):
+        problems.append(f"a data folder: nothing can be written to {runs.data_folder().absolute()}; set DFC_DATA")
     if browser() is None:
         problems.append("Chromium or Chrome, for the browser tests only: e.g. `apt-get install chromium`")
     try:
@@ -61,6 +63,12 @@ def _missing() -> list[str]:
     except metadata.PackageNotFoundError:
         problems.append("plutoprint, for feature cards as PNG: `pip install -r requirements.txt`")
     return problems
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder, which need not be there yet, can be written to."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return there.is_dir() and os.access(there, os.W_OK)
 
 
 def _memory() -> str:

@@ -6,16 +6,14 @@ import os
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from dfc import config, demo, pipeline, runs
+from dfc import demo, pipeline, runs
 from dfc.cli import doctor
 from dfc.cli.base import app
-
-_APP = Path(__file__).parent.parent.parent / "app.py"
+from dfc.config import shipped
 
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 
@@ -26,7 +24,7 @@ def run_demo(
     open_app: Annotated[bool, typer.Option("--app/--no-app", help="open the app at the end")] = True,
 ) -> None:
     """Fetch two small real models and texts, do everything, and open the app."""
-    made = runs.create(config.load(demo.PRESET))
+    made = runs.create(demo.settings())
     if not made.done()["index"]:
         demo.fetch()
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
@@ -39,7 +37,9 @@ def run_demo(
 @app.command(name="app")
 def open_in_browser(port: Port = 8501) -> None:
     """Open the app on the runs of this machine."""
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "streamlit", "run", str(_APP), "--server.port", str(port)]))
+    raise typer.Exit(
+        subprocess.call([sys.executable, "-m", "streamlit", "run", str(shipped.APP), "--server.port", str(port)])
+    )
 
 
 @app.command()

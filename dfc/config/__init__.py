@@ -5,6 +5,7 @@ refused with one sentence that names the file, the key and the remedy. This room
 knows no torch: it can be imported anywhere at no cost.
 """
 
+from dfc.config import shipped
 from dfc.config.base import PARTITIONS, SIDES, VERDICTS, Part, Partition, Section, Side, UserError, Verdict
 from dfc.config.files import dump, load, load_sites, parse
 from dfc.config.sections import (
@@ -46,4 +47,5 @@ __all__ = [
     "load",
     "load_sites",
     "parse",
+    "shipped",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from dfc.config import shipped
 from dfc.config.base import SIDES, UserError
 from dfc.config.sections import RunConfig
 
@@ -51,15 +52,15 @@ def load_sites(path: Path) -> list[RunConfig]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(shipped.here_or_shipped(str(path))).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the presets that ship are in data/presets/.") from None
+        raise UserError(f"{path}: no such file; the presets that ship are in {shipped.PRESETS}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); give a run's YAML file.") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no settings; start from one of data/presets/.")
+        raise UserError(f"{path}: holds no settings; start from one in {shipped.PRESETS}.")
     return content
 
 

@@ -13,6 +13,8 @@ from dfc.config.base import Part, Section, Side
 
 
 class ModelConfig(Section):
+    """One of the two models: where it comes from, the block that is read, and how it runs."""
+
     source: str = Field(description="a hub id, a local folder, or a GGUF file")
     layer: int | float = Field(
         description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15); "
@@ -385,6 +387,8 @@ class JudgeConfig(Section):
 
 
 class RunConfig(Section):
+    """Everything that decides what a run is; its YAML holds these fields under the same names."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run and of its folder")
     models: ModelPair = Field(description="the two models that are compared")
     corpus: CorpusConfig = Field(description="the texts on which they are compared")

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfc import runs
-from dfc.config import SourceConfig, UserError
+from dfc.config import SourceConfig, UserError, shipped
 
 KINDS = (".jsonl", ".json", ".parquet", ".csv", ".txt", ".md")
 CHATS = ("conversations", "conversation")  # usual fields of a chat, beside the one that is configured
@@ -45,6 +45,7 @@ def read_rows(source: SourceConfig, seed: int, characters: int) -> Iterator[tupl
     Raises:
         UserError: if there is nothing at the source's path, nothing of a kind that is read, or it is damaged.
     """
+    source = source.model_copy(update={"path": shipped.here_or_shipped(source.path)})
     if any(os.path.isfile(os.path.join(source.path, name)) for name in _SAVED):
         return _saved_rows(source, seed)
     files = _files(source)

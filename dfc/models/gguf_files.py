@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from dfc import runs
-from dfc.config import UserError
+from dfc.config import UserError, shipped
 from dfc.machine import progress
 
 
@@ -21,7 +21,7 @@ def folder_of(file: Path) -> Path:
     folder = file.with_suffix("")
     if not (folder / "model.safetensors").exists():
         if not file.exists():
-            raise UserError(f"models: {file}: no such GGUF file; the demo's two are fetched by `make demo-data`.")
+            raise UserError(f"models: {file}: no such GGUF file; the demo's two are fetched by `{shipped.DEMO_DATA}`.")
         _convert(file, folder)
     return folder
 

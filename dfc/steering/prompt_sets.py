@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from dfc import corpus
-from dfc.config import UserError
+from dfc.config import UserError, shipped
 
-FOLDER = Path(__file__).parent.parent.parent / "data" / "prompts"
 OPEN = ("What's on your mind?", "What do you want to talk about?", "Tell me something")
 """The paper's open prompts (PAPER: exclusivity score), which are also the set `open`."""
 
 
 def names() -> list[str]:
     """Names of the sets that ship, those for steering alone first."""
-    return [path.stem for folder in (FOLDER / "steering", FOLDER) for path in sorted(folder.glob("*.jsonl"))]
+    return [
+        path.stem
+        for folder in (shipped.PROMPTS / "steering", shipped.PROMPTS)
+        for path in sorted(folder.glob("*.jsonl"))
+    ]
 
 
 def read(name_or_path: str, limit: int | None = None) -> list[str]:
@@ -34,8 +37,8 @@ def read(name_or_path: str, limit: int | None = None) -> list[str]:
     Raises:
         UserError: naming the sets there are, or the first line that cannot be used.
     """
-    shipped = {path.stem: path for folder in (FOLDER, FOLDER / "steering") for path in folder.glob("*.jsonl")}
-    path = shipped.get(name_or_path, Path(name_or_path))
+    known = {path.stem: path for path in shipped.PROMPTS.glob("**/*.jsonl")}
+    path = known.get(name_or_path, Path(name_or_path))
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -22,6 +22,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from dfc import runs
 from dfc.config import UserError
 from dfc.store.book import Book, Kind, Mark, NamedList, Note, Remarks, clean_name, clean_text, parse
 
@@ -249,7 +250,7 @@ class Notebook:
             return [connection.execute(sql, values).fetchall() for sql, values in queries]
 
     def _write(self, work: Callable[[duckdb.DuckDBPyConnection], object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        runs.make_folder(self.path.parent)
         with self._open(read_only=False) as connection:
             connection.execute("BEGIN")
             work(connection)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dfc.config import Side
+from dfc.config import Side, shipped
 from dfc.report.palette import Theme
 from dfc.runs import STAGES, Run
 from dfc.ui.shell import charts
@@ -27,7 +27,7 @@ def no_runs(folder: Path) -> None:
             f"models.</p><p>There are no runs in <code>{escape(str(folder))}</code>. Start one:</p></div>"
         )
         st.markdown("**The demo**: two small real models and their texts, on this machine")
-        st.code("make demo", language="bash")
+        st.code(shipped.DEMO, language="bash")
         st.markdown("**Your own pair**: copy a preset, name two models, two layers and a corpus")
         st.code("python -m dfc run data/presets/….yaml", language="bash")
         st.caption("Then reload this page.")
