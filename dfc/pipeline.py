@@ -75,15 +75,20 @@ def repair(run: Run) -> None:
     progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")
 
 
-def verify(run: Run, again: bool = True) -> None:
-    """Put the evidence for each feature into a run's feature store; anew if it is there, unless not `again`.
+def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
+    """Write the evidence for each feature beside a run's feature store; anew if it is there, unless not `again`.
+
+    Args:
+        run: indexed.
+        again: also if there is evidence for these features.
+        surprised: whether both models are run, to see how surprised each is by the text.
 
     Raises:
-        UserError: if the run is not indexed, or another program works on it.
+        UserError: if the run is not indexed, a model does not load, or another program works on it.
     """
     if again or not Store(run.store).facts().get("verified"):
         with run.lock():
-            evidence.verify(run)
+            evidence.verify(run, surprised)
 
 
 def _pair(sites: Sequence[Run], group: Group) -> None:

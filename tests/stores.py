@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -119,6 +120,13 @@ def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
         writer.append("documents", _documents())
         for name, rows in tables.items():
             writer.append(name, pa.Table.from_pylist(rows, schema=_SCHEMAS[name]))
+
+
+def rewrite(path: Path, table: str, rows: pa.Table) -> None:
+    """Put these rows in the place of all that a table of a store holds."""
+    with duckdb.connect(str(path)) as connection:
+        connection.register("incoming", rows)
+        connection.execute(f"DELETE FROM {table}; INSERT INTO {table} BY NAME FROM incoming")
 
 
 def make_passage(text: str, random: np.random.Generator) -> Passage:

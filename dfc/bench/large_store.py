@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from dfc.config import PARTITIONS, SIDES, VERDICTS, IndexConfig
 from dfc.evidence import reference
 from dfc.machine import progress
+from dfc.store import attached, columns
 from dfc.store.contexts import COLUMNS
-from dfc.store.writer import StoreWriter
+from dfc.store.writer import StoreWriter, evidence_writer
 
 SOURCES = ("web", "news", "code", "books", "chats", "reviews")
 VALUES: dict[str, Sequence[str]] = {
@@ -42,27 +43,10 @@ ROWS = {
     "roles": 4,
     "phrases": 12,
     "coactivations": 10,
-    "evidence": 1,
-    "neighbours": 20,
 }
 """Rows a feature of each table whose values nothing else depends on."""
-MEASURES = (
-    "own_r2",
-    "other_r2",
-    "probe_ratio",
-    "auroc_ratio",
-    "mirror_correlation",
-    "shared_correlation",
-    "decoder_cosine",
-    "nu_epsilon",
-    "nu_r",
-    "source_specificity",
-    "surprise_gap",
-    "surprise_error",
-    "confidence",
-)
-"""What `verify` keeps the distributions of."""
-
+EVIDENCE_ROWS = {"evidence": 1, "neighbours": 20}
+"""Likewise of the evidence."""
 _RANGE = 2_048  # features written at once, and documents that their contexts come from
 _DOCUMENT = 750  # tokens
 WORDS, CHARACTERS = 40_000, 8_000
@@ -107,7 +91,7 @@ def vocabulary(seed: int = 0) -> list[str]:
 
 
 def write(path: Path, features: int, seed: int = 0) -> None:
-    """Write a store of `features` features with every table filled.
+    """Write a store of `features` features, and its evidence, with every table filled.
 
     Args:
         path: the file, replaced if it exists.
@@ -118,13 +102,17 @@ def write(path: Path, features: int, seed: int = 0) -> None:
         writer.facts(_facts(features))
         for table, rows in pieces(writer.columns, features, seed):
             writer.append(table, rows)
+    with evidence_writer(attached.evidence_path(path)) as writer:
+        writer.facts({"verified": True, "rule": "surprise", "identity": attached.identity(path)})
+        for table, rows in _evidence(writer.columns, features, seed):
+            writer.append(table, rows)
 
 
-def pieces(columns: Callable[[str], Mapping[str, str]], features: int, seed: int = 0) -> Iterator[tuple[str, pa.Table]]:
+def pieces(kinds: Callable[[str], Mapping[str, str]], features: int, seed: int = 0) -> Iterator[tuple[str, pa.Table]]:
     """The rows of every table but `run`, a range of features at a time.
 
     Args:
-        columns: names and SQL types of a table's columns.
+        kinds: names and SQL types of a table's columns.
         features: how many.
         seed: the same seed gives the same rows.
     """
@@ -139,8 +127,18 @@ def pieces(columns: Callable[[str], Mapping[str, str]], features: int, seed: int
             yield "documents", documents
             yield "contexts", _contexts(random, texts, documents, ids, config)
             for table, each in ROWS.items():
-                yield table, _invented(random, table, columns(table), tokens, ids, each, features)
+                yield table, _invented(random, table, kinds(table), tokens, ids, each, features)
             bar.update(len(ids))
+
+
+def _evidence(kinds: Callable[[str], Mapping[str, str]], features: int, seed: int) -> Iterator[tuple[str, pa.Table]]:
+    """Likewise of the evidence."""
+    random = np.random.default_rng(seed)
+    tokens = pa.array(vocabulary(seed))
+    for start in range(0, features, _RANGE):
+        ids = np.arange(start, min(start + _RANGE, features))
+        for table, each in EVIDENCE_ROWS.items():
+            yield table, _invented(random, table, kinds(table), tokens, ids, each, features)
     yield "reference", reference.table(reference.distributions(*_measures(random, features)))
 
 
@@ -245,7 +243,8 @@ def _contexts(
 def _measures(random: np.random.Generator, features: int) -> tuple[dict[str, Any], Any, Any]:
     """Values of every measure, the partition of each feature, and whether it was judged."""
     partitions = np.array(PARTITIONS)[_partition(np.arange(features), features)]
-    return {name: random.random(features) ** 2 for name in MEASURES}, partitions, random.random(features) < 0.95
+    drawn = {one.name: random.random(features) ** 2 for one in columns.EVIDENCE if one.kind == "FLOAT"}
+    return drawn, partitions, random.random(features) < 0.95
 
 
 def _partition(feature: Ints, features: int) -> Ints:
@@ -325,7 +324,6 @@ def _facts(features: int) -> dict[str, Any]:
         "histogram_edges": np.exp2(np.arange(-24, 41) / 4).tolist(),
         "source_pairs": dict.fromkeys(SOURCES, _PAIRS // len(SOURCES)),
         "role_pairs": dict.fromkeys(VALUES["role"], _PAIRS // len(VALUES["role"])),
-        "verified": True,
     }
 
 

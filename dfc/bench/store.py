@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from dfc.bench import large_store
 from dfc.bench.figures import Figure
 from dfc.config import PARTITIONS, VERDICTS
-from dfc.store.query import FeatureQuery, Order
+from dfc.store.query import FeatureQuery, orders, ranges
 from dfc.store.reader import Store
 
 FEATURES = 131_072
@@ -120,29 +120,23 @@ def _filtered(random: np.random.Generator) -> FeatureQuery:
     def span(high: float) -> tuple[float, float]:
         return float(random.random() * high / 3), float(high * (2 + random.random()) / 3)
 
+    limits = {name: span(1.0) for name in ranges()}
     filters: dict[str, Any] = {
-        "density": span(1.0),
-        "max": span(1.0),
-        "own_r2": span(1.0),
-        "probe_ratio": span(1.0),
-        "mirror_correlation": span(1.0),
-        "relative_norm": span(1.0),
-        "confidence": span(1.0),
         "main_source": str(random.choice(large_store.SOURCES)),
         "source": str(random.choice(large_store.SOURCES)),
         "role": "user",
         "label": "a",
         "verdicts": (VERDICTS[int(random.integers(len(VERDICTS)))],),
     }
-    chosen = random.choice(list(filters), size=random.integers(4), replace=False)
+    chosen = random.choice([*limits, *filters], size=random.integers(4), replace=False).tolist()
     return FeatureQuery(
         partitions=(PARTITIONS, PARTITIONS[:1], PARTITIONS[2:])[int(random.integers(3))],
-        order=get_args(Order)[int(random.integers(len(get_args(Order))))],
+        order=orders()[int(random.integers(len(orders())))],
         descending=bool(random.integers(2)),
         limit=_ROWS,
         offset=int(random.integers(20)) * _ROWS,
-        **{name: filters[name] for name in chosen.tolist()},
-    )
+        **{name: filters[name] for name in chosen if name in filters},
+    ).ranged(**{name: limits[name] for name in chosen if name in limits})
 
 
 def _text(random: np.random.Generator, words: list[str]) -> str:

@@ -73,7 +73,12 @@ def index(
 
 
 @app.command()
-def verify(name: RunName) -> None:
-    """Judge for every feature whether one model alone has it, and add the evidence to features.duckdb."""
+def verify(
+    name: RunName,
+    without_surprise: Annotated[
+        bool, typer.Option("--without-surprise", help="judge by probes and correlations alone; no model is run")
+    ] = False,
+) -> None:
+    """Judge for every feature whether one model alone has it, and write the evidence to evidence.duckdb."""
     for found in find(name):
-        pipeline.verify(found)
+        pipeline.verify(found, surprised=not without_surprise)

@@ -12,6 +12,7 @@ from torch import Tensor
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.evidence import correlation
 from dfc.evidence.moments import exclusive_count
+from dfc.evidence.pieces import Columns, Found, Piece
 from dfc.machine import progress
 
 Ints = npt.NDArray[np.int64]
@@ -29,6 +30,21 @@ class Likeness:
 
     ids: Ints
     correlations: Numbers
+
+
+def piece(crosscoder: Crosscoder) -> Piece:
+    """The likest feature of the other exclusive partition (`mirror_…`), and of the shared one (`shared_…`)."""
+
+    def columns(found: Found) -> Columns:
+        mirrors, shared = correlations(crosscoder, found.collected.codes, found.collected.pairs)
+        return {
+            "mirror_id": mirrors.ids,
+            "mirror_correlation": mirrors.correlations,
+            "shared_id": shared.ids,
+            "shared_correlation": shared.correlations,
+        }
+
+    return Piece(columns)
 
 
 @torch.no_grad()

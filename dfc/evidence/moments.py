@@ -6,7 +6,7 @@ the dictionary times the width of both streams, never with the corpus.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +21,6 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import Side, UserError
 from dfc.crosscoder.batch_topk import argsort, weighted_sums
 from dfc.crosscoder.model import Codes, Crosscoder
-from dfc.evidence.surprise_gap import SurpriseGap, SurpriseSums
 from dfc.machine import progress
 
 _FEATURES_AT_ONCE = 4_096
@@ -37,7 +36,7 @@ class Batch:
         held_out: whether their documents were kept out of training.
         x: scaled, the two streams side by side, (rows, width_a + width_b).
         document, source: of each row, (rows,); documents of one kind come in the order of their numbers.
-        ahead: what comes after each row, (rows, 2), as `activations.surprise` gives it; None if it was not measured.
+        ahead: what comes after each row, (rows, 2), as `surprise.ahead` gives it; None if it was not measured.
     """
 
     held_out: bool
@@ -45,6 +44,9 @@ class Batch:
     document: Tensor
     source: Tensor
     ahead: Tensor | None = None
+
+
+Observe = Callable[[Batch, Codes], None]
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,6 @@ class Collected:
         pairs, codes: number of evenly drawn pairs of all documents, and their codes.
         by_source, source_pairs: firings in each source, (features, sources), and its pairs, (sources,).
         documents: in how many documents each feature fires, (features,).
-        surprise: by which model what follows is expected better; NaN if that was not measured.
 
     Rows of codes are counted among the drawn ones; codes are sorted by feature.
     """
@@ -154,7 +155,6 @@ class Collected:
     by_source: Tensor
     source_pairs: Tensor
     documents: Tensor
-    surprise: SurpriseGap
 
     @property
     def firings(self) -> Tensor:
@@ -185,7 +185,9 @@ def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: in
 
 
 @torch.no_grad()
-def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: int) -> Collected:
+def collect(
+    crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: int, observers: Sequence[Observe] = ()
+) -> Collected:
     """One pass over all rows.
 
     Args:
@@ -193,13 +195,13 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
         rows: some held out, some not.
         sample_rows: held-out rows to keep, at most.
         sample_pairs: pairs whose codes to keep, at most.
+        observers: are shown every batch, too, and its codes sorted by feature.
     """
     features = crosscoder.config.features
     sums = {out: Sums.empty(features, crosscoder.widths) for out in (False, True)}
     rebuilt = torch.zeros(exclusive_count(crosscoder), sum(crosscoder.widths))
     sample, pairs = Thinned(rows.held_out, sample_rows), Thinned(rows.kept, sample_pairs)
     places = _Places(features, rows.sources)
-    surprise = SurpriseSums(features)
     kept: list[Tensor] = []
     with progress.bar("evidence: moments", rows.kept, "pairs") as bar:
         for batch in rows.batches:
@@ -209,8 +211,8 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
             sums[batch.held_out].add(x, codes)
             add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
             places.add(codes, batch)
-            if batch.ahead is not None:
-                surprise.add(codes, batch.document, batch.ahead)
+            for observe in observers:
+                observe(batch, codes)
             if batch.held_out:
                 kept.append(x[sample.take(codes, len(x))])
             pairs.take(codes, len(x))
@@ -226,7 +228,6 @@ def collect(crosscoder: Crosscoder, rows: Rows, sample_rows: int, sample_pairs: 
         places.by_source,
         places.source_pairs,
         places.documents,
-        surprise.gaps(),
     )
 
 

@@ -13,9 +13,15 @@ from torch.nn.functional import normalize
 
 from dfc.config import SIDES
 from dfc.crosscoder.model import Crosscoder
+from dfc.evidence.pieces import Piece
 from dfc.evidence.stitch import Stitch
 
 _BLOCK_BYTES = 128 << 20
+
+
+def piece(crosscoder: Crosscoder) -> Piece:
+    """`decoder_cosine`."""
+    return Piece(lambda found: {"decoder_cosine": decoder_cosine(crosscoder, found.stitch)})
 
 
 @torch.no_grad()

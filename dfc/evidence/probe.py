@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from dfc.config import SIDES, Side
-from dfc.crosscoder.model import Codes
+from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.evidence.moments import Collected, Sums, of_features
+from dfc.evidence.pieces import Columns, Found, Piece
 from dfc.evidence.stitch import ridged
 from dfc.machine import progress
 
@@ -35,6 +36,30 @@ class Probes:
 
     r2: dict[Side, Numbers]
     auroc: dict[Side, Numbers]
+
+
+def piece(crosscoder: Crosscoder) -> Piece:
+    """R² and AUROC by side, those of a feature's own model and of the other, and what the other's are of its own's."""
+
+    def columns(found: Found) -> Columns:
+        probes = measure(found.collected, found.config.ridge)
+        found.columns |= {f"probe_r2_{side}": values for side, values in probes.r2.items()}
+        own, other = found.own_first(probes.r2["a"], probes.r2["b"])
+        fires, fires_other = found.own_first(probes.auroc["a"], probes.auroc["b"])
+        return {
+            **{f"auroc_{side}": values for side, values in probes.auroc.items()},
+            "own_r2": own,
+            "other_r2": other,
+            "probe_ratio": share(other, own),
+            "auroc_ratio": share(fires_other - 0.5, fires - 0.5),
+        }
+
+    return Piece(columns)
+
+
+def share(other: Numbers, own: Numbers) -> Numbers:
+    """What is positive of `other` over `own`, NaN where `own` is not positive."""
+    return np.maximum(other, 0) / np.where(own > 0, own, np.nan)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence.moments import Collected
+from dfc.evidence.pieces import Columns, Found, Piece
 from dfc.evidence.stitch import Stitch
 
 Numbers = npt.NDArray[np.float64]
@@ -34,6 +35,16 @@ class Scaling:
 
     epsilon: Numbers
     reconstruction: Numbers
+
+
+def piece(crosscoder: Crosscoder) -> Piece:
+    """`nu_epsilon` and `nu_r`."""
+
+    def columns(found: Found) -> Columns:
+        scaled = scale(crosscoder, found.collected, found.stitch)
+        return {"nu_epsilon": scaled.epsilon, "nu_r": scaled.reconstruction}
+
+    return Piece(columns)
 
 
 @torch.no_grad()

@@ -5,8 +5,26 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dfc.crosscoder.model import Crosscoder
+from dfc.evidence.pieces import Columns, Found, Piece
+
 Numbers = npt.NDArray[np.float64]
 EVEN_FIRINGS = 10.0
+
+
+def piece(crosscoder: Crosscoder) -> Piece:
+    """Where it fires: `held_out_count`, `documents` and `source_specificity`."""
+
+    def columns(found: Found) -> Columns:
+        collected = found.collected
+        counts, pairs = collected.by_source.double().numpy(), collected.source_pairs.double().numpy()
+        return {
+            "held_out_count": collected.held_out.firings.numpy(),
+            "documents": collected.documents.numpy(),
+            "source_specificity": over_sources(counts, pairs),
+        }
+
+    return Piece(columns)
 
 
 def over_sources(counts: Numbers, pairs: Numbers, even: float = EVEN_FIRINGS) -> Numbers:

@@ -13,9 +13,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dfc.crosscoder.model import Codes
+from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.evidence.moments import Batch
+from dfc.evidence.pieces import Columns, Found, Piece
 
 Numbers = npt.NDArray[np.float64]
+
+
+def piece(crosscoder: Crosscoder) -> Piece:
+    """`surprise_gap` and `surprise_error`: in favour of the feature's own model."""
+    sums = SurpriseSums(crosscoder.config.features)
+
+    def columns(found: Found) -> Columns:
+        gaps = sums.gaps()
+        return {"surprise_gap": np.where(found.of_a, gaps.gap, -gaps.gap), "surprise_error": gaps.error}
+
+    return Piece(columns, sums.observe)
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,11 @@ class SurpriseSums:
         self._features = features
         self._keys = [torch.zeros(0, dtype=torch.long)]
         self._sums = [torch.zeros(0, 2, dtype=torch.float64)]
+
+    def observe(self, batch: Batch, codes: Codes) -> None:
+        """Take in a batch, if what comes after its rows was measured."""
+        if batch.ahead is not None:
+            self.add(codes, batch.document, batch.ahead)
 
     def add(self, codes: Codes, document: Tensor, ahead: Tensor) -> None:
         """Take in rows: their codes, documents (rows,), and what comes after each, (rows, 2), as `ahead` gives it."""

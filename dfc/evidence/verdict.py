@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dfc.config import EvidenceConfig
+from dfc.crosscoder.model import Crosscoder
+from dfc.evidence.pieces import Columns, Found, Piece
+from dfc.evidence.probe import share
 
 Numbers = npt.NDArray[np.float64]
 
@@ -53,17 +56,32 @@ class Evidence:
     @property
     def ratio(self) -> Numbers:
         """The other model's R² over its own, 0 where the other predicts nothing; NaN where its own predicts nothing."""
-        return _share(self.other_r2, self.own_r2)
+        return share(self.other_r2, self.own_r2)
 
     @property
     def auroc_ratio(self) -> Numbers:
         """What the other model's AUROC exceeds chance by, over what its own does; NaN where its own does not."""
-        return _share(self.other_auroc - 0.5, self.own_auroc - 0.5)
+        return share(self.other_auroc - 0.5, self.own_auroc - 0.5)
 
 
-def _share(other: Numbers, own: Numbers) -> Numbers:
-    """What is positive of `other` over `own`, NaN where `own` is not positive."""
-    return np.maximum(other, 0) / np.where(own > 0, own, np.nan)
+def piece(crosscoder: Crosscoder) -> Piece:
+    """`verdict` and `confidence`, from the columns of all other pieces."""
+
+    def columns(found: Found) -> Columns:
+        evidence = Evidence(
+            found.collected.firings.numpy().astype(float),
+            found.numbers("held_out_count"),
+            found.numbers("own_r2"),
+            found.numbers("other_r2"),
+            *found.own_first(found.numbers("auroc_a"), found.numbers("auroc_b")),
+            found.numbers("mirror_correlation"),
+            found.numbers("shared_correlation"),
+            found.numbers("surprise_gap"),
+            found.numbers("surprise_error"),
+        )
+        return {"verdict": of(evidence, found.config), "confidence": confidence(evidence, found.config)}
+
+    return Piece(columns)
 
 
 def of(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:

@@ -1,9 +1,10 @@
-"""Add to a run's feature store what speaks for and against each feature's being exclusive."""
+"""Judge what speaks for and against each feature's being exclusive, and keep it beside the features."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +16,41 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
-from dfc.evidence import mirror, moments, neighbours, probe, reference, scaling, specificity, surprise, verdict
-from dfc.evidence import stitch as stitches
-from dfc.evidence.mirror import Likeness
-from dfc.evidence.moments import Ahead, Collected, Rows
-from dfc.evidence.probe import Probes
+from dfc.evidence import (
+    mirror,
+    moments,
+    neighbours,
+    probe,
+    reference,
+    scaling,
+    specificity,
+    stitch,
+    surprise,
+    surprise_gap,
+    verdict,
+)
+from dfc.evidence.moments import Ahead, Rows
+from dfc.evidence.pieces import Columns, Found, Numbers, Piece
 from dfc.evidence.reference import Reference
 from dfc.evidence.stitch import Stitch
-from dfc.evidence.verdict import Evidence
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.steering import stitch_file
+from dfc.store import attached, columns
 from dfc.store.reader import Store
-from dfc.store.writer import StoreUpdate
+from dfc.store.writer import evidence_writer
 
-Numbers = npt.NDArray[np.float64]
+Rule = Literal["surprise", "probes"]
+PIECES: tuple[Callable[[Crosscoder], Piece], ...] = (
+    specificity.piece,
+    probe.piece,
+    mirror.piece,
+    neighbours.piece,
+    scaling.piece,
+    surprise_gap.piece,
+    verdict.piece,
+)
+"""In an order in which each finds the columns it needs."""
 
 
 @dataclass(frozen=True)
@@ -37,58 +58,77 @@ class Judgement:
     """What is found out about every feature.
 
     Attributes:
-        partitions, verdicts: (features,).
-        of_a: whether model A is the one that a feature is held to be of, (features,): of a shared feature, the one from
-            which it is predicted better.
-        measures: numbers by name, (features,), NaN where one does not apply.
-        evidence, neighbours: the tables of that name.
+        partitions: (features,).
+        of_a: whether model A is the one that a feature is held to be of, (features,).
+        columns: of all pieces, (features,).
+        neighbours: the table of that name.
         stitch, quality: the maps between the streams, and their held-out R².
     """
 
     partitions: npt.NDArray[np.str_]
-    verdicts: npt.NDArray[np.str_]
     of_a: npt.NDArray[np.bool_]
-    measures: dict[str, Numbers]
-    evidence: pa.Table
+    columns: Columns
     neighbours: pa.Table
     stitch: Stitch
     quality: dict[str, float]
 
+    @property
+    def verdicts(self) -> npt.NDArray[np.str_]:
+        """(features,)."""
+        return self.columns["verdict"].astype(np.str_)
+
+    @property
+    def rule(self) -> Rule:
+        """By what it judges: whether the models' surprise was measured."""
+        return "surprise" if np.isfinite(self.columns["surprise_gap"].astype(float)).any() else "probes"
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Features of each verdict in each partition that there is."""
         return {
-            partition: {
-                verdict: int(np.sum(self.verdicts[self.partitions == partition] == verdict)) for verdict in VERDICTS
-            }
+            partition: {name: int(np.sum(self.verdicts[self.partitions == partition] == name)) for name in VERDICTS}
             for partition in PARTITIONS
             if (self.partitions == partition).any()
         }
 
     def reference(self) -> Reference:
         """Distribution of every measure in each partition, over the features that fire often enough."""
-        return reference.distributions(self.measures, self.partitions, self.verdicts != "dead")
+        measures: dict[str, Numbers] = {
+            one.name: self.columns[one.name].astype(np.float64)
+            for one in columns.EVIDENCE
+            if one.kind == "FLOAT" and one.name in self.columns
+        }
+        return reference.distributions(measures, self.partitions, self.verdicts != "dead")
+
+    def table(self) -> pa.Table:
+        """The table `evidence`."""
+        kept = {one.name: _known(self.columns[one.name]) for one in columns.EVIDENCE if one.name in self.columns}
+        return pa.table({"feature_id": np.arange(len(self.partitions)), **kept})
 
 
-def verify(run: Run) -> None:
-    """Write the tables `evidence`, `reference` and `neighbours` of an indexed run, and how the models were stitched.
+def verify(run: Run, surprised: bool = True) -> None:
+    """Write an indexed run's evidence.duckdb, and how the models were stitched. The features stay as they are.
 
-    The store is replaced whole or not at all; nothing else in it changes. `python -m dfc index --again` begins a new
-    store, without evidence.
+    The evidence is replaced whole or not at all.
+
+    Args:
+        run: indexed.
+        surprised: whether the models are run to see how surprised each is by the text.
 
     Raises:
-        UserError: if the run is not indexed, its files are damaged, or no document was held out.
+        UserError: if the run is not indexed, its files are damaged, no document was held out, or a model does not load.
     """
-    Store(run.store)  # refuses now what could not be updated later
-    found = judge(run)
-    progress.say("writing evidence into features.duckdb")
-    with StoreUpdate(run.store) as writer:
-        writer.replace("evidence", found.evidence)
-        writer.replace("reference", reference.table(found.reference()))
-        writer.replace("neighbours", found.neighbours)
+    Store(run.store)  # refuses now what could not be judged later
+    found = judge(run, surprised)
+    progress.say(f"writing {attached.evidence_path(run.store).name}")
+    with evidence_writer(attached.evidence_path(run.store)) as writer:
+        writer.append("evidence", found.table())
+        writer.append("reference", reference.table(found.reference()))
+        writer.append("neighbours", found.neighbours)
+        facts = {"verified": True, "rule": found.rule, "stitch": found.quality}
         settings = run.config().evidence.model_dump(mode="json")
-        writer.facts({"verified": True, "stitch": found.quality, "evidence": settings})
+        writer.facts(facts | {"evidence": settings, "identity": attached.identity(run.store)})
     stitch_file.save(run, found.stitch.a_to_b, found.stitch.b_to_a, found.quality)
-    runs.record(run, "verify", **found.quality)
+    runs.record(run, "verify", rule=found.rule, **found.quality)
     say(found)
 
 
@@ -97,10 +137,10 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
 
     Args:
         run: trained.
-        surprised: run the models to see how surprised each is by the text; if one does not load, that is left out.
+        surprised: run the models to see how surprised each is by the text.
 
     Raises:
-        UserError: if its files are damaged, or no document was held out.
+        UserError: if its files are damaged, no document was held out, or a model does not load.
     """
     settings, store = run.config(), ActivationStore(run.activations)
     ahead = _what_follows(run, store, settings.evidence) if surprised else None
@@ -112,59 +152,38 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
 
 def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Judgement:
     """Collect the evidence for every feature over any rows, some of them held out, and judge."""
-    found = moments.collect(crosscoder, rows, config.auroc_pairs, config.correlation_pairs)
-    stitch = stitches.fit(found.train, config.ridge, config.inversion, config.rounds)
-    quality = stitches.quality(stitch, found.train, found.held_out)
-    probes = probe.measure(found, config.ridge)
-    mirrors, shared = mirror.correlations(crosscoder, found.codes, found.pairs)
-    scaled = scaling.scale(crosscoder, found, stitch)
-    near = neighbours.nearest(crosscoder, stitch, found.firings > 0, config.neighbours)
-
-    partitions = np.array(crosscoder.partitions())
-    a, b = probes.r2["a"], probes.r2["b"]
-    of_a = (partitions == "a") | ((partitions == "shared") & (a >= b))
-    evidence = _evidence(of_a, found, probes, mirrors, shared)
-    verdicts = verdict.of(evidence, config)
-    counts, pairs = found.by_source.double().numpy(), found.source_pairs.double().numpy()
-    measures = {
-        "own_r2": evidence.own_r2,
-        "other_r2": evidence.other_r2,
-        "probe_ratio": evidence.ratio,
-        "auroc_ratio": evidence.auroc_ratio,
-        "mirror_correlation": mirrors.correlations,
-        "shared_correlation": shared.correlations,
-        "decoder_cosine": neighbours.decoder_cosine(crosscoder, stitch),
-        "nu_epsilon": scaled.epsilon,
-        "nu_r": scaled.reconstruction,
-        "source_specificity": specificity.over_sources(counts, pairs),
-        "surprise_gap": evidence.gap,
-        "surprise_error": evidence.gap_error,
-        "confidence": verdict.confidence(evidence, config),
-    }
-    columns: dict[str, Any] = {
-        "feature_id": np.arange(len(partitions)),
-        "held_out_count": found.held_out.firings.numpy(),
-        "documents": found.documents.numpy(),
-        **{f"probe_r2_{side}": _known(values) for side, values in probes.r2.items()},
-        **{f"auroc_{side}": _known(values) for side, values in probes.auroc.items()},
-        **{name: _known(values) for name, values in measures.items() if name not in ("own_r2", "other_r2")},
-        "mirror_id": pa.array(mirrors.ids, mask=mirrors.ids < 0),
-        "shared_id": pa.array(shared.ids, mask=shared.ids < 0),
-        "verdict": pa.array(verdicts.tolist(), pa.string()),
-    }
-    return Judgement(partitions, verdicts, of_a, measures, pa.table(columns), near, stitch, quality)
+    pieces = [make(crosscoder) for make in PIECES]
+    observers = [piece.observe for piece in pieces if piece.observe is not None]
+    collected = moments.collect(crosscoder, rows, config.auroc_pairs, config.correlation_pairs, observers)
+    found = Found(crosscoder, config, collected)
+    for piece in pieces:
+        found.columns |= piece.columns(found)
+    return Judgement(
+        found.partitions,
+        found.of_a,
+        found.columns,
+        neighbours.nearest(crosscoder, found.stitch, collected.firings > 0, config.neighbours),
+        found.stitch,
+        stitch.quality(found.stitch, collected.train, collected.held_out),
+    )
 
 
 def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> Ahead | None:
-    """What `moments.stored_rows` needs to know how surprised the models are; None if that cannot be known."""
+    """What `moments.stored_rows` needs to know how surprised the models are; None if nobody wants to know.
+
+    Raises:
+        UserError: if it cannot be known, with the option that does without.
+    """
     pairs, window = config.surprise_pairs, config.surprise_window
     if not pairs:
         return None
     try:
         surprise.measure(run, pairs)
     except UserError as error:
-        progress.say(f"evidence: without the models' surprise by the text; {error}")
-        return None
+        raise UserError(
+            f"how surprised the models are by the text, by which features are judged, could not be measured: {error} "
+            f"To judge by probes and correlations alone: python -m dfc verify {run.name} --without-surprise"
+        ) from error
     return lambda shard, rows: surprise.ahead(store, shard, rows, pairs, window)
 
 
@@ -177,27 +196,10 @@ def say(found: Judgement) -> None:
         progress.say(f"{partition}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 
-def _evidence(
-    of_a: npt.NDArray[np.bool_], found: Collected, probes: Probes, mirrors: Likeness, shared: Likeness
-) -> Evidence:
-    """The pieces of the verdict, each feature's own model first."""
-    firings, held_out = found.firings.numpy().astype(float), found.held_out.firings.numpy().astype(float)
-    return Evidence(
-        firings,
-        held_out,
-        *_sorted(of_a, probes.r2["a"], probes.r2["b"]),
-        *_sorted(of_a, probes.auroc["a"], probes.auroc["b"]),
-        mirrors.correlations,
-        shared.correlations,
-        np.where(of_a, found.surprise.gap, -found.surprise.gap),
-        found.surprise.error,
-    )
-
-
-def _sorted(of_a: npt.NDArray[np.bool_], a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
-    return np.where(of_a, a, b), np.where(of_a, b, a)
-
-
-def _known(values: Numbers) -> pa.Array:
-    """Numbers as a column in which NaN, and a quotient without a bound, is null."""
-    return pa.array(values, mask=~np.isfinite(values))
+def _known(values: npt.NDArray[Any]) -> pa.Array:
+    """A column in which NaN, a quotient without a bound, and a negative id are null."""
+    if values.dtype.kind == "f":
+        return pa.array(values, mask=~np.isfinite(values))
+    if values.dtype.kind == "i":
+        return pa.array(values, mask=values < 0)
+    return pa.array(values.tolist())

@@ -19,8 +19,9 @@ from dfc.report import card, palette, render, steered
 from dfc.report.heatmap import HEATMAP_CSS, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
 from dfc.report.steered import Steered
-from dfc.report.words import AXES, MEASURES, NULL_RUN, ORIGINS, PROBE, VERDICT_HELP, told_apart, whose
+from dfc.report.words import NULL_RUN, ORIGINS, PROBE, VERDICT_HELP, told_apart, whose
 from dfc.runs import Run
+from dfc.store import columns
 from dfc.store.book import Mark, Note, Remarks
 from dfc.store.notes import Notebook
 from dfc.store.reader import EvidenceRow, FeatureQuery, FeatureRow, Store
@@ -163,7 +164,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         gone=[(identity, reason) for identity, reason in gone if identity not in present],
         null=null,
         null_help=NULL_RUN,
-        measures=MEASURES,
+        measures=[one for one in columns.EVIDENCE if one.spread],
         probe=PROBE,
         verdict_help=VERDICT_HELP,
         counts=_counts(entries),
@@ -242,13 +243,13 @@ def measures_of(
 ) -> list[Measure]:
     """Each number that applies to a feature, beside those of its partition, of shared features and of the null run."""
     found = []
-    for column, name, meaning in MEASURES:
-        value: float | None = getattr(evidence, column)
+    for one in (one for one in columns.EVIDENCE if one.spread):
+        value: float | None = evidence.values.get(one.name)
         if value is None:
             continue
-        populations = _populations(column, feature.partition, reference, null, names)
-        drawing = Markup(strip(value, populations, *AXES.get(column, (0.0, 1.0))))
-        found.append(Measure(name, meaning, value, drawing, position(value, populations)))
+        populations = _populations(one.name, feature.partition, reference, null, names)
+        drawing = Markup(strip(value, populations, *one.axis))
+        found.append(Measure(one.words, one.meaning, value, drawing, position(value, populations)))
     return found
 
 

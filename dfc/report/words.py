@@ -29,54 +29,8 @@ NULL_RUN = (
 )
 """What the null run does not test."""
 
-MEASURES: tuple[tuple[str, str, str], ...] = (
-    (
-        "surprise_gap",
-        "knows better what follows",
-        "By how many nats a character the text that follows a firing surprises the other model more than its own, less "
-        "the same in the middle document. Above 0: its own model knows more there. High speaks for exclusive.",
-    ),
-    (
-        "probe_ratio",
-        "other model's share of R²",
-        "What the other model's probe reaches of its own model's R². Low speaks for exclusive.",
-    ),
-    (
-        "auroc_ratio",
-        "other model's share of AUROC",
-        "The same for telling where it fires at all, beyond chance. Low speaks for exclusive.",
-    ),
-    (
-        "mirror_correlation",
-        "mirror in the other model",
-        "Largest correlation with a feature that only the other model may use. Low speaks for exclusive.",
-    ),
-    (
-        "shared_correlation",
-        "likest shared feature",
-        "Largest correlation with a feature of both. Low speaks for exclusive.",
-    ),
-    (
-        "nu_epsilon",
-        "ν of the residual",
-        "Latent scaling through the stitch: how much of it stands in the other model's residual. Near 1: the other "
-        "model has it, and the dictionary gave it no feature for it.",
-    ),
-    (
-        "nu_r",
-        "ν of the reconstruction",
-        "The same in the other model's reconstruction. Near 1: other features stand in for it there.",
-    ),
-    (
-        "source_specificity",
-        "specific to sources",
-        "0: fires in the corpus's own mixture of sources; 1: in one source alone.",
-    ),
-)
-"""Columns of `evidence` with a spread to be compared with: name, what it is called, what it means."""
-
-AXES: dict[str, tuple[float, float]] = {"surprise_gap": (-0.5, 1.0)}
-"""Ends of the axis on which a measure is drawn; those not named go from 0 to 1."""
+RULES = {"surprise": "models' surprise", "probes": "probes alone"}
+"""By what features were judged, from the facts of the evidence."""
 
 ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
 """Where a label comes from, in words."""

@@ -1,9 +1,12 @@
-"""What is known about every feature of a run, in one DuckDB file.
+"""What is known about every feature of a run, in two DuckDB files: what they are, and whose they are.
 
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
+READABLE = (5, SCHEMA_VERSION)
+"""Versions of features.duckdb that are read; up to 5 the evidence stood in it, and is read there."""
+EVIDENCE_VERSION = 1
 TABLES = (
     "run",
     "models",
@@ -15,7 +18,5 @@ TABLES = (
     "roles",
     "phrases",
     "coactivations",
-    "evidence",
-    "reference",
-    "neighbours",
 )
+EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours")

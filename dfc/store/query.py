@@ -5,63 +5,34 @@ Everything that a user types is bound as a value; the only texts that enter a st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dfc.config import Partition, Verdict
+from dfc.store import columns
 
-Order = Literal[
-    "feature_id",
-    "density",
-    "max",
-    "mean",
-    "relative_norm",
-    "norm_a",
-    "norm_b",
-    "specificity",
-    "main_source",
-    "count",
-    "confidence",
-    "surprise_gap",
-    "probe_ratio",
-    "mirror_correlation",
-    "label",
-    "variance",
-    "own_r2",
-    "verdict",
-]
-
-TEXTS: tuple[Order, ...] = ("label", "main_source", "verdict")
-"""Orders that are by the alphabet."""
 Ends = tuple[float, float]
 """Of a range; both ends belong to it, and may be infinite."""
 _COMMON = " etaoinsrhldcumfgpwybvkxjqz"  # from the commonest
 
-JUDGED = "store.features LEFT JOIN store.evidence USING (feature_id)"
-OWN_R2 = """CASE partition WHEN 'a' THEN probe_r2_a WHEN 'b' THEN probe_r2_b
-            ELSE greatest(probe_r2_a, probe_r2_b) END"""
-RANGES = {
-    "density": "density",
-    "max": "max",
-    "relative_norm": "relative_norm",
-    "confidence": "confidence",
-    "own_r2": OWN_R2,
-    "surprise_gap": "surprise_gap",
-    "probe_ratio": "probe_ratio",
-    "mirror_correlation": "mirror_correlation",
-}
-"""Filters of a query with two ends, and the figures that they are about."""
+
+def orders() -> list[str]:
+    """The columns that features can be sorted by."""
+    return [one.name for one in columns.columns() if one.sorted]
+
+
+def ranges() -> list[str]:
+    """The columns that features can be filtered by, from one number to another."""
+    return [one.name for one in columns.columns() if one.steps]
 
 
 @dataclass(frozen=True)
 class FeatureQuery:
-    """A filtered, sorted page of the features table; schema.sql says what each column means.
-
-    A range is from its first number to its second, both included. A range of numbers of `evidence` leaves out the
-    features that have none: those not judged, and those to which the number does not apply.
+    """A filtered, sorted page of the features table; `columns` says what each column means.
 
     Attributes:
-        own_r2: of the held-out R² from the feature's own model; of a shared feature the larger one.
+        within: ranges by their column, each from its first number to its second, both included. Numbers of the
+            evidence leave out the features that have none: those not judged, and those to which they do not apply.
         source, role: passes if the feature fires on it more often than on all pairs.
         search: passes if a context, on either side, or the label holds this text, whatever its case. (So do the peak
             tokens: they are texts of contexts.)
@@ -72,14 +43,7 @@ class FeatureQuery:
 
     partitions: tuple[Partition, ...] = ("a", "b", "shared")
     alive_only: bool = True
-    density: Ends = (0.0, 1.0)
-    max: Ends | None = None  # of this and the next six, None: all, those without the figure included
-    relative_norm: Ends | None = None
-    confidence: Ends | None = None
-    own_r2: Ends | None = None  # R² of the probe from the model that has it; shared: from the better one
-    surprise_gap: Ends | None = None
-    probe_ratio: Ends | None = None
-    mirror_correlation: Ends | None = None
+    within: tuple[tuple[str, Ends], ...] = ()
     main_source: str | None = None
     label: str = ""
     search: str = ""
@@ -87,10 +51,19 @@ class FeatureQuery:
     source: str | None = None  # fires on it more often than on the corpus
     role: str | None = None  # likewise, on what somebody says
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
-    order: Order = "specificity"
+    order: str = "specificity"
     descending: bool = True
     limit: int = 100
     offset: int = 0
+
+    def range(self, name: str) -> Ends | None:
+        """The range of a column; None: all, those without the figure included."""
+        return dict(self.within).get(name)
+
+    def ranged(self, **ends: Ends | None) -> FeatureQuery:
+        """The same with these ranges, by column; None takes one away."""
+        kept = {**dict(self.within), **ends}
+        return replace(self, within=tuple((name, both) for name, both in sorted(kept.items()) if both is not None))
 
 
 def folded(text: str) -> str:
@@ -109,27 +82,31 @@ def rare_end(text: str) -> str:
 
 
 def ordering(query: FeatureQuery) -> str:
-    """The clause that sorts rows of JUDGED: texts whatever their case, and what has no figure, or no text, last.
+    """The clause that sorts rows of `judged`: texts whatever their case, and what has no figure, or no text, last.
 
     Raises:
         ValueError: if there is no such order.
     """
-    if query.order not in get_args(Order):  # it enters the statement as it is
+    if query.order not in orders():  # it enters the statement as it is
         raise ValueError(f"cannot order by {query.order}")
     text = f"nullif({folded(query.order)}, '')"
-    by = text if query.order in TEXTS else RANGES.get(query.order, query.order)
+    by = text if columns.column(query.order).is_text else query.order
     return f"ORDER BY {by} {'DESC' if query.descending else 'ASC'} NULLS LAST, feature_id"
 
 
 def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
-    """The condition on rows of JUDGED, and the values bound in it."""
+    """The condition on rows of `judged`, and the values bound in it.
+
+    Raises:
+        ValueError: if there is no such range.
+    """
     terms: list[str] = ["list_contains(?, partition)"]
     values: list[Any] = [list(query.partitions)]
-    for name, figure in RANGES.items():
-        ends: Ends | None = getattr(query, name)
-        if ends is not None:
-            terms.append(f"{figure} BETWEEN ? AND ?")
-            values += ends
+    for name, ends in query.within:
+        if name not in ranges():  # it enters the statement as it is
+            raise ValueError(f"cannot filter by {name}")
+        terms.append(f"{name} BETWEEN ? AND ?")
+        values += ends
     if query.alive_only:
         terms.append("alive")
     if query.main_source is not None:

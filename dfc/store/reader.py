@@ -1,15 +1,9 @@
-"""Read a feature store: plain rows and tables for the app, the reports and scripts.
-
-The file is attached read-only to an in-memory connection, with one cursor per call, so
-that any number of threads and processes may read at once. A store that was replaced is
-attached anew at the next call; whoever still reads the old one reads it to the end.
-"""
+"""Read a feature store and the evidence beside it: plain rows and tables for the app, the reports and scripts."""
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +12,12 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from dfc.config import PARTITIONS, VERDICTS, Partition, UserError, Verdict
-from dfc.store import SCHEMA_VERSION
+from dfc.config import PARTITIONS, VERDICTS, Partition, UserError
+from dfc.store import READABLE, attached, columns
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import JUDGED, OWN_R2, FeatureQuery, Order, conditions, ordering
+from dfc.store.query import FeatureQuery, conditions, ordering
 
-__all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Order", "Store"]
-
-_connections: dict[Path, tuple[tuple[int, int, int], duckdb.DuckDBPyConnection]] = {}
-_connections_lock = threading.Lock()
+__all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
 
 
 @dataclass(frozen=True)
@@ -56,29 +47,19 @@ class FeatureRow:
 
 @dataclass(frozen=True)
 class EvidenceRow:
-    """One row of the table `evidence`; schema.sql says what each column means, None that it does not apply."""
+    """What is known about a feature's being exclusive: an attribute for each column of the evidence.
 
-    feature_id: int
-    held_out_count: int
-    documents: int
-    probe_r2_a: float | None
-    probe_r2_b: float | None
-    auroc_a: float | None
-    auroc_b: float | None
-    probe_ratio: float | None
-    auroc_ratio: float | None
-    mirror_id: int | None
-    mirror_correlation: float | None
-    shared_id: int | None
-    shared_correlation: float | None
-    decoder_cosine: float | None
-    nu_epsilon: float | None
-    nu_r: float | None
-    source_specificity: float | None
-    surprise_gap: float | None
-    surprise_error: float | None
-    verdict: Verdict
-    confidence: float
+    Attributes:
+        values: by column; None where it does not apply.
+    """
+
+    values: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["values"][name]
+        except KeyError:
+            raise AttributeError(f"the evidence has no column {name}") from None
 
 
 @dataclass(frozen=True)
@@ -93,59 +74,57 @@ class DocumentRow:
 
 
 class Store:
-    """A run's features.duckdb, read-only.
+    """A run's features.duckdb with the evidence.duckdb beside it, read-only.
 
     Raises:
-        UserError: here and from every method, if the file is missing, is no feature store or is damaged; here also if
-            it has another schema.
+        UserError: here and from every method, if a file is missing, is no feature store or is damaged; here also if
+            the features have a schema that this version does not read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         version = self.facts().get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise UserError(
-                f"{path}: was written with schema {version}, this version reads {SCHEMA_VERSION}; "
+                f"{path}: was written with schema {version}, this version reads {READABLE[-1]}; "
                 f"make it again with `python -m dfc index --again {path.parent}`."
             )
 
     def facts(self) -> dict[str, Any]:
-        """The table `run` as a dictionary."""
-        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM store.run")}
+        """What is known of the whole run, by name.
+
+        Of the evidence: `verified`, where there is some; `rule`, by what it judges, `surprise` or `probes`; `stale`,
+        where what lies beside the features is of others, and left out.
+        """
+        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM facts")}
 
     def models(self) -> pd.DataFrame:
         """One row per side, indexed by 'a' and 'b'."""
         return self._frame("SELECT * FROM store.models ORDER BY side").set_index("side")
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
-        """One page of features, with the columns that a table shows; those of evidence are null before `verify`."""
+        """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
         where, values = conditions(query)
         order = ordering(query)
         # First which features, then all about these: the wide columns of the others are not read.
         rows = self._rows(
-            f"SELECT feature_id FROM {JUDGED} WHERE {where} {order} LIMIT ? OFFSET ?",
+            f"SELECT feature_id FROM judged WHERE {where} {order} LIMIT ? OFFSET ?",
             [*values, query.limit, query.offset],
         )
         ids = [row["feature_id"] for row in rows] or [None]
-        return self._frame(
-            f"""SELECT feature_id, partition, alive, count, density, mean, max, norm_a, norm_b, relative_norm,
-                       peak_tokens, main_source, specificity, histogram, label, variance,
-                       {OWN_R2} AS own_r2,
-                       verdict, confidence, surprise_gap, probe_ratio, mirror_correlation, shared_correlation
-                FROM {JUDGED} WHERE feature_id IN ({", ".join("?" * len(ids))}) {order}""",
-            ids,
-        )
+        names = ", ".join(one.name for one in columns.columns())
+        return self._frame(f"SELECT {names} FROM judged WHERE feature_id IN ({', '.join('?' * len(ids))}) {order}", ids)
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
         where, values = conditions(query)
-        return int(self._rows(f"SELECT count(*) AS number FROM {JUDGED} WHERE {where}", values)[0]["number"])
+        return int(self._rows(f"SELECT count(*) AS number FROM judged WHERE {where}", values)[0]["number"])
 
     def feature_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of all features that match, all pages together, by number."""
         where, values = conditions(query)
         with self._cursor() as cursor:
-            cursor.execute(f"SELECT feature_id FROM {JUDGED} WHERE {where} ORDER BY feature_id", values)
+            cursor.execute(f"SELECT feature_id FROM judged WHERE {where} ORDER BY feature_id", values)
             column: Any = cursor.fetchnumpy()["feature_id"]
         ids: list[int] = column.tolist()
         return ids
@@ -244,14 +223,16 @@ class Store:
 
     def evidence(self, feature_id: int) -> EvidenceRow | None:
         """What is known about a feature's being exclusive; None before `verify`."""
-        rows = self._rows("SELECT * FROM store.evidence WHERE feature_id = ?", [feature_id])
-        return EvidenceRow(**rows[0]) if rows else None
+        names = ", ".join(one.name for one in columns.EVIDENCE)
+        rows = self._rows(
+            f"SELECT feature_id, {names} FROM judged WHERE feature_id = ? AND verdict IS NOT NULL", [feature_id]
+        )
+        return EvidenceRow(rows[0]) if rows else None
 
     def verdicts(self) -> pd.DataFrame:
         """Number of features of each verdict (columns) in each partition (index); empty before `verify`."""
         counts = self._frame(
-            """SELECT partition, verdict, count(*) AS features
-               FROM store.evidence JOIN store.features USING (feature_id) GROUP BY ALL"""
+            "SELECT partition, verdict, count(*) AS features FROM judged WHERE verdict IS NOT NULL GROUP BY ALL"
         )
         return counts.pivot(index="partition", columns="verdict", values="features").fillna(0)
 
@@ -261,14 +242,14 @@ class Store:
         Empty before `verify`; a measure that does not apply to a partition has no quantiles for it.
         """
         found: dict[str, dict[str, list[float]]] = {}
-        for row in self._rows("SELECT measure, population, quantiles FROM store.reference"):
+        for row in self._rows("SELECT measure, population, quantiles FROM reference"):
             found.setdefault(row["measure"], {})[row["population"]] = row["quantiles"]
         return found
 
     def neighbours(self, feature_id: int) -> pd.DataFrame:
         """Features of like direction: kind, other_id, similarity, the most similar of each kind first."""
         return self._frame(
-            """SELECT kind, other_id, similarity FROM store.neighbours WHERE feature_id = ?
+            """SELECT kind, other_id, similarity FROM neighbours WHERE feature_id = ?
                ORDER BY kind, similarity DESC, other_id""",
             [feature_id],
         )
@@ -281,7 +262,7 @@ class Store:
         partition, verdict = (f"ENUM ({str(names)[1:-1]})" for names in (PARTITIONS, VERDICTS))
         sql = f"""SELECT feature_id, partition::{partition} AS partition, alive, density, norm_a, norm_b, relative_norm,
                          verdict::{verdict} AS verdict, decoder_cosine, coalesce(peak_tokens[1], '') AS peak_token
-                  FROM {JUDGED} ORDER BY feature_id"""
+                  FROM judged ORDER BY feature_id"""
         with self._cursor() as cursor:
             return cursor.sql(sql).to_arrow_table().to_pandas()
 
@@ -307,7 +288,7 @@ class Store:
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         run = self.path.parent
         try:
-            with _attached(self.path).cursor() as cursor:
+            with attached.connection(self.path).cursor() as cursor:
                 yield cursor
         except FileNotFoundError:
             raise UserError(
@@ -318,25 +299,3 @@ class Store:
                 f"{self.path}: is not a readable feature store ({str(error).splitlines()[0]:.200}); "
                 f"make it again with `python -m dfc index --again {run}`."
             ) from None
-
-
-def _attached(path: Path) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection with the file attached as `store`, shared while the file stays the same.
-
-    That of a replaced file is not closed here, since others may read from it; it goes with the last of its cursors.
-
-    Raises:
-        FileNotFoundError: if there is no file.
-    """
-    path = path.resolve()
-    state = path.stat()
-    stamp = state.st_ino, state.st_mtime_ns, state.st_size
-    with _connections_lock:
-        known = _connections.get(path)
-        if known is not None and known[0] == stamp:
-            return known[1]
-        connection = duckdb.connect()
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{quoted}' AS store (READ_ONLY)")
-        _connections[path] = stamp, connection
-        return connection

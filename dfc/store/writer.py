@@ -1,10 +1,9 @@
-"""Write a feature store beside its place and rename it into place."""
+"""Write a feature store, or the evidence beside it, and rename it into place."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,22 +14,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfc.store import SCHEMA_VERSION, TABLES
+from dfc.store import EVIDENCE_TABLES, EVIDENCE_VERSION, SCHEMA_VERSION, TABLES, columns
 from dfc.store.query import folded
 
 _JOINED = 8  # contexts
 _ROW_GROUP = 30_720  # rows: of DuckDB's 122,880 a feature's page reads a few, but decodes whole dictionaries of texts
 _BETWEEN = "\x1e"  # the character that separates records: no search goes across it
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
+_EVIDENCE = (Path(__file__).parent / "evidence.sql").read_text(encoding="utf-8")
 
 
 class StoreWriter:
-    """A context manager; readers see the new store, whole, when the block ends without an error.
+    """A context manager; readers see the new file, whole, when the block ends without an error.
 
     Tables may be appended in several pieces; the rows of one table must come in feature order.
+
+    Args:
+        path: of the file.
+        schema: statements that make its tables.
+        tables: their names.
+        version: of the schema.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, schema: str = _SCHEMA, tables: tuple[str, ...] = TABLES, version: int = SCHEMA_VERSION
+    ) -> None:
+        self._schema, self._tables, self._version = schema, tables, version
         self._path = path
         self._temporary = path.with_name(path.name + ".part")
 
@@ -45,16 +54,12 @@ class StoreWriter:
         return self
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        connection = self._attach()
-        connection.execute(_SCHEMA)
-        connection.execute("INSERT INTO run VALUES ('schema_version', ?)", [json.dumps(SCHEMA_VERSION)])
-        return connection
-
-    def _attach(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect()
         quoted = str(self._temporary).replace("'", "''")
         connection.execute(f"ATTACH '{quoted}' AS store (ROW_GROUP_SIZE {_ROW_GROUP})")
         connection.execute("USE store")
+        connection.execute(self._schema)
+        connection.execute("INSERT INTO run VALUES ('schema_version', ?)", [json.dumps(self._version)])
         return connection
 
     def facts(self, values: Mapping[str, Any]) -> None:
@@ -70,7 +75,7 @@ class StoreWriter:
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Add rows, whose columns are those of the schema in any order."""
-        if table not in TABLES:
+        if table not in self._tables:
             raise ValueError(f"no such table: {table}")
         self._insert(rows, f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         if table == "contexts":
@@ -96,28 +101,11 @@ class StoreWriter:
             path.unlink(missing_ok=True)
 
 
-class StoreUpdate(StoreWriter):
-    """The same on a copy of a store that exists: facts and whole tables are replaced, all else stays as it was.
-
-    Whoever uses it keeps other writers away and has opened the store with `Store`, which refuses other schemas.
-    """
-
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        shutil.copyfile(self._path, self._temporary)
-        return self._attach()
-
-    def facts(self, values: Mapping[str, Any]) -> None:
-        """Set entries of the table `run`; values are kept as JSON."""
-        self._connection.execute("DELETE FROM run WHERE list_contains(?, key)", [list(values)])
-        super().facts(values)
-
-    def replace(self, table: str, rows: pa.Table) -> None:
-        """Put these rows in the place of all that the table held."""
-        if table not in TABLES:
-            raise ValueError(f"no such table: {table}")
-        for name in (table, "searched") if table == "contexts" else (table,):
-            self._connection.execute(f"DELETE FROM {name}")
-        self.append(table, rows)
+def evidence_writer(path: Path) -> StoreWriter:
+    """The same for a run's evidence.duckdb, whose table `evidence` has the columns of the evidence."""
+    figures = ", ".join(f"{one.name} {one.kind}" for one in columns.EVIDENCE)
+    table = f"CREATE TABLE evidence (feature_id INTEGER NOT NULL, {figures});"
+    return StoreWriter(path, _EVIDENCE + table, EVIDENCE_TABLES, EVIDENCE_VERSION)
 
 
 def _joined(contexts: pa.Table) -> pa.Table:

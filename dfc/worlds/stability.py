@@ -107,11 +107,11 @@ def compare(given: Sequence[Run]) -> list[StabilityResult]:
             locks.enter_context(run.lock())
         evidence = given[0].config().evidence
         crosscoders = [crosscoder_model.load(run.crosscoder) for run in given]
-        verdicts = [_verdicts(run) for run in given]
+        judged = [_judged(run) for run in given]
         pairs, codes = _encode(stores[0], crosscoders, evidence.correlation_pairs)
         fired = [
             Fired(own, np.array(crosscoder.partitions()), found)
-            for own, crosscoder, found in zip(codes, crosscoders, verdicts, strict=True)
+            for own, crosscoder, (found, _) in zip(codes, crosscoders, judged, strict=True)
         ]
         likest: dict[tuple[int, int], Likest] = {}
         with progress.bar("stability: matching", len(fired) * (len(fired) - 1) // 2, "pairs of runs") as bar:
@@ -125,10 +125,12 @@ def compare(given: Sequence[Run]) -> list[StabilityResult]:
                     evidence.match_correlation,
                 )
                 bar.update()
-        results = [
-            _result(number, given, fired, likest, StabilityResult([], pairs, evidence.match_correlation, {}, {}))
-            for number in range(len(given))
-        ]
+        rules = {run.name: rule for run, (_, rule) in zip(given, judged, strict=True)}
+        empty = StabilityResult([], pairs, evidence.match_correlation, {}, {}, rules)
+        if not empty.alike:
+            told = ", ".join(f"{name} by {rule}" for name, rule in rules.items())
+            progress.say(f"stability: these runs were judged by different rules ({told}); verify them alike to compare")
+        results = [_result(number, given, fired, likest, empty) for number in range(len(given))]
         for run, result in zip(given, results, strict=True):
             stability_result.write(run, result)
     return results
@@ -205,15 +207,16 @@ def _encode(store: ActivationStore, crosscoders: list[Crosscoder], most: int) ->
     return thinned[0].count, [drawn.codes() for drawn in thinned]
 
 
-def _verdicts(run: Run) -> npt.NDArray[np.str_]:
-    """Of each feature: as they were stored, or judged now where they were not."""
+def _judged(run: Run) -> tuple[npt.NDArray[np.str_], str]:
+    """The verdict on each feature, and by which rule: as they were stored, or judged now where they were not."""
     if run.done()["index"]:
         store = Store(run.store)
         everything = FeatureQuery(alive_only=False, order="feature_id", descending=False)
-        if store.facts().get("verified"):
+        if (facts := store.facts()).get("verified"):
             table = store.features(replace(everything, limit=store.count(everything)))
-            return table["verdict"].to_numpy().astype(np.str_)
-    return verify.judge(run).verdicts
+            return table["verdict"].to_numpy().astype(np.str_), str(facts["rule"])
+    found = verify.judge(run)
+    return found.verdicts, found.rule
 
 
 def _result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from dfc import runs
 from dfc.config import Partition, Verdict
@@ -38,6 +38,7 @@ class StabilityResult:
         findings: for each feature that the evidence calls exclusive, its matches, at most one in each other run.
         matched: for each partition, the share of its features that fire often enough to be judged which have a match,
             averaged over the other runs: what the findings are to be set against.
+        rules: by which rule each run's features were judged, this one's too; empty where it was not kept.
     """
 
     runs: list[str]
@@ -45,6 +46,12 @@ class StabilityResult:
     threshold: float
     findings: dict[int, list[Match]]
     matched: dict[str, float]
+    rules: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all of them were judged by one rule, as far as that is known."""
+        return len(set(self.rules.values())) <= 1
 
     def recurs(self, feature_id: int) -> int | None:
         """In how many of the other runs a finding has a match; None if it is no finding."""

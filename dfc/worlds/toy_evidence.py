@@ -46,7 +46,7 @@ def run(experiment: Experiment, workers: int) -> list[Row]:
 def measure(world: World, fraction: float, crosscoder: Crosscoder) -> list[Row]:
     """Both rules on one crosscoder: a row each, with the counts of `toy.count` and the true positives."""
     found = verify.judge_rows(crosscoder, sample(world), EvidenceConfig())
-    alive = torch.from_numpy(found.evidence["documents"].to_numpy() > 0)
+    alive = torch.from_numpy(found.columns["documents"].astype(int) > 0)
     classed = {"norms": by_norms(crosscoder, alive), "verdict": by_verdict(found)}
     hits = recovered(world, crosscoder)
     rows = []

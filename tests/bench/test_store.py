@@ -9,7 +9,7 @@ import pytest
 
 from dfc.bench import figures, large_store
 from dfc.bench import store as bench
-from dfc.store import TABLES
+from dfc.store import EVIDENCE_TABLES, TABLES, columns
 from dfc.store.reader import FeatureQuery, Store
 
 
@@ -32,11 +32,13 @@ def test_every_query_is_measured(store: Store) -> None:
 def test_every_table_is_filled(store: Store) -> None:
     assert store.count(FeatureQuery(alive_only=False)) == 40
     assert not set(large_store.ROWS) - set(TABLES)
+    assert not set(large_store.EVIDENCE_ROWS) - set(EVIDENCE_TABLES)
+    rows = large_store.ROWS | large_store.EVIDENCE_ROWS
     for table in (store.logits, store.sources, store.roles, store.phrases, store.coactivations, store.neighbours):
-        assert len(table(7)) == large_store.ROWS[table.__name__]
+        assert len(table(7)) == rows[table.__name__]
     assert store.evidence(39) is not None
     found = store.reference()
-    assert set(found) == set(large_store.MEASURES)
+    assert set(found) == {one.name for one in columns.EVIDENCE if one.kind == "FLOAT"}
     assert all(len(levels) == 101 for populations in found.values() for levels in populations.values())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from dfc.config import EvidenceConfig, UserError
 from dfc.evidence import verdict
 from dfc.evidence.verdict import Evidence
 from dfc.runs import Run
-from dfc.store import TABLES
+from dfc.store import EVIDENCE_TABLES, attached
 from dfc.store.reader import FeatureQuery, Store
-from dfc.store.writer import StoreUpdate
+from dfc.store.writer import StoreWriter
 from tests import tiny
 
 THRESHOLDS = EvidenceConfig()
@@ -143,7 +142,7 @@ def rows(path: Path, table: str) -> list[tuple[object, ...]]:
 
 
 def test_verify_adds_evidence_and_changes_nothing_else(run: Run) -> None:
-    before = {table: rows(run.store, table) for table in TABLES}
+    content = run.store.read_bytes()
     unjudged = Store(run.store)
     assert unjudged.evidence(0) is None
     assert unjudged.neighbours(0).empty
@@ -151,10 +150,7 @@ def test_verify_adds_evidence_and_changes_nothing_else(run: Run) -> None:
     assert unjudged.features(FeatureQuery(alive_only=False))["verdict"].isna().all()
 
     pipeline.verify(run)
-    after = {table: rows(run.store, table) for table in TABLES}
-    for table in set(TABLES) - {"run", "evidence", "reference", "neighbours"}:
-        assert after[table] == before[table]
-    assert set(before["run"]) < set(after["run"])
+    assert run.store.read_bytes() == content
 
     store = Store(run.store)
     facts = store.facts()
@@ -177,9 +173,12 @@ def test_verify_adds_evidence_and_changes_nothing_else(run: Run) -> None:
                     assert store.feature(other).partition != row.partition
         assert (not store.neighbours(feature).empty) == row.alive
 
+    proof = attached.evidence_path(run.store)
+    after = {table: rows(proof, table) for table in EVIDENCE_TABLES}
     pipeline.verify(run)  # again: the same, once
-    assert {table: rows(run.store, table) for table in TABLES} == after
-    assert [path.name for path in run.path.glob("features*")] == ["features.duckdb"]
+    assert {table: rows(proof, table) for table in EVIDENCE_TABLES} == after
+    assert run.store.read_bytes() == content
+    assert sorted(path.name for path in run.path.glob("*.duckdb*")) == ["evidence.duckdb", "features.duckdb"]
 
 
 def test_the_ratio_is_the_other_model_over_the_own_one(run: Run) -> None:
@@ -213,16 +212,17 @@ def test_lists_by_verdict_and_confidence(run: Run) -> None:
 
 def test_a_failed_write_leaves_the_old_store(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline.verify(run)
-    before = {table: rows(run.store, table) for table in TABLES}
+    proof = attached.evidence_path(run.store)
+    before = {table: rows(proof, table) for table in EVIDENCE_TABLES}
 
     def fail(*_: object) -> None:
         raise RuntimeError
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(StoreUpdate, "facts", fail)  # the last thing that is written
+        patch.setattr(StoreWriter, "facts", fail)  # the last thing that is written
         pipeline.verify(run)
-    assert {table: rows(run.store, table) for table in TABLES} == before
-    assert [name for name in os.listdir(run.path) if name.startswith("features")] == ["features.duckdb"]
+    assert {table: rows(proof, table) for table in EVIDENCE_TABLES} == before
+    assert sorted(path.name for path in run.path.glob("*.duckdb*")) == ["evidence.duckdb", "features.duckdb"]
     pipeline.verify(run)
 
 
@@ -273,7 +273,7 @@ def test_the_whole_line_where_a_partition_is_empty(
     made = runs.create(tiny.tiny_config(tmp_path / "texts", tiny_models, crosscoder=choices))
     pipeline.run_stages(made)
     pipeline.verify(made, again=False)
-    written = made.store.stat().st_mtime_ns
+    written = attached.evidence_path(made.store).stat().st_mtime_ns
     assert set(Store(made.store).verdicts().index) == judged
     pipeline.verify(made, again=False)
-    assert made.store.stat().st_mtime_ns == written
+    assert attached.evidence_path(made.store).stat().st_mtime_ns == written

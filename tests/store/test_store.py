@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from dfc.config import UserError
-from dfc.store.contexts import COLUMNS
+from dfc.store import attached
 from dfc.store.reader import FeatureQuery, Store
-from dfc.store.writer import StoreUpdate, StoreWriter
+from dfc.store.writer import StoreWriter, evidence_writer
 from tests.stores import make_store
 
 EVERYTHING = FeatureQuery(alive_only=False, limit=10_000, order="feature_id", descending=False)
@@ -44,49 +44,105 @@ def test_a_failed_write_leaves_the_old_store(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["features.duckdb"]
 
 
-def test_an_update_replaces_what_it_names_and_keeps_the_rest(tmp_path: Path) -> None:
+def judge(path: Path, verdict: str = "unclear") -> None:
+    """Evidence for a store's features; of their own, this is the verdict on each."""
+    size = Store(path).count(EVERYTHING)
+    with evidence_writer(attached.evidence_path(path)) as writer:
+        writer.facts({"verified": True, "rule": "probes", "name": "judged", "identity": attached.identity(path)})
+        rows = {"feature_id": list(range(size)), "own_r2": [0.5] * size, "verdict": [verdict] * size}
+        writer.append("evidence", pa.table(rows))
+        writer.append("reference", pa.table({"measure": ["own_r2"], "population": ["a"], "quantiles": [[0.0, 1.0]]}))
+
+
+def test_evidence_stands_beside_the_features_and_leaves_them_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
     before = Store(path)
-    facts, features = before.facts(), before.features(EVERYTHING)
-    with StoreUpdate(path) as writer:
-        writer.facts({"name": "renamed", "verified": True})
-        writer.replace("sources", pa.table({"feature_id": [3], "source": ["web"], "count": [7], "rate": [0.5]}))
-    after = Store(path)
-    assert after.facts() == facts | {"name": "renamed", "verified": True}
-    pd.testing.assert_frame_equal(after.features(EVERYTHING), features)
-    assert after.sources(3).to_numpy().tolist() == [["web", 7, 0.5]]
-    assert after.sources(4).empty
-    assert os.listdir(tmp_path) == ["features.duckdb"]
+    content, facts, features = path.read_bytes(), before.facts(), before.features(EVERYTHING)
+    assert before.evidence(3) is None
+    assert before.reference() == {}
+    assert before.verdicts().empty
+    for verdict in ("unclear", "exclusive"):
+        judge(path, verdict)
+        assert path.read_bytes() == content
+        after = Store(path)
+        added = {"verified": True, "rule": "probes", "name": "judged", "identity": attached.identity(path)}
+        assert after.facts() == facts | added
+        table = after.features(EVERYTHING)
+        kept = [name for name in features if features[name].notna().any()]
+        pd.testing.assert_frame_equal(table[kept], features[kept])
+        assert set(table["verdict"]) == {verdict}
+        row = after.evidence(3)
+        assert row is not None
+        assert (row.verdict, row.own_r2, row.mirror_id) == (verdict, 0.5, None)
+        with pytest.raises(AttributeError, match="the evidence has no column nothing"):
+            row.nothing  # noqa: B018
+    assert sorted(os.listdir(tmp_path)) == ["evidence.duckdb", "features.duckdb"]
 
 
-def test_a_failed_copy_or_update_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_of_other_features_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=30)
+    judge(path)
+    make_store(path, features=20)
+    store = Store(path)
+    assert store.facts()["stale"] is True
+    assert "verified" not in store.facts()
+    assert store.evidence(3) is None
+    judge(path)
+    assert "stale" not in store.facts()
+    assert store.evidence(3) is not None
+    make_store(path, features=20)  # the same features, indexed again: the evidence still holds
+    assert store.evidence(3) is not None
+
+
+def test_evidence_that_is_damaged_is_named(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
-    with pytest.raises(ValueError, match="no such table"), StoreUpdate(path) as writer:
-        writer.facts({"name": "half"})
-        writer.replace("run; DROP TABLE run", pa.table({"key": ["a"]}))
-
-    def full(_: Path, new: Path) -> None:
-        new.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("dfc.store.writer.shutil.copyfile", full)
-    with pytest.raises(OSError, match="no space left"), StoreUpdate(path):
-        pass
-    assert Store(path).facts()["name"] == "demo-pair"
-    assert os.listdir(tmp_path) == ["features.duckdb"]
+    attached.evidence_path(path).write_bytes(b"this is no database" * 1_000)
+    with pytest.raises(UserError, match=r"evidence.duckdb: is no readable evidence .* delete it and run .* verify"):
+        Store(path)
 
 
-def test_what_a_killed_update_left_is_not_taken_in(tmp_path: Path) -> None:
+def test_an_older_store_with_its_evidence_inside_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    with duckdb.connect(str(path)) as old:  # as schema 5 had it, without what came later
+        old.execute("UPDATE run SET value = '5' WHERE key = 'schema_version'")
+        old.execute("""CREATE TABLE evidence AS SELECT feature_id, 0.25::FLOAT AS probe_r2_a, 0.75::FLOAT AS probe_r2_b,
+                       0.1::FLOAT AS surprise_gap, 'unclear' AS verdict, 0.5::FLOAT AS confidence FROM features""")
+        old.execute("CREATE TABLE reference (measure VARCHAR, population VARCHAR, quantiles FLOAT[])")
+        old.execute("CREATE TABLE neighbours (feature_id INTEGER, other_id INTEGER, kind VARCHAR, similarity FLOAT)")
+        old.execute("INSERT INTO run VALUES ('verified', 'true')")
+    store = Store(path)
+    assert (store.facts()["verified"], store.facts()["rule"]) == (True, "surprise")
+    row = store.evidence(0)
+    assert row is not None
+    assert (row.verdict, row.own_r2, row.other_r2, row.nu_r) == ("unclear", 0.25, 0.75, None)
+    assert store.neighbours(0).empty
+    judge(path, "exclusive")
+    assert set(store.features(EVERYTHING)["verdict"]) == {"exclusive"}
+    assert store.facts()["rule"] == "probes"
+
+
+def test_a_failed_write_leaves_the_old_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    judge(path)
+    with pytest.raises(ValueError, match="no such table"), evidence_writer(attached.evidence_path(path)) as writer:
+        writer.append("run; DROP TABLE run", pa.table({"key": ["a"]}))
+    assert Store(path).evidence(3) is not None
+    assert sorted(os.listdir(tmp_path)) == ["evidence.duckdb", "features.duckdb"]
+
+
+def test_what_a_killed_writer_left_is_not_taken_in(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
     shutil.copyfile(path, tmp_path / "copy")
     killed = duckdb.connect(str(tmp_path / "copy"))
     killed.execute("DELETE FROM features")
     shutil.copyfile(tmp_path / "copy.wal", tmp_path / "features.duckdb.part.wal")  # changes not yet in the file
-    with StoreUpdate(path) as writer:
-        writer.facts({"verified": True})
+    make_store(path, features=20)
     assert Store(path).count(EVERYTHING) == 20
     assert set(os.listdir(tmp_path)) == {"copy", "copy.wal", "features.duckdb"}
 
@@ -118,7 +174,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(tmp_path: Pat
     make_store(path, features=20)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match=r"schema 0, this version reads 5; make it again with .* index --again"):
+    with pytest.raises(UserError, match=r"schema 0, this version reads 6; make it again with .* index --again"):
         Store(path)
 
 
@@ -137,7 +193,12 @@ def test_pages_against_pandas(store: Store, order: str, descending: bool) -> Non
     whole = store.features(EVERYTHING)
     keep = whole[whole["alive"] & whole["partition"].isin(["a", "shared"]) & whole["density"].between(0.001, 0.5)]
     expected = keep.sort_values([order, "feature_id"], ascending=[not descending, True])["feature_id"].tolist()
-    query = {"partitions": ("a", "shared"), "density": (0.001, 0.5), "order": order, "descending": descending}
+    query = {
+        "partitions": ("a", "shared"),
+        "within": (("density", (0.001, 0.5)),),
+        "order": order,
+        "descending": descending,
+    }
     pages = [
         store.features(FeatureQuery(**query, limit=7, offset=offset))["feature_id"].tolist()  # type: ignore[arg-type]
         for offset in range(0, len(expected) + 7, 7)
@@ -182,19 +243,6 @@ def test_contexts_are_cut_from_their_documents(store: Store) -> None:
         assert "".join(context.tokens_a) == stretch
     with pytest.raises(UserError, match="document 99999 is not kept in this run's store"):
         store.document(99_999)
-
-
-def test_replacing_contexts_replaces_what_is_searched(tmp_path: Path) -> None:
-    path = tmp_path / "features.duckdb"
-    make_store(path, features=20)
-    query = FeatureQuery(alive_only=False, search="新华社")
-    assert Store(path).count(query) > 1
-    with StoreUpdate(path) as writer:
-        writer.replace("contexts", COLUMNS.empty_table())
-    after = Store(path)
-    assert after.contexts(0) == []
-    peaks = after.features(EVERYTHING)["peak_tokens"]
-    assert after.count(query) == sum("新华社" in " ".join(tokens) for tokens in peaks)
 
 
 def test_many_threads(store: Store) -> None:

@@ -12,8 +12,9 @@ import pyarrow as pa
 from dfc import config
 from dfc.config import CorpusConfig, CrosscoderConfig, ModelConfig, ModelPair, RunConfig, SourceConfig
 from dfc.runs import Run
+from dfc.store import attached
 from dfc.store.reader import Store
-from dfc.store.writer import StoreUpdate
+from dfc.store.writer import evidence_writer
 from tests.stores import SOURCES, TEXTS, make_store
 
 FEATURES = 300
@@ -85,8 +86,9 @@ def judge(path: Path) -> None:
     first = table.groupby("partition")["feature_id"].min().to_dict()
     verdicts = ["exclusive" if row.feature_id == first[row.partition] else "unclear" for row in table.itertuples()]
     none, dedicated = pa.nulls(size, pa.float32()), table["partition"].ne("shared").tolist()
-    with StoreUpdate(path) as writer:
-        writer.replace(
+    with evidence_writer(attached.evidence_path(path)) as writer:
+        writer.facts({"verified": True, "rule": "probes", "identity": attached.identity(path)})
+        writer.append(
             "evidence",
             pa.table(
                 {

@@ -13,13 +13,14 @@ from dfc.config import SIDES
 from dfc.report.palette import Theme
 from dfc.report.words import ORIGINS
 from dfc.runs import Run
+from dfc.store import columns
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui.feature import contexts, notes, panels
-from dfc.ui.shell import address, data, downloads, feature_list, links, meaning, norm_region, notebook, paging
+from dfc.ui.shell import address, data, downloads, feature_list, links, norm_region, notebook, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
-from dfc.ui.shell.orders import ORDERS, default_order
+from dfc.ui.shell.orders import default_order, orders
 from dfc.ui.shell.text import chips, number, one_in, percent
 
 PER_SIDE = 5
@@ -38,7 +39,7 @@ def show(view: View) -> None:
     st.html(
         f'<div class="dfc-hero dfc-head dfc-{feature.partition}"><div><h1>Feature {identity} '
         f"{partition_badge(feature.partition, names)}</h1>{_label(feature)}"
-        f'<div title="{meaning.FEATURE["peak_tokens"]}">'
+        f'<div title="{columns.meaning("peak_tokens")}">'
         f"{chips(feature.peak_tokens) or '<span class=dfc-muted>no peak tokens</span>'}</div></div>"
         f"{_figures(feature)}</div>"
     )
@@ -75,10 +76,10 @@ def _figures(feature: FeatureRow) -> str:
         (
             "strongest",
             number(feature.max),
-            f"{meaning.FEATURE['max']} Where it fires, it averages {number(feature.mean)}.",
+            f"{columns.meaning('max')} Where it fires, it averages {number(feature.mean)}.",
         ),
-        ("specificity", percent(feature.specificity, 2), meaning.FEATURE["specificity"]),
-        ("main source", feature.main_source or "–", meaning.FEATURE["main_source"]),
+        ("specificity", percent(feature.specificity, 2), columns.meaning("specificity")),
+        ("main source", feature.main_source or "–", columns.meaning("main_source")),
     )
     cells = "".join(
         f'<div><dt title="{escape(meaning)}">{title}</dt><dd>{escape(value)}</dd></div>'
@@ -163,7 +164,7 @@ def _neighbours(
     if place is not None:
         query = notebook.narrow(run, place.query, place.kept)
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
-        by = "" if place.query.order == "feature_id" else f", by {ORDERS.get(place.query.order, place.query.order)}"
+        by = "" if place.query.order == "feature_id" else f", by {orders().get(place.query.order, place.query.order)}"
         return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
     before, after = (
         None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)

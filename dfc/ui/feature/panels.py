@@ -10,9 +10,10 @@ import streamlit as st
 
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import label
+from dfc.store import columns
 from dfc.store.reader import FeatureRow
 from dfc.ui.feature import evidence, related
-from dfc.ui.shell import charts, data, meaning
+from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import number, percent
@@ -27,7 +28,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     if feature.alive and any(feature.histogram):
         st.markdown(
             "**How strongly it fires**",
-            help=f"{meaning.FEATURE['histogram']} Pairs on which it is silent are not counted.",
+            help=f"{columns.meaning('histogram')} Pairs on which it is silent are not counted.",
         )
         figure = charts.histogram(feature.histogram, facts["histogram_edges"], feature.partition, view.theme)
         charts.show(figure, "strength", "Histogram of the feature's activations")

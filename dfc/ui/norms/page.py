@@ -186,6 +186,6 @@ def _listed(view: View, norms: pd.DataFrame, region: Region | None, alive_only: 
     place = Place(FeatureQuery(alive_only=alive_only, order="density"), offset, region=region.pack())
     with shown:
         table = view.store.features(query)
-        known = feature_table.columns(table, alone=True)  # a label and a verdict only where there are some
+        known = feature_table.chosen(table, alone=True)  # a label and a verdict only where there are some
         columns = tuple(name for name in COLUMNS if name not in ("label", "verdict") or name in known)
         feature_table.show(view, table, "selected", columns, place)

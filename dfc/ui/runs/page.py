@@ -10,7 +10,7 @@ import streamlit as st
 from dfc import runs
 from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.report.palette import run_marks
-from dfc.report.words import NULL_RUN, PARTS
+from dfc.report.words import NULL_RUN, PARTS, RULES
 from dfc.ui.runs import recurring
 from dfc.ui.runs.summaries import Summary, differences, help_of, summarise
 from dfc.ui.shell import charts, meaning
@@ -61,6 +61,12 @@ def show(view: View) -> None:
         if summary.problem:
             st.warning(plain(summary.problem), icon=":material/error:")
     _overview(summaries, colours)
+    if len({rule for summary in summaries if (rule := summary.facts.get("rule"))}) > 1:
+        st.warning(
+            "These runs were judged by different rules: how many features are exclusive is not to be compared between "
+            "them. Judge them alike with python -m dfc verify.",
+            icon=":material/balance:",
+        )
     _curves(view, summaries, colours, dashes)
     _settings(summaries, colours)
     recurring.show(view, [summary for summary in summaries if summary.is_finished])
@@ -84,6 +90,7 @@ def _overview(summaries: list[Summary], colours: dict[str, str]) -> None:
         ("alive A / B / shared", meaning.RUN["alive"]),
         ("exclusive in A", "Features of A's own that the evidence calls exclusive, of those A may use alone."),
         ("exclusive in B", "Features of B's own that the evidence calls exclusive, of those B may use alone."),
+        ("judged by", "What the verdicts rest on: verdicts by different rules are not to be compared."),
         (
             "by chance",
             f"Share of dedicated features that came out exclusive when a model was compared with itself. {NULL_RUN}",
@@ -100,7 +107,7 @@ def _overview(summaries: list[Summary], colours: dict[str, str]) -> None:
 def _row(summary: Summary, colour: str) -> str:
     first = f"<td>{_dot(colour)}{escape(summary.name)}{_state(summary)}</td>"
     if summary.config is None:
-        return f"<tr>{first}{'<td>–</td>' * 10}</tr>"
+        return f"<tr>{first}{'<td>–</td>' * 11}</tr>"
     crosscoder, facts = summary.config.crosscoder, summary.facts
     alive = " / ".join(percent(facts.get(f"alive_{partition}"), 2) for partition in PARTITIONS) if facts else "–"
     cells = [
@@ -111,6 +118,7 @@ def _row(summary: Summary, colour: str) -> str:
         *(percent(facts.get(f"fve_{side}")) for side in SIDES),
         alive.replace(" %", "") + (" %" if facts else ""),
         *(_exclusive(summary, side) for side in SIDES),
+        escape(RULES.get(summary.facts.get("rule", ""), "–")),
         percent(summary.null_share, 2),
     ]
     return f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

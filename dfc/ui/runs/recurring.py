@@ -73,6 +73,11 @@ def _summary(result: StabilityResult) -> None:
         for partition in PARTITIONS
         if partition in result.matched
     )
+    if not result.alike:
+        st.warning(
+            "These runs were judged by different rules: what is a finding in one is not to be compared with another.",
+            icon=":material/balance:",
+        )
     st.caption(
         f"Compared with {', '.join(map(_plain, result.runs))} over {count(result.pairs)} pairs; a match wants a "
         f"correlation of {number(result.threshold)}. Of all features, findings or not, these have one: {matched}."

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import get_args
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
 
 from dfc.config import PARTITIONS, VERDICTS, UserError
-from dfc.store.query import RANGES, FeatureQuery, Order
+from dfc.store import query as queries
+from dfc.store.query import FeatureQuery
 from dfc.ui.shell.notebook import Kept
 
 FEATURE_PAGE = "pages/2_Feature.py"
@@ -115,10 +115,7 @@ def pack(place: Place) -> str:
         entries.append(("region", place.region))
     if query.verdicts:
         entries.append(("verdict", ",".join(query.verdicts)))
-    for name in RANGES:
-        ends: tuple[float, float] | None = getattr(query, name)
-        if ends is not None and ends != getattr(default, name):
-            entries.append((name, f"{ends[0]!r}..{ends[1]!r}"))
+    entries += [(name, f"{low!r}..{high!r}") for name, (low, high) in query.within]
     return urlencode(entries)
 
 
@@ -144,22 +141,21 @@ def unpack(text: str) -> Place | None:
     order = entries.get("by", default.order)
     try:
         position = whole(entries["at"])
-        ranges = {name: _ends(entries[name]) for name in RANGES if name in entries}
+        ranges = {name: _ends(entries[name]) for name in queries.ranges() if name in entries}
     except (KeyError, ValueError):
         return None
     partitions = tuple(name for name in PARTITIONS if name in entries.get("in", "").split(","))
     verdicts = tuple(name for name in VERDICTS if name in entries.get("verdict", "").split(","))
-    if position is None or not partitions or order not in get_args(Order):
+    if position is None or not partitions or order not in queries.orders():
         return None
     query = FeatureQuery(
         partitions=partitions,
         alive_only="dead" not in entries,
         verdicts=verdicts,
-        order=order,  # type: ignore[arg-type]  # checked above
+        order=order,
         descending="up" not in entries,
         **{name: entries[key] for key, name in _TEXTS.items() if key in entries},  # type: ignore[arg-type]
-        **ranges,  # type: ignore[arg-type]
-    )
+    ).ranged(**ranges)
     kept = Kept("starred" in entries, "noted" in entries, entries.get("tag"), entries.get("on"))
     return Place(query, position, "beside" in entries, kept, entries.get("region", ""))
 

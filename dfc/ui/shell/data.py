@@ -1,7 +1,7 @@
 """What views read again and again, kept while the file stays the same.
 
-Everything is keyed by path and time of change. Frames from `norms` are shared by all sessions:
-never change them.
+Everything is keyed by path and by what the files were when they were read. Frames from `norms` are shared by
+all sessions: never change them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import pandas as pd
 import streamlit as st
 
 from dfc.runs import Run
+from dfc.store import attached
 from dfc.store.reader import FeatureQuery, Store
 
 
 def norms(store: Store) -> pd.DataFrame:
     """Norms, density and peak tokens of every feature; shared, not to be changed."""
-    return _norms(str(store.path), _stamp(store.path))
+    return _norms(str(store.path), attached.stamp(store.path))
 
 
 def metric_lines(run: Run) -> list[dict[str, Any]]:
@@ -29,32 +30,32 @@ def metric_lines(run: Run) -> list[dict[str, Any]]:
 
 def facts(store: Store) -> dict[str, Any]:
     """The facts of the run."""
-    return _facts(str(store.path), _stamp(store.path))
+    return _facts(str(store.path), attached.stamp(store.path))
 
 
 def partitions(store: Store) -> pd.DataFrame:
     """Features and alive features in each partition."""
-    return _partitions(str(store.path), _stamp(store.path))
+    return _partitions(str(store.path), attached.stamp(store.path))
 
 
 def verdicts(store: Store) -> pd.DataFrame:
     """Features of each verdict in each partition."""
-    return _verdicts(str(store.path), _stamp(store.path))
+    return _verdicts(str(store.path), attached.stamp(store.path))
 
 
 def reference(store: Store) -> dict[str, dict[str, list[float]]]:
     """Quantiles of each measure of the evidence in each partition."""
-    return _reference(str(store.path), _stamp(store.path))
+    return _reference(str(store.path), attached.stamp(store.path))
 
 
 def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
     """One page of features."""
-    return _features(str(store.path), _stamp(store.path), query)
+    return _features(str(store.path), attached.stamp(store.path), query)
 
 
 def count(store: Store, query: FeatureQuery) -> int:
     """How many features match, all pages together."""
-    return _count(str(store.path), _stamp(store.path), replace(query, limit=0, offset=0))
+    return _count(str(store.path), attached.stamp(store.path), replace(query, limit=0, offset=0))
 
 
 def _stamp(path: Path) -> int:
@@ -62,40 +63,40 @@ def _stamp(path: Path) -> int:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _norms(path: str, stamp: int) -> pd.DataFrame:
+def _norms(path: str, stamp: object) -> pd.DataFrame:
     return Store(Path(path)).norms()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _metric_lines(path: str, stamp: int) -> list[dict[str, Any]]:
+def _metric_lines(path: str, stamp: object) -> list[dict[str, Any]]:
     return Run(Path(path)).metric_lines()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _facts(path: str, stamp: int) -> dict[str, Any]:
+def _facts(path: str, stamp: object) -> dict[str, Any]:
     return Store(Path(path)).facts()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _partitions(path: str, stamp: int) -> pd.DataFrame:
+def _partitions(path: str, stamp: object) -> pd.DataFrame:
     return Store(Path(path)).partitions()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _verdicts(path: str, stamp: int) -> pd.DataFrame:
+def _verdicts(path: str, stamp: object) -> pd.DataFrame:
     return Store(Path(path)).verdicts()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _reference(path: str, stamp: int) -> dict[str, dict[str, list[float]]]:
+def _reference(path: str, stamp: object) -> dict[str, dict[str, list[float]]]:
     return Store(Path(path)).reference()
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching …")
-def _features(path: str, stamp: int, query: FeatureQuery) -> pd.DataFrame:
+def _features(path: str, stamp: object, query: FeatureQuery) -> pd.DataFrame:
     return Store(Path(path)).features(query)
 
 
 @st.cache_data(max_entries=256, show_spinner="Searching …")
-def _count(path: str, stamp: int, query: FeatureQuery) -> int:
+def _count(path: str, stamp: object, query: FeatureQuery) -> int:
     return Store(Path(path)).count(query)

@@ -10,8 +10,8 @@ import streamlit as st
 
 from dfc.config import Partition
 from dfc.report.heatmap import label
+from dfc.store import columns
 from dfc.store.reader import FeatureRow
-from dfc.ui.shell import meaning
 
 MOST = 200
 """Rows of one table."""
@@ -70,11 +70,11 @@ def _config() -> dict[str, Any]:
     column = st.column_config
     return {
         "feature_id": column.NumberColumn(
-            "feature", help=meaning.FEATURE["feature_id"], format="%d", width=64, pinned=True
+            "feature", help=columns.meaning("feature_id"), format="%d", width=64, pinned=True
         ),
         "mark": column.TextColumn("in", help="Which model may use it.", width=46),
-        "label": column.TextColumn("label", help=meaning.FEATURE["label"], width=150),
-        "peak_tokens": column.ListColumn("peaks on", help=meaning.FEATURE["peak_tokens"], width=140),
+        "label": column.TextColumn("label", help=columns.meaning("label"), width=150),
+        "peak_tokens": column.ListColumn("peaks on", help=columns.meaning("peak_tokens"), width=140),
         "token": column.TextColumn("here on", help="The token of this text on which it is strongest.", width=86),
         "max": column.NumberColumn("here", help="Its strongest activation here.", format="%.2f", width=58),
         "share": column.ProgressColumn(
@@ -87,7 +87,7 @@ def _config() -> dict[str, Any]:
         ),
         "firings": column.NumberColumn("pairs", help="On how many pairs of it it fires.", width=54),
         "verdict": column.TextColumn("verdict", help="What the evidence says of it; empty before `verify`.", width=84),
-        "density": column.NumberColumn("density %", help=meaning.FEATURE["density"], format="%.3f", width=76),
+        "density": column.NumberColumn("density %", help=columns.meaning("density"), format="%.3f", width=76),
         "recurs": column.NumberColumn("recurs in", help="In how many of the other runs it has a match.", width=72),
         "again": column.NumberColumn(
             "exclusive again", help="In how many of them the match is called exclusive, too.", width=104

@@ -11,20 +11,22 @@ import streamlit as st
 from dfc.config import Partition
 from dfc.report.heatmap import label
 from dfc.report.palette import THEMES
-from dfc.store.reader import Order
-from dfc.ui.shell import address, meaning, notebook, selection
+from dfc.store import columns
+from dfc.store.column import Column
+from dfc.ui.shell import address, notebook, selection
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import called
 
 MOST_BARS = 16
+_MARKS = "★ for a favourite, and its tags."
+_CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
 WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_norm", "norm_a", "norm_b")
-EVIDENCE = ("surprise_gap", "probe_ratio", "mirror_correlation")
 
 
-def columns(table: pd.DataFrame, alone: bool, order: Order = "feature_id") -> tuple[str, ...]:
+def chosen(table: pd.DataFrame, alone: bool, order: str = "feature_id") -> tuple[str, ...]:
     """Columns for a page of features: what there is to say of them, and as much as there is room for.
 
     Args:
@@ -35,8 +37,9 @@ def columns(table: pd.DataFrame, alone: bool, order: Order = "feature_id") -> tu
     judged = "verdict" in table and bool(table["verdict"].notna().any())
     called = "label" in table and bool(table["label"].ne("").any())
     names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
-    asked = (order,) if judged and order in (*EVIDENCE, "own_r2") else ()
-    known = [name for name in EVIDENCE if judged and alone and table[name].notna().any()]  # shared: no mirror
+    asked = (order,) if judged and columns.judged(order) and columns.column(order).look == "number" else ()
+    numbers = [one.name for one in columns.EVIDENCE if one.look == "number" and not one.asked]
+    known = [name for name in numbers if judged and alone and table[name].notna().any()]  # shared: no mirror
     evidence = tuple(dict.fromkeys((*known, *asked)))
     left_out = {"specificity": judged, "density": bool(asked)}
     rest = WIDE if alone else tuple(name for name in NARROW if not left_out.get(name))
@@ -47,7 +50,7 @@ def show(
     view: View,
     table: pd.DataFrame,
     key: str,
-    columns: tuple[str, ...],
+    names: tuple[str, ...],
     place: Place | None = None,
     many: bool = False,
 ) -> None:
@@ -57,7 +60,7 @@ def show(
         view: the page.
         table: rows of `Store.features`.
         key: of the widget, unique on the page.
-        columns: which columns, in order.
+        names: of its columns, in order.
         place: the first row's, in the list that the table is a page of; the feature's page then goes on through it.
         many: whether rows are ticked, which `selection` keeps, rather than opened.
     """
@@ -65,10 +68,12 @@ def show(
     shown = _shown(view, table)
     marked = bool(shown["marks"].ne("").any())
     partition: Partition = table["partition"].iloc[0] if table["partition"].nunique() == 1 else "shared"
+    order = [names[0], "marks", *names[1:]] if marked else list(names)
+    shown = shown.drop(columns=[one.name for one in columns.columns() if one.look == "none"])  # no table draws these
     look: dict[str, Any] = {
         "hide_index": True,
-        "column_order": (columns[0], "marks", *columns[1:]) if marked else columns,
-        "column_config": _config(view, partition, columns, marked),
+        "column_order": order,
+        "column_config": _config(view, partition, names, marked),
         "row_height": 36,
         "height": min(36 * len(table) + 38, 760),
         "on_select": "rerun",
@@ -130,53 +135,47 @@ def _miniatures(histograms: list[Any]) -> list[list[float]]:
     return bars
 
 
-def _config(view: View, partition: Partition, columns: tuple[str, ...], marked: bool) -> dict[str, Any]:
+def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bool) -> dict[str, Any]:
     """How columns look; side by side they are narrow, and stars take their room from the label."""
-    column = st.column_config
-    width, beside = 120 if len(columns) < 10 else 150, "called" in columns
-    tight = marked and beside
+    beside = "called" in names
+    tight, wide = marked and beside, 120 if len(names) < 10 else 150
+    narrow = {"histogram": 60, "main_source": 108} if beside else {}
+    widths = {"label": wide, "peak_tokens": wide, "confidence": 74 if beside else 84} | narrow
+    colour = THEMES[view.theme].hue(partition).mark
+    config = st.column_config
     return {
-        "feature_id": column.NumberColumn(
-            "feature", help=meaning.FEATURE["feature_id"], format="%d", width=60, pinned=True
-        ),
-        "marks": column.TextColumn("★", help=meaning.FEATURE["marks"], width=36 if tight else 48),
-        "label": column.TextColumn("label", help=meaning.FEATURE["label"], width=width),
-        "called": column.TextColumn("label or peaks", help=meaning.FEATURE["called"], width=94 if tight else 130),
-        "verdict": column.TextColumn("verdict", help=meaning.FEATURE["verdict"], width=78),
-        "confidence": column.ProgressColumn(
-            "confidence",
-            help=meaning.FEATURE["confidence"],
-            format="%.2f",
-            min_value=0.0,
-            max_value=1.0,
-            width=74 if beside else 84,
-            color=THEMES[view.theme].hue(partition).mark,
-        ),
-        "surprise_gap": column.NumberColumn("knows", help=meaning.FEATURE["surprise_gap"], format="%.2f", width=70),
-        "own_r2": column.NumberColumn("own R²", help=meaning.FEATURE["own_r2"], format="%.2f", width=70),
-        "probe_ratio": column.NumberColumn("other / own", help=meaning.FEATURE["probe_ratio"], format="%.2f", width=82),
-        "mirror_correlation": column.NumberColumn(
-            "mirror", help=meaning.FEATURE["mirror_correlation"], format="%.2f", width=64
-        ),
-        "peak_tokens": column.ListColumn("peaks on", help=meaning.FEATURE["peak_tokens"], width=width),
-        "histogram": column.BarChartColumn(
-            "strength",
-            help=meaning.FEATURE["histogram"],
-            width=60 if beside else 74,
-            y_min=0,
-            color=THEMES[view.theme].hue(partition).mark,
-        ),
-        "main_source": column.TextColumn(
-            "main source", help=meaning.FEATURE["main_source"], width=108 if beside else 116
-        ),
-        "specificity": column.NumberColumn("specific", help=meaning.FEATURE["specificity"], format="%.2f", width=66),
-        "density": column.NumberColumn("density %", help=meaning.FEATURE["density"], format="%.4f", width=82),
-        "max": column.NumberColumn("max", help=meaning.FEATURE["max"], format="%.2f", width=64),
-        "mean": column.NumberColumn("mean", help=meaning.FEATURE["mean"], format="%.2f", width=64),
-        "norm_a": column.NumberColumn("‖d_A‖", help=meaning.FEATURE["norm_a"], format="%.2f", width=64),
-        "norm_b": column.NumberColumn("‖d_B‖", help=meaning.FEATURE["norm_b"], format="%.2f", width=64),
-        "partition": column.TextColumn("partition", help=meaning.FEATURE["partition"], width=80),
-        "relative_norm": column.NumberColumn(
-            "relative", help=meaning.FEATURE["relative_norm"], format="%.2f", width=72
-        ),
+        "marks": config.TextColumn("★", help=_MARKS, width=36 if tight else 48),
+        "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight else 130),
+        **{one.name: column_config(one, colour, widths.get(one.name)) for one in columns.columns()},
     }
+
+
+def column_config(one: Column, colour: str, width: int | None = None) -> Any:
+    """How a table shows a column.
+
+    Args:
+        one: as the store describes it.
+        colour: of bars.
+        width: in pixels; its own if none is given.
+    """
+    config, width = st.column_config, width or one.width
+    match one.look:
+        case "share":
+            return config.ProgressColumn(
+                one.title,
+                help=one.meaning,
+                width=width,
+                format=one.format,
+                min_value=0.0,
+                max_value=1.0,
+                color=colour,
+            )
+        case "bars":
+            return config.BarChartColumn(one.title, help=one.meaning, width=width, y_min=0, color=colour)
+        case "tokens":
+            return config.ListColumn(one.title, help=one.meaning, width=width)
+        case "text":
+            return config.TextColumn(one.title, help=one.meaning, width=width)
+        case _:
+            pinned = True if one.name == "feature_id" else None
+            return config.NumberColumn(one.title, help=one.meaning, format=one.format, width=width, pinned=pinned)

@@ -1,35 +1,6 @@
-"""What the figures of a feature and of a run mean: the help beside them on every page."""
+"""What the figures of a whole run mean; those of a feature stand in dfc.store.columns."""
 
 from __future__ import annotations
-
-FEATURE = {
-    "marks": "★ for a favourite, and its tags.",
-    "label": "Words that set its strongest contexts apart from the corpus.",
-    "called": "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak.",
-    "verdict": "What the evidence says of its being exclusive.",
-    "confidence": "How sure the evidence is that only one model has it, 0 to 1.",
-    "surprise_gap": "By how many nats a character what follows its firings surprises the other model more than its "
-    "own, above the middle document: high means that its own model knows more there.",
-    "own_r2": "How well a linear function of its own model's activations predicts it on held-out documents (R²).",
-    "probe_ratio": "How well a linear function of the other model's activations predicts it on held-out "
-    "documents (R²), as a share of what its own model's reach: low means that the other model has nothing like it.",
-    "mirror_correlation": "The largest correlation with any feature that only the other model has: high means that the "
-    "concept stands on both sides.",
-    "feature_id": "Its number in the dictionary. Click a row to open it.",
-    "peak_tokens": "The commonest tokens on which its strongest contexts peak.",
-    "histogram": "How strongly it fires where it fires: weak on the left, strong on the right.",
-    "main_source": "The source on whose tokens it fires most often.",
-    "specificity": "How much it keeps to its main source: that source's share of its firing rates. "
-    "1 is that source alone, 1 / number of sources is evenly everywhere.",
-    "density": "Share of all token pairs on which it fires, in percent.",
-    "max": "Its strongest activation on the corpus.",
-    "mean": "Its average activation where it fires.",
-    "norm_a": "Length of its decoder vector in model A; 0 where it has none.",
-    "norm_b": "Length of its decoder vector in model B; 0 where it has none.",
-    "partition": "Which model may use it: a, b, or both (shared).",
-    "relative_norm": "‖d_A‖ / (‖d_A‖ + ‖d_B‖): 1 only in A, 0 only in B.",
-}
-"""Of a feature, by the column of the store."""
 
 RUN = {
     "fve": "Fraction of variance explained: how much of the model's activations the dictionary rebuilds, "

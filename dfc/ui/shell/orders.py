@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dfc.store.reader import Order
+from dfc.store import columns
 from dfc.ui.shell import data
 from dfc.ui.shell.frame import View
 
-ORDERS: dict[Order, str] = {
-    "confidence": "confidence",
-    "specificity": "specificity",
-    "density": "density",
-    "max": "strongest activation",
-    "mean": "mean activation",
-    "norm_a": "decoder norm in A",
-    "norm_b": "decoder norm in B",
-    "relative_norm": "relative norm",
-    "surprise_gap": "knows better what follows",
-    "own_r2": "R² from its own model",
-    "probe_ratio": "R², other model over own",
-    "mirror_correlation": "likeness in the other model",
-    "verdict": "verdict",
-    "label": "label",
-    "main_source": "main source",
-    "feature_id": "number",
-}
+
+def orders(judged: bool = True) -> dict[str, str]:
+    """What features can be sorted by, in words; before `verify` without what only evidence says."""
+    return {one.name: one.words for one in columns.columns() if one.sorted and (judged or one.table == "features")}
 
 
-def default_order(view: View) -> Order:
+def default_order(view: View) -> str:
     """By evidence where there is any."""
     return "specificity" if data.verdicts(view.store).empty else "confidence"

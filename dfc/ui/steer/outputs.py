@@ -15,9 +15,10 @@ from dfc.report.palette import THEMES, Theme
 from dfc.report.tables import csv
 from dfc.steering import effects
 from dfc.steering.effects import Measure
+from dfc.store import columns
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.steering import SteeringStore
-from dfc.ui.shell import address, charts, data, feature_table, meaning
+from dfc.ui.shell import address, charts, data, feature_table
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
 
@@ -181,8 +182,8 @@ def _features(view: View, table: pd.DataFrame, measure: Measure, sweep_id: str) 
         column_config={
             "side": text("model", width=60),
             "feature_id": number("feature", width=70, help="Click a row to open it."),
-            "label": text("label", width=120, help=meaning.FEATURE["label"]) if table["label"].any() else None,
-            "peak_tokens": st.column_config.ListColumn("peaks on", width=150, help=meaning.FEATURE["peak_tokens"]),
+            "label": text("label", width=120, help=columns.meaning("label")) if table["label"].any() else None,
+            "peak_tokens": st.column_config.ListColumn("peaks on", width=150, help=columns.meaning("peak_tokens")),
             "effect": number(format="%.4g", help="Largest change of the mean from the model left alone."),
             "effect_low": number("from", format="%.4g"),
             "effect_high": number("to", format="%.4g"),

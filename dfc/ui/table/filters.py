@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS, Partition
 from dfc.report.words import VERDICT_HELP
-from dfc.store.query import TEXTS
-from dfc.store.reader import FeatureQuery, Order
-from dfc.ui.shell import data, meaning, notebook, paging
+from dfc.store import columns
+from dfc.store.column import Column
+from dfc.store.query import Ends
+from dfc.store.reader import FeatureQuery
+from dfc.ui.shell import data, notebook, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.notebook import Kept
-from dfc.ui.shell.orders import ORDERS, default_order
+from dfc.ui.shell.orders import default_order, orders
 
 SHOW: dict[str, tuple[Partition, ...]] = {
     "side by side": ("a", "b"),
@@ -26,12 +28,6 @@ SHOW: dict[str, tuple[Partition, ...]] = {
     "shared": ("shared",),
 }
 """Choices of what is shown; they stand in the address as they are read."""
-
-_JUDGED_ORDERS = ("confidence", "surprise_gap", "own_r2", "probe_ratio", "mirror_correlation", "verdict")
-DENSITIES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
-STRENGTHS = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, math.inf)
-_GAPS = (-1.0, -0.5, -0.2, -0.1, -0.05, 0.0, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0)
-_SHARES = tuple(step / 20 for step in range(21))
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,22 @@ class Filters:
 class Range:
     """A filter with two ends; at its first or last step an end lets everything pass."""
 
-    field: str
-    title: str
-    steps: tuple[float, ...]
-    judged: bool = False
-    """Whether only evidence says it."""
+    column: Column
+
+    @property
+    def field(self) -> str:
+        """The column's name, which is the widget's key and stands in the address."""
+        return self.column.name
+
+    @property
+    def title(self) -> str:
+        """Above the slider."""
+        return f"{self.column.words[0].upper()}{self.column.words[1:]}"
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Of the slider."""
+        return self.column.steps
 
     def format(self, value: float) -> str:
         """A step as it stands on the slider and in the address."""
@@ -80,36 +87,20 @@ class Range:
         return inside if inside in self.steps else min(self.steps, key=lambda step: abs(step - inside))
 
 
-RANGES = (
-    Range("density", "Density", DENSITIES),
-    Range("max", "Strongest activation", STRENGTHS),
-    Range("relative_norm", "Relative norm", _SHARES),
-    Range("confidence", "Confidence", _SHARES, judged=True),
-    Range("surprise_gap", "Knows better what follows", _GAPS, judged=True),
-    Range("own_r2", "R² from its own model", _SHARES, judged=True),
-    Range("probe_ratio", "R², other model over own", _SHARES, judged=True),
-    Range("mirror_correlation", "Likeness in the other model", _SHARES, judged=True),
-)
+def ranges() -> tuple[Range, ...]:
+    """A filter for each column that can be filtered by its number."""
+    return tuple(Range(one) for one in columns.columns() if one.steps)
+
+
 _CHOICES = {
-    "source": meaning.FEATURE["main_source"],
+    "source": columns.meaning("main_source"),
     "fires_on": "Fires more often on this source than on the whole corpus, whatever its main source is.",
     "role": "Fires more often on what this speaker says than on the whole corpus; plain: texts that are no chats.",
     "tag": "Words that readers gave to features.",
     "on": "Named lists that readers made; see Notes and lists.",
 }
-MORE = (
-    "source",
-    "fires_on",
-    "role",
-    "label",
-    "tag",
-    "on",
-    "starred",
-    "noted",
-    "alive",
-    *(entry.field for entry in RANGES),
-)
-"""Keys of the filters that are folded away."""
+_MORE = ("source", "fires_on", "role", "label", "tag", "on", "starred", "noted", "alive")
+"""Keys of the filters that are folded away, beside the ranges."""
 
 
 def draw(view: View) -> Filters:
@@ -138,12 +129,12 @@ def draw(view: View) -> Filters:
             '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
             f"<code>python -m dfc verify {view.run.name}</code>.</p>"
         )
-    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order not in _JUDGED_ORDERS]
+    named = orders(judged)
     order = row[1].selectbox(
         "Order by",
-        orders,
-        index=orders.index(default_order(view)),
-        format_func=lambda key: ORDERS[key],
+        list(named),
+        index=list(named).index(default_order(view)),
+        format_func=lambda key: named[key],
         key="order",
         help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
         "lowest first, texts from Z. Features without the figure come last.",
@@ -153,26 +144,27 @@ def draw(view: View) -> Filters:
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
         folded, kept = _more(view, judged, reset)
-    assert order in get_args(Order)
+    limits, chosen = folded
     query = FeatureQuery(
         search=(search or "").strip(),
         verdicts=tuple(verdicts),
         order=order,
-        descending=turned == (order in TEXTS),
-        **folded,
-    )
+        descending=turned == columns.column(order).is_text,
+        **chosen,
+    ).ranged(**limits)
     return Filters(shown, query, kept, tools)
 
 
-def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
+def _more(view: View, judged: bool, reset: Any) -> tuple[tuple[dict[str, Ends], dict[str, Any]], Kept]:
     """What is folded away, with a count of what is set."""
     run, facts = view.run.name, data.facts(view.store)
-    active = sum(key in st.query_params for key in MORE)
+    active = sum(key in st.query_params for key in (*_MORE, *(entry.field for entry in ranges())))
     with st.popover(f"More filters ({active})" if active else "More filters", icon=":material/tune:", key="folded"):
         firing, said = st.columns(2, gap="large")
         with firing:
             st.markdown("**How it fires**")
-            chosen = _ranges(False, reset)
+            limits = _ranges(False, reset)
+            chosen: dict[str, Any] = {}
             sources = list(facts.get("source_pairs") or {})
             chosen["main_source"] = _one_of("Main source", sources, "source", reset)
             chosen["source"] = _one_of("Fires more often on", sources, "fires_on", reset)
@@ -184,9 +176,9 @@ def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
         with said:
             if judged:
                 st.markdown("**What the evidence says**")
-                chosen |= _ranges(True, reset)
+                limits |= _ranges(True, reset)
             st.markdown("**What it is called, and what readers said**")
-            label = st.text_input("Label", key="label", placeholder="any", help=meaning.FEATURE["label"], **reset)
+            label = st.text_input("Label", key="label", placeholder="any", help=columns.meaning("label"), **reset)
             chosen["label"] = (label or "").strip()
             tag = _one_of("Tag", list(notebook.names("tag", run)), "tag", reset)
             on_list = _one_of("On the list", list(notebook.names("list", run)), "on", reset)
@@ -194,20 +186,20 @@ def _more(view: View, judged: bool, reset: Any) -> tuple[dict[str, Any], Kept]:
             noted = st.toggle("with a note", key="noted", **reset)
     if active or st.query_params.get("search") or st.query_params.get("verdict"):
         st.button("Clear all", icon=":material/filter_alt_off:", type="tertiary", key="clear", on_click=_clear)
-    return chosen, Kept(starred, noted, tag, on_list)
+    return (limits, chosen), Kept(starred, noted, tag, on_list)
 
 
-def _ranges(judged: bool, reset: Any) -> dict[str, Any]:
+def _ranges(judged: bool, reset: Any) -> dict[str, Ends]:
     """Sliders, and what they ask of the query."""
-    chosen: dict[str, Any] = {}
-    for entry in (entry for entry in RANGES if entry.judged == judged):
+    chosen: dict[str, Ends] = {}
+    for entry in (entry for entry in ranges() if columns.judged(entry.field) == judged):
         ends = st.select_slider(
             entry.title,
             entry.steps,
             value=(entry.steps[0], entry.steps[-1]),
             format_func=entry.format,
             key=entry.field,
-            help=meaning.FEATURE[entry.field],
+            help=columns.meaning(entry.field),
             **reset,
         )
         asked = entry.chosen(ends)
@@ -228,7 +220,7 @@ def _clear() -> None:
         st.session_state[key] = None
     if "verdict" in st.session_state:
         st.session_state["verdict"] = []
-    for entry in RANGES:
+    for entry in ranges():
         if entry.field in st.session_state:
             st.session_state[entry.field] = (entry.steps[0], entry.steps[-1])
 
@@ -239,8 +231,8 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
     single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
     entries: dict[str, tuple[bool, str | list[str]]] = {
         "show": (single is not None and not place.beside, single or ""),
-        "order": (query.order != default_order(view), ORDERS.get(query.order, "")),
-        "rising": (query.descending == (query.order in TEXTS), "true"),
+        "order": (query.order != default_order(view), orders().get(query.order, "")),
+        "rising": (query.descending == columns.column(query.order).is_text, "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
         "fires_on": (query.source is not None, query.source or ""),
@@ -254,7 +246,7 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
         "on": (kept.on_list is not None, kept.on_list or ""),
         "page": (place.position >= page_rows, str(place.position // page_rows + 1)),
     }
-    for entry in RANGES:
-        ends = entry.shown(getattr(query, entry.field))
+    for entry in ranges():
+        ends = entry.shown(query.range(entry.field))
         entries[entry.field] = (ends != (entry.steps[0], entry.steps[-1]), [entry.format(end) for end in ends])
     return {name: value for name, (wanted, value) in entries.items() if wanted}

@@ -92,5 +92,5 @@ def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dic
         else:
             st.html('<p class="dfc-muted">No feature passes these filters. Widen one of them or clear them all.</p>')
         return
-    columns = feature_table.columns(table, not place.beside, whole.order)
+    columns = feature_table.chosen(table, not place.beside, whole.order)
     feature_table.show(view, table, f"table_{partition}", columns, place, many)

@@ -1,0 +1,81 @@
+"""What a piece of evidence is: it may look at every row on the way, and ends with named columns, a number a feature.
+
+`verify.PIECES` lists those that there are, in an order in which each finds the columns it needs. What a column means
+stands in dfc/store/columns.py, under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from dfc.config import EvidenceConfig
+from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.evidence import stitch
+from dfc.evidence.moments import Batch, Collected
+from dfc.evidence.stitch import Stitch
+
+Numbers = npt.NDArray[np.float64]
+Columns = Mapping[str, npt.NDArray[np.generic]]
+"""Values by column, (features,): NaN, or a negative id, where it does not apply."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One kind of evidence, ready for one pass over the rows.
+
+    Attributes:
+        columns: what it ends with, from all that is found.
+        observe: is shown every batch, and its codes sorted by feature; None: it needs no more than what all share.
+    """
+
+    columns: Callable[[Found], Columns]
+    observe: Callable[[Batch, Codes], None] | None = None
+
+
+@dataclass
+class Found:
+    """What pieces are worked out from.
+
+    Attributes:
+        crosscoder, config: whose features are judged, and by which settings.
+        collected: sums over all rows.
+        columns: of the pieces before.
+    """
+
+    crosscoder: Crosscoder
+    config: EvidenceConfig
+    collected: Collected
+    columns: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+
+    @cached_property
+    def partitions(self) -> npt.NDArray[np.str_]:
+        """Of each feature, (features,)."""
+        return np.array(self.crosscoder.partitions())
+
+    @cached_property
+    def stitch(self) -> Stitch:
+        """The maps between the two streams."""
+        config = self.config
+        return stitch.fit(self.collected.train, config.ridge, config.inversion, config.rounds)
+
+    @property
+    def of_a(self) -> npt.NDArray[np.bool_]:
+        """Whether model A is the one that a feature is held to be of, (features,).
+
+        Of a shared feature, that from which it is predicted better; known once the probes are.
+        """
+        better = self.numbers("probe_r2_a") >= self.numbers("probe_r2_b")
+        return (self.partitions == "a") | ((self.partitions == "shared") & better)
+
+    def numbers(self, name: str) -> Numbers:
+        """A column of the pieces before."""
+        return self.columns[name].astype(np.float64)
+
+    def own_first(self, a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
+        """Numbers of model A and of model B, as those of a feature's own model and of the other."""
+        return np.where(self.of_a, a, b), np.where(self.of_a, b, a)

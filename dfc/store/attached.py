@@ -1,0 +1,132 @@
+"""A feature store and the evidence beside it, attached read-only to an in-memory connection.
+
+One cursor per call, so that any number of threads and processes may read at once. Files that were replaced are attached
+anew at the next call; whoever still reads the old ones reads them to the end. What both hold together stands in views:
+`judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import duckdb
+
+from dfc.config import UserError
+from dfc.store import columns
+from dfc.store.column import Column
+
+Stamp = tuple[tuple[int, int, int], ...]
+"""Of the files as they are now: another one means other content."""
+_connections: dict[Path, tuple[Stamp, duckdb.DuckDBPyConnection]] = {}
+_lock = threading.Lock()
+
+IDENTITY = "SELECT md5(string_agg(fingerprint, '' ORDER BY feature_id)) FROM store.features"
+"""What tells the features of one training from those of another: evidence is of these alone."""
+
+
+def evidence_path(features: Path) -> Path:
+    """Where the evidence of a feature store lies."""
+    return features.with_name("evidence.duckdb")
+
+
+def connection(path: Path) -> duckdb.DuckDBPyConnection:
+    """A connection with the features attached as `store` and the views made; shared while the files stay the same.
+
+    That of replaced files is not closed here, since others may read from it; it goes with the last of its cursors.
+
+    Raises:
+        FileNotFoundError: if there are no features.
+        UserError: if the evidence is damaged.
+    """
+    path = path.resolve()
+    state = stamp(path)
+    if not path.exists():
+        raise FileNotFoundError(path)
+    with _lock:
+        known = _connections.get(path)
+        if known is not None and known[0] == state:
+            return known[1]
+        made = duckdb.connect()
+        made.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY)")
+        _connect_evidence(made, evidence_path(path))
+        _connections[path] = state, made
+        return made
+
+
+def stamp(path: Path) -> Stamp:
+    """Of a feature store and the evidence beside it, as far as they are there."""
+    found = [file.stat() for file in (path, evidence_path(path)) if file.exists()]
+    return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in found)
+
+
+def identity(path: Path) -> str:
+    """Of the features of a store."""
+    with connection(path).cursor() as cursor:
+        [(found,)] = cursor.execute(IDENTITY).fetchall()
+    return str(found)
+
+
+def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the views, from the evidence if it is of these features; else from what an older store holds; else empty."""
+    origin, stale = "store" if _tables(made, "store") & {"evidence"} else "", False
+    if path.exists():
+        try:
+            made.execute(f"ATTACH '{_quoted(path)}' AS proof (READ_ONLY)")
+            [(features,)] = made.execute("SELECT value FROM proof.run WHERE key = 'identity'").fetchall()
+        except (duckdb.Error, ValueError) as error:
+            raise UserError(
+                f"{path}: is no readable evidence ({str(error).splitlines()[0]:.200}); "
+                f"delete it and run `python -m dfc verify {path.parent}`."
+            ) from None
+        [(ours,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
+        stale = features != ours
+        origin = origin if stale else "proof"
+    held = _columns(made, origin)
+    figures = ", ".join(f"{_figure(one, held)} AS {one.name}" for one in columns.EVIDENCE)
+    evidence = f"{origin}.evidence" if origin else "(SELECT NULL::INTEGER AS feature_id LIMIT 0)"
+    joined = f"store.features LEFT JOIN {evidence} USING (feature_id)"
+    made.execute(f"CREATE VIEW judged AS SELECT features.*, {figures} FROM {joined}")
+    nothing = {
+        "reference": "SELECT ''::VARCHAR AS measure, '' AS population, []::FLOAT[] AS quantiles LIMIT 0",
+        "neighbours": "SELECT 0 AS feature_id, 0 AS other_id, '' AS kind, 0::FLOAT AS similarity LIMIT 0",
+    }
+    for name, empty in nothing.items():
+        made.execute(f"CREATE VIEW {name} AS {f'SELECT * FROM {origin}.{name}' if origin else empty}")
+    made.execute(f"CREATE VIEW facts AS {_facts(origin, stale)}")
+
+
+def _figure(one: Column, held: set[str]) -> str:
+    """A column of the evidence, where the file holds it; else what it is made of, or null."""
+    if one.name in held:
+        return f"coalesce({one.name}, {one.sql})" if one.sql else one.name
+    return one.sql if one.sql and held else f"NULL::{one.kind}"
+
+
+def _facts(origin: str, stale: bool) -> str:
+    """Facts of the features, and of the evidence in place of those of the same name."""
+    if origin == "proof":
+        own = "SELECT key, value FROM proof.run WHERE key != 'schema_version'"
+    elif stale:
+        own = "SELECT 'stale' AS key, 'true' AS value"
+    else:  # an older store does not say by which rule it was judged
+        own = """SELECT 'rule' AS key, CASE WHEN count(surprise_gap) > 0 THEN '"surprise"' ELSE '"probes"' END AS value
+                 FROM judged HAVING count(verdict) > 0"""
+    return f"""WITH own AS ({own}) FROM own
+               UNION ALL SELECT key, value FROM store.run WHERE key NOT IN (SELECT key FROM own)"""
+
+
+def _tables(made: duckdb.DuckDBPyConnection, database: str) -> set[str]:
+    found = made.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [database]).fetchall()
+    return {name for (name,) in found}
+
+
+def _columns(made: duckdb.DuckDBPyConnection, database: str) -> set[str]:
+    found = made.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND table_name = 'evidence'", [database]
+    ).fetchall()
+    return {name for (name,) in found}
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
