@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,8 +19,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dfc import __version__, config
-from dfc.config import RunConfig, UserError, shipped
+from dfc.config import (
+    DamagedError,
+    MemoryShortError,
+    MissingError,
+    RunConfig,
+    SettingsError,
+    UserError,
+    VersionError,
+    shipped,
+)
+from dfc.machine import memory
 
 STAGES = ("pair", "harvest", "train", "index")
 
@@ -67,10 +80,11 @@ class Run:
         """The settings this run was made with.
 
         Raises:
-            UserError: if the folder is no run.
+            MissingError: if the folder is no run.
+            SettingsError: if its run.yaml holds what this version refuses.
         """
         if not (self.path / "run.yaml").exists():
-            raise UserError(
+            raise MissingError(
                 f"{self.path}: is not a run (it has no run.yaml); runs are made with `python -m dfc run YAML`."
             )
         return config.load(self.path / "run.yaml")
@@ -118,7 +132,7 @@ def create(run_config: RunConfig) -> Run:
     """The folder of a run, with its YAML; settings may still change as long as nothing was made with them.
 
     Raises:
-        UserError: naming the first setting that differs from what the run was made with.
+        SettingsError: naming the first setting that differs from what the run was made with.
     """
     run = of(run_config)
     if (run.path / "run.yaml").exists():
@@ -130,7 +144,7 @@ def create(run_config: RunConfig) -> Run:
         ):
             difference = next(filter(None, (_first_difference(old[key], new[key], key) for key in sections)), "")
             if difference and result.exists():
-                raise UserError(
+                raise SettingsError(
                     f"{result}: was made with other settings ({difference}); "
                     f"give the new run another `name`, or delete what was made."
                 )
@@ -153,13 +167,13 @@ def find(name_or_path: str) -> Run:
     """A run by its name or its folder.
 
     Raises:
-        UserError: listing the runs there are.
+        MissingError: listing the runs there are.
     """
     for run in (Run(Path(name_or_path)), Run(data_folder() / "runs" / name_or_path)):
         if (run.path / "run.yaml").exists():
             return run
     names = ", ".join(run.name for run in all_runs()) or f"none yet; `{shipped.DEMO}` makes one"
-    raise UserError(f"{name_or_path}: there is no such run; the runs are: {names}.")
+    raise MissingError(f"{name_or_path}: there is no such run; the runs are: {names}.")
 
 
 def record(run: Run, stage: str, **facts: Any) -> None:
@@ -185,25 +199,67 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def reading(path: Path, remedy: str, *errors: type[Exception]) -> Iterator[None]:
-    """Say in one sentence that a file is missing or damaged.
+def reading(path: Path, remedy: str, *errors: type[Exception], of_another_version: str | None = None) -> Iterator[None]:
+    """Say in one sentence why a file cannot be used; what it is read into may raise here, too.
 
     Args:
         path: the file that the block reads.
-        remedy: what the user can do, an imperative without a full stop.
+        remedy: what the user can do if it is missing or damaged, an imperative without a full stop.
         errors: what its parser raises when it is damaged, beside the usual.
+        of_another_version: what the user can do if it was made by another version; None: the same.
 
     Raises:
-        UserError: in place of these.
+        MissingError: if it is not there.
+        MemoryShortError: if there is no memory for what it holds.
+        VersionError: if it holds keys that this version does not know, or lacks some.
+        DamagedError: if it is not what was written.
+        UserError: if the system does not let it be read.
     """
-    damage: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, TypeError, *errors)
+    damage: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, TypeError, *errors)
     try:
         yield
+    except UserError:
+        raise
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing; {remedy}.") from None
-    except damage as error:
+        raise MissingError(f"{path}: is missing; {remedy}.") from None
+    except Exception as error:
         detail = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
+        if memory.is_out_of_memory(error):
+            raise MemoryShortError(
+                f"{path}: there is no memory for what it holds ({type(error).__name__}: {detail:.120}); close other "
+                f"programs, or take another device or machine: nothing is wrong with the file."
+            ) from None
+        if isinstance(error, OSError) and _is_refused(error):
+            raise UserError(
+                f"{path}: cannot be read ({error.strerror or detail:.120}); see that a file lies there, and that you "
+                f"may read it."
+            ) from None
+        if drift := _drift(error):
+            raise other_version(path, drift, of_another_version or remedy) from None
+        if isinstance(error, damage):
+            raise DamagedError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
+        raise
+
+
+def other_version(path: Path, difference: str, remedy: str) -> VersionError:
+    """The error of a file that another version made: what is not as this one writes it, and an imperative."""
+    return VersionError(f"{path}: was made by another version of dfc ({difference}); {remedy}.")
+
+
+def _is_refused(error: OSError) -> bool:
+    """Whether the system did not let a file be read; libraries raise OSError for damage, too, without a number."""
+    return error.errno is not None or "(os error " in str(error) or "is a directory" in str(error)
+
+
+def _drift(error: Exception) -> str:
+    """The first key in which settings or a dataclass have changed between versions; empty if it is not that."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        what = {"extra_forbidden": "is not known here", "missing": "is missing"}.get(first["type"], first["msg"])
+        return f"`{key}`: {what:.120}"
+    changed = re.search(r"(?:unexpected keyword argument|missing \d+ required \S+ arguments?):? .*", str(error))
+    return changed.group()[:120] if isinstance(error, TypeError) and changed else ""
 
 
 def make_folder(path: Path) -> None:

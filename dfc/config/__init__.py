@@ -6,7 +6,22 @@ knows no torch: it can be imported anywhere at no cost.
 """
 
 from dfc.config import shipped
-from dfc.config.base import PARTITIONS, SIDES, VERDICTS, Part, Partition, Section, Side, UserError, Verdict
+from dfc.config.base import (
+    PARTITIONS,
+    SIDES,
+    VERDICTS,
+    DamagedError,
+    MemoryShortError,
+    MissingError,
+    Part,
+    Partition,
+    Section,
+    SettingsError,
+    Side,
+    UserError,
+    Verdict,
+    VersionError,
+)
 from dfc.config.files import dump, load, load_sites, parse
 from dfc.config.sections import (
     CorpusConfig,
@@ -28,21 +43,26 @@ __all__ = [
     "VERDICTS",
     "CorpusConfig",
     "CrosscoderConfig",
+    "DamagedError",
     "EvidenceConfig",
     "HarvestConfig",
     "IndexConfig",
     "JudgeConfig",
+    "MemoryShortError",
+    "MissingError",
     "ModelConfig",
     "ModelPair",
     "Part",
     "Partition",
     "RunConfig",
     "Section",
+    "SettingsError",
     "Side",
     "SourceConfig",
     "TrainingConfig",
     "UserError",
     "Verdict",
+    "VersionError",
     "dump",
     "load",
     "load_sites",

@@ -17,7 +17,30 @@ VERDICTS: tuple[Verdict, ...] = ("exclusive", "mirrored", "shared-like", "unclea
 
 
 class UserError(Exception):
-    """Something the user can mend; its text is one sentence with what, where and the remedy."""
+    """Something the user can mend; its text is one sentence with what, where and the remedy.
+
+    What has a kind is raised as that kind: the remedies differ. Only a damaged file may have to be deleted.
+    """
+
+
+class MissingError(UserError):
+    """Something is not there: a file, a run, the result of an earlier stage."""
+
+
+class DamagedError(UserError):
+    """A file does not hold what was written: it was cut short, overwritten, or is of another kind."""
+
+
+class VersionError(UserError):
+    """A file is whole, but another version of dfc made it, which this one cannot read."""
+
+
+class MemoryShortError(UserError):
+    """There is not enough memory, of a GPU or of the machine; nothing is wrong with any file."""
+
+
+class SettingsError(UserError):
+    """Settings are refused: wrong in themselves, not possible here, or other than a result was made with."""
 
 
 class Section(BaseModel):

@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from dfc.config import UserError
+from dfc.config import MemoryShortError, SettingsError
+from dfc.machine import memory
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -21,15 +22,20 @@ def pick(name: str) -> torch.device:
     """The device of a setting: `auto` is CUDA where there is one.
 
     Raises:
-        UserError: if there is no such device.
+        SettingsError: if there is no such device.
+        MemoryShortError: if it is full.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.zeros((), device=name).device
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {name}: cannot be used ({reason:.120}); give cpu, cuda, cuda:N or auto.") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if memory.is_out_of_memory(error):
+            raise MemoryShortError(
+                f"device {name}: has no memory left ({reason:.120}); close what else uses it, or give another."
+            ) from None
+        raise SettingsError(f"device {name}: cannot be used ({reason:.120}); give cpu, cuda, cuda:N or auto.") from None
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -87,13 +93,15 @@ def in_halves(
         Parts of the batch, in its order, and what the work gave for each.
 
     Raises:
-        UserError: if the memory is too small for a single item.
+        MemoryShortError: if the memory is too small for a single item.
     """
     try:
         found = work(batch)
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not memory.is_out_of_memory(error):
+            raise
         if len(batch) == 1:
-            raise UserError(
+            raise MemoryShortError(
                 f"models: {device} has no memory for {least(batch[0])}, use half precision (dtype), "
                 f"or spread the model (device_map: auto)."
             ) from None

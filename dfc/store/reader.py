@@ -18,8 +18,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from dfc.config import PARTITIONS, VERDICTS, Partition, UserError, Verdict
-from dfc.store import SCHEMA_VERSION
+from dfc.config import PARTITIONS, VERDICTS, MissingError, Partition, UserError, Verdict, VersionError
+from dfc.store import SCHEMA_VERSION, errors
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import JUDGED, OWN_R2, FeatureQuery, Order, conditions, ordering
 
@@ -104,7 +104,7 @@ class Store:
         self.path = path
         version = self.facts().get("schema_version")
         if version != SCHEMA_VERSION:
-            raise UserError(
+            raise VersionError(
                 f"{path}: was written with schema {version}, this version reads {SCHEMA_VERSION}; "
                 f"make it again with `python -m dfc index --again {path.parent}`."
             )
@@ -310,14 +310,12 @@ class Store:
             with _attached(self.path).cursor() as cursor:
                 yield cursor
         except FileNotFoundError:
-            raise UserError(
+            raise MissingError(
                 f"{self.path}: this run has no feature store yet; make it with `python -m dfc index {run}`."
             ) from None
         except duckdb.Error as error:
-            raise UserError(
-                f"{self.path}: is not a readable feature store ({str(error).splitlines()[0]:.200}); "
-                f"make it again with `python -m dfc index --again {run}`."
-            ) from None
+            again = f"make it again with `python -m dfc index --again {run}`"
+            raise errors.explained(error, self.path, "a readable feature store", again) from None
 
 
 def _attached(path: Path) -> duckdb.DuckDBPyConnection:
