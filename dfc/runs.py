@@ -34,7 +34,30 @@ from dfc.config import (
 )
 from dfc.machine import memory
 
-STAGES = ("pair", "harvest", "train", "index")
+DEPENDS: dict[str, tuple[str, ...]] = {
+    "pair": ("models", "corpus", "harvest"),
+    "harvest": (),
+    "train": ("crosscoder", "training"),
+    "index": ("index",),
+}
+"""The stages in their order, and the sections on which each depends, beside those of the stages before it.
+
+Settings that may change at any time (`config.base.AnyTime`) do not count. No stage depends on `evidence` and `judge`.
+"""
+STAGES = tuple(DEPENDS)
+RESULTS = {
+    "activations": "harvest",
+    "stitch": "harvest",
+    "crosscoder": "train",
+    "null_result": "train",
+    "stability": "train",
+    "steering": "train",
+    "store": "index",
+}
+"""What is made of a run, by its name in `Run`, and the stage with whose settings it stands and falls.
+
+`stitch`, `null_result`, `stability` and `steering` are made by no stage: they are about what that stage left.
+"""
 
 
 def data_folder() -> Path:
@@ -71,6 +94,26 @@ class Run:
     @property
     def store(self) -> Path:
         return self.path / "features.duckdb"
+
+    @property
+    def stitch(self) -> Path:
+        """Linear maps between the two models' streams, from `verify`."""
+        return self.path / "stitch.safetensors"
+
+    @property
+    def steering(self) -> Path:
+        """What was steered, and what came of it."""
+        return self.path / "steering.duckdb"
+
+    @property
+    def null_result(self) -> Path:
+        """What its null run came to."""
+        return self.path / "null.json"
+
+    @property
+    def stability(self) -> Path:
+        """Which of its findings recur in other runs."""
+        return self.path / "stability.json"
 
     @property
     def provenance(self) -> Path:
@@ -128,28 +171,47 @@ class Run:
             yield
 
 
-def create(run_config: RunConfig) -> Run:
+def create(run_config: RunConfig, again: str | None = None) -> Run:
     """The folder of a run, with its YAML; settings may still change as long as nothing was made with them.
 
+    A result was made with the settings of its own stages and of those before them. What may change at any time is taken
+    over without a word.
+
+    Args:
+        run_config: all settings of the run.
+        again: a stage that is about to be done anew: its old result is not in the way.
+
     Raises:
-        SettingsError: naming the first setting that differs from what the run was made with.
+        SettingsError: naming the first setting that differs from what the run was made with, and what was made.
     """
     run = of(run_config)
     if (run.path / "run.yaml").exists():
-        old, new = run.config().model_dump(mode="json"), run_config.model_dump(mode="json")
-        for sections, result in (
-            (("models", "corpus", "harvest"), run.activations),
-            (("crosscoder", "training"), run.crosscoder),
-            (("index",), run.store),
-        ):
-            difference = next(filter(None, (_first_difference(old[key], new[key], key) for key in sections)), "")
-            if difference and result.exists():
-                raise SettingsError(
-                    f"{result}: was made with other settings ({difference}); "
-                    f"give the new run another `name`, or delete what was made."
-                )
+        stage, difference = _first_change(run.config(), run_config)
+        made = _made_from(run, stage, again) if stage else []
+        if made:
+            raise SettingsError(
+                f"{made[0]}: was made with other settings ({difference}); give the new run another `name`, "
+                f"or delete what was made ({', '.join(path.name for path in made)})."
+            )
     write_text(run.path / "run.yaml", config.dump(run_config))
     return run
+
+
+def _first_change(old: RunConfig, new: RunConfig) -> tuple[str, str]:
+    """The first stage whose settings are not the same, and the first of these; both empty if all are the same."""
+    for stage, sections in DEPENDS.items():
+        for section in sections:
+            there, now = getattr(old, section).deciding(), getattr(new, section).deciding()
+            if difference := _first_difference(there, now, section):
+                return stage, difference
+    return "", ""
+
+
+def _made_from(run: Run, stage: str, again: str | None) -> list[Path]:
+    """What lies there that was made with the settings of a stage, in the order of the stages."""
+    later = STAGES[STAGES.index(stage) :]
+    results: list[Path] = [getattr(run, name) for name, of in RESULTS.items() if of in later and of != again]
+    return [path for path in results if path.exists()]
 
 
 def of(run_config: RunConfig) -> Run:

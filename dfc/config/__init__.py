@@ -23,13 +23,13 @@ from dfc.config.base import (
     VersionError,
 )
 from dfc.config.files import dump, load, load_sites, parse
+from dfc.config.judge import JudgeConfig
 from dfc.config.sections import (
     CorpusConfig,
     CrosscoderConfig,
     EvidenceConfig,
     HarvestConfig,
     IndexConfig,
-    JudgeConfig,
     ModelConfig,
     ModelPair,
     RunConfig,
