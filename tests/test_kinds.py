@@ -146,7 +146,7 @@ class TestMemory:
 
         device = torch.device("cpu")
         found = list(devices.in_halves(work, [1, 2, 3, 4, 5], device, lambda item: f"{item}; take less"))
-        assert found == [([1, 2], 2), ([3], 1), ([4, 5], 2)]
+        assert found == [([1, 2], 2), ([3, 4], 2), ([5], 1)]
         with pytest.raises(MemoryShortError, match="cpu has no memory for 7; take less"):
             list(devices.in_halves(raising(MemoryError()), [7], device, lambda item: f"{item}; take less"))
         with pytest.raises(ZeroDivisionError):

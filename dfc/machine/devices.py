@@ -81,11 +81,11 @@ def in_halves(
     device: torch.device,
     least: Callable[[Item], str],
 ) -> Iterator[tuple[Sequence[Item], Result]]:
-    """What a model's work gives for a batch: at once, or half by half where the memory is too small for it.
+    """What a model's work gives for a batch: at once, or by halves, quarters, … where the memory is too small for it.
 
     Args:
         work: is done on the device.
-        batch: what the work is done on, one item at least.
+        batch: what the work is done on, one item at least; those that take most memory first.
         device: where it is done.
         least: for what there is no memory, and what to do, if a single item is too much.
 
@@ -95,21 +95,23 @@ def in_halves(
     Raises:
         MemoryShortError: if the memory is too small for a single item.
     """
-    try:
-        found = work(batch)
-    except Exception as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        if len(batch) == 1:
-            raise MemoryShortError(
-                f"models: {device} has no memory for {least(batch[0])}, use half precision (dtype), "
-                f"or spread the model (device_map: auto)."
-            ) from None
-    else:
-        yield batch, found
-        return
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    half = len(batch) // 2
-    for part in (batch[:half], batch[half:]):
-        yield from in_halves(work, part, device, least)
+    first, size = 0, len(batch)
+    while first < len(batch):
+        part = batch[first : first + size]
+        try:
+            found = work(part)
+        except Exception as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            if len(part) == 1:
+                raise MemoryShortError(
+                    f"models: {device} has no memory for {least(part[0])}, use half precision (dtype), "
+                    f"or spread the model (device_map: auto)."
+                ) from None
+            size = len(part) // 2  # for the rest of the batch, too: it would fail again
+        else:
+            yield part, found
+            first += len(part)
+            continue
+        if device.type == "cuda":  # only here is what the error held let go
+            torch.cuda.empty_cache()
