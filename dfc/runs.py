@@ -65,6 +65,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("DFC_DATA", "data"))
 
 
+def notebook_path() -> Path:
+    """Where readers' notes on all runs are kept."""
+    return data_folder() / "notes.duckdb"
+
+
 @dataclass(frozen=True)
 class Run:
     """The paths of one run; nothing is read until it is asked for."""
@@ -140,6 +145,16 @@ class Run:
             "train": (self.crosscoder / "model.safetensors").exists(),
             "index": self.store.exists(),
         }
+
+    @property
+    def made_for(self) -> str:
+        """The run for which this one was made, by `null` or `stability --seeds`; empty if it was made for itself.
+
+        Such a run ends after training: what it came to is kept with the other. It is told by its name, and by the other
+        run beside it.
+        """
+        named = re.fullmatch(r"(.+)-(?:null|seed\d+)", self.name)
+        return named[1] if named and (self.path.parent / named[1] / "run.yaml").exists() else ""
 
     def metric_lines(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line cut short by a crash is left out."""

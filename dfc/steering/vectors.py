@@ -68,7 +68,7 @@ class Gauge:
 
 
 def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
-    """The vector x' = x + α · s_max · d_i / scale adds to a model's stream (PAPER: steering).
+    """The vector x' = x + α · s_max · d_i / scale adds to a model's stream (arXiv 2602.11729, steering).
 
     A feature that is exclusive to the other model is carried over by the stitch's linear part.
 
@@ -122,7 +122,7 @@ def _live_encoder(run: Run, part: Dictionary, side: Side) -> Tensor:
     here = part.encoder.detach()[0, part.of_side(side)]
     if len(part.sides) == 1:
         return here
-    if not stitch_file.path(run).exists():
+    if not run.stitch.exists():
         return 2 * here
     other: Side = "b" if side == "a" else "a"
     return here + part.encoder.detach()[0, part.of_side(other)] @ stitch_file.load(run, side).matrix
