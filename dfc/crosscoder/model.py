@@ -116,7 +116,9 @@ class Dictionary(nn.Module):
 
 
 class Crosscoder(nn.Module):
-    """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF (PAPER: architecture).
+    """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF.
+
+    All as in arXiv 2602.11729, architecture.
 
     Args:
         config: sizes and choices.
@@ -200,7 +202,11 @@ class Crosscoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
-        """Codes of scaled rows (rows, width_a + width_b) with the threshold of inference."""
+        """Codes of rows (rows, width_a + width_b) with the threshold of inference.
+
+        The rows are scaled: `loader.kept_rows` gives such, `scaled` makes them of the models' own streams. Of others
+        the codes are wrong, and nothing says so.
+        """
         found = [(part, reaching(self.blocks(part, x), float(part.threshold))) for part in self.parts]
         return Codes(
             torch.cat([entries.rows for _, entries in found]),

@@ -1,4 +1,4 @@
-"""Train a crosscoder on an activation store (PAPER: training)."""
+"""Train a crosscoder on an activation store (arXiv 2602.11729, training)."""
 
 from __future__ import annotations
 

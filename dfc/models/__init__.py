@@ -1,6 +1,6 @@
 """Causal language models: loading them, finding their blocks, reading and editing the residual stream."""
 
-from dfc.models.kept import is_loaded, shared
+from dfc.models.kept import shared
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.loading import describe, load, load_tokenizer
 from dfc.models.origin import Fingerprint, fingerprint
@@ -12,7 +12,6 @@ __all__ = [
     "LoadedModel",
     "describe",
     "fingerprint",
-    "is_loaded",
     "load",
     "load_tokenizer",
     "shared",

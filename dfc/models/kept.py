@@ -66,11 +66,6 @@ def shared(config: ModelConfig) -> LoadedModel:
         return kept.site(config)
 
 
-def is_loaded(config: ModelConfig) -> bool:
-    """Whether `shared` gives the model without loading it."""
-    return _key(config) in _models
-
-
 def drop_unused() -> int:
     """Take out of memory all kept models that nobody holds; how many these were."""
     gc.collect()  # a site in a circle counts as held until then

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,15 +130,10 @@ class LoadedModel:
             envoy = getattr(envoy, name)
         return envoy[self.layer]
 
-    @contextmanager
-    def stream_reader(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
-        """A function (ids, attention mask), each (batch, length), to the stream (batch, length, width) at the site.
-
-        The forward pass ends at the site: later blocks and the unembedding are not run.
-        """
-        with self.streams_reader([self.layer]) as read:
-            yield lambda ids, mask: read(ids, mask)[0]
-
     def streams_reader(self, layers: Sequence[int]) -> AbstractContextManager[Callable[[Tensor, Tensor], list[Tensor]]]:
-        """The same for several blocks in one pass: a list of their streams, as `layers` lists them."""
+        """A function (ids, attention mask), each (batch, length), to the streams (batch, length, width) of some blocks.
+
+        They come as `layers` lists them. The forward pass ends at the last of these: later blocks and the unembedding
+        are not run.
+        """
         return sites.streams_reader(self.model, self.blocks, layers)
