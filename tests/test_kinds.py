@@ -28,14 +28,15 @@ from dfc.config import (
     UserError,
     VersionError,
 )
-from dfc.crosscoder import checkpoint
+from dfc.crosscoder import checkpoint, training
 from dfc.crosscoder import model as crosscoder_model
 from dfc.machine import devices, memory
-from dfc.models import gguf_files
+from dfc.models import gguf_files, rollouts
 from dfc.runs import Run
 from dfc.steering.vectors import gauge
 from dfc.store.notes import Notebook
 from dfc.store.reader import Store
+from dfc.ui.shell.text import failure
 from tests.test_config import SMALL
 from tests.test_damage import cut
 
@@ -113,6 +114,23 @@ class TestMemory:
         assert (run.crosscoder / "checkpoint.safetensors").read_bytes() == before
         pipeline.run_stages(run, until="train")
 
+    def test_a_step_of_training(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = (run.crosscoder / "model.safetensors").read_bytes()
+        shutil.rmtree(run.crosscoder)
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "forward", raising(torch.OutOfMemoryError("CUDA: full")))
+            with pytest.raises(MemoryShortError, match=r"has no memory for steps of 64 pairs and 64 features; close"):
+                pipeline.run_stages(run, until="train")
+        pipeline.run_stages(run, until="train")
+        assert (run.crosscoder / "model.safetensors").read_bytes() == whole
+
+    def test_work_that_a_page_looks_at(self) -> None:
+        said = failure(torch.OutOfMemoryError("CUDA out of memory. Tried …"), "This ended with an error")
+        assert (
+            said
+            == "This ended with an error: there is no memory for it. Ask for less at once, or close other programs."
+        )
+
     def test_a_crosscoder(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(crosscoder_model, "load_file", lambda _: {"weight": torch.empty(TOO_MANY)})
         with pytest.raises(MemoryShortError, match=r"model\.safetensors: there is no memory .*; close other"):
@@ -184,6 +202,11 @@ class TestVersions:
             with pytest.raises(VersionError, match="`gate` is not known here") as error:
                 read()
             assert "delete" not in str(error.value)
+
+    def test_answers(self, tmp_path: Path) -> None:
+        rollouts._keep_settings(tmp_path / "a.yaml", False, {"model": "m"})
+        with pytest.raises(VersionError, match=r"a\.yaml: was made by another .*`style` is missing.* are kept\.$"):
+            rollouts._keep_settings(tmp_path / "a.yaml", True, {"model": "m", "style": "s"})
 
     def test_a_manifest(self, run: Run) -> None:
         edit(run.activations / "manifest.json", lambda content: content["a"].update(dialect="x"))
