@@ -25,7 +25,7 @@ def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> N
         again: a stage to do once more even if it is done.
 
     Raises:
-        UserError: from a stage, or if another program works on the run, or its training cannot be shared.
+        UserError: from a stage, or if another program works on the run, or its processes cannot share the work.
     """
     run_sites([run], until, again)
 
@@ -39,6 +39,8 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
     with processes.joined() as group, ExitStack() as locks:
         group.wait()  # the first has made the folders
         for run in sites:
+            if "harvest" in stages and not run.done()["harvest"]:
+                harvest.check_processes(run, group)
             if "train" in stages and not run.done()["train"]:
                 training.check_processes(run, group)
         for run in sites if group.leads else ():

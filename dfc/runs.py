@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,15 +19,55 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dfc import __version__, config
-from dfc.config import RunConfig, UserError, shipped
+from pydantic import ValidationError
 
-STAGES = ("pair", "harvest", "train", "index")
+from dfc import __version__, config
+from dfc.config import (
+    DamagedError,
+    MemoryShortError,
+    MissingError,
+    RunConfig,
+    SettingsError,
+    UserError,
+    VersionError,
+    shipped,
+)
+from dfc.machine import memory
+
+DEPENDS: dict[str, tuple[str, ...]] = {
+    "pair": ("models", "corpus", "harvest"),
+    "harvest": (),
+    "train": ("crosscoder", "training"),
+    "index": ("index",),
+}
+"""The stages in their order, and the sections on which each depends, beside those of the stages before it.
+
+Settings that may change at any time (`config.base.AnyTime`) do not count. No stage depends on `evidence` and `judge`.
+"""
+STAGES = tuple(DEPENDS)
+RESULTS = {
+    "activations": "harvest",
+    "stitch": "harvest",
+    "crosscoder": "train",
+    "null_result": "train",
+    "stability": "train",
+    "steering": "train",
+    "store": "index",
+}
+"""What is made of a run, by its name in `Run`, and the stage with whose settings it stands and falls.
+
+`stitch`, `null_result`, `stability` and `steering` are made by no stage: they are about what that stage left.
+"""
 
 
 def data_folder() -> Path:
     """Where models, texts and runs lie: $DFC_DATA, or `data` in the current folder."""
     return Path(os.environ.get("DFC_DATA", "data"))
+
+
+def notebook_path() -> Path:
+    """Where readers' notes on all runs are kept."""
+    return data_folder() / "notes.duckdb"
 
 
 @dataclass(frozen=True)
@@ -60,6 +101,26 @@ class Run:
         return self.path / "features.duckdb"
 
     @property
+    def stitch(self) -> Path:
+        """Linear maps between the two models' streams, from `verify`."""
+        return self.path / "stitch.safetensors"
+
+    @property
+    def steering(self) -> Path:
+        """What was steered, and what came of it."""
+        return self.path / "steering.duckdb"
+
+    @property
+    def null_result(self) -> Path:
+        """What its null run came to."""
+        return self.path / "null.json"
+
+    @property
+    def stability(self) -> Path:
+        """Which of its findings recur in other runs."""
+        return self.path / "stability.json"
+
+    @property
     def provenance(self) -> Path:
         return self.path / "provenance.json"
 
@@ -67,10 +128,11 @@ class Run:
         """The settings this run was made with.
 
         Raises:
-            UserError: if the folder is no run.
+            MissingError: if the folder is no run.
+            SettingsError: if its run.yaml holds what this version refuses.
         """
         if not (self.path / "run.yaml").exists():
-            raise UserError(
+            raise MissingError(
                 f"{self.path}: is not a run (it has no run.yaml); runs are made with `python -m dfc run YAML`."
             )
         return config.load(self.path / "run.yaml")
@@ -83,6 +145,16 @@ class Run:
             "train": (self.crosscoder / "model.safetensors").exists(),
             "index": self.store.exists(),
         }
+
+    @property
+    def made_for(self) -> str:
+        """The run for which this one was made, by `null` or `stability --seeds`; empty if it was made for itself.
+
+        Such a run ends after training: what it came to is kept with the other. It is told by its name, and by the other
+        run beside it.
+        """
+        named = re.fullmatch(r"(.+)-(?:null|seed\d+)", self.name)
+        return named[1] if named and (self.path.parent / named[1] / "run.yaml").exists() else ""
 
     def metric_lines(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
@@ -114,28 +186,47 @@ class Run:
             yield
 
 
-def create(run_config: RunConfig) -> Run:
+def create(run_config: RunConfig, again: str | None = None) -> Run:
     """The folder of a run, with its YAML; settings may still change as long as nothing was made with them.
 
+    A result was made with the settings of its own stages and of those before them. What may change at any time is taken
+    over without a word.
+
+    Args:
+        run_config: all settings of the run.
+        again: a stage that is about to be done anew: its old result is not in the way.
+
     Raises:
-        UserError: naming the first setting that differs from what the run was made with.
+        SettingsError: naming the first setting that differs from what the run was made with, and what was made.
     """
     run = of(run_config)
     if (run.path / "run.yaml").exists():
-        old, new = run.config().model_dump(mode="json"), run_config.model_dump(mode="json")
-        for sections, result in (
-            (("models", "corpus", "harvest"), run.activations),
-            (("crosscoder", "training"), run.crosscoder),
-            (("index",), run.store),
-        ):
-            difference = next(filter(None, (_first_difference(old[key], new[key], key) for key in sections)), "")
-            if difference and result.exists():
-                raise UserError(
-                    f"{result}: was made with other settings ({difference}); "
-                    f"give the new run another `name`, or delete what was made."
-                )
+        stage, difference = _first_change(run.config(), run_config)
+        made = _made_from(run, stage, again) if stage else []
+        if made:
+            raise SettingsError(
+                f"{made[0]}: was made with other settings ({difference}); give the new run another `name`, "
+                f"or delete what was made ({', '.join(path.name for path in made)})."
+            )
     write_text(run.path / "run.yaml", config.dump(run_config))
     return run
+
+
+def _first_change(old: RunConfig, new: RunConfig) -> tuple[str, str]:
+    """The first stage whose settings are not the same, and the first of these; both empty if all are the same."""
+    for stage, sections in DEPENDS.items():
+        for section in sections:
+            there, now = getattr(old, section).deciding(), getattr(new, section).deciding()
+            if difference := _first_difference(there, now, section):
+                return stage, difference
+    return "", ""
+
+
+def _made_from(run: Run, stage: str, again: str | None) -> list[Path]:
+    """What lies there that was made with the settings of a stage, in the order of the stages."""
+    later = STAGES[STAGES.index(stage) :]
+    results: list[Path] = [getattr(run, name) for name, of in RESULTS.items() if of in later and of != again]
+    return [path for path in results if path.exists()]
 
 
 def of(run_config: RunConfig) -> Run:
@@ -153,13 +244,13 @@ def find(name_or_path: str) -> Run:
     """A run by its name or its folder.
 
     Raises:
-        UserError: listing the runs there are.
+        MissingError: listing the runs there are.
     """
     for run in (Run(Path(name_or_path)), Run(data_folder() / "runs" / name_or_path)):
         if (run.path / "run.yaml").exists():
             return run
     names = ", ".join(run.name for run in all_runs()) or f"none yet; `{shipped.DEMO}` makes one"
-    raise UserError(f"{name_or_path}: there is no such run; the runs are: {names}.")
+    raise MissingError(f"{name_or_path}: there is no such run; the runs are: {names}.")
 
 
 def record(run: Run, stage: str, **facts: Any) -> None:
@@ -185,25 +276,67 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def reading(path: Path, remedy: str, *errors: type[Exception]) -> Iterator[None]:
-    """Say in one sentence that a file is missing or damaged.
+def reading(path: Path, remedy: str, *errors: type[Exception], of_another_version: str | None = None) -> Iterator[None]:
+    """Say in one sentence why a file cannot be used; what it is read into may raise here, too.
 
     Args:
         path: the file that the block reads.
-        remedy: what the user can do, an imperative without a full stop.
+        remedy: what the user can do if it is missing or damaged, an imperative without a full stop.
         errors: what its parser raises when it is damaged, beside the usual.
+        of_another_version: what the user can do if it was made by another version; None: the same.
 
     Raises:
-        UserError: in place of these.
+        MissingError: if it is not there.
+        MemoryShortError: if there is no memory for what it holds.
+        VersionError: if it holds keys that this version does not know, or lacks some.
+        DamagedError: if it is not what was written.
+        UserError: if the system does not let it be read.
     """
-    damage: tuple[type[Exception], ...] = (OSError, ValueError, KeyError, TypeError, *errors)
+    damage: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, TypeError, *errors)
     try:
         yield
+    except UserError:
+        raise
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing; {remedy}.") from None
-    except damage as error:
+        raise MissingError(f"{path}: is missing; {remedy}.") from None
+    except Exception as error:
         detail = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
+        if memory.is_out_of_memory(error):
+            raise MemoryShortError(
+                f"{path}: there is no memory for what it holds ({type(error).__name__}: {detail:.120}); close other "
+                f"programs, or take another device or machine: nothing is wrong with the file."
+            ) from None
+        if isinstance(error, OSError) and _is_refused(error):
+            raise UserError(
+                f"{path}: cannot be read ({error.strerror or detail:.120}); see that a file lies there, and that you "
+                f"may read it."
+            ) from None
+        if drift := _drift(error):
+            raise other_version(path, drift, of_another_version or remedy) from None
+        if isinstance(error, damage):
+            raise DamagedError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
+        raise
+
+
+def other_version(path: Path, difference: str, remedy: str) -> VersionError:
+    """The error of a file that another version made: what is not as this one writes it, and an imperative."""
+    return VersionError(f"{path}: was made by another version of dfc ({difference}); {remedy}.")
+
+
+def _is_refused(error: OSError) -> bool:
+    """Whether the system did not let a file be read; libraries raise OSError for damage, too, without a number."""
+    return error.errno is not None or "(os error " in str(error) or "is a directory" in str(error)
+
+
+def _drift(error: Exception) -> str:
+    """The first key in which settings or a dataclass have changed between versions; empty if it is not that."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        what = {"extra_forbidden": "is not known here", "missing": "is missing"}.get(first["type"], first["msg"])
+        return f"`{key}`: {what:.120}"
+    changed = re.search(r"(?:unexpected keyword argument|missing \d+ required \S+ arguments?):? .*", str(error))
+    return changed.group()[:120] if isinstance(error, TypeError) and changed else ""
 
 
 def make_folder(path: Path) -> None:

@@ -7,11 +7,14 @@ import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import dfc
 from dfc.config import shipped
+from dfc.runs import Run
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -74,3 +77,24 @@ def test_every_file_of_the_package_that_is_no_code_is_data_that_a_wheel_takes_al
     inside = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert set(inside.values()) == {f"dfc/shipped/{name}" for name in inside}
     assert all((ROOT / name).exists() for name in inside)
+
+
+def test_the_example_in_the_readme_runs_and_says_what_the_index_says(tiny_copy: Run) -> None:
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert block.count('"demo"') == 1
+    made: dict[str, Any] = {}
+    exec(block.replace('"demo"', f'"{tiny_copy.name}"'), made)
+    assert set(made["table"]["partition"]) == {"b"}
+    rows, codes = made["rows"], made["codes"]
+    assert len(codes.values) > 0
+    store = dfc.ActivationStore(tiny_copy.activations)
+    own = made["crosscoder"].encode(made["crosscoder"].scaled(store.raw(0)[rows.row]))
+    assert torch.equal(own.features, codes.features)
+    torch.testing.assert_close(own.values, codes.values)
+    # over all shards, these are the activations that the index counted
+    counted = torch.zeros(64, dtype=torch.long)
+    for shard in range(len(store)):
+        found = made["crosscoder"].encode(dfc.kept_rows(store, shard).x)
+        counted += torch.bincount(found.features, minlength=64)
+    indexed = dfc.Store(tiny_copy.store)
+    assert counted.tolist() == [indexed.feature(feature).count for feature in range(64)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from dfc import models, runs
 from dfc.activations import pairing, shards
 from dfc.activations.shards import Manifest, Rows, ShardFacts, SideFacts
-from dfc.config import SIDES, HarvestConfig, RunConfig, Side, UserError
+from dfc.config import SIDES, HarvestConfig, RunConfig, SettingsError, Side, UserError
 from dfc.machine import devices, progress
 from dfc.machine.processes import ALONE, Group
 from dfc.models import Description, LoadedModel
@@ -27,6 +27,21 @@ _GPU_TOKENS = 65_536  # where to begin; halved until it fits
 Reader = Callable[[Tensor, Tensor], list[Tensor]]
 
 
+def check_processes(run: Run, group: Group) -> None:
+    """See that a run can be harvested by these processes together.
+
+    Raises:
+        SettingsError: if a model is spread over devices: each process would spread its own copy over all of them.
+    """
+    spread = [side for side in SIDES if run.config().models.side(side).device_map is not None]
+    if group.size > 1 and spread:
+        raise SettingsError(
+            f"{run.path}: models.{spread[0]}.device_map spreads a model over all devices, and {group.size} processes "
+            f"would do so at once; harvest in one process (`python -m dfc harvest`, without torchrun), or take "
+            f"device_map out: then each process has its own device."
+        )
+
+
 def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
     """Run both models over the paired documents and write the activation store of each site.
 
@@ -35,8 +50,10 @@ def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
         group: processes that share the shards; the first writes the manifests.
 
     Raises:
-        UserError: if a model does not load or has no such layer.
+        UserError: if a model does not load or has no such layer, or these processes cannot share it.
     """
+    for run in sites:
+        check_processes(run, group)
     count = pairing.count_shards(sites[0])
     for side in SIDES:
         missing = {

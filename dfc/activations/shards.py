@@ -31,7 +31,7 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.activations import int8
-from dfc.config import SIDES, Side, UserError
+from dfc.config import SIDES, DamagedError, MissingError, Side, UserError
 
 Format = Literal["bfloat16", "int8"]
 TOKENS_SCHEMA = pa.schema(
@@ -116,7 +116,7 @@ class Rows:
         document: number of the document.
         index_a, index_b: the token in each model.
         end: where the pair's content ends in the document's content.
-        role: who says it, an index into corpus.ROLES.
+        role: who says it, an index into activations.documents.ROLES.
         held_out: whether the document is kept out of training.
     """
 
@@ -135,14 +135,16 @@ class ActivationStore:
     """Read access to a finished store; nothing is held in memory.
 
     Raises:
-        UserError: if the store is not finished, or a file of it is damaged.
+        MissingError: if the store is not finished.
+        VersionError: if another version of dfc made it.
+        DamagedError: if a file of it is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / "manifest.json"
         if not path.exists():
-            raise UserError(
+            raise MissingError(
                 f"{folder}: the activations are not complete; go on with `python -m dfc harvest {folder.parent}`."
             )
         with runs.reading(path, f"delete it and run `python -m dfc harvest {folder.parent}`"):
@@ -389,7 +391,8 @@ def _facts(folder: Path, side: Side, shard: int) -> dict[str, Any]:
 def _checked(folder: Path, side: Side, shard: int, name: str, facts: dict[str, Any]) -> Path:
     """A file of a shard, if it has the size that was written."""
     path, size = _path(folder, side, shard, name), facts["sizes"][name]
-    if not path.exists() or path.stat().st_size != size:
-        state = f"has {path.stat().st_size} bytes instead of {size}" if path.exists() else "is missing"
-        raise UserError(f"{path}: {state}; {repair(folder)}.")
+    if not path.exists():
+        raise MissingError(f"{path}: is missing; {repair(folder)}.")
+    if path.stat().st_size != size:
+        raise DamagedError(f"{path}: has {path.stat().st_size} bytes instead of {size}; {repair(folder)}.")
     return path

@@ -47,11 +47,15 @@ def _end(sentence: str) -> NoReturn:
     sys.exit(2)
 
 
-def find(name: str) -> list[Run]:
-    """The run of a name or a folder, or those that a YAML describes, one for each layer, made if need be."""
+def find(name: str, again: str | None = None) -> list[Run]:
+    """The run of a name or a folder, or those that a YAML describes, one for each layer, made if need be.
+
+    `again` is a stage that is about to be done anew, maybe with other settings in the YAML.
+    """
     if _is_yaml(name):
         # One of several processes makes the folders; the others meet it before they read them.
-        return [runs.create(site) if processes.leads() else runs.of(site) for site in config.load_sites(Path(name))]
+        sites = config.load_sites(Path(name))
+        return [runs.create(site, again) if processes.leads() else runs.of(site) for site in sites]
     return [runs.find(name)]
 
 

@@ -29,7 +29,7 @@ def report(
     if (listed is None) == (not feature):
         raise UserError("report: say what is to be reported, either --list NAME or --feature N.")
     run = runs.find(name)
-    notebook = Notebook(runs.data_folder() / "notes.duckdb")
+    notebook = Notebook(runs.notebook_path())
     chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, feature or ())
     if title:
         chosen = document.Chosen(title, chosen.features, chosen.list_name)

@@ -69,7 +69,8 @@ def index(
     again: Annotated[bool, typer.Option("--again", help="write the feature store anew even if there is one")] = False,
 ) -> None:
     """Write features.duckdb: statistics, contexts and logit lens of every feature."""
-    pipeline.run_sites(find(name), until="index", again="index" if again else None)
+    stage = "index" if again else None
+    pipeline.run_sites(find(name, stage), until="index", again=stage)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,10 +17,60 @@ VERDICTS: tuple[Verdict, ...] = ("exclusive", "mirrored", "shared-like", "unclea
 
 
 class UserError(Exception):
-    """Something the user can mend; its text is one sentence with what, where and the remedy."""
+    """Something the user can mend; its text is one sentence with what, where and the remedy.
+
+    What has a kind is raised as that kind: the remedies differ. Only a damaged file may have to be deleted.
+    """
+
+
+class MissingError(UserError):
+    """Something is not there: a file, a run, the result of an earlier stage."""
+
+
+class DamagedError(UserError):
+    """A file does not hold what was written: it was cut short, overwritten, or is of another kind."""
+
+
+class VersionError(UserError):
+    """A file is whole, but another version of dfc made it, which this one cannot read."""
+
+
+class MemoryShortError(UserError):
+    """There is not enough memory, of a GPU or of the machine; nothing is wrong with any file."""
+
+
+class SettingsError(UserError):
+    """Settings are refused: wrong in themselves, not possible here, or other than a result was made with."""
+
+
+class _AnyTime:
+    """Marks a setting that no result depends on."""
+
+
+T = TypeVar("T")
+AnyTime = Annotated[T, _AnyTime()]
+"""The type of a setting that may change at any time: it says how the work is done, and changes no result.
+
+Another device or another size of a batch adds numbers up in another order; what comes of that is rounding.
+"""
 
 
 class Section(BaseModel):
     """Base of all configuration: immutable, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide a result, as plain values under their names: all but those of type AnyTime."""
+        return {name: _plain(getattr(self, name)) for name in type(self).model_fields if not self.is_any_time(name)}
+
+    @classmethod
+    def is_any_time(cls, name: str) -> bool:
+        """Whether this setting may change at any time."""
+        return any(isinstance(mark, _AnyTime) for mark in cls.model_fields[name].metadata)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.deciding()
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from dfc.config import shipped
-from dfc.config.base import SIDES, UserError
+from dfc.config.base import SIDES, MissingError, SettingsError, UserError
 from dfc.config.sections import RunConfig
 
 
@@ -18,7 +18,9 @@ def load(path: Path) -> RunConfig:
     """Read a run's YAML.
 
     Raises:
-        UserError: if the file is missing, is not YAML, or holds an unknown or wrong value.
+        MissingError: if there is no such file.
+        SettingsError: if it is not YAML, or holds an unknown or wrong value.
+        UserError: if it cannot be read.
     """
     return parse(_read(path), origin=str(path))
 
@@ -27,7 +29,7 @@ def load_sites(path: Path) -> list[RunConfig]:
     """Read a YAML in which `layer` may be a list: a run for each layer, or pair of layers, named after them.
 
     Raises:
-        UserError: as `load` does, and if both models list layers, and not as many.
+        SettingsError: as `load` does, and if both models list layers, and not as many.
     """
     content = _read(path)
     models = content.get("models")
@@ -37,7 +39,9 @@ def load_sites(path: Path) -> list[RunConfig]:
     if not lengths:
         return [parse(content, origin=str(path))]
     if len(lengths) > 1 or 0 in lengths:
-        raise UserError(f"{path}: models.a.layer and models.b.layer must list as many layers, or one of them a single.")
+        raise SettingsError(
+            f"{path}: models.a.layer and models.b.layer must list as many layers, or one of them a single."
+        )
     [count] = lengths
     pairs = list(zip(*(layer if isinstance(layer, list) else [layer] * count for layer in layers), strict=True))
     found = []
@@ -46,7 +50,9 @@ def load_sites(path: Path) -> list[RunConfig]:
         name = "-".join(map(str, (content.get("name"), *pair)))
         found.append(parse({**content, "name": name, "models": {**content["models"], **own}}, origin=str(path)))
         if pair in pairs[: len(found) - 1]:
-            raise UserError(f"{path}: layer {pair[0]} of A and {pair[1]} of B are listed twice; take one of them out.")
+            raise SettingsError(
+                f"{path}: layer {pair[0]} of A and {pair[1]} of B are listed twice; take one of them out."
+            )
     return found
 
 
@@ -54,13 +60,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(shipped.here_or_shipped(str(path))).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the presets that ship are in {shipped.PRESETS}.") from None
+        raise MissingError(f"{path}: no such file; the presets that ship are in {shipped.PRESETS}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); give a run's YAML file.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
+        raise SettingsError(f"{path}: is not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no settings; start from one in {shipped.PRESETS}.")
+        raise SettingsError(f"{path}: holds no settings; start from one in {shipped.PRESETS}.")
     return content
 
 
@@ -68,12 +74,12 @@ def parse(content: dict[str, Any], origin: str) -> RunConfig:
     """Check a run's settings; `origin` is named in the error.
 
     Raises:
-        UserError: naming the first wrong key and, where one is close, the right one.
+        SettingsError: naming the first wrong key and, where one is close, the right one.
     """
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_explain(error)}") from None
+        raise SettingsError(f"{origin}: {_explain(error)}") from None
 
 
 def dump(config: RunConfig) -> str:

@@ -1,15 +1,18 @@
-"""The sections of a run's YAML, with one line of help per field."""
+"""The sections of a run's YAML, with one line of help per field.
+
+What a field of the type `AnyTime` says may change whenever it likes: it is about how a run is done, or about words.
+Every other setting of a section on which a stage depends (`runs.DEPENDS`) decides the stage's result.
+"""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from dfc.config.base import Part, Section, Side
+from dfc.config.base import AnyTime, Part, Section, Side
+from dfc.config.judge import JudgeConfig
 
 
 class ModelConfig(Section):
@@ -20,21 +23,23 @@ class ModelConfig(Section):
         description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15); "
         "a list of these gives a run for each, read in one pass"
     )
-    name: str = Field(default="", description="what the model is called in the app; default: from its source")
+    name: AnyTime[str] = Field(default="", description="what the model is called in the app; default: from its source")
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="precision of the forward pass; half precision is slow on a CPU"
     )
-    device: str = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
-    device_map: str | None = Field(default=None, description="spread a large model over devices, as in transformers")
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+    device: AnyTime[str] = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
+    device_map: AnyTime[str | None] = Field(
+        default=None, description="spread a large model over devices, as in transformers"
+    )
+    attention: AnyTime[Literal["auto", "eager", "sdpa", "flash_attention_2"]] = Field(
         default="auto", description="implementation of attention; auto: what transformers takes for the model"
     )
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
     max_tokens: int = Field(
         default=1024, ge=8, description="longest sequence run through the model; texts are cut to it"
     )
-    trust_remote_code: bool = Field(
+    trust_remote_code: AnyTime[bool] = Field(
         default=False, description="run code that comes with the model: off unless you trust it"
     )
 
@@ -121,7 +126,7 @@ class CorpusConfig(Section):
 
 class HarvestConfig(Section):
     shard_pairs: int = Field(default=8_192, ge=1, description="pairs in one file of activations")
-    batch_tokens: int | None = Field(
+    batch_tokens: AnyTime[int | None] = Field(
         default=None, ge=1, description="tokens in one forward pass, padding included; null: as many as memory takes"
     )
     format: Literal["bfloat16", "int8"] = Field(
@@ -235,19 +240,19 @@ class TrainingConfig(Section):
     clip_gradient: float | None = Field(
         default=1.0, gt=0, description="largest norm of the whole gradient; null: no limit"
     )
-    device: str = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
-    compute: Literal["auto", "float32", "bfloat16"] = Field(
+    device: AnyTime[str] = Field(default="auto", description="cpu, cuda, cuda:0, or auto: cuda where there is one")
+    compute: AnyTime[Literal["auto", "float32", "bfloat16"]] = Field(
         default="auto",
         description="precision in which candidates are searched, weights and kept activations are always float32; "
         "auto: bfloat16 where the hardware multiplies it faster",
     )
-    checkpoint_every: int = Field(default=1_000, ge=1, description="steps between checkpoints")
-    log_every: int = Field(default=50, ge=1, description="steps between lines of metrics.jsonl")
+    checkpoint_every: AnyTime[int] = Field(default=1_000, ge=1, description="steps between checkpoints")
+    log_every: AnyTime[int] = Field(default=50, ge=1, description="steps between lines of metrics.jsonl")
     stream: bool = Field(
         default=False,
         description="train on texts beyond those that are stored: both models read on while the crosscoder is trained",
     )
-    tensorboard: bool = Field(
+    tensorboard: AnyTime[bool] = Field(
         default=False, description="write the same as TensorBoard events to tensorboard/ (pip install tensorboard)"
     )
     window_shards: int = Field(default=16, ge=1, description="shards whose pairs are shuffled together")
@@ -260,7 +265,7 @@ class IndexConfig(Section):
     pairs_before: int = Field(default=32, ge=0, description="paired tokens of context before the peak")
     pairs_after: int = Field(default=12, ge=0, description="paired tokens of context after the peak")
     logit_tokens: int = Field(default=20, ge=1, description="promoted and suppressed tokens kept, per model")
-    batch: int = Field(default=2_048, ge=1, description="pairs encoded at once")
+    batch: AnyTime[int] = Field(default=2_048, ge=1, description="pairs encoded at once")
     partners: int = Field(default=10, ge=0, description="features that fire on the same pairs kept for each feature")
     partner_pairs: int = Field(default=65_536, ge=1, description="pairs on which these are counted, at most")
 
@@ -331,59 +336,6 @@ class EvidenceConfig(Section):
     match_correlation: float = Field(
         default=0.5, gt=0, le=1, description="stability: least correlation of features of two runs that are one"
     )
-
-
-# no user, query or fragment; letters of other scripts have a spelling in ASCII
-_ADDRESS = re.compile(r'https?://([\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])(:\d+)?(/[!"$->A-~]*)?', re.ASCII)
-
-
-class JudgeConfig(Section):
-    model: str = Field(min_length=1, description="the language model that judges, as its endpoint calls it")
-    criterion: str = Field(min_length=1, description="what is scored from 0 to 10, e.g. how much the text is about law")
-    url: str = Field(
-        default="http://localhost:8000/v1",
-        description="an OpenAI-compatible endpoint; texts are sent to its /chat/completions",
-    )
-    key_variable: str | None = Field(
-        default=None,
-        description="environment variable that holds the key, DFC_JUDGE_… in name; the key is written nowhere",
-    )
-    timeout: float = Field(default=60.0, gt=0, description="seconds to wait for an answer")
-    temperature: float | None = Field(default=0.0, ge=0, description="of the judge's draws; null: its own default")
-
-    @field_validator("url")
-    @classmethod
-    def _url_is_an_address_without_secrets(cls, url: str) -> str:
-        try:
-            sound = _ADDRESS.fullmatch(url) and urlsplit(url).hostname and urlsplit(url).port != 0
-        except ValueError:  # a port or an IPv6 address that cannot be
-            sound = False
-        if not sound:
-            raise ValueError("give an address such as http://localhost:8000/v1, without a user, a key or a query in it")
-        return url.rstrip("/")
-
-    @field_validator("key_variable")
-    @classmethod
-    def _key_is_one_that_is_meant_for_judges(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"DFC_JUDGE_[A-Za-z0-9_]+", name):
-            # a run made by somebody else could otherwise send any secret of this machine anywhere
-            raise ValueError(
-                "give the name of an environment variable that begins with DFC_JUDGE_, as DFC_JUDGE_KEY does"
-            )
-        return name
-
-    @model_validator(mode="after")
-    def _key_is_not_sent_in_the_clear(self) -> Self:
-        if self.key_variable is not None and not self.local and self.url.startswith("http:"):
-            raise ValueError(
-                "a key goes to another machine over https alone; correct `url`, or take `key_variable` out"
-            )
-        return self
-
-    @property
-    def local(self) -> bool:
-        """Whether the endpoint is on this machine."""
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 class RunConfig(Section):

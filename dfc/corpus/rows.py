@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfc import runs
-from dfc.config import SourceConfig, UserError, shipped
+from dfc.config import MemoryShortError, MissingError, SourceConfig, UserError, shipped
+from dfc.machine import memory
 
 KINDS = (".jsonl", ".json", ".parquet", ".csv", ".txt", ".md")
 CHATS = ("conversations", "conversation")  # usual fields of a chat, beside the one that is configured
@@ -63,7 +64,7 @@ def _files(source: SourceConfig) -> list[Path]:
         found = [Path(name) for name in glob.glob(source.path, recursive=True) if Path(name).is_file()]
         if not found:
             if source.path.endswith(KINDS) or source.path.startswith((".", "/")) or glob.has_magic(source.path):
-                raise UserError(f"corpus source `{source.name}`: {source.path}: no such file.")
+                raise MissingError(f"corpus source `{source.name}`: {source.path}: no such file.")
             return []
     readable = sorted(file for file in found if file.suffix.lower() in KINDS)
     if not readable:
@@ -237,6 +238,11 @@ def _hub_rows(source: SourceConfig, seed: int) -> Iterator[tuple[str, Any]]:
             yield f"row {number} as drawn", row
     except Exception as error:  # the hub client raises many kinds, its own and those of its transports
         first = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        if memory.is_out_of_memory(error):
+            raise MemoryShortError(
+                f"corpus source `{source.name}`: there is no memory to read {source.path} ({first}); close other "
+                f"programs."
+            ) from error
         raise UserError(
             f"corpus source `{source.name}`: {source.path} could not be read as a hub dataset "
             f"({type(error).__name__}: {first}); "

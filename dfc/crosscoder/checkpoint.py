@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dfc import runs
-from dfc.crosscoder.model import Crosscoder
+from dfc.config import SettingsError
+from dfc.crosscoder.model import Crosscoder, misfit, shapes_of
 
 
 @dataclass
@@ -56,17 +57,24 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
     """Bring crosscoder and state to the last checkpoint; False if there is none.
 
     Raises:
-        UserError: if the file is damaged or of another crosscoder.
+        DamagedError: if the file is damaged.
+        SettingsError: if it is of a crosscoder with other settings.
+        MemoryShortError: if there is no memory for it, of the machine or of the device.
     """
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return False
     with (
-        runs.reading(path, "delete it and train again from the start", SafetensorError, RuntimeError),
+        runs.reading(path, "delete it and train again from the start", SafetensorError),
         safe_open(path, framework="pt") as file,
     ):
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+        if difference := misfit(_expected(crosscoder), shapes_of(tensors)):
+            raise SettingsError(
+                f"{path}: is of a crosscoder with other settings, or of another version of dfc ({difference}); "
+                f"put the settings back in {folder.parent / 'run.yaml'}, or train under another `name`."
+            )
         crosscoder.load_state_dict(
             {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         )
@@ -78,6 +86,15 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
     for name, value in facts.items():
         setattr(state, name, value)
     return True
+
+
+def _expected(crosscoder: Crosscoder) -> dict[str, list[int]]:
+    """Names and shapes of what `save` writes for this crosscoder."""
+    shapes = {f"model.{name}": shape for name, shape in shapes_of(crosscoder.state_dict()).items()}
+    for name, parameter in crosscoder.named_parameters():
+        shape = list(parameter.shape)
+        shapes |= {f"adam.step.{name}": [], f"adam.exp_avg.{name}": shape, f"adam.exp_avg_sq.{name}": shape}
+    return {**shapes, "pairs_since_fired": [crosscoder.config.features]}
 
 
 def saved_step(folder: Path) -> int | None:

@@ -9,7 +9,7 @@ features first, then B's, then the shared ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfc import runs
-from dfc.config import SIDES, CrosscoderConfig, Part, Partition, Side, UserError
+from dfc.config import SIDES, CrosscoderConfig, DamagedError, MissingError, Part, Partition, SettingsError, Side
 from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
 
 # Activations that are computed, ranked and dropped at once: on a CPU while they are in the cache.
@@ -116,7 +116,9 @@ class Dictionary(nn.Module):
 
 
 class Crosscoder(nn.Module):
-    """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF (PAPER: architecture).
+    """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF.
+
+    All as in arXiv 2602.11729, architecture.
 
     Args:
         config: sizes and choices.
@@ -124,7 +126,7 @@ class Crosscoder(nn.Module):
         scales: what each model's stream is multiplied by before it is encoded.
 
     Raises:
-        UserError: if decoders are to be tied between streams of different width.
+        SettingsError: if decoders are to be tied between streams of different width.
     """
 
     scale: Tensor
@@ -134,7 +136,7 @@ class Crosscoder(nn.Module):
     ) -> None:
         super().__init__()
         if config.kind == "dsf" and widths[0] != widths[1]:
-            raise UserError(
+            raise SettingsError(
                 f"crosscoder.kind: dsf ties decoder vectors between the models, whose widths differ ({widths[0]} and "
                 f"{widths[1]}); choose dfc or standard, or two models of one width."
             )
@@ -200,7 +202,11 @@ class Crosscoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Codes:
-        """Codes of scaled rows (rows, width_a + width_b) with the threshold of inference."""
+        """Codes of rows (rows, width_a + width_b) with the threshold of inference.
+
+        The rows are scaled: `loader.kept_rows` gives such, `scaled` makes them of the models' own streams. Of others
+        the codes are wrong, and nothing says so.
+        """
         found = [(part, reaching(self.blocks(part, x), float(part.threshold))) for part in self.parts]
         return Codes(
             torch.cat([entries.rows for _, entries in found]),
@@ -246,15 +252,86 @@ def load(folder: Path) -> Crosscoder:
     """Read a trained crosscoder.
 
     Raises:
-        UserError: if training has not finished, or the files do not fit together.
+        MissingError: if training has not finished.
+        VersionError: if another version of dfc made it.
+        DamagedError: if a file is damaged, or the two do not belong together.
+        MemoryShortError: if there is no memory for it.
     """
-    settings, weights = folder / "config.json", folder / "model.safetensors"
+    weights = folder / "model.safetensors"
     if not weights.exists():
-        raise UserError(f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`.")
+        raise MissingError(
+            f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`."
+        )
     remedy = f"delete {weights} and run `python -m dfc train {folder.parent}`, which goes on from the last checkpoint"
-    with runs.reading(settings, remedy):
-        content = runs.read_json(settings)
-        crosscoder = Crosscoder(CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"]))
-    with runs.reading(weights, remedy, SafetensorError, RuntimeError):
-        crosscoder.load_state_dict(load_file(weights))
+    config, widths = read_settings(folder, remedy)
+    with runs.reading(weights, remedy, SafetensorError):
+        crosscoder = Crosscoder(config, widths)
+        tensors = load_file(weights)
+        check_weights(folder, shapes_of(crosscoder.state_dict()), shapes_of(tensors))
+        crosscoder.load_state_dict(tensors)
     return crosscoder.eval()
+
+
+def read_settings(folder: Path, remedy: str) -> tuple[CrosscoderConfig, tuple[int, int]]:
+    """What a trained crosscoder was made with, and the widths of both streams, from config.json.
+
+    The file is written with every setting, and the weights mean nothing without them: one that lacks a setting is
+    refused, since what its absence meant is not known here. A version that adds a setting says here what it meant.
+
+    Args:
+        folder: of the crosscoder.
+        remedy: what to do if the file is missing or damaged.
+
+    Raises:
+        MissingError: if there is no such file.
+        VersionError: if another version of dfc made it.
+        DamagedError: if it is no JSON, or does not hold both.
+    """
+    path = folder / "config.json"
+    with runs.reading(path, remedy, of_another_version=_keep(folder)):
+        content = runs.read_json(path)
+        config = CrosscoderConfig(**content["crosscoder"])
+        width_a, width_b = content["widths"]
+    if lacking := sorted(CrosscoderConfig.model_fields.keys() - content["crosscoder"].keys()):
+        raise runs.other_version(path, f"`{lacking[0]}` is missing", _keep(folder))
+    return config, (int(width_a), int(width_b))
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """The shape of each tensor."""
+    return {name: list(tensor.shape) for name, tensor in tensors.items()}
+
+
+def misfit(expected: Mapping[str, list[int]], found: Mapping[str, list[int]]) -> str:
+    """The first tensor in which a file is not what is expected, by names and shapes; empty if it is."""
+    for name, shape in expected.items():
+        if name not in found:
+            return f"`{name}` is missing"
+        if found[name] != shape:
+            return f"`{name}` is {found[name]} there, {shape} is expected"
+    return next((f"`{name}` is not known here" for name in found if name not in expected), "")
+
+
+def check_weights(folder: Path, expected: Mapping[str, list[int]], found: Mapping[str, list[int]]) -> None:
+    """See that model.safetensors holds the tensors that config.json beside it asks for.
+
+    Raises:
+        VersionError: if it holds others, of other names.
+        DamagedError: if their sizes differ: one of the two files is of another crosscoder.
+    """
+    path = folder / "model.safetensors"
+    if expected.keys() != found.keys():
+        raise runs.other_version(path, misfit(expected, found), _keep(folder))
+    if difference := misfit(expected, found):
+        raise DamagedError(
+            f"{path}: does not belong to config.json beside it ({difference}); put back the one of the two that was "
+            f"replaced, or train anew under another `name`."
+        )
+
+
+def _keep(folder: Path) -> str:
+    """What to do with a crosscoder of another version: hours of training are in it."""
+    return (
+        f"keep it and use that version, which {folder.parent / 'provenance.json'} names, or train anew under another "
+        f"`name`"
+    )

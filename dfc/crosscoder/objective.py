@@ -1,4 +1,7 @@
-"""What a training step computes: BatchTopK over the whole dictionary, reconstruction, AuxK (PAPER: training)."""
+"""What a training step computes: BatchTopK over the whole dictionary, reconstruction, AuxK.
+
+All as in arXiv 2602.11729, training, but for the way to the largest values (docs/training.md).
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def forward(
     if training.aux_weight and bool(dead.any()):
         revived = _strongest_dead(crosscoder, centred.detach(), dead, training)
         aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum() / rows
-        if not bool(aux_loss.isfinite()):  # counts as 0 (PAPER: training), and so do its gradients
+        if not bool(aux_loss.isfinite()):  # counts as 0 (arXiv 2602.11729), and so do its gradients
             aux_loss = loss.new_zeros(())
     return StepResult(
         loss,

@@ -1,4 +1,4 @@
-"""Train a crosscoder on an activation store (PAPER: training)."""
+"""Train a crosscoder on an activation store (arXiv 2602.11729, training)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dfc import runs
 from dfc.activations.loader import held_out_rows, rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.activations.streaming import stream_batches
-from dfc.config import CrosscoderConfig, TrainingConfig, UserError
+from dfc.config import CrosscoderConfig, MemoryShortError, TrainingConfig, UserError
 from dfc.crosscoder import checkpoint, model
 from dfc.crosscoder.checkpoint import TrainingState
 from dfc.crosscoder.metrics import MetricsLog, StepMeans
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult, forward
 from dfc.crosscoder.variance import ExplainedVariance
-from dfc.machine import devices, progress
+from dfc.machine import devices, memory, progress
 from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 
@@ -114,6 +114,7 @@ def train(run: Run, group: Group = ALONE) -> None:
         group: processes that train together; the first writes.
 
     Raises:
+        MemoryShortError: if there is no memory for a step.
         UserError: if the store is too small, or a loss or a weight stops being finite, or several processes are to
             stream.
     """
@@ -154,6 +155,14 @@ def train(run: Run, group: Group = ALONE) -> None:
     except NotFiniteError as error:
         where = state.stream if training.stream else {"rows": rows_of_batch(*order, number=error.batch)}
         raise UserError(_explain(error, run, where)) from None
+    except Exception as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        raise MemoryShortError(
+            f"{run.path}: {crosscoder.device} or this machine has no memory for steps of {training.batch:,} pairs and "
+            f"{config.crosscoder.features:,} features; close other programs or change training.device, and start again "
+            f"to go on from the last checkpoint, or lower training.batch or crosscoder.features under another `name`."
+        ) from error
     if group.leads:
         model.save(crosscoder, run.crosscoder)
         measured = held_out_fve(crosscoder, held_out)

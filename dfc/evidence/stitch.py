@@ -1,4 +1,4 @@
-"""Affine maps between the two scaled streams, and how good they are (PAPER: exclusivity score).
+"""Affine maps between the two scaled streams, and how good they are (arXiv 2602.11729, exclusivity score).
 
 With M_ab and M_ba on centred streams, what is minimised is the paper's stitch, squared errors
 and an inversion penalty:

@@ -262,8 +262,8 @@ def _key(run: Run) -> dict[str, Any]:
         "crosscoder": _digest(run.crosscoder / "model.safetensors"),
         "activations": facts.hexdigest(),
         "corpus": _digest(run.corpus),
-        "index": config.index.model_dump(mode="json"),
-        "models": config.models.model_dump(mode="json"),
+        "index": config.index.deciding(),
+        "models": config.models.deciding(),
     }
 
 

@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from dfc.config import UserError
+from dfc.config import MemoryShortError, SettingsError
+from dfc.machine import memory
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -21,15 +22,20 @@ def pick(name: str) -> torch.device:
     """The device of a setting: `auto` is CUDA where there is one.
 
     Raises:
-        UserError: if there is no such device.
+        SettingsError: if there is no such device.
+        MemoryShortError: if it is full.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.zeros((), device=name).device
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {name}: cannot be used ({reason:.120}); give cpu, cuda, cuda:N or auto.") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if memory.is_out_of_memory(error):
+            raise MemoryShortError(
+                f"device {name}: has no memory left ({reason:.120}); close what else uses it, or give another."
+            ) from None
+        raise SettingsError(f"device {name}: cannot be used ({reason:.120}); give cpu, cuda, cuda:N or auto.") from None
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -75,11 +81,11 @@ def in_halves(
     device: torch.device,
     least: Callable[[Item], str],
 ) -> Iterator[tuple[Sequence[Item], Result]]:
-    """What a model's work gives for a batch: at once, or half by half where the memory is too small for it.
+    """What a model's work gives for a batch: at once, or by halves, quarters, … where the memory is too small for it.
 
     Args:
         work: is done on the device.
-        batch: what the work is done on, one item at least.
+        batch: what the work is done on, one item at least; those that take most memory first.
         device: where it is done.
         least: for what there is no memory, and what to do, if a single item is too much.
 
@@ -87,21 +93,25 @@ def in_halves(
         Parts of the batch, in its order, and what the work gave for each.
 
     Raises:
-        UserError: if the memory is too small for a single item.
+        MemoryShortError: if the memory is too small for a single item.
     """
-    try:
-        found = work(batch)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
-            raise UserError(
-                f"models: {device} has no memory for {least(batch[0])}, use half precision (dtype), "
-                f"or spread the model (device_map: auto)."
-            ) from None
-    else:
-        yield batch, found
-        return
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    half = len(batch) // 2
-    for part in (batch[:half], batch[half:]):
-        yield from in_halves(work, part, device, least)
+    first, size = 0, len(batch)
+    while first < len(batch):
+        part = batch[first : first + size]
+        try:
+            found = work(part)
+        except Exception as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            if len(part) == 1:
+                raise MemoryShortError(
+                    f"models: {device} has no memory for {least(part[0])}, use half precision (dtype), "
+                    f"or spread the model (device_map: auto)."
+                ) from None
+            size = len(part) // 2  # for the rest of the batch, too: it would fail again
+        else:
+            yield part, found
+            first += len(part)
+            continue
+        if device.type == "cuda":  # only here is what the error held let go
+            torch.cuda.empty_cache()

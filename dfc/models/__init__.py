@@ -1,7 +1,8 @@
 """Causal language models: loading them, finding their blocks, reading and editing the residual stream."""
 
+from dfc.models.kept import shared
 from dfc.models.loaded import Description, LoadedModel
-from dfc.models.loading import describe, is_loaded, load, load_tokenizer, shared
+from dfc.models.loading import describe, load, load_tokenizer
 from dfc.models.origin import Fingerprint, fingerprint
 from dfc.models.sites import stream_of
 
@@ -11,7 +12,6 @@ __all__ = [
     "LoadedModel",
     "describe",
     "fingerprint",
-    "is_loaded",
     "load",
     "load_tokenizer",
     "shared",

@@ -8,20 +8,26 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from dfc import runs
-from dfc.config import UserError, shipped
-from dfc.machine import progress
+from dfc.config import DamagedError, MemoryShortError, MissingError, shipped
+from dfc.machine import memory, progress
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # transformers writes one file, or several shards
 
 
 def folder_of(file: Path) -> Path:
     """The folder beside a GGUF file that holds the same model; made if need be, which takes a minute or two.
 
     Raises:
-        UserError: if there is no such file, or transformers cannot read it.
+        MissingError: if there is no such file.
+        DamagedError: if transformers cannot read it.
+        MemoryShortError: if there is no memory to convert it, which takes its weights in float32.
     """
     folder = file.with_suffix("")
-    if not (folder / "model.safetensors").exists():
+    if not any((folder / name).exists() for name in _WEIGHTS):
         if not file.exists():
-            raise UserError(f"models: {file}: no such GGUF file; the demo's two are fetched by `{shipped.DEMO_DATA}`.")
+            raise MissingError(
+                f"models: {file}: no such GGUF file; the demo's two are fetched by `{shipped.DEMO_DATA}`."
+            )
         _convert(file, folder)
     return folder
 
@@ -38,7 +44,13 @@ def _convert(file: Path, folder: Path) -> None:
         )
     except Exception as error:  # whatever the reader of a foreign format raises
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise UserError(f"{file}: is not a GGUF file that transformers can read ({reason}).") from error
+        if memory.is_out_of_memory(error):
+            raise MemoryShortError(
+                f"{file}: there is no memory to convert it to safetensors in float32 ({reason}); close other programs, "
+                f"convert it on a larger machine (the folder {folder.name} is all that is needed), or take a smaller "
+                f"model."
+            ) from error
+        raise DamagedError(f"{file}: is not a GGUF file that transformers can read ({reason}).") from error
     # save_pretrained refuses while the model still carries the marks of its quantizer.
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

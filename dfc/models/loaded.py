@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -40,7 +39,8 @@ class Description:
 class LoadedModel:
     """A causal LM with its tokenizer and one site, the output of block `layer`.
 
-    nnsight traces of one model must not run at the same time: whoever runs it holds `lock`.
+    Several sites on one model share all but their own settings (`loading.at`). nnsight traces of one model must not
+    run at the same time, nor a forward pass beside a reader of its stream: whoever runs it holds `lock`.
     """
 
     config: ModelConfig
@@ -49,6 +49,7 @@ class LoadedModel:
     description: Description
     blocks_path: str
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _wrapped: dict[str, Any] = field(default_factory=dict)  # by nnsight; a wrapper for each list of blocks
 
     @property
     def title(self) -> str:
@@ -104,16 +105,22 @@ class LoadedModel:
         """
         return unembedding.final_norm(self.model, self.blocks_path, self.title)
 
-    @cached_property
+    @property
     def live(self) -> Any:
-        """The model wrapped by nnsight, for interventions at its blocks and at its own output."""
-        from nnsight import TransformersModel
+        """The model wrapped by nnsight, for interventions at its blocks and at its own output; wrapped once."""
+        if self.blocks_path not in self._wrapped:
+            from nnsight import TransformersModel
 
-        from dfc.models.block_sites import BlockSites
+            from dfc.models.block_sites import BlockSites
 
-        few_rows.quicken(self.model.get_output_embeddings())  # before it is wrapped
-        sites = BlockSites([self.model, *self.blocks])
-        return TransformersModel(self.model, tokenizer=self.tokenizer, task="text-generation", interleaver=sites)
+            few_rows.quicken(self.model.get_output_embeddings())  # before it is wrapped
+            self._wrapped[self.blocks_path] = TransformersModel(
+                self.model,
+                tokenizer=self.tokenizer,
+                task="text-generation",
+                interleaver=BlockSites([self.model, *self.blocks]),
+            )
+        return self._wrapped[self.blocks_path]
 
     @property
     def live_site(self) -> Any:
@@ -123,15 +130,10 @@ class LoadedModel:
             envoy = getattr(envoy, name)
         return envoy[self.layer]
 
-    @contextmanager
-    def stream_reader(self) -> Iterator[Callable[[Tensor, Tensor], Tensor]]:
-        """A function (ids, attention mask), each (batch, length), to the stream (batch, length, width) at the site.
-
-        The forward pass ends at the site: later blocks and the unembedding are not run.
-        """
-        with self.streams_reader([self.layer]) as read:
-            yield lambda ids, mask: read(ids, mask)[0]
-
     def streams_reader(self, layers: Sequence[int]) -> AbstractContextManager[Callable[[Tensor, Tensor], list[Tensor]]]:
-        """The same for several blocks in one pass: a list of their streams, as `layers` lists them."""
+        """A function (ids, attention mask), each (batch, length), to the streams (batch, length, width) of some blocks.
+
+        They come as `layers` lists them. The forward pass ends at the last of these: later blocks and the unembedding
+        are not run.
+        """
         return sites.streams_reader(self.model, self.blocks, layers)

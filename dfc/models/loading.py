@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
-from dfc.config import ModelConfig, UserError
-from dfc.machine import devices
+from dfc.config import MemoryShortError, ModelConfig, UserError
+from dfc.machine import devices, memory
 from dfc.models import gguf_files, sites
 from dfc.models.loaded import Description, LoadedModel
+from dfc.models.weights import weight_bytes
 
 transformers_logging.disable_progress_bar()  # a stage shows its own
 
@@ -42,17 +50,21 @@ def describe(config: ModelConfig) -> Description:
         settings = AutoConfig.from_pretrained(
             folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
         )
-        text = settings.get_text_config()
-        layers = int(text.num_hidden_layers)
-        description = Description(
-            revision=getattr(settings, "_commit_hash", None),
-            layer=sites.layer_index(config.layer, layers),
-            layers=layers,
-            width=int(text.hidden_size),
-            max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
-        )
-    sites.check_layer(config, description.layer, layers)
+        description = _described(settings, config, getattr(settings, "_commit_hash", None))
+    sites.check_layer(config, description.layer, description.layers)
     return description
+
+
+def _described(settings: PreTrainedConfig, config: ModelConfig, revision: str | None) -> Description:
+    text = settings.get_text_config()
+    layers = int(text.num_hidden_layers)
+    return Description(
+        revision=revision,
+        layer=sites.layer_index(config.layer, layers),
+        layers=layers,
+        width=int(text.hidden_size),
+        max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
+    )
 
 
 @devices.apart
@@ -60,10 +72,12 @@ def load(config: ModelConfig) -> LoadedModel:
     """Load a model and check its site.
 
     Raises:
+        MemoryShortError: if there is no memory for its weights.
         UserError: if the model does not load, its blocks are not found, or `layer` does not exist.
     """
     description = describe(config)
     tokenizer = load_tokenizer(config)
+    device = None if config.device_map else devices.pick(config.device)
     with _explaining(config, "model"):
         model = AutoModelForCausalLM.from_pretrained(
             folder_or_id(config),
@@ -73,29 +87,31 @@ def load(config: ModelConfig) -> LoadedModel:
             device_map=config.device_map,
             **({} if config.attention == "auto" else {"attn_implementation": config.attention}),
         )
-    if config.device_map is None:
-        model.to(devices.pick(config.device))
+        if device is not None:
+            model.to(device)
     model.eval().requires_grad_(False)
+    return LoadedModel(config, model, tokenizer, description, _blocks_path(model, config, description))
+
+
+def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
+    """Another site on a model that is loaded: the same weights, tokenizer, wrapper and lock.
+
+    Args:
+        loaded: the model at any site.
+        config: of the same model; what it says of the site and of names may be different.
+
+    Raises:
+        UserError: if its blocks are not found, or `layer` does not exist.
+    """
+    description = _described(loaded.model.config, config, loaded.description.revision)
+    path = _blocks_path(loaded.model, config, description)
+    return replace(loaded, config=config, description=description, blocks_path=path)
+
+
+def _blocks_path(model: PreTrainedModel, config: ModelConfig, description: Description) -> str:
     path = sites.find_blocks(model, config)
     sites.check_layer(config, description.layer, len(model.get_submodule(path)))
-    return LoadedModel(config, model, tokenizer, description, path)
-
-
-_shared: dict[ModelConfig, LoadedModel] = {}
-_shared_lock = threading.Lock()
-
-
-def shared(config: ModelConfig) -> LoadedModel:
-    """The model, loaded at most once in this process: what the app uses."""
-    with _shared_lock:
-        if config not in _shared:
-            _shared[config] = load(config)
-        return _shared[config]
-
-
-def is_loaded(config: ModelConfig) -> bool:
-    """Whether `shared` gives the model without loading it."""
-    return config in _shared
+    return path
 
 
 def folder_or_id(config: ModelConfig) -> str:
@@ -108,7 +124,15 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
     """Turn what transformers raises about a source into one sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError) as error:
+        if memory.is_out_of_memory(error):
+            needed = weight_bytes(config)
+            size = f"its weights need {needed / 1e9:.1f} GB in {config.dtype}; " if needed else ""
+            raise MemoryShortError(
+                f"{config.title}: there is no memory for this model ({_first_line(error)}); {size}"
+                f"close other programs, use half precision (dtype: bfloat16), spread it over devices "
+                f"(device_map: auto), or take a smaller model."
+            ) from error
         otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
         raise UserError(
             f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "

@@ -230,8 +230,11 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
     """Write what a model's answers are made with; if there are any, see that it is what they were made with."""
     if begun:
         with runs.reading(path, f"delete {path.parent} and start again", yaml.YAMLError):
-            old = yaml.safe_load(path.read_text(encoding="utf-8"))
-            changed = [key for key, value in settings.items() if old[key] != value]
+            old = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if lacking := [key for key in settings if key not in old]:
+            another = "give another --folder: the answers there are kept"
+            raise runs.other_version(path, f"`{lacking[0]}` is missing", another)
+        changed = [key for key, value in settings.items() if old[key] != value]
         if changed:
             key = changed[0]
             raise UserError(

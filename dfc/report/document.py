@@ -144,7 +144,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     names: dict[Side, str] = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
     said = _said(notebook, run.name)
     present = store.fingerprints(chosen.features)
-    tried = steered.kept(SteeringStore(run.path / "steering.duckdb"), present)
+    tried = steered.kept(SteeringStore(run.steering), present)
     reference = store.reference()
     entries = [
         _entry(store, identity, said.get(identity, Remarks()), chosen.list_name, tried, reference, null, names)

@@ -21,8 +21,9 @@ from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
-from dfc.config import UserError
+from dfc.config import MemoryShortError, UserError
 from dfc.corpus import Document, Turn
+from dfc.machine import memory
 from dfc.models import LoadedModel, stream_of
 from dfc.steering.edits import Program, apply
 
@@ -101,7 +102,8 @@ def stream(
         chat, earlier: whether the prompt is a user's turn, and the turns before it; as `encode_prompt` takes them.
 
     Raises:
-        UserError: at once, if the prompt is empty or too long; later, if memory runs out.
+        UserError: at once, if the prompt is empty or too long.
+        MemoryShortError: later, if memory runs out.
     """
     return _texts(stream_rows(model, prompt, sampling, [program], chat, earlier))
 
@@ -271,8 +273,8 @@ def _next(tokens: _Queue) -> list[int] | None:
 
 
 def _explained(model: LoadedModel, error: BaseException) -> BaseException:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return UserError(
+    if memory.is_out_of_memory(error):
+        return MemoryShortError(
             f"{model.title}: {model.device} has no memory for this text; ask for fewer tokens or a shorter prompt, "
             f"or use half precision (dtype)."
         )

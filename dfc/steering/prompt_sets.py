@@ -14,7 +14,7 @@ from dfc import corpus
 from dfc.config import UserError, shipped
 
 OPEN = ("What's on your mind?", "What do you want to talk about?", "Tell me something")
-"""The paper's open prompts (PAPER: exclusivity score), which are also the set `open`."""
+"""The open prompts of arXiv 2602.11729 (exclusivity score), which are also the set `open`."""
 
 
 def names() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dfc import runs
-from dfc.config import Side, UserError
+from dfc.config import MissingError, Side
 from dfc.runs import Run
 
 
@@ -28,16 +27,11 @@ class Carrier:
     r2: float
 
 
-def path(run: Run) -> Path:
-    """Where a run's stitch lies."""
-    return run.path / "stitch.safetensors"
-
-
 def save(run: Run, a_to_b: Tensor, b_to_a: Tensor, quality: dict[str, float]) -> None:
     """Write both maps, (width_b, width_a) and (width_a, width_b), with their held-out R²."""
     tensors = {"a_to_b": a_to_b.float().contiguous(), "b_to_a": b_to_a.float().contiguous()}
     tensors |= {name: torch.tensor(value, dtype=torch.float64) for name, value in quality.items()}
-    with runs.replacing(path(run)) as temporary:
+    with runs.replacing(run.stitch) as temporary:
         save_file(tensors, temporary)
 
 
@@ -45,11 +39,14 @@ def load(run: Run, origin: Side) -> Carrier:
     """The map out of one model into the other.
 
     Raises:
-        UserError: if the run has none yet, or the file is damaged.
+        MissingError: if the run has none yet.
+        DamagedError: if the file is damaged.
     """
-    file, name = path(run), "a_to_b" if origin == "a" else "b_to_a"
+    file, name = run.stitch, "a_to_b" if origin == "a" else "b_to_a"
     remedy = f"make it with `python -m dfc verify {run.path}`"
     if not file.exists():
-        raise UserError(f"{file}: this run has no stitch yet, so nothing can be carried to the other model; {remedy}.")
+        raise MissingError(
+            f"{file}: this run has no stitch yet, so nothing can be carried to the other model; {remedy}."
+        )
     with runs.reading(file, remedy, SafetensorError), safe_open(file, framework="pt") as content:
         return Carrier(content.get_tensor(name), float(content.get_tensor(f"r2_{name}")))

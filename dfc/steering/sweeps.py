@@ -117,7 +117,7 @@ class Progress:
 
 def store(run: Run) -> SteeringStore:
     """Where a run's sweeps and its history of steering are kept."""
-    return SteeringStore(run.path / "steering.duckdb")
+    return SteeringStore(run.steering)
 
 
 def run_sweep(

@@ -11,6 +11,7 @@ from torch import Tensor
 from dfc import runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import CrosscoderConfig, Side, UserError
+from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder, Dictionary
 from dfc.runs import Run
 from dfc.steering import stitch_file
@@ -67,7 +68,7 @@ class Gauge:
 
 
 def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
-    """The vector x' = x + α · s_max · d_i / scale adds to a model's stream (PAPER: steering).
+    """The vector x' = x + α · s_max · d_i / scale adds to a model's stream (arXiv 2602.11729, steering).
 
     A feature that is exclusive to the other model is carried over by the stitch's linear part.
 
@@ -75,7 +76,7 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
         UserError: if the run has no such feature, it never fires, or it would have to be carried and there is no
             stitch.
     """
-    feature, part, scale, _ = _read(run, feature_id)
+    feature, part, scale, _, _ = _read(run, feature_id)
     if feature.max <= 0:
         raise UserError(f"feature {feature_id} is dead: it never fires on this run's texts; choose one that is alive.")
     transfer = None
@@ -94,7 +95,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     Raises:
         UserError: if the run has no such feature, or it cannot be read in this model.
     """
-    feature, part, scales, decoder_bias = _read(run, feature_id)
+    feature, part, scales, decoder_bias, config = _read(run, feature_id)
     if side not in part.sides:
         owner = part.sides[0].upper()
         raise UserError(
@@ -104,7 +105,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     own = part.of_side(side)
     weight = part.gain * _live_encoder(run, part, side)
     centre = decoder_bias[part.columns][own]
-    rank = part.rank_weight(run.config().crosscoder.rank_by)
+    rank = part.rank_weight(config.rank_by)
     threshold = float(part.threshold)
     return Gauge(
         weight=weight * float(scales[0 if side == "a" else 1]),
@@ -121,28 +122,32 @@ def _live_encoder(run: Run, part: Dictionary, side: Side) -> Tensor:
     here = part.encoder.detach()[0, part.of_side(side)]
     if len(part.sides) == 1:
         return here
-    if not stitch_file.path(run).exists():
+    if not run.stitch.exists():
         return 2 * here
     other: Side = "b" if side == "a" else "a"
     return here + part.encoder.detach()[0, part.of_side(other)] @ stitch_file.load(run, side).matrix
 
 
-def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Tensor]:
-    """A feature's row, its own piece of the dictionary, both scales, and the decoder bias; no other row is read."""
+def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Tensor, CrosscoderConfig]:
+    """A feature's row, its piece of the dictionary, both scales, the decoder bias, and what it was made with.
+
+    No other row of the weights is read.
+    """
     feature = Store(run.store).feature(feature_id)
-    settings, weights = run.crosscoder / "config.json", run.crosscoder / "model.safetensors"
+    weights = run.crosscoder / "model.safetensors"
     remedy = f"train it with `python -m dfc train {run.path}`"
-    with runs.reading(settings, remedy):
-        content = runs.read_json(settings)
-        config, widths = CrosscoderConfig(**content["crosscoder"]), tuple(content["widths"])
+    config, widths = crosscoder_model.read_settings(run.crosscoder, remedy)
     with torch.device("meta"):  # sizes alone
-        [whole] = (p for p in Crosscoder(config, widths).parts if p.first_id <= feature_id < p.first_id + len(p))
+        sizes = Crosscoder(config, widths)
+        [whole] = (p for p in sizes.parts if p.first_id <= feature_id < p.first_id + len(p))
     part, place = Dictionary(whole.name, 1, feature_id, config, widths), feature_id - whole.first_id
-    with runs.reading(weights, remedy, SafetensorError, RuntimeError), safe_open(weights, framework="pt") as file:
+    with runs.reading(weights, remedy, SafetensorError), safe_open(weights, framework="pt") as file:
+        shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dictionary)
+        crosscoder_model.check_weights(run.crosscoder, crosscoder_model.shapes_of(sizes.state_dict()), shapes)
         prefix = f"dictionaries.{whole.name}"
         rows = {
             name: file.get_slice(f"{prefix}.{name}")[place : place + 1]
             for name in ("encoder", "bias", "decoder_weight")
         }
         part.load_state_dict({**rows, "threshold": file.get_tensor(f"{prefix}.threshold")})
-        return feature, part, file.get_tensor("scale"), file.get_tensor("decoder_bias")
+        return feature, part, file.get_tensor("scale"), file.get_tensor("decoder_bias"), config

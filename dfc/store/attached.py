@@ -12,8 +12,8 @@ from pathlib import Path
 
 import duckdb
 
-from dfc.config import UserError
-from dfc.store import columns
+from dfc.config import VersionError
+from dfc.store import columns, errors
 from dfc.store.column import Column
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -74,10 +74,12 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
         try:
             made.execute(f"ATTACH '{_quoted(path)}' AS proof (READ_ONLY)")
             [(features,)] = made.execute("SELECT value FROM proof.run WHERE key = 'identity'").fetchall()
-        except (duckdb.Error, ValueError) as error:
-            raise UserError(
-                f"{path}: is no readable evidence ({str(error).splitlines()[0]:.200}); "
-                f"delete it and run `python -m dfc verify {path.parent}`."
+        except duckdb.Error as error:
+            again = f"delete it and run `python -m dfc verify {path.parent}`"
+            raise errors.explained(error, path, "readable evidence", again) from None
+        except ValueError:
+            raise VersionError(
+                f"{path}: does not say which features it is of; run `python -m dfc verify {path.parent}` again."
             ) from None
         [(ours,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
         stale = features != ours

@@ -23,7 +23,8 @@ import pandas as pd
 import pyarrow as pa
 
 from dfc import runs
-from dfc.config import UserError
+from dfc.config import UserError, VersionError
+from dfc.store import errors
 from dfc.store.book import Book, Kind, Mark, NamedList, Note, Remarks, clean_name, clean_text, parse
 
 WAIT_SECONDS = 10.0
@@ -264,16 +265,14 @@ class Notebook:
                     connection.execute(_SCHEMA)
                 [(version,)] = connection.execute("SELECT version FROM book").fetchall()
                 if version != _VERSION:
-                    raise UserError(
+                    raise VersionError(
                         f"{self.path}: was written as version {version}, this program reads {_VERSION}; "
                         "use the program that wrote it, and export it there."
                     )
                 yield connection
         except duckdb.Error as error:
-            raise UserError(
-                f"{self.path}: is not a readable notebook ({str(error).splitlines()[0]:.200}); "
-                "move it away, a new one is begun with the next note."
-            ) from None
+            away = "move it away, a new one is begun with the next note"
+            raise errors.explained(error, self.path, "a readable notebook", away) from None
 
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         """The file, as soon as no other process has it open."""

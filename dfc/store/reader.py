@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from dfc.config import PARTITIONS, VERDICTS, Partition, UserError
-from dfc.store import READABLE, attached, columns
+from dfc.config import PARTITIONS, VERDICTS, MissingError, Partition, UserError, VersionError
+from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, ordering
 
@@ -85,7 +85,7 @@ class Store:
         self.path = path
         version = self.facts().get("schema_version")
         if version not in READABLE:
-            raise UserError(
+            raise VersionError(
                 f"{path}: was written with schema {version}, this version reads {READABLE[-1]}; "
                 f"make it again with `python -m dfc index --again {path.parent}`."
             )
@@ -291,11 +291,9 @@ class Store:
             with attached.connection(self.path).cursor() as cursor:
                 yield cursor
         except FileNotFoundError:
-            raise UserError(
+            raise MissingError(
                 f"{self.path}: this run has no feature store yet; make it with `python -m dfc index {run}`."
             ) from None
         except duckdb.Error as error:
-            raise UserError(
-                f"{self.path}: is not a readable feature store ({str(error).splitlines()[0]:.200}); "
-                f"make it again with `python -m dfc index --again {run}`."
-            ) from None
+            again = f"make it again with `python -m dfc index --again {run}`"
+            raise errors.explained(error, self.path, "a readable feature store", again) from None

@@ -48,7 +48,7 @@ def null(run: Run, seed: int = 0) -> NullResult:
             found.counts(),
             found.reference(),
         )
-        runs.write_json(run.path / "null.json", asdict(result))
+        runs.write_json(run.null_result, asdict(result))
     return result
 
 

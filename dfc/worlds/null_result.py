@@ -36,7 +36,7 @@ def read(run: Run) -> NullResult | None:
     Raises:
         UserError: if the file is damaged.
     """
-    path = run.path / "null.json"
+    path = run.null_result
     if not path.exists():
         return None
     with runs.reading(path, f"make it again with `python -m dfc null {run.path}`"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from dfc import runs
-from dfc.config import Partition, Verdict
+from dfc.config import PARTITIONS, VERDICTS, Partition, Verdict
 from dfc.runs import Run
 
 
@@ -53,32 +54,47 @@ class StabilityResult:
         """Whether all of them were judged by one rule, as far as that is known."""
         return len(set(self.rules.values())) <= 1
 
-    def recurs(self, feature_id: int) -> int | None:
-        """In how many of the other runs a finding has a match; None if it is no finding."""
-        found = self.findings.get(feature_id)
-        return None if found is None else len(found)
-
-    def exclusive_again(self, feature_id: int) -> int | None:
-        """In how many of them that match is called exclusive, too; None if it is no finding."""
-        found = self.findings.get(feature_id)
-        return None if found is None else sum(match.verdict == "exclusive" for match in found)
-
 
 def write(run: Run, result: StabilityResult) -> None:
     """Keep the result in the run's stability.json."""
-    runs.write_json(run.path / "stability.json", asdict(result))
+    runs.write_json(run.stability, asdict(result))
 
 
 def read(run: Run) -> StabilityResult | None:
     """The result of the last comparison that a run took part in; None if there was none.
 
     Raises:
-        UserError: if the file is damaged.
+        DamagedError: if the file is damaged, or names what is no run, partition or verdict.
+        VersionError: if another version of dfc made it.
     """
-    path = run.path / "stability.json"
+    path = run.stability
     if not path.exists():
         return None
     with runs.reading(path, f"make it again with `python -m dfc stability {run.path} RUN`", AttributeError):
         content = runs.read_json(path)
         findings = {int(feature): [Match(**match) for match in found] for feature, found in content["findings"].items()}
-        return StabilityResult(**content | {"findings": findings})
+        result = StabilityResult(**content | {"findings": findings})
+        _check(result)
+        return result
+
+
+def _check(result: StabilityResult) -> None:
+    """See that names are such as can be shown and looked up; the file may have come from elsewhere.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    matches = [match for found in result.findings.values() for match in found]
+    for name in [*result.runs, *(match.run for match in matches)]:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"{name!r} is no run")
+    for partition in [*result.matched, *(match.partition for match in matches)]:
+        if partition not in PARTITIONS:
+            raise ValueError(f"{partition!r} is no partition")
+    for match in matches:
+        if match.verdict not in VERDICTS:
+            raise ValueError(f"{match.verdict!r} is no verdict")
+    numbers = [number for match in matches for number in (match.feature_id, match.correlation)]
+    for value in [result.pairs, result.threshold, *result.matched.values(), *numbers]:
+        if not isinstance(value, int | float):
+            raise ValueError(f"{value!r} is no number")

@@ -1,4 +1,4 @@
-"""The paper's toy world (PAPER: toy model with known truth): concepts as directions, some in one model only.
+"""The toy world with known truth of arXiv 2602.11729: concepts as directions, some in one model only.
 
 A concept is recovered if some decoder vector has a cosine above 0.8 with its direction.
 """

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from torch import Tensor
 
 from dfc import config, models, pipeline, runs
 from dfc.activations import harvest, int8, pairing, shards
-from dfc.config import UserError
+from dfc.config import SettingsError, UserError
+from dfc.machine import processes
+from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 from dfc.store.reader import Store
 from tests import tiny
@@ -267,3 +270,22 @@ def test_lists_of_layers_that_do_not_fit(many_shards: dict[str, object], tmp_pat
     (tmp_path / "sites.yaml").write_text(yaml.safe_dump({**many_shards, "models": pair}))
     with pytest.raises(UserError, match="layer 1 of A and 0 of B are listed twice"):
         config.load_sites(tmp_path / "sites.yaml")
+
+
+def test_a_spread_model_is_not_spread_by_several_processes_at_once(
+    tiny_copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchrun starts them; refused before anything is done."""
+    old = tiny_copy.config()
+    spread = old.models.model_copy(update={"b": old.models.b.model_copy(update={"device_map": "auto"})})
+    runs.create(old.model_copy(update={"models": spread}))
+    monkeypatch.setattr(processes, "joined", lambda: nullcontext(Group(0, 2)))
+    monkeypatch.setattr(Group, "wait", lambda self: None)
+    monkeypatch.setattr(Group, "least", lambda self, value: float(value))
+    pipeline.run_stages(tiny_copy, until="harvest")  # done already
+    (tiny_copy.activations / "manifest.json").unlink()
+    with pytest.raises(SettingsError, match=r"models\.b\.device_map spreads a model over all devices, and 2 processes"):
+        pipeline.run_stages(tiny_copy)
+    assert not tiny_copy.done()["harvest"]
+    monkeypatch.setattr(processes, "joined", lambda: nullcontext(ALONE))
+    harvest.check_processes(tiny_copy, ALONE)

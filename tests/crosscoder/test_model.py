@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfc.config import CrosscoderConfig, TrainingConfig, UserError
+from dfc.config import CrosscoderConfig, DamagedError, TrainingConfig, UserError
 from dfc.crosscoder import model
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.crosscoder.training import fit, new_state
@@ -120,5 +120,8 @@ def test_loading_what_is_not_there_or_does_not_fit(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(
         (tmp_path / "config.json").read_text().replace('"features": 60', '"features": 80')
     )
-    with pytest.raises(UserError, match=r"model\.safetensors: is damaged .*; delete .* and run `python -m dfc train"):
+    with pytest.raises(
+        DamagedError, match=r"model\.safetensors: does not belong to config\.json .*; put back"
+    ) as error:
         model.load(tmp_path)
+    assert "delete" not in str(error.value)

@@ -12,6 +12,8 @@ from transformers import ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
+from dfc.models import gguf_files, sites
+from dfc.models.weights import weight_bytes
 from tests import tiny
 
 
@@ -36,8 +38,8 @@ def _assert_reads_what_a_plain_forward_gives(loaded: models.LoadedModel) -> None
     later: list[int] = []
     layer = loaded.layer
     handle = loaded.blocks[layer + 1].register_forward_hook(lambda *_: later.append(1))
-    with loaded.stream_reader() as read:
-        stream = read(ids, mask)
+    with loaded.streams_reader([loaded.layer]) as read:
+        [stream] = read(ids, mask)
     handle.remove()
     assert later == []
     for row, out in enumerate(plain):
@@ -88,8 +90,8 @@ def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
     with pytest.raises(
         UserError, match=r"lists of modules found: first \(2\), second \(3\); name one with the key `blocks`"
     ):
-        models._find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
-    assert models._find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
+        sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
+    assert sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
     [(0.5, 30, 15), (0.5, 3, 1), (0.01, 30, 0), (0.999, 30, 29), (0.29, 100, 29), (1 - 2**-53, 61, 60)],
 )
 def test_a_fraction_of_depth_is_an_index(fraction: float, count: int, index: int) -> None:
-    assert models._layer_index(fraction, count) == index
+    assert sites.layer_index(fraction, count) == index
 
 
 def test_a_model_is_read_at_a_fraction_of_its_depth(tiny_models: tuple[Path, Path]) -> None:
@@ -123,3 +125,17 @@ def test_a_model_is_loaded_once(tiny_models: tuple[Path, Path]) -> None:
     config = ModelConfig(source=str(tiny_models[0]), layer=1)
     assert models.shared(config) is models.shared(config)
     assert models.shared(config) is not models.shared(config.model_copy(update={"layer": 2}))
+
+
+def test_a_gguf_file_that_was_converted_to_several_shards_is_not_converted_again(
+    tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "large"
+    shutil.copytree(tiny_models[0], folder)
+    models.load(ModelConfig(source=str(folder), layer=1)).model.save_pretrained(folder, max_shard_size="50KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    monkeypatch.setattr(gguf_files, "_convert", lambda *_: pytest.fail("converted again"))
+    config = ModelConfig(source=str(folder.with_suffix(".gguf")), layer=1)
+    assert models.load(config).width == 32
+    assert weight_bytes(config) >= 4 * sum(p.numel() for p in models.load(config).model.parameters())

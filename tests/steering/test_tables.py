@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dfc.config import ModelConfig, UserError
+from dfc import models
+from dfc.config import MemoryShortError, ModelConfig, UserError
 from dfc.corpus import Turn
+from dfc.machine import memory
+from dfc.models.weights import weight_bytes
 from dfc.runs import Run
 from dfc.steering import edit_table, loading, prompt_sets, sweeps, trials
 from dfc.steering.edits import Edit
@@ -113,15 +117,19 @@ def test_prompts_that_are_not_there(tmp_path: Path) -> None:
         prompt_sets.read(str(tmp_path / "empty.jsonl"))
 
 
-def test_a_model_that_does_not_fit(tiny_models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = ModelConfig(source=str(tiny_models[0]), layer=1, name="not loaded before")
-    needed = loading.weight_bytes(config)
-    parameters = sum(p.numel() for p in loading.models.load(config).model.parameters())
+def test_a_model_that_does_not_fit(
+    tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_models[0], tmp_path / "model")
+    config = ModelConfig(source=str(tmp_path / "model"), layer=1, name="not loaded before")
+    needed = weight_bytes(config)
+    parameters = sum(p.numel() for p in models.load(config).model.parameters())
     assert 4 * parameters <= needed <= 8 * parameters  # what is tied may be stored twice
-    monkeypatch.setattr(loading, "free_bytes", lambda device: needed - 1)
-    with pytest.raises(UserError, match=r"not loaded before: its weights need .* GB in float32, and .* are free"):
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed - 1)
+    sentence = r"not loaded before: its weights need .* GB in float32, and .* are free"
+    with pytest.raises(MemoryShortError, match=sentence):
         loading.steerable(config)
-    monkeypatch.setattr(loading, "free_bytes", lambda device: needed)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed)
     assert loading.steerable(config).title == "not loaded before"
 
 
@@ -131,5 +139,5 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_free_memory_is_known_here() -> None:
-    free = loading.free_bytes(loading.torch.device("cpu"))
+    free = memory.free_bytes("cpu")
     assert free is None or free > 10_000_000

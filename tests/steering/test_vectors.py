@@ -6,6 +6,7 @@ import duckdb
 import pytest
 import torch
 
+from dfc import config
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
@@ -99,7 +100,7 @@ def test_an_exclusive_feature_steers_the_other_model_through_the_stitch(tiny_cop
 
 
 def test_a_damaged_stitch_is_one_sentence(tiny_copy: Run) -> None:
-    stitch_file.path(tiny_copy).write_bytes(b"no tensors")
+    tiny_copy.stitch.write_bytes(b"no tensors")
     with pytest.raises(UserError, match=r"stitch.safetensors: is damaged .*python -m dfc verify"):
         steering_vector(tiny_copy, alive(tiny_copy, "a"), "b")
 
@@ -114,3 +115,13 @@ def test_a_dead_feature(tiny_copy: Run) -> None:
         connection.execute("UPDATE features SET max = 0 WHERE feature_id = 2")
     with pytest.raises(UserError, match="feature 2 is dead: it never fires on this run's texts; choose one"):
         steering_vector(tiny_copy, 2, "a")
+
+
+def test_the_gauge_reads_as_the_crosscoder_was_made_whatever_became_of_the_runs_settings(tiny_copy: Run) -> None:
+    feature = alive(tiny_copy, "a")
+    before = gauge(tiny_copy, feature, "a")
+    settings = tiny_copy.config()
+    assert settings.crosscoder.rank_by != "value"
+    changed = settings.crosscoder.model_copy(update={"rank_by": "value"})
+    (tiny_copy.path / "run.yaml").write_text(config.dump(settings.model_copy(update={"crosscoder": changed})))
+    assert gauge(tiny_copy, feature, "a").least == before.least

@@ -100,7 +100,7 @@ def test_evidence_that_is_damaged_is_named(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
     attached.evidence_path(path).write_bytes(b"this is no database" * 1_000)
-    with pytest.raises(UserError, match=r"evidence.duckdb: is no readable evidence .* delete it and run .* verify"):
+    with pytest.raises(UserError, match=r"evidence.duckdb: is not readable evidence .* delete it and run .* verify"):
         Store(path)
 
 

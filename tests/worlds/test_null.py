@@ -33,6 +33,7 @@ def test_nothing_is_called_exclusive(run: Run) -> None:
 def test_the_copies_differ_by_a_rotation_alone(run: Run) -> None:
     null.null(run)
     made = runs.find("tiny-null")
+    assert made.made_for == "tiny"
     store, original = ActivationStore(made.activations), ActivationStore(run.activations)
     assert store.manifest.pairs == original.manifest.pairs
     assert (store.manifest.a.width, store.manifest.b.width) == (32, 32)

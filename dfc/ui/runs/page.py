@@ -131,7 +131,11 @@ def _dot(colour: str) -> str:
 def _state(summary: Summary) -> str:
     if summary.is_finished:
         return ""
-    words = "cannot be read" if summary.problem else f"not finished: {summary.missing} is missing"
+    words = f"not finished: {summary.missing} is missing"
+    if summary.ends_after_training:
+        words = f"made for {summary.run.made_for}: ends after training"
+    if summary.problem:
+        words = "cannot be read"
     return f'<br><span class="dfc-small">{escape(words)}</span>'
 
 

@@ -149,6 +149,7 @@ def _counterpart(name: str, match: Match | None, view: View) -> str:
     except UserError:
         tokens = '<span class="dfc-muted">its store cannot be read</span>'
     return (
-        f'<div class="dfc-{match.partition}">{partition_badge(match.partition, model_names(view.config))} '
-        f'<span class="dfc-small">correlation {number(match.correlation)} · {match.verdict}</span> {tokens}</div>'
+        f'<div class="dfc-{escape(match.partition)}">{partition_badge(match.partition, model_names(view.config))} '
+        f'<span class="dfc-small">correlation {number(match.correlation)} · {escape(match.verdict)}</span> '
+        f"{tokens}</div>"
     )

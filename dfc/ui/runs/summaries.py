@@ -48,6 +48,11 @@ class Summary:
         return self.run.name
 
     @property
+    def ends_after_training(self) -> bool:
+        """Whether nothing is missing though it is not indexed: it was made for another run."""
+        return self.missing == "index" and bool(self.run.made_for)
+
+    @property
     def is_finished(self) -> bool:
         return not self.missing and not self.problem
 

@@ -34,14 +34,31 @@ def no_runs(folder: Path) -> None:
 
 
 def unfinished(run: Run, names: dict[Side, str], theme: Theme) -> None:
-    """A run with stages still missing: which, and the command that goes on from there."""
+    """A run with stages still missing: which, and the command that goes on from there.
+
+    A run that was made for another ends after training: then that is said.
+    """
     done = run.done()
     missing = next(stage for stage in STAGES if not done[stage])
     pair = f"{side_name('a', names)} <small>against</small> {side_name('b', names)}"
+    state, words = (
+        "not finished",
+        (
+            f"The stage “{escape(STAGE_TITLES[missing])}” ({missing}) is missing. What is done is kept: "
+            "the command below goes on from there."
+        ),
+    )
+    if run.made_for and missing == "index":
+        state, words = (
+            f"made for {run.made_for}",
+            (
+                f"It ends after training: what it came to is shown with the run {escape(run.made_for)}. To look at its "
+                "features, too, describe them with the command below."
+            ),
+        )
     st.html(
-        f'<div class="dfc-hero"><div class="dfc-eyebrow">Run {escape(run.name)}, not finished</div><h1>{pair}</h1>'
-        f"<p>The stage “{escape(STAGE_TITLES[missing])}” ({missing}) is missing. What is done is kept: "
-        "the command below goes on from there.</p></div>"
+        f'<div class="dfc-hero"><div class="dfc-eyebrow">Run {escape(run.name)}, {escape(state)}</div><h1>{pair}</h1>'
+        f"<p>{words}</p></div>"
     )
     st.html(f'<ol class="dfc-stages">{"".join(_stage(stage, done[stage], stage == missing) for stage in STAGES)}</ol>')
     st.code(f"python -m dfc run {shlex.quote(str(run.path / 'run.yaml'))}", language="bash")

@@ -38,7 +38,7 @@ class Kept:
 
 def book() -> Notebook:
     """The notebook of this data folder."""
-    return Notebook(runs.data_folder() / "notes.duckdb")
+    return Notebook(runs.notebook_path())
 
 
 def marks(run: str | None = None) -> pd.DataFrame:

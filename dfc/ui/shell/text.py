@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 
 from dfc.config import UserError
+from dfc.machine import memory
 from dfc.report.heatmap import label
 
 _log = logging.getLogger(__name__)
@@ -84,5 +85,7 @@ def failure(error: Exception, otherwise: str) -> str:
     """
     if isinstance(error, UserError):
         return sentence(str(error))
+    if memory.is_out_of_memory(error):
+        return f"{otherwise}: there is no memory for it. Ask for less at once, or close other programs."
     _log.error(otherwise, exc_info=error)
     return f"{otherwise}: {type(error).__name__}: {error}"

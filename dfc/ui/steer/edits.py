@@ -125,7 +125,7 @@ def known(view: View, row: Row) -> Known:
 
 def transfer_quality(run: Run, origin: Side) -> float | None:
     """Held-out R² of the stitch out of a model; None where there is none that can be read."""
-    path = run.path / "stitch.safetensors"
+    path = run.stitch
     return _quality(str(path), path.stat().st_mtime_ns, origin) if path.exists() else None
 
 

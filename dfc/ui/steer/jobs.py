@@ -91,7 +91,7 @@ _starting = threading.Lock()
 
 def sweep_store(run: Run) -> SteeringStore:
     """Where a run's sweeps and its history are kept, as dfc.steering.sweeps says, without loading torch."""
-    return SteeringStore(run.path / "steering.duckdb")
+    return SteeringStore(run.steering)
 
 
 def start(

@@ -60,6 +60,22 @@ def test_several_runs_whole_half_and_broken(data: Path) -> None:
     assert code.value == "python -m dfc stability demo other"
 
 
+def test_a_run_made_for_another_is_not_called_unfinished(data: Path) -> None:
+    """A null run, and one of another seed, end after training."""
+    make_run(data)
+    for name in ("demo-null", "demo-seed1", "lost-null"):
+        half = make_half_run(data, name)
+        half.crosscoder.mkdir()
+        (half.crosscoder / "model.safetensors").write_bytes(b"")
+    page = text(visit(RUNS, run="demo"))
+    assert page.count("made for demo: ends after training") == 2
+    assert page.count("not finished: index is missing") == 1
+    shown = visit("app.py", run="demo-null")
+    assert "Run demo-null, made for demo" in text(shown)
+    assert "not finished" not in text(shown)
+    assert "Run lost-null, not finished" in text(visit("app.py", run="lost-null"))
+
+
 def test_runs_and_metric_in_the_address(data: Path) -> None:
     make_run(data)
     make_run(data, "other")

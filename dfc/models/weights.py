@@ -1,0 +1,54 @@
+"""How much memory a model's weights take, from their files alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from dfc.config import ModelConfig
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    """Bytes that a model's weights will take in its dtype; those that are tied may be counted twice.
+
+    0 where its files are not on this machine, or no safetensors.
+    """
+    folder = _folder(config)
+    try:
+        return sum(_values(path) for path in _files(folder)) * _BYTES[config.dtype] if folder else 0
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # what loads it says what is wrong with it
+        return 0
+
+
+def _folder(config: ModelConfig) -> Path | None:
+    """Where the model's files lie: its own folder, that of a converted GGUF file, or the hub's cache."""
+    local = Path(config.source.removesuffix(".gguf"))
+    if local.is_dir():
+        return local
+    if config.source.count("/") > 1 or config.source.endswith(".gguf"):
+        return None
+    try:
+        found = try_to_load_from_cache(config.source, "config.json", revision=config.revision)
+    except ValueError:  # no id of a model
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that are loaded: repositories may hold the same weights a second time, in another layout."""
+    index, whole = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.exists():
+        return [folder / name for name in set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())]
+    return [whole] if whole.exists() else sorted(folder.glob("*.safetensors"))
+
+
+def _values(path: Path) -> int:
+    """Numbers in a file of safetensors, from its header alone."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
