@@ -12,6 +12,7 @@ from transformers import ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
+from dfc.models import sites
 from tests import tiny
 
 
@@ -88,8 +89,8 @@ def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
     with pytest.raises(
         UserError, match=r"lists of modules found: first \(2\), second \(3\); name one with the key `blocks`"
     ):
-        models._find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
-    assert models._find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
+        sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
+    assert sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
     [(0.5, 30, 15), (0.5, 3, 1), (0.01, 30, 0), (0.999, 30, 29), (0.29, 100, 29), (1 - 2**-53, 61, 60)],
 )
 def test_a_fraction_of_depth_is_an_index(fraction: float, count: int, index: int) -> None:
-    assert models._layer_index(fraction, count) == index
+    assert sites.layer_index(fraction, count) == index
 
 
 def test_a_model_is_read_at_a_fraction_of_its_depth(tiny_models: tuple[Path, Path]) -> None:
