@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,10 @@ torch.set_num_threads(1)  # two threads of a tiny model wait for each other when
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order.arrange(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.ByFile:
+    return order.ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
