@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, open_page, wait_until_idle
+from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, leave, open_page, wait_until_idle
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
 PATHS = {
@@ -58,7 +58,7 @@ def test_dark_theme(title: str, new_page: NewPage, server: str) -> None:
     assert (
         page.evaluate("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor") == "rgb(18, 22, 26)"
     )
-    page.close()
+    leave(page)
 
 
 @pytest.mark.parametrize(("theme", "colour"), [("light", "rgb(223, 228, 231)"), ("dark", "rgb(48, 57, 64)")])
@@ -68,7 +68,7 @@ def test_what_is_chosen_is_to_be_seen(
     page = open_page(new_page(theme), server + PATHS["Exclusive features"])
     expect(page.get_by_role("radio", name="only B")).to_have_css("background-color", colour)
     expect(page.get_by_role("radio", name="only A")).not_to_have_css("background-color", colour)
-    page.close()
+    leave(page)
 
 
 def test_links_keep_the_run(page: Page, server: str) -> None:
@@ -163,7 +163,7 @@ def test_box_selection_lists_features_and_is_shared_by_its_address(page: Page, n
     fresh.get_by_role("button", name="Clear").click()
     expect(fresh.get_by_text("Nothing is selected")).to_be_visible()
     assert "region" not in fresh.url
-    fresh.close()
+    leave(fresh)
     click_cell(page)
     expect(page).to_have_title(re.compile(r"^Feature \d+ · dfc"))
 
