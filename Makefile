@@ -30,7 +30,7 @@ test: $(VENV)/.ready-dev
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(TESTS) -m "not real and not browser"
+	$(TESTS) -m "not real and not browser and not slow"
 
 bench: $(VENV)/.ready
 	for name in train align harvest index store app steer; do $(RUN) -m dfc bench $$name || exit 1; done

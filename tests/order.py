@@ -13,7 +13,20 @@ REAL = (
 )
 """The files on the real models. One process does them all: it makes their run, and holds the models."""
 
-FIRST = REAL
+FIRST = (
+    *REAL,
+    "tests/ui/test_browser.py",
+    "tests/activations/test_interrupted.py",
+    "tests/crosscoder/test_training.py",
+    "tests/ui/steer/test_browser.py",
+    "tests/cli/test_cli.py",
+    "tests/models/test_rollouts.py",
+    "tests/ui/test_browser_notes.py",
+    "tests/ui/shell/test_downloads.py",
+    "tests/ui/prompt/test_browser.py",
+    "tests/ui/shell/test_frame.py",
+    "tests/activations/test_streaming.py",
+)
 """Files that take long, the longest first: what begins last is to be short, or one process works on alone."""
 
 

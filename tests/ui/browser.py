@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -65,11 +66,9 @@ class Complaints:
 
 
 @contextmanager
-def app_server(data_folder: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """`streamlit run app.py` on a free port, on the given data; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+def app_server(data_folder: Path, environment: dict[str, str] | None = None, port: int | None = None) -> Iterator[str]:
+    """`streamlit run app.py` on the given data and port, or a free one; yields its address."""
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
     settings = {**os.environ, "DFC_DATA": str(data_folder.resolve()), **(environment or {})}
@@ -82,6 +81,15 @@ def app_server(data_folder: Path, environment: dict[str, str] | None = None) -> 
         finally:
             process.terminate()
             process.wait(timeout=20)
+
+
+def free_port() -> int:
+    """A port that nobody has; of those that the system gives to nobody by itself, so that it stays free for a while."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("localhost", port))
+            return port
 
 
 _left: list[Page] = []

@@ -11,7 +11,17 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, leave, open_page, wait_until_idle
+from tests.ui.browser import (
+    Complaints,
+    NewPage,
+    app_server,
+    click_cell,
+    failures,
+    free_port,
+    leave,
+    open_page,
+    wait_until_idle,
+)
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
 PATHS = {
@@ -31,6 +41,12 @@ def page(new_page: NewPage) -> Page:
     return new_page()
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Of all the fresh servers: the browser, which is no fresh one, has compiled the scripts of that address."""
+    return free_port()
+
+
 @pytest.fixture(autouse=True)
 def nothing_to_complain(complaints: Complaints) -> Iterator[None]:
     complaints.found.clear()
@@ -39,8 +55,8 @@ def nothing_to_complain(complaints: Complaints) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("title", PATHS)
-def test_deep_link_on_a_fresh_server(title: str, page: Page, data_folder: Path) -> None:
-    with app_server(data_folder) as address:
+def test_deep_link_on_a_fresh_server(title: str, page: Page, data_folder: Path, port: int) -> None:
+    with app_server(data_folder, port=port) as address:
         open_page(page, address + PATHS[title])
         expect(page).to_have_title(re.compile(f"^{title}( {A_FEATURE})? · dfc"))
         assert failures(page) == []
