@@ -7,6 +7,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 TRIED := build/tried
+# Processes that share the tests, each of one thread; more than four only wait for the longest file.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, len(os.sched_getaffinity(0))))")
+TESTS = $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo demo-data app test check bench package clean
 
@@ -22,12 +25,12 @@ app: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(RUN) -m pytest
+	$(TESTS)
 
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(RUN) -m pytest -m "not real and not browser"
+	$(TESTS) -m "not real and not browser and not slow"
 
 bench: $(VENV)/.ready
 	for name in train align harvest index store app steer; do $(RUN) -m dfc bench $$name || exit 1; done

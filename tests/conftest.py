@@ -6,18 +6,37 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from dfc import pipeline, runs
 from dfc.runs import Run
-from tests import tiny
-from tests.real import data_folder, make_real_run
+from tests import order, tiny
+from tests.real import PROJECT, data_folder, make_real_run
+from tests.shared import once, share_in
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # what is not on this machine is not fetched
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background work ignores it, and so would children
 torch.set_num_threads(1)  # two threads of a tiny model wait for each other whenever another process is busy
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order.arrange(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.ByFile:
+    return order.ByFile(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is made once lies in the folder of the whole test run; a process of several has its own within that."""
+    folder = tmp_path_factory.getbasetemp()
+    share_in((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared")
 
 
 @pytest.fixture(autouse=True)
@@ -29,20 +48,29 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def tiny_models(shared: None) -> tuple[Path, Path]:
     """Folders of two tiny models."""
-    folder = tmp_path_factory.mktemp("models")
-    return tiny.make_llama(folder / "llama"), tiny.make_gemma(folder / "gemma")
+
+    def make(folder: Path) -> None:
+        tiny.make_llama(folder / "llama")
+        tiny.make_gemma(folder / "gemma")
+
+    folder = once("models", make)
+    return folder / "llama", folder / "gemma"
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A whole run on the tiny models; tests only read it."""
-    folder = tmp_path_factory.mktemp("tiny")
-    with data_folder(folder / "data"):
-        run = runs.create(tiny.tiny_config(folder / "texts", tiny_models))
-        pipeline.run_stages(run)
-    return run
+    """A whole run on the tiny models; tests only read it. A process has its own, for what reads may lock."""
+
+    def make(folder: Path) -> None:
+        with data_folder(folder / "data"):
+            pipeline.run_stages(runs.create(tiny.tiny_config(folder / "texts", tiny_models)))
+
+    run = Path("data") / "runs" / "tiny"
+    copy = tmp_path_factory.mktemp("tiny") / run
+    shutil.copytree(once("tiny", make) / run, copy)
+    return Run(copy)
 
 
 @pytest.fixture
@@ -56,4 +84,7 @@ def tiny_copy(tiny_run: Run, data: Path) -> Run:
 @pytest.fixture(scope="session")
 def real_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small run on the two real models of the demo; tests only read it."""
-    return make_real_run(tmp_path_factory.mktemp("real"))
+    models = PROJECT / "data" / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    with FileLock(models / ".tests.lock"):  # another test run may fetch and convert them, too
+        return make_real_run(tmp_path_factory.mktemp("real"))

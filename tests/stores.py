@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -18,8 +19,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from dfc import runs
 from dfc.store.contexts import COLUMNS, unpacked
 from dfc.store.writer import StoreWriter
+from tests.shared import once, sharing
 
 QUANTILE_LEVELS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
 HISTOGRAM_EDGES = [float(edge) for edge in np.geomspace(0.05, 50.0, 41)]
@@ -79,6 +82,16 @@ class Passage:
 
 
 def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
+    """What `write_store` writes; a test run writes it once and copies it, for it takes seconds."""
+    if not sharing():
+        write_store(path, features, seed)
+        return
+    kept = once(f"store-{features}-{seed}", lambda folder: write_store(folder / "features.duckdb", features, seed))
+    with runs.replacing(path) as temporary:
+        shutil.copyfile(kept / "features.duckdb", temporary)
+
+
+def write_store(path: Path, features: int = 60, seed: int = 0) -> None:
     """Write a feature store with every kind of content to `path`.
 
     A fifth of the features (at least 3) belong to A alone, as many to B, the rest is shared.

@@ -46,6 +46,7 @@ def command(run: Run, *launcher: str) -> list[str]:
     return [sys.executable, *launcher, "-m", "dfc", "harvest", str(run.path)]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_no_pair_is_lost_or_doubled(many_shards: dict[str, object]) -> None:
     whole, killed = made(many_shards, "whole"), made(many_shards, "killed")
     pipeline.run_stages(whole, until="harvest")
@@ -74,6 +75,7 @@ def written(run: Run) -> int:
     return len([name for name in names if "." in name and not name.endswith(".part")])
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> None:
     training = {"training": {"stream": True}}  # what is refused is training so, not harvesting for it
     one, two = made(many_shards, "one"), made({**many_shards, **training}, "two")
@@ -88,6 +90,7 @@ def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> N
     assert files(two) == files(one)
 
 
+@pytest.mark.slow
 def test_two_processes_do_everything_from_a_yaml(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
     """The first makes the run's folder and its store; the others neither write beside it nor wait for its lock."""
     settings = tmp_path / "both.yaml"

@@ -97,6 +97,7 @@ def test_a_batch_that_no_window_holds(tiny_models: tuple[Path, Path], tmp_path: 
         next(stream_batches(run, None))
 
 
+@pytest.mark.slow
 def test_several_processes_do_not_begin_what_streams(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
     """Refused before anything is paired, in one sentence."""
     settings = tiny.tiny_settings(tmp_path / "texts", tiny_models, name="streams", training={"stream": True})

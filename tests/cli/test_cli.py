@@ -24,6 +24,7 @@ def dfc(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_run_from_its_yaml_and_again(tiny_models: tuple[Path, Path], tmp_path: Path, data: Path) -> None:
     settings = tmp_path / "tiny.yaml"
     settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models)))

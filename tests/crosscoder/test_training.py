@@ -213,6 +213,7 @@ def test_equal_seeds_give_equal_weights(tiny_run: Run) -> None:
     assert not torch.equal(weights(other)["decoder_bias"], weights(again)["decoder_bias"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stream", "steps"), [(False, 2_000), (True, 400)])
 def test_killed_and_resumed_equals_undisturbed(stream: bool, steps: int, tiny_run: Run) -> None:
     choices = {"steps": steps, "checkpoint_every": 40, "stream": stream}
@@ -228,7 +229,7 @@ def test_killed_and_resumed_equals_undisturbed(stream: bool, steps: int, tiny_ru
     assert not (killed.crosscoder / "model.safetensors").exists()
     resumed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "going on from step" in resumed.stderr
-    subprocess.run([*command[:-1], str(whole.path)], env=environment, capture_output=True, check=True)
+    training.train(whole)
     assert_same_training(killed, whole)
 
 
@@ -346,6 +347,7 @@ def test_tensorboard_holds_what_metrics_jsonl_holds(tiny_run: Run) -> None:
     assert "held_out_fve_a" in events.Tags()["scalars"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["joint", "per_partition"])
 def test_two_processes_train_as_one(budget: str, tiny_run: Run) -> None:
     """The same selections, hence the same weights up to the order of additions."""

@@ -206,6 +206,7 @@ def test_at_little_top_p_only_the_likeliest_token_is_drawn(model: LoadedModel) -
     assert rollouts.answer_batch(model, answers, replace(narrow, top_p=1.0), seed=0) != greedy
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL while each model answers, twice for one of them, and a last line that is cut short."""
     sampling = Sampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)

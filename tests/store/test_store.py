@@ -17,7 +17,7 @@ from dfc.config import UserError
 from dfc.store import attached
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.writer import StoreWriter, evidence_writer
-from tests.stores import make_store
+from tests.stores import make_store, write_store
 
 EVERYTHING = FeatureQuery(alive_only=False, limit=10_000, order="feature_id", descending=False)
 
@@ -149,9 +149,9 @@ def test_what_a_killed_writer_left_is_not_taken_in(tmp_path: Path) -> None:
 
 def test_a_replaced_store_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
-    make_store(path, features=20)
+    write_store(path, features=20)
     assert Store(path).count(EVERYTHING) == 20
-    make_store(path, features=30)
+    write_store(path, features=30)
     assert Store(path).count(EVERYTHING) == 30
 
 
@@ -258,7 +258,7 @@ def test_many_threads(store: Store) -> None:
 def test_an_open_store_sees_the_new_file_and_nobody_is_cut_off(tmp_path: Path) -> None:
     """Sessions share a connection: whoever reads while a run is indexed again reads on."""
     path = tmp_path / "features.duckdb"
-    make_store(path, features=20)
+    write_store(path, features=20)
     first, second = Store(path), Store(path)
 
     def read(_: int) -> int:
@@ -268,7 +268,7 @@ def test_an_open_store_sees_the_new_file_and_nobody_is_cut_off(tmp_path: Path) -
 
     with ThreadPoolExecutor(4) as pool:
         reading = [pool.submit(read, i) for i in range(20)]
-        make_store(path, features=30)
+        write_store(path, features=30)
         assert {result.result() for result in reading} <= {20, 30}
     assert first.count(EVERYTHING) == second.count(EVERYTHING) == 30
     path.unlink()
@@ -279,7 +279,7 @@ def test_an_open_store_sees_the_new_file_and_nobody_is_cut_off(tmp_path: Path) -
 def test_replaced_files_are_let_go(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     for features in range(20, 26):
-        make_store(path, features=features)
+        write_store(path, features=features)
         assert Store(path).count(EVERYTHING) == features
     gc.collect()
     handles = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]

@@ -8,7 +8,9 @@ with app_server(data_folder) as address, browser(chromium) as new_page:
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,16 +18,28 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
 RUN_MILLISECONDS = 60_000
+QUIET_MILLISECONDS = 300
+_calls = itertools.count()
+_QUIET = """([call, wanted]) => {
+    const idle = document.querySelector('[data-test-script-state=notRunning]')
+        && !document.querySelector('[data-testid=stSkeleton]') && !document.querySelector('[data-stale=true]');
+    if (window.quietCall !== call || !idle) {
+        window.quietCall = call;
+        window.quietSince = performance.now();
+    }
+    return idle && performance.now() - window.quietSince >= wanted;
+}"""
+expect.set_options(timeout=30_000)  # five seconds are little where several browsers share a core
 PROBED_BY_STREAMLIT = ("/_stcore/health", "/_stcore/host-config")
 """On a deep link Streamlit's own front end tries these under the page's path first; 404 is its way to learn."""
 
@@ -52,11 +66,9 @@ class Complaints:
 
 
 @contextmanager
-def app_server(data_folder: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """`streamlit run app.py` on a free port, on the given data; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
+def app_server(data_folder: Path, environment: dict[str, str] | None = None, port: int | None = None) -> Iterator[str]:
+    """`streamlit run app.py` on the given data and port, or a free one; yields its address."""
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
     settings = {**os.environ, "DFC_DATA": str(data_folder.resolve()), **(environment or {})}
@@ -71,28 +83,55 @@ def app_server(data_folder: Path, environment: dict[str, str] | None = None) -> 
             process.wait(timeout=20)
 
 
+def free_port() -> int:
+    """A port that nobody has; of those that the system gives to nobody by itself, so that it stays free for a while."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("localhost", port))
+            return port
+
+
+_left: list[Page] = []
+"""Pages of the open browser that tests are done with."""
+
+
 class NewPage(Protocol):
-    """Opens an empty page of 1280 × 900."""
+    """Gives an empty page of 1280 × 900."""
 
     def __call__(self, theme: Literal["light", "dark"] = "light") -> Page: ...
 
 
 @contextmanager
 def browser(executable: str, complaints: Complaints | None = None) -> Iterator[NewPage]:
-    """A browser; yields a function that opens an empty page. One at a time in a process."""
+    """A browser; yields a function that gives an empty page. One at a time in a process.
+
+    A page that was left is given again: the app's scripts, which take seconds to compile, are compiled there.
+    """
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
 
         def new_page(theme: Literal["light", "dark"] = "light") -> Page:
-            page = program.new_page(viewport={"width": 1280, "height": 900}, color_scheme=theme)
-            if complaints is not None:
-                complaints.watch(page)
+            if _left:
+                page = _left.pop()
+            else:
+                page = program.new_page(viewport={"width": 1280, "height": 900})
+                if complaints is not None:
+                    complaints.watch(page)
+            page.emulate_media(color_scheme=theme)
             return page
 
         try:
             yield new_page
         finally:
+            _left.clear()
             program.close()
+
+
+def leave(page: Page) -> None:
+    """A test is done with a page: its session with the app ends as when it is closed."""
+    page.goto("about:blank")
+    _left.append(page)
 
 
 def open_page(page: Page, address: str) -> Page:
@@ -104,14 +143,11 @@ def open_page(page: Page, address: str) -> Page:
 
 
 def wait_until_idle(page: Page, milliseconds: float = RUN_MILLISECONDS) -> None:
-    """Wait until no script is running and what it drew has settled."""
-    page.wait_for_timeout(200)
-    page.wait_for_function(
-        "() => document.querySelector('[data-test-script-state=notRunning]')"
-        " && !document.querySelector('[data-testid=stSkeleton]') && !document.querySelector('[data-stale=true]')",
-        timeout=milliseconds,
-    )
-    page.wait_for_timeout(300)
+    """Wait until no script has been running for a while, and what it drew has settled.
+
+    What was done just before, such as a click, begins to run within that while.
+    """
+    page.wait_for_function(_QUIET, arg=[next(_calls), QUIET_MILLISECONDS], polling=50, timeout=milliseconds)
 
 
 def failures(page: Page) -> list[str]:

@@ -118,7 +118,7 @@ def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair
     from dfc.crosscoder import model as crosscoder_model
 
     pair = models or ModelPair(
-        a=_make_model(data_folder / "models" / "tiny-a", width=32), b=_make_model(data_folder / "models" / "tiny-b", 48)
+        a=make_model(data_folder / "models" / "tiny-a", width=32), b=make_model(data_folder / "models" / "tiny-b", 48)
     )
     run = make_run(data_folder, name)
     settings = make_config(name).model_copy(update={"models": pair})
@@ -133,8 +133,8 @@ def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair
     return run
 
 
-def _make_model(folder: Path, width: int) -> ModelConfig:
-    """A Llama with random weights and a tokenizer trained on the texts of `make_store`."""
+def make_model(folder: Path, width: int, layers: int = 3) -> ModelConfig:
+    """A Llama with random weights and a tokenizer trained on the texts of `make_store`; more layers write slower."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -148,7 +148,7 @@ def _make_model(folder: Path, width: int) -> ModelConfig:
     tokenizer.train_from_iterator([text for texts in TEXTS.values() for text in texts], trainer)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(folder)
     torch.manual_seed(width)
-    size = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 3, "num_attention_heads": 4}
+    size = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers, "num_attention_heads": 4}
     LlamaForCausalLM(
         LlamaConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=1024, eos_token_id=None, **size)
     ).save_pretrained(folder)

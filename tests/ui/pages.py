@@ -23,15 +23,12 @@ PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS]
 
 
 def visit(page: str, /, **parameters: str) -> AppTest:
-    """Open a page with an address, as a reader who follows a link."""
-    test = AppTest.from_file(str(ROOT / OVERVIEW), default_timeout=60)
-    test.query_params.update(parameters)
-    test.run()
+    """Open a page with an address, as a reader who follows a link from elsewhere: no other page ran before."""
+    test = AppTest.from_file(str(ROOT / OVERVIEW), default_timeout=120)
     if page != OVERVIEW:
         test.switch_page(page)
-        test.query_params.update(parameters)
-        test.run()
-    return test
+    test.query_params.update(parameters)
+    return test.run()
 
 
 def text(test: AppTest) -> str:

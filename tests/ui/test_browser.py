@@ -11,7 +11,17 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, open_page, wait_until_idle
+from tests.ui.browser import (
+    Complaints,
+    NewPage,
+    app_server,
+    click_cell,
+    failures,
+    free_port,
+    leave,
+    open_page,
+    wait_until_idle,
+)
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
 PATHS = {
@@ -31,6 +41,12 @@ def page(new_page: NewPage) -> Page:
     return new_page()
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Of all the fresh servers: the browser, which is no fresh one, has compiled the scripts of that address."""
+    return free_port()
+
+
 @pytest.fixture(autouse=True)
 def nothing_to_complain(complaints: Complaints) -> Iterator[None]:
     complaints.found.clear()
@@ -39,8 +55,8 @@ def nothing_to_complain(complaints: Complaints) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("title", PATHS)
-def test_deep_link_on_a_fresh_server(title: str, page: Page, data_folder: Path) -> None:
-    with app_server(data_folder) as address:
+def test_deep_link_on_a_fresh_server(title: str, page: Page, data_folder: Path, port: int) -> None:
+    with app_server(data_folder, port=port) as address:
         open_page(page, address + PATHS[title])
         expect(page).to_have_title(re.compile(f"^{title}( {A_FEATURE})? · dfc"))
         assert failures(page) == []
@@ -58,7 +74,7 @@ def test_dark_theme(title: str, new_page: NewPage, server: str) -> None:
     assert (
         page.evaluate("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor") == "rgb(18, 22, 26)"
     )
-    page.close()
+    leave(page)
 
 
 @pytest.mark.parametrize(("theme", "colour"), [("light", "rgb(223, 228, 231)"), ("dark", "rgb(48, 57, 64)")])
@@ -68,7 +84,7 @@ def test_what_is_chosen_is_to_be_seen(
     page = open_page(new_page(theme), server + PATHS["Exclusive features"])
     expect(page.get_by_role("radio", name="only B")).to_have_css("background-color", colour)
     expect(page.get_by_role("radio", name="only A")).not_to_have_css("background-color", colour)
-    page.close()
+    leave(page)
 
 
 def test_links_keep_the_run(page: Page, server: str) -> None:
@@ -163,7 +179,7 @@ def test_box_selection_lists_features_and_is_shared_by_its_address(page: Page, n
     fresh.get_by_role("button", name="Clear").click()
     expect(fresh.get_by_text("Nothing is selected")).to_be_visible()
     assert "region" not in fresh.url
-    fresh.close()
+    leave(fresh)
     click_cell(page)
     expect(page).to_have_title(re.compile(r"^Feature \d+ · dfc"))
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dfc.store.notes import Notebook
-from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
+from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, leave, open_page, wait_until_idle
 from tests.ui.folders import A_FEATURE, make_run
 
 TICK = 15.0
@@ -66,7 +66,7 @@ def test_many_rows_are_tagged_and_filtered_for(new_page: NewPage, server: str, f
     wait_until_idle(page)
     assert "tag=" not in page.url
     assert failures(page) == []
-    page.close()
+    leave(page)
 
 
 def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server: str, folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server:
     found = notebook.feature("demo", A_FEATURE + 1)
     assert found.favourite
     assert [note.text for note in found.notes] == ["so this is said"]
-    page.close()
+    leave(page)
 
 
 def test_a_list_is_reported_as_one_file(new_page: NewPage, server: str, folder: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_list_is_reported_as_one_file(new_page: NewPage, server: str, folder: 
         assert page.evaluate(f"() => getComputedStyle({body}).backgroundColor") == colour
         assert page.evaluate(f"() => {body}.scrollWidth <= window.innerWidth")
     assert page.locator(".dfc-context").count() > 10
-    page.close()
+    leave(page)
 
 
 def test_the_notebook_is_carried_along(new_page: NewPage, server: str, folder: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_notebook_is_carried_along(new_page: NewPage, server: str, folder: P
     expect(page.get_by_text(re.compile(r"^Read \d+ notes? and \d+ marks"))).to_be_visible()
     assert Notebook(folder / "notes.duckdb").export() == exported.read_text(encoding="utf-8")
     assert failures(page) == []
-    page.close()
+    leave(page)
 
 
 def test_nothing_is_wider_than_the_window(new_page: NewPage, server: str) -> None:
@@ -142,4 +142,4 @@ def test_nothing_is_wider_than_the_window(new_page: NewPage, server: str) -> Non
             "() => { const main = document.querySelector('[data-testid=stMain]');"
             " return main.scrollWidth <= main.clientWidth }"
         )
-    page.close()
+    leave(page)

@@ -21,6 +21,7 @@ from tests.ui.browser import (
     app_server,
     click_cell,
     failures,
+    leave,
     open_page,
     wait_until_idle,
 )
@@ -95,13 +96,13 @@ def test_a_feature_is_found_tagged_compared_and_shared(new_page: NewPage, server
     expect(fresh.locator(".st-key-notes_panel")).to_contain_text("news")
     expect(fresh.get_by_role("link", name=re.compile(r"^\d+ of \d+ in the list"))).to_be_visible()
     assert failures(fresh) == []
-    fresh.close()
+    leave(fresh)
 
     page.get_by_role("link", name=f"Only in the other: feature {evidence.mirror_id},").click()
     expect(page.get_by_role("heading", name=f"Feature {evidence.mirror_id} ")).to_be_visible()
     wait_until_idle(page)
     assert failures(page) == []
-    page.close()
+    leave(page)
 
 
 def test_a_region_of_the_norms_is_listed_and_opened(new_page: NewPage, server: str) -> None:
@@ -121,7 +122,7 @@ def test_a_region_of_the_norms_is_listed_and_opened(new_page: NewPage, server: s
     wait_until_idle(page)
     assert "run=real" in page.url
     assert failures(page) == []
-    page.close()
+    leave(page)
 
 
 def test_a_typed_prompt_is_read_by_both_models(new_page: NewPage, server: str) -> None:
@@ -135,7 +136,7 @@ def test_a_typed_prompt_is_read_by_both_models(new_page: NewPage, server: str) -
         tokens = strips.nth(side).locator(":scope > span").all_inner_texts()
         assert "".join(tokens).replace("\n", "").endswith(TEXT)
     assert failures(page) == []
-    page.close()
+    leave(page)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -148,4 +149,4 @@ def test_a_link_to_every_page(theme: Literal["light", "dark"], new_page: NewPage
         assert failures(page) == [], name
         title = name.replace("_", " ").replace("Lists", "Notes and lists") or "Overview"
         expect(page).to_have_title(re.compile(f"^{title}"))
-    page.close()
+    leave(page)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from dfc.runs import Run
-from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, open_page, wait_until_idle
+from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, leave, open_page, wait_until_idle
 
 TEXT = "the old bridge and the river carried a boat <b>under</b> the old bridge while people watched"
 
@@ -28,7 +28,7 @@ def page(new_page: NewPage, complaints: Complaints) -> Iterator[Page]:
     yield page
     assert failures(page) == []
     assert complaints.found == []
-    page.close()
+    leave(page)
 
 
 def tokens(page: Page) -> Locator:
@@ -53,7 +53,7 @@ def test_a_typed_text_is_read_and_shared(page: Page, new_page: NewPage, address:
     other = open_page(new_page("dark"), page.url)
     assert tokens(other).all_inner_texts() == tokens(page).all_inner_texts()
     assert other.get_by_placeholder("Type or paste a text").input_value() == TEXT
-    other.close()
+    leave(other)
 
 
 def test_tokens_are_chosen_by_mouse_and_keyboard(page: Page, address: str) -> None:

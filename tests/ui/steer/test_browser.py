@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
-from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, open_page, wait_until_idle
-from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_steerable_run
+from dfc.config import ModelPair
+from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, leave, open_page, wait_until_idle
+from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE, make_model, make_steerable_run
 
 LONG = 900
 
@@ -24,6 +25,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     make_steerable_run(folder)
     settings = make_steerable_run(folder, "elsewhere").path / "run.yaml"
     settings.write_text(settings.read_text().replace("tiny-a", "gone"))
+    slow = ModelPair(a=make_model(folder / "models" / "slow", 32, layers=60), b=make_model(folder / "models" / "b", 48))
+    make_steerable_run(folder, "slow", slow)
     with app_server(folder, {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}) as address:
         yield address
 
@@ -38,7 +41,7 @@ def new_page(chromium: str) -> Iterator[NewPage]:
 def page(new_page: NewPage) -> Iterator[Page]:
     page = new_page()
     yield page
-    page.close()
+    leave(page)
 
 
 def write(page: Page, count: int = 2) -> None:
@@ -186,8 +189,8 @@ def test_a_chat_goes_on_from_an_answer(page: Page, server: str) -> None:
 def test_second_reader_waits_and_is_told(page: Page, new_page: NewPage, server: str) -> None:
     other = new_page()
     for reader in (page, other):
-        open_page(reader, f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens={LONG}")
-    generate(page)
+        open_page(reader, f"{server}/Steer?run=slow&feature={A_FEATURE}&max_tokens={LONG}")
+    generate(page)  # slowly: it is still at it when the other is told, however busy the machine
     wait_for_words(page)
     generate(other)
     expect(other.get_by_text("The model is writing something else; waiting").first).to_be_visible(timeout=60_000)
@@ -240,7 +243,7 @@ def test_a_sweep_outlives_its_browser(new_page: NewPage, server: str) -> None:
     expect(second.get_by_text("cancelled", exact=False).first).to_be_visible(timeout=60_000)
     second.locator(".st-key-cancel_sweep").wait_for(state="detached")
     assert failures(second) == []
-    second.close()
+    leave(second)
 
 
 def test_tables_are_downloaded_and_a_row_opens_its_feature(page: Page, server: str) -> None:
