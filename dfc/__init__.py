@@ -23,23 +23,25 @@ if TYPE_CHECKING:
     from dfc.crosscoder.model import load as load_crosscoder
     from dfc.models import load as load_model
     from dfc.pipeline import run_stages, verify
+    from dfc.requests import Edit, Prompt, Sampling
     from dfc.runs import Run
     from dfc.runs import create as create_run
     from dfc.runs import find as find_run
-    from dfc.steering.edits import Edit, program
-    from dfc.steering.generation import Sampling, generate
+    from dfc.steering.edits import program
+    from dfc.steering.generation import generate
     from dfc.store.reader import FeatureQuery, Store
 
 __version__ = "0.1.0"
 _PLACES = {
     "ActivationStore": "activations.shards.ActivationStore",
     "Crosscoder": "crosscoder.model.Crosscoder",
-    "Edit": "steering.edits.Edit",
+    "Edit": "requests.Edit",
     "FeatureQuery": "store.reader.FeatureQuery",
     "ModelConfig": "config.ModelConfig",
+    "Prompt": "requests.Prompt",
     "Run": "runs.Run",
     "RunConfig": "config.RunConfig",
-    "Sampling": "steering.generation.Sampling",
+    "Sampling": "requests.Sampling",
     "Store": "store.reader.Store",
     "UserError": "config.UserError",
     "align": "alignment.align",
@@ -61,6 +63,7 @@ __all__ = [
     "Edit",
     "FeatureQuery",
     "ModelConfig",
+    "Prompt",
     "Run",
     "RunConfig",
     "Sampling",

@@ -14,10 +14,10 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side
 from dfc.features import live
 from dfc.features.codes import encode_shard
+from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
 from dfc.steering import edits
-from dfc.steering.edits import Edit
-from dfc.steering.generation import Sampling, stream
+from dfc.steering.generation import stream
 from dfc.store.reader import FeatureQuery, Store
 
 
@@ -83,8 +83,8 @@ def test_steering_a_real_model_changes_what_it_says(real_run: Run, side: Side) -
 
     def text(strength: float) -> str:
         program = edits.program(real_run, [Edit(side, feature, strength=strength)], side)
-        return "".join(stream(model, "I think that", sampling, program))
+        return "".join(stream(model, Prompt("I think that"), sampling, program))
 
-    baseline = "".join(stream(model, "I think that", sampling))
+    baseline = "".join(stream(model, Prompt("I think that"), sampling))
     assert text(0.0) == baseline
     assert text(4.0) != baseline

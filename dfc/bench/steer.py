@@ -13,8 +13,9 @@ from dfc import demo, models
 from dfc.bench.figures import Figure, milliseconds
 from dfc.config import SIDES
 from dfc.models import LoadedModel
-from dfc.steering.edits import Action, Edit, Program
-from dfc.steering.generation import BASELINE, Sampling, stream_rows
+from dfc.requests import Edit, Prompt, Sampling
+from dfc.steering.edits import Action, Program
+from dfc.steering.generation import BASELINE, stream_rows
 from dfc.steering.vectors import SteeringVector
 
 _PROMPT = "In the middle of the nineteenth century, the old town by the river was known for its market, where"
@@ -122,7 +123,7 @@ def _plain(model: LoadedModel, rows: int, tokens: int) -> None:
 
 def _ours(model: LoadedModel, programs: list[Program], tokens: int) -> Callable[[], None]:
     def work() -> None:
-        found = sum(len(piece.tokens) for piece in stream_rows(model, _PROMPT, Sampling(tokens), programs))
+        found = sum(len(piece.tokens) for piece in stream_rows(model, Prompt(_PROMPT), Sampling(tokens), programs))
         _check(found, tokens * len(programs))
 
     return work

@@ -13,18 +13,13 @@ from dfc import runs
 from dfc.cli.base import app
 from dfc.config import SIDES, JudgeConfig, Side, UserError
 from dfc.machine import progress
+from dfc.requests import Edit, Mode, Prompt, Sampling, Sweep, Trial, Turn, Where
 from dfc.runs import Run
+from dfc.steering.answers import Answer
+from dfc.steering.measures import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from dfc.corpus import Turn
-    from dfc.steering.edits import Edit
-    from dfc.steering.trials import Trial
-
-Measure = Literal[
-    "mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens", "score"
-]
 
 
 @app.command()
@@ -34,8 +29,8 @@ def steer(
     feature: Annotated[list[int] | None, typer.Option(help="number of a feature; may be given several times")] = None,
     side: Annotated[Literal["a", "b", "both"], typer.Option(help="which model is steered")] = "a",
     strength: Annotated[float, typer.Option(help="in units of the feature's largest activation")] = 2.0,
-    mode: Annotated[Literal["add", "clamp", "ablate", "conditional"], typer.Option(help="what is done")] = "add",
-    where: Annotated[Literal["all", "prompt", "generated"], typer.Option(help="at which positions")] = "all",
+    mode: Annotated[Mode, typer.Option(help="what is done")] = "add",
+    where: Annotated[Where, typer.Option(help="at which positions")] = "all",
     threshold: Annotated[float, typer.Option(help="of conditional, in the same units")] = 0.0,
     edits: Annotated[Path | None, typer.Option(help="a CSV table of edits instead of --feature")] = None,
     export: Annotated[Path | None, typer.Option(help="write the edits as such a table")] = None,
@@ -69,12 +64,6 @@ def steer(
     repeat: Annotated[str | None, typer.Option(help="do a trial or a sweep again, by its id")] = None,
 ) -> None:
     """Let a model write while features are added, clamped or removed, beside the same model left alone."""
-    from dfc.steering import edit_table, prompt_sets, sweeps, trials
-    from dfc.steering.edits import Edit
-    from dfc.steering.generation import Sampling
-    from dfc.steering.sweeps import Sweep
-    from dfc.steering.trials import Trial
-
     run = runs.find(name)
     if history:
         _print_history(run)
@@ -96,10 +85,14 @@ def steer(
         if again is not None:
             _sweep(run, Sweep.from_json(again["settings"]), measure, _wanted(judge, judged))
         else:
+            from dfc.steering import trials
+
             _trial(run, trials.recall(run, repeat), as_json)
         return
+    from dfc.steering import edit_table, prompt_sets, sweeps  # loads torch, which the history needs not wait for
+
     sampling = Sampling(tokens, temperature, top_p, seed)
-    before = _chat(earlier, chat) if earlier is not None else ()
+    asked = Prompt(prompt, chat, _chat(earlier, chat) if earlier is not None else ())
     sides: tuple[Side, ...] = SIDES if side == "both" else (side,)
     if edits is not None:
         with runs.reading(edits, "give a CSV table of edits"):
@@ -118,14 +111,16 @@ def steer(
     if export is not None:
         runs.write_text(export, edit_table.to_csv(run, chosen))
     if sweep:
-        asked = tuple(prompt_sets.read(prompts, limit))
+        texts = tuple(prompt_sets.read(prompts, limit))
         listed = tuple(word for word in words.split(",") if word.strip())
-        made = Sweep(chosen, _numbers(strengths), asked, sampling, chat, listed, regex, control, earlier=before)
+        made = Sweep(
+            chosen, _numbers(strengths), texts, sampling, asked.chat, listed, regex, control, earlier=asked.earlier
+        )
         _sweep(run, made, measure, _wanted(judge, judged))
     elif propose:
-        _propose(run, chosen, prompt, chat, before)
+        _propose(run, chosen, asked)
     else:
-        _trial(run, Trial(prompt, chosen, sampling, chat, before), as_json)
+        _trial(run, Trial(asked, chosen, sampling), as_json)
 
 
 def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
@@ -134,7 +129,7 @@ def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
     Raises:
         UserError: if it holds none, or the prompt is no part of a chat.
     """
-    from dfc.corpus import Turn, chat_from_json
+    from dfc.corpus import chat_from_json
 
     if not chat:
         raise UserError(
@@ -152,20 +147,18 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
     """Answer once, left alone and steered, print it with what it did, and keep it in the history."""
     from dfc.steering import edits, generation, strength, trials
     from dfc.steering.analysis import analyse
-    from dfc.steering.generation import BASELINE, Answer
+    from dfc.steering.generation import BASELINE
     from dfc.steering.loading import steerable
     from dfc.steering.sweeps import own_gauge
-    from dfc.steering.trials import Kind
 
-    answers: dict[Side, dict[Kind, Answer]] = {}
+    answers: dict[Side, dict[trials.Kind, Answer]] = {}
     found: dict[str, Any] = {}
     for side in trial.sides:
         mine = [edit for edit in trial.edits if edit.side == side]
         program = edits.program(run, mine, side)
         model = steerable(run.config().models.side(side))
-        asked = trial.chat, trial.earlier
-        alone, steered = generation.generate(model, trial.prompt, trial.sampling, [BASELINE, program], *asked)
-        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens, *asked)
+        alone, steered = generation.generate(model, trial.prompt, trial.sampling, [BASELINE, program])
+        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens)
         gauges = {edit.feature: reader for edit in mine if (reader := own_gauge(run, edit)) is not None}
         after = analyse(model, ids, steered.tokens, program, list(gauges.values()))
         before = analyse(model, ids, alone.tokens, BASELINE).perplexity
@@ -211,13 +204,13 @@ def _print_answers(entry: dict[str, Any]) -> None:
         progress.say(f"note: {warning}")
 
 
-def _propose(run: Run, chosen: tuple[Edit, ...], prompt: str, chat: bool, earlier: tuple[Turn, ...]) -> None:
+def _propose(run: Run, chosen: tuple[Edit, ...], prompt: Prompt) -> None:
     from dfc.steering.loading import steerable
     from dfc.steering.strength import BOUND, propose_strength
 
     for edit in chosen:
         model = steerable(run.config().models.side(edit.side))
-        found = propose_strength(run, model, edit, prompt, chat=chat, earlier=earlier)
+        found = propose_strength(run, model, edit, prompt)
         print(f"feature {edit.feature} in {model.title}: perplexity of its own text {found.baseline:.3g}")
         for step in found.steps:
             mark = "" if step.coherent else "  falls apart"
@@ -235,7 +228,7 @@ def _wanted(judge: JudgeConfig | None, judged: bool | None) -> JudgeConfig | Non
     return None
 
 
-def _sweep(run: Run, made: Any, measure: Measure, judge: JudgeConfig | None) -> None:
+def _sweep(run: Run, made: Sweep, measure: Measure, judge: JudgeConfig | None) -> None:
     from dfc.steering import sweeps
 
     latest, stopped, problem = None, False, None
@@ -277,10 +270,10 @@ def _judge(run: Run, sweep_id: str, judge: JudgeConfig) -> None:
     Raises:
         UserError: if the judge cannot be used.
     """
-    from dfc.steering import sweeps
+    from dfc.steering import trials
     from dfc.steering.judge import identity, judge_sweep
 
-    kept, problem = sweeps.store(run), ""
+    kept, problem = trials.store(run), ""
     with (
         closing(judge_sweep(kept, sweep_id, judge)) as steps,
         progress.bar("judging", len(kept.unscored(sweep_id, identity(judge))), "texts") as bar,
@@ -294,17 +287,17 @@ def _judge(run: Run, sweep_id: str, judge: JudgeConfig) -> None:
 
 def _kept_sweep(run: Run, identity: str) -> Any | None:
     """The sweep that the beginning of an id means; None if it means none, or several."""
-    from dfc.steering import sweeps
+    from dfc.steering import trials
 
-    kept = sweeps.store(run).sweeps()
+    kept = trials.store(run).sweeps()
     found = kept[kept["sweep_id"].str.startswith(identity)] if len(kept) and identity else kept.head(0)
     return found.iloc[0] if len(found) == 1 else None
 
 
 def _print_sweep(run: Run, sweep_id: str, measure: Measure) -> None:
-    from dfc.steering import effects, sweeps
+    from dfc.steering import effects, trials
 
-    outputs = sweeps.store(run).outputs(sweep_id)
+    outputs = trials.store(run).outputs(sweep_id)
     _print_table(effects.curves(outputs, measure), f"{measure} against strength")
     _print_table(effects.table(outputs, measure), f"largest effect on {measure}")
 
@@ -315,9 +308,9 @@ def _print_table(rows: pd.DataFrame, title: str) -> None:
 
 
 def _print_history(run: Run) -> None:
-    from dfc.steering import sweeps
+    from dfc.steering import trials
 
-    kept = sweeps.store(run)
+    kept = trials.store(run)
     for row in kept.tried().itertuples():
         print(f"{row.tried_id}  {str(row.tried_at)[:16]}  {row.prompt!r:.70}")
     for row in kept.sweeps().itertuples():

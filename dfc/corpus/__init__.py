@@ -3,8 +3,9 @@
 Text from a corpus is data from strangers: it is never trusted, only made encodable.
 """
 
-from dfc.corpus.documents import PLAIN, Document, Rendering, Turn, encodable, plain, render
+from dfc.corpus.documents import PLAIN, Document, Rendering, encodable, plain, render
 from dfc.corpus.sources import LeftOut, Source, chat_from_json, chat_turns, clean, open_sources
+from dfc.requests import Turn
 
 __all__ = [
     "PLAIN",

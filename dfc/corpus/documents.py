@@ -6,19 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dfc.config import UserError
+from dfc.requests import Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PLAIN = "text"  # the role of a plain text's only turn
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one speaker says; `role` is system, user or assistant, or `text` for a plain text."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import rows
-from dfc.corpus.documents import PLAIN, Document, Turn, encodable
+from dfc.corpus.documents import PLAIN, Document, encodable
+from dfc.requests import Turn
 
 Reason = Literal["bad row", "unknown role", "too short", "other language", "duplicate"]
 _ROLES = {

@@ -24,31 +24,11 @@ from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, Side, Source
 from dfc.corpus import PLAIN, Document, Turn
 from dfc.machine import devices, progress
 from dfc.models import LoadedModel
+from dfc.requests import RolloutSampling
 from dfc.runs import Run
 
 # A base model goes on after its answer with the next turn of the frame in which corpus.render gave it the chat.
 _NEXT_TURN = re.compile(r"\n\s*(?:System|User|Assistant):")
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How answers are drawn; nothing else that a model's own settings ask for is applied, such as its top-k.
-
-    Attributes:
-        samples: answers to each prompt.
-        tokens: longest answer.
-        temperature: greedily at 0.
-        top_p: share of the probability from which a token is drawn.
-        seed: of the draws; each batch has a seed of its own, made of this and its number.
-        batch: answers given together; on it depends what is drawn, but not what is greedy.
-    """
-
-    samples: int = 1
-    tokens: int = 128
-    temperature: float = 0.7
-    top_p: float = 0.9
-    seed: int = 0
-    batch: int = 8
 
 
 @dataclass(frozen=True)
@@ -91,7 +71,7 @@ def read_prompts(path: str, limit: int | None = None) -> list[Document]:
     return list(prompts)
 
 
-def write(run: RunConfig, prompts: list[Document], sampling: Sampling, folder: Path) -> RunConfig:
+def write(run: RunConfig, prompts: list[Document], sampling: RolloutSampling, folder: Path) -> RunConfig:
     """Let both models of a run answer; settings of a run on their answers, which rollouts.yaml holds, too.
 
     The folder then has a.jsonl and b.jsonl, with the settings of each in a.yaml and b.yaml. What is there already is
@@ -134,7 +114,7 @@ def sources_yaml(run: RunConfig) -> str:
     )
 
 
-def planned(model: LoadedModel, prompts: list[Document], sampling: Sampling) -> list[Answer]:
+def planned(model: LoadedModel, prompts: list[Document], sampling: RolloutSampling) -> list[Answer]:
     """The answers that a model is to give, longest prompts first, which shows at once whether memory is enough.
 
     A plain text is a user's turn for a chat model, and is gone on from by a base model. Prompts that leave no room for
@@ -161,7 +141,7 @@ def planned(model: LoadedModel, prompts: list[Document], sampling: Sampling) -> 
     return sorted(answers, key=lambda answer: -len(answer.ids))
 
 
-def answer_batch(model: LoadedModel, batch: list[Answer], sampling: Sampling, seed: int) -> list[str]:
+def answer_batch(model: LoadedModel, batch: list[Answer], sampling: RolloutSampling, seed: int) -> list[str]:
     """What a model says, without special tokens, and what a base model says after its turn.
 
     Raises:
@@ -174,7 +154,7 @@ def answer_batch(model: LoadedModel, batch: list[Answer], sampling: Sampling, se
     return [_text(model, answer, tokens) for answer, tokens in zip(batch, said, strict=True)]
 
 
-def _write_side(side: ModelConfig, prompts: list[Document], sampling: Sampling, path: Path) -> None:
+def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSampling, path: Path) -> None:
     """Write one model's answers, in the order of the prompts."""
     kept_batches = path.with_suffix(".batches")
     _keep_settings(
@@ -219,7 +199,7 @@ def _answers_path(folder: Path, side: Side) -> Path:
     return folder / f"{side}.jsonl"
 
 
-def _settings(side: ModelConfig, prompts: list[Document], sampling: Sampling) -> dict[str, Any]:
+def _settings(side: ModelConfig, prompts: list[Document], sampling: RolloutSampling) -> dict[str, Any]:
     """All that a model's answers depend on."""
     digest = blake2b(repr([prompt.turns for prompt in prompts]).encode(), digest_size=16).hexdigest()
     model = side.model_dump(include={"source", "revision", "dtype", "max_tokens"})
@@ -276,7 +256,9 @@ def _ends(model: LoadedModel) -> list[int]:
     return sorted(ends - {None})
 
 
-def _generate(model: LoadedModel, prompts: list[list[int]], sampling: Sampling, ends: list[int]) -> list[list[int]]:
+def _generate(
+    model: LoadedModel, prompts: list[list[int]], sampling: RolloutSampling, ends: list[int]
+) -> list[list[int]]:
     """New tokens after each prompt, up to the first of `ends`; in halves where memory is too small for all."""
 
     def too_long(prompt: list[int]) -> str:
@@ -287,7 +269,7 @@ def _generate(model: LoadedModel, prompts: list[list[int]], sampling: Sampling, 
 
 
 def _generate_together(
-    model: LoadedModel, prompts: Sequence[list[int]], sampling: Sampling, ends: list[int]
+    model: LoadedModel, prompts: Sequence[list[int]], sampling: RolloutSampling, ends: list[int]
 ) -> list[list[int]]:
     """The same in one batch.
 

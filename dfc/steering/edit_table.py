@@ -9,8 +9,8 @@ from typing import Any
 
 from dfc.config import SIDES, Side, UserError
 from dfc.models import describe
+from dfc.requests import Edit
 from dfc.runs import Run
-from dfc.steering.edits import Edit
 
 COLUMNS = ("side", "model", "layer", "feature", "mode", "strength", "where", "threshold")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -1,4 +1,4 @@
-"""What is done to a feature in one model, and how it is done to the model's stream.
+"""How an edit of a feature is done to one model's stream.
 
 Every feature is read in the stream as the block gives it, before anything is added, so that the order of
 several edits does not matter: what they add is summed.
@@ -6,66 +6,16 @@ several edits does not matter: what they add is summed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from dfc.config import SIDES, Side, UserError
+from dfc.config import Side
+from dfc.requests import Edit
 from dfc.runs import Run
 from dfc.steering.vectors import Gauge, SteeringVector, gauge, steering_vector
-
-Mode = Literal["add", "clamp", "ablate", "conditional"]
-Where = Literal["all", "prompt", "generated"]
-MODES: tuple[Mode, ...] = get_args(Mode)
-WHERES: tuple[Where, ...] = get_args(Where)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One change of one feature in one model. With v = s_max · d / scale and the feature's activation z = a · s_max:
-
-    add: + strength · v · clamp: + (strength − a) · v · ablate: − a · v · conditional: + strength · v where a >
-    threshold (and the feature fires at all).
-
-    Attributes:
-        side: the model that is changed.
-        feature: its number in the run.
-        mode: what is done.
-        strength: in units of the feature's largest activation; not used by ablate.
-        where: at all positions, those of the prompt's tokens, or those of the generated ones.
-        threshold: of conditional, in units of the feature's largest activation.
-
-    Raises:
-        UserError: if a number is not finite, or a word is none of those allowed.
-    """
-
-    side: Side
-    feature: int
-    mode: Mode = "add"
-    strength: float = 1.0
-    where: Where = "all"
-    threshold: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("side", self.side, SIDES),
-            ("mode", self.mode, MODES),
-            ("where", self.where, WHERES),
-        ):
-            if value not in allowed:
-                raise UserError(f"{name}: {value!r:.40} is none of {', '.join(allowed)}; choose one of them.")
-        for name, number in (("strength", self.strength), ("threshold", self.threshold)):
-            if not math.isfinite(number):
-                raise UserError(f"the {name} must be a finite number, not {number}.")
-
-    @property
-    def idle(self) -> bool:
-        """Whether it adds nothing, whatever the text is."""
-        return self.strength == 0 and self.mode in ("add", "conditional")
 
 
 @dataclass(frozen=True)

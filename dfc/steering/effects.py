@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Measure = Literal[
-    "mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens", "score"
-]
+from dfc.steering.measures import Measure
+
 KEYS = ["side", "feature_id", "mode", "direction"]
 
 _RESAMPLES = 2_000

@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,9 +21,11 @@ from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
 from dfc.config import MemoryShortError, UserError
-from dfc.corpus import Document, Turn
+from dfc.corpus import Document
 from dfc.machine import memory
 from dfc.models import LoadedModel, stream_of
+from dfc.requests import Prompt, Sampling, Turn
+from dfc.steering.answers import Answer, Piece
 from dfc.steering.edits import Program, apply
 
 # The loop over tokens asks for one more than are generated, and says so.
@@ -35,62 +36,8 @@ BASELINE = Program()
 _PULSE = 0.2  # seconds after which a reader hears that nothing has come yet
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn: greedily at temperature 0.
-
-    Continuations of one batch share their random numbers: the same seed gives the same text, alone or beside
-    others, and where two programs lead to the same probabilities, they lead to the same words.
-    """
-
-    max_new_tokens: int = 60
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
-            raise UserError(
-                f"sampling: {self.max_new_tokens} new tokens at temperature {self.temperature:g}, top-p {self.top_p:g} "
-                f"cannot be drawn; give at least 1 token, a temperature of 0 or more, and a top-p above 0, at most 1."
-            )
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What came next in one continuation: whole characters, and the tokens that made them; text may be empty.
-
-    While nothing comes, a piece without tokens comes every fifth of a second, so that its reader can stop;
-    `waiting`: because somebody else is using the model. `ended`: the model ended this continuation.
-    """
-
-    row: int
-    text: str
-    tokens: tuple[int, ...]
-    waiting: bool = False
-    ended: bool = False
-
-
-@dataclass
-class Answer:
-    """One continuation as far as it came, without the token that ended it."""
-
-    text: str = ""
-    tokens: list[int] = field(default_factory=list)
-
-    def add(self, piece: Piece) -> None:
-        """Take in what came next."""
-        self.text += piece.text
-        self.tokens += piece.tokens
-
-
 def stream(
-    model: LoadedModel,
-    prompt: str,
-    sampling: Sampling,
-    program: Program = BASELINE,
-    chat: bool = False,
-    earlier: Sequence[Turn] = (),
+    model: LoadedModel, prompt: Prompt, sampling: Sampling, program: Program = BASELINE
 ) -> Generator[str, None, None]:
     """Pieces of one continuation, as soon as they are there; closing the iterator frees the model within a token.
 
@@ -99,22 +46,19 @@ def stream(
         prompt: what the text goes on from.
         sampling: how tokens are drawn.
         program: what is done to the stream at the model's site.
-        chat, earlier: whether the prompt is a user's turn, and the turns before it; as `encode_prompt` takes them.
 
     Raises:
         UserError: at once, if the prompt is empty or too long.
         MemoryShortError: later, if memory runs out.
     """
-    return _texts(stream_rows(model, prompt, sampling, [program], chat, earlier))
+    return _texts(stream_rows(model, prompt, sampling, [program]))
 
 
 def stream_rows(
     model: LoadedModel,
-    prompt: str,
+    prompt: Prompt,
     sampling: Sampling,
     programs: Sequence[Program],
-    chat: bool = False,
-    earlier: Sequence[Turn] = (),
     stopped: Callable[[int], bool] = lambda row: False,
 ) -> Generator[Piece, None, None]:
     """Pieces of several continuations of one prompt, generated together, one for each program.
@@ -122,48 +66,37 @@ def stream_rows(
     With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
     while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
-    ids = encode_prompt(model, prompt, sampling.max_new_tokens, chat, earlier)
+    ids = encode_prompt(model, prompt, sampling.max_new_tokens)
     return _pieces(model, ids, sampling, tuple(programs), stopped)
 
 
-def generate(
-    model: LoadedModel,
-    prompt: str,
-    sampling: Sampling,
-    programs: Sequence[Program],
-    chat: bool = False,
-    earlier: Sequence[Turn] = (),
-) -> list[Answer]:
+def generate(model: LoadedModel, prompt: Prompt, sampling: Sampling, programs: Sequence[Program]) -> list[Answer]:
     """The same continuations, whole. Raises as `stream` does."""
     answers = [Answer() for _ in programs]
-    for piece in stream_rows(model, prompt, sampling, programs, chat, earlier):
+    for piece in stream_rows(model, prompt, sampling, programs):
         answers[piece.row].add(piece)
     return answers
 
 
-def encode_prompt(
-    model: LoadedModel, prompt: str, max_new_tokens: int, chat: bool, earlier: Sequence[Turn] = ()
-) -> Tensor:
+def encode_prompt(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> Tensor:
     """Token ids of a prompt, (1, length), as the corpus's documents are given to the model.
 
     Args:
         model: whose tokenizer and template are used.
         prompt: what the text goes on from.
         max_new_tokens: which need room in the model's context, too.
-        chat: put the prompt into the model's chat template as a user's turn; a model without one gets it as it is.
-        earlier: turns of the chat that came before; with them, a model without a template gets `User: …`.
 
     Raises:
         UserError: if it is empty, or leaves no room for the answer.
     """
-    if not prompt.strip():
+    if not prompt.text.strip():
         raise UserError("the prompt is empty; type what the models shall go on from.")
-    if chat and (earlier or model.is_chat):
-        turns = (*earlier, Turn("user", prompt))
+    if prompt.chat and (prompt.earlier or model.is_chat):
+        turns = (*prompt.earlier, Turn("user", prompt.text))
         document = Document("prompt", tuple(Turn(turn.role, corpus.encodable(turn.content)) for turn in turns))
         rendering = corpus.render(document, model.tokenizer, answer=True)
     else:
-        rendering = corpus.render(corpus.plain(corpus.encodable(prompt)), model.tokenizer)
+        rendering = corpus.render(corpus.plain(corpus.encodable(prompt.text)), model.tokenizer)
     ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
     room = model.max_tokens - max_new_tokens
     if len(ids) > room:

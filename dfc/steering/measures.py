@@ -1,11 +1,15 @@
-"""What is measured in an answer's text: chosen words, a pattern, refusal, repetition."""
+"""What is measured on answers, and what of it is read in their text: chosen words, refusal, repetition."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
-from dfc.config import UserError
+Measure = Literal[
+    "mean_promoted", "mean_activation", "coverage", "refusal", "perplexity", "mean_kl", "distinct_tokens", "score"
+]
+"""What is measured on a sweep's answers, by its column of the store."""
 
 REFUSALS = (
     "i can't",
@@ -44,31 +48,6 @@ def refuses(text: str) -> bool:
     """Whether an answer refuses, by the rule of REFUSALS."""
     start = text[:_REFUSAL_CHARACTERS].lower().replace("’", "'").replace("ʼ", "'")
     return any(phrase in start for phrase in REFUSALS)
-
-
-def pattern(words: Sequence[str], regex: str = "") -> re.Pattern[str] | None:
-    """What is looked for in answers: any of some words, in any case, or else a regular expression; None: nothing.
-
-    A word stands alone, except at an end that is no letter of an alphabet (Chinese has no spaces).
-
-    Raises:
-        UserError: if the expression is none.
-    """
-    if regex:
-        try:
-            return re.compile(regex)
-        except re.error as error:
-            raise UserError(f"regex: {regex!r:.60} is no regular expression ({error}); correct it.") from None
-    chosen = [word.strip() for word in words if word.strip()]
-    if not chosen:
-        return None
-    return re.compile("|".join(_word(word) for word in sorted(chosen, key=len, reverse=True)), re.IGNORECASE)
-
-
-def _word(word: str) -> str:
-    start = r"\b" if re.match(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u04ff]", word) else ""
-    end = r"\b" if re.match(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u04ff]", word[-1]) else ""
-    return f"{start}{re.escape(word)}{end}"
 
 
 def coverage(text: str, looked_for: re.Pattern[str] | None) -> float | None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from dfc.corpus import Turn
 from dfc.models import LoadedModel
+from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
 from dfc.steering import edits, generation
 from dfc.steering.analysis import Analysis, analyse
-from dfc.steering.edits import Edit, Program
-from dfc.steering.generation import BASELINE, Answer, Sampling
+from dfc.steering.answers import Answer
+from dfc.steering.edits import Program
+from dfc.steering.generation import BASELINE
 from dfc.steering.measures import distinct
 
 LADDER = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -59,12 +60,10 @@ def propose_strength(
     run: Run,
     model: LoadedModel,
     edit: Edit,
-    prompt: str,
+    prompt: Prompt,
     ladder: Sequence[float] = LADDER,
     bound: float = BOUND,
     sampling: Sampling = PROBE,
-    chat: bool = False,
-    earlier: Sequence[Turn] = (),
     tell: Callable[[float, bool], None] = lambda share, waiting: None,
 ) -> Proposal:
     """The largest strength of a ladder at which the text still holds together.
@@ -77,7 +76,6 @@ def propose_strength(
         ladder: strengths, from the least that is of interest on.
         bound: largest perplexity under the model left alone, in multiples of its own continuation's.
         sampling: how tokens are drawn; greedy texts have so low a perplexity that no bound is fair.
-        chat, earlier: whether the prompt is a user's turn, where the model has a template, and the turns before it.
         tell: told at each token which share of the probe is done, and whether it waits for a model that is in use;
             what it raises ends the probe, and the model is free within a token.
 
@@ -86,9 +84,9 @@ def propose_strength(
     """
     tried = [replace(edit, strength=strength) for strength in sorted(ladder, key=abs)]
     programs = [BASELINE, *(edits.program(run, [one], edit.side) for one in tried)]
-    ids = generation.encode_prompt(model, prompt, sampling.max_new_tokens, chat, earlier)
+    ids = generation.encode_prompt(model, prompt, sampling.max_new_tokens)
     answers = [Answer() for _ in programs]
-    with closing(generation.stream_rows(model, prompt, sampling, programs, chat, earlier)) as pieces:
+    with closing(generation.stream_rows(model, prompt, sampling, programs)) as pieces:
         for piece in pieces:
             answers[piece.row].add(piece)
             tell(_WRITING * (max(len(one.tokens) for one in answers) / sampling.max_new_tokens), piece.waiting)

@@ -7,94 +7,29 @@ feature.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from dfc.config import SIDES, Side, UserError
-from dfc.corpus import Turn
 from dfc.models import LoadedModel
+from dfc.requests import Edit, Prompt, Sampling, Sweep, pattern
 from dfc.runs import Run
 from dfc.steering import edits, generation, measures
 from dfc.steering.analysis import analyse, chances, promoted
-from dfc.steering.edits import Edit, Program
-from dfc.steering.generation import BASELINE, Answer, Sampling
+from dfc.steering.answers import Answer
+from dfc.steering.edits import Program
+from dfc.steering.generation import BASELINE
 from dfc.steering.loading import steerable
+from dfc.steering.trials import store
 from dfc.steering.vectors import Gauge, gauge
 from dfc.store.reader import FeatureQuery, Store
-from dfc.store.steering import SteeringStore
 
 Direction = Literal["none", "feature", "transfer", "random"]
-STRENGTHS = (-2.0, -1.0, 0.5, 1.0, 2.0, 4.0)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Everything that decides what comes out.
-
-    Attributes:
-        edits: features with their modes; their strengths are replaced by `strengths`.
-        strengths: what is tried; 0 is the model left alone, which is always there.
-        prompts: what the models go on from.
-        sampling: how tokens are drawn; prompt number i is drawn with the seed + i.
-        chat, earlier: whether prompts are a user's turn, where the model has a template, and the turns before each.
-        words, regex: what is counted in answers.
-        control: try random directions of equal norm, too.
-    """
-
-    edits: tuple[Edit, ...]
-    strengths: tuple[float, ...]
-    prompts: tuple[str, ...]
-    sampling: Sampling = field(default_factory=lambda: Sampling(40, 0.7, 0.9))
-    chat: bool = False
-    words: tuple[str, ...] = ()
-    regex: str = ""
-    control: bool = False
-    title: str = ""
-    earlier: tuple[Turn, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("edits", "strengths", "prompts"):
-            if not getattr(self, name):
-                raise UserError(f"sweep: there are no {name}; give at least one.")
-        for strength in self.strengths:
-            replace(self.edits[0], strength=strength)  # refuses what is not finite
-        if not any(self.strengths):
-            raise UserError("sweep: strength 0 alone changes nothing; give another.")
-        measures.pattern(self.words, self.regex)
-
-    @property
-    def tried(self) -> tuple[float, ...]:
-        """The strengths that change something, each once, in order."""
-        return tuple(sorted({strength for strength in self.strengths if strength}))
-
-    @property
-    def outputs(self) -> int:
-        """How many answers there will be."""
-        return len(self.prompts) * len(self.edits) * (1 + len(self.tried) * (1 + self.control))
-
-    def to_json(self) -> str:
-        """All of it, as `from_json` reads it."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @staticmethod
-    def from_json(text: str) -> Sweep:
-        """A sweep as `to_json` wrote it."""
-        content = json.loads(text)
-        content |= {name: tuple(content[name]) for name in ("strengths", "prompts", "words")}
-        return Sweep(
-            **{
-                **content,
-                "edits": tuple(Edit(**edit) for edit in content["edits"]),
-                "earlier": tuple(Turn(**turn) for turn in content.get("earlier", ())),
-                "sampling": Sampling(**content["sampling"]),
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -113,11 +48,6 @@ class Progress:
     total: int
     row: dict[str, Any] | None = None
     waiting: bool = False
-
-
-def store(run: Run) -> SteeringStore:
-    """Where a run's sweeps and its history of steering are kept."""
-    return SteeringStore(run.steering)
 
 
 def run_sweep(
@@ -147,7 +77,7 @@ def run_sweep(
         for side in sides:
             model = (loaded or {}).get(side) or steerable(settings.models.side(side))
             ours = [edit for edit in sweep.edits if edit.side == side]
-            for number, prompt in enumerate(sweep.prompts):
+            for number, prompt in enumerate(sweep.asked):
                 work = _Work(sweep_id, sweep, model, side, number, prompt)
                 with closing(_steps(work, ours, units, gauges)) as steps:
                     for step in steps:
@@ -208,7 +138,7 @@ class _Work:
     model: LoadedModel
     side: Side
     number: int
-    prompt: str
+    prompt: Prompt
 
     @property
     def sampling(self) -> Sampling:
@@ -217,8 +147,7 @@ class _Work:
     @property
     def ids(self) -> torch.Tensor:
         """The prompt's token ids, (1, length)."""
-        made = self.sweep
-        return generation.encode_prompt(self.model, self.prompt, made.sampling.max_new_tokens, made.chat, made.earlier)
+        return generation.encode_prompt(self.model, self.prompt, self.sampling.max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -250,10 +179,8 @@ def _steps(
 
 def _answers(work: _Work, programs: list[Program]) -> Generator[_Step, None, list[Answer]]:
     """Continuations of the prompt, whole; closing the generator frees the model within a token."""
-    answers, made = [Answer() for _ in programs], work.sweep
-    with closing(
-        generation.stream_rows(work.model, work.prompt, work.sampling, programs, made.chat, made.earlier)
-    ) as pieces:
+    answers = [Answer() for _ in programs]
+    with closing(generation.stream_rows(work.model, work.prompt, work.sampling, programs)) as pieces:
         for piece in pieces:
             answers[piece.row].add(piece)
             yield _Step(waiting=piece.waiting)
@@ -280,7 +207,7 @@ def _row(
         "mode": edit.mode,
         "strength": strength,
         "prompt_id": work.number,
-        "prompt": work.prompt,
+        "prompt": work.prompt.text,
         "text": answer.text,
         "tokens": found.tokens,
         "kl": found.kl.tolist(),
@@ -288,7 +215,7 @@ def _row(
         "promoted": promotion,
         "perplexity": found.perplexity if answer.tokens else None,
         "distinct_tokens": measures.distinct(answer.tokens),
-        "coverage": measures.coverage(answer.text, measures.pattern(work.sweep.words, work.sweep.regex)),
+        "coverage": measures.coverage(answer.text, pattern(work.sweep.words, work.sweep.regex)),
         "refusal": measures.refuses(answer.text),
     }
 

@@ -1,52 +1,24 @@
-"""One request to steer, everything needed to repeat it, and the history of those that were tried."""
+"""What was tried, kept with the run: every request to steer with its answers, to be found again by its id."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from dfc.config import SIDES, Side, UserError
-from dfc.corpus import Turn
+from dfc.config import Side, UserError
+from dfc.requests import Trial
 from dfc.runs import Run
-from dfc.steering import sweeps
-from dfc.steering.edits import Edit
-from dfc.steering.generation import Answer, Sampling
+from dfc.steering.answers import Answer
+from dfc.store.steering import SteeringStore
 
 Kind = Literal["baseline", "steered"]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A prompt, what is done to which model, and how tokens are drawn.
-
-    `chat`: the prompt is a user's turn, where a model has a template; `earlier`: the turns of that chat before it.
-    """
-
-    prompt: str
-    edits: tuple[Edit, ...]
-    sampling: Sampling = field(default_factory=Sampling)
-    chat: bool = False
-    earlier: tuple[Turn, ...] = ()
-
-    @property
-    def sides(self) -> list[Side]:
-        """The models that answer: those that are edited."""
-        return [side for side in SIDES if any(edit.side == side for edit in self.edits)]
-
-    def to_json(self) -> str:
-        """All of it, as `from_json` reads it."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-    @staticmethod
-    def from_json(text: str) -> Trial:
-        """A trial as `to_json` wrote it."""
-        content = json.loads(text)
-        edits = tuple(Edit(**edit) for edit in content["edits"])
-        earlier = tuple(Turn(**turn) for turn in content.get("earlier", ()))  # a history may be older than chats
-        return Trial(content["prompt"], edits, Sampling(**content["sampling"]), content["chat"], earlier)
+def store(run: Run) -> SteeringStore:
+    """Where a run's sweeps and its history of steering are kept."""
+    return SteeringStore(run.steering)
 
 
 def record(run: Run, trial: Trial, answers: Mapping[Side, Mapping[Kind, Answer]]) -> str:
@@ -59,7 +31,7 @@ def record(run: Run, trial: Trial, answers: Mapping[Side, Mapping[Kind, Answer]]
     """
     found = {side: {kind: answer.text for kind, answer in mine.items()} for side, mine in answers.items()}
     identity = uuid.uuid4().hex[:12]
-    sweeps.store(run).add_tried(identity, trial.prompt, trial.to_json(), json.dumps(found, ensure_ascii=False))
+    store(run).add_tried(identity, trial.prompt.text, trial.to_json(), json.dumps(found, ensure_ascii=False))
     return identity
 
 
@@ -69,11 +41,11 @@ def recall(run: Run, identity: str) -> Trial:
     Raises:
         UserError: if there is none, or more than one.
     """
-    history = sweeps.store(run).tried(limit=100_000)
+    history = store(run).tried(limit=100_000)
     chosen = history[history["tried_id"].str.startswith(identity)] if len(history) and identity else history.head(0)
     if len(chosen) != 1:
         raise UserError(
-            f"{identity or 'no id'}: {len(chosen)} of the {len(history)} trials in {sweeps.store(run).path} are meant; "
+            f"{identity or 'no id'}: {len(chosen)} of the {len(history)} trials in {store(run).path} are meant; "
             f"list them with `python -m dfc steer {run.name} --history`."
         )
     return Trial.from_json(chosen["request"].iloc[0])

@@ -23,9 +23,10 @@ from dfc.config import SIDES, VERDICTS, RunConfig, Side, UserError
 from dfc.evidence import verify
 from dfc.machine import progress
 from dfc.models import LoadedModel
+from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
-from dfc.steering.edits import Edit, Program, program
-from dfc.steering.generation import BASELINE, Sampling, generate
+from dfc.steering.edits import Program, program
+from dfc.steering.generation import BASELINE, generate
 from dfc.steering.vectors import steering_vector
 from dfc.store.reader import FeatureQuery, Store
 from dfc.worlds import planted_models, planted_texts
@@ -238,7 +239,7 @@ def _continuations(
     with progress.bar(f"steering {model.title}"[:22], len(prompts), "prompts") as bar:
         for seed, prompt in enumerate(prompts):
             sampling = Sampling(setting.tokens, temperature=1.0, seed=seed)
-            said.append([answer.text for answer in generate(model, prompt, sampling, programs)])
+            said.append([answer.text for answer in generate(model, Prompt(prompt), sampling, programs)])
             bar.update()
     baseline, *steered = (list(texts) for texts in zip(*said, strict=True))
     return baseline, {feature.feature_id: texts for feature, texts in zip(features, steered, strict=True)}

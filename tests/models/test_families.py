@@ -28,7 +28,8 @@ from transformers import (
 from dfc import models
 from dfc.config import ModelConfig
 from dfc.models import LoadedModel, stream_of
-from dfc.steering.generation import Sampling, stream
+from dfc.requests import Sampling
+from dfc.steering.generation import stream
 from tests import tiny
 from tests.steering.test_generation import PROMPT, adding, plain, vector_for
 

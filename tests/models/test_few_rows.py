@@ -13,8 +13,9 @@ from dfc import models
 from dfc.config import ModelConfig
 from dfc.models import few_rows
 from dfc.models.few_rows import FewRowsLinear, quicken
+from dfc.requests import Sampling
 from dfc.steering import generation
-from dfc.steering.generation import BASELINE, Sampling
+from dfc.steering.generation import BASELINE
 from tests.steering.test_generation import PROMPT, adding, vector_for
 
 

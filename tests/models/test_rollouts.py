@@ -24,13 +24,13 @@ from dfc.activations import pairing
 from dfc.config import ModelConfig, RunConfig, UserError
 from dfc.corpus import Document, Turn, plain
 from dfc.models import LoadedModel, rollouts
-from dfc.models.rollouts import Sampling
+from dfc.requests import RolloutSampling
 from tests import tiny
 from tests.cli.test_cli import ROOT, dfc
 from tests.models.test_families import FAMILIES, TOKENIZER
 
-GREEDY = Sampling(tokens=12, temperature=0.0)
-DRAWN = Sampling(samples=2, tokens=10, temperature=1.5, top_p=0.95, seed=3, batch=3)
+GREEDY = RolloutSampling(tokens=12, temperature=0.0)
+DRAWN = RolloutSampling(samples=2, tokens=10, temperature=1.5, top_p=0.95, seed=3, batch=3)
 ASKED = [
     "a",
     "The old bridge.",
@@ -172,7 +172,7 @@ def test_the_answers_are_a_corpus_that_can_be_paired(run: RunConfig, tmp_path: P
 
 
 def test_drawn_answers_follow_the_seed_and_greedy_ones_not_even_the_batch(model: LoadedModel) -> None:
-    def said(sampling: Sampling) -> dict[int, str]:
+    def said(sampling: RolloutSampling) -> dict[int, str]:
         answers = rollouts.planned(model, PROMPTS, sampling)
         found = {}
         for number, first in enumerate(range(0, len(answers), sampling.batch)):
@@ -209,7 +209,7 @@ def test_at_little_top_p_only_the_likeliest_token_is_drawn(model: LoadedModel) -
 @pytest.mark.slow
 def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL while each model answers, twice for one of them, and a last line that is cut short."""
-    sampling = Sampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)
+    sampling = RolloutSampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)
     settings, asked, folder = tmp_path / "run.yaml", tmp_path / "asked.jsonl", tmp_path / "killed"
     settings.write_text(config.dump(run), encoding="utf-8")
     asked.write_text("\n".join(json.dumps({"text": text}) for _, text in tiny.texts(36)), encoding="utf-8")
@@ -338,7 +338,7 @@ def test_empty_answers_and_prompts_that_are_too_long_are_left_out_and_counted(
     prompts = [*PROMPTS, plain("a b c " * 300)]
     answer_batch, silent = rollouts.answer_batch, {"tiny-llama": {1, 4}, "tiny-gemma": {0}}
 
-    def some_empty(model: LoadedModel, batch: list[rollouts.Answer], sampling: Sampling, seed: int) -> list[str]:
+    def some_empty(model: LoadedModel, batch: list[rollouts.Answer], sampling: RolloutSampling, seed: int) -> list[str]:
         texts = answer_batch(model, batch, sampling, seed)
         return [
             "\n" if answer.number in silent[model.title] else f"{text}x"

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from dfc.config import UserError
 from dfc.models import LoadedModel, stream_of
+from dfc.requests import MODES, WHERES, Edit, Mode, Sampling, Where
 from dfc.runs import Run
 from dfc.steering import edits
 from dfc.steering.analysis import analyse, chances
-from dfc.steering.edits import MODES, WHERES, Action, Edit, Mode, Program, Where
-from dfc.steering.generation import BASELINE, Sampling, encode_prompt, generate
+from dfc.steering.edits import Action, Program
+from dfc.steering.generation import BASELINE, encode_prompt, generate
 from dfc.steering.vectors import Gauge, SteeringVector
 from tests.models.test_families import family, model
 from tests.steering.test_generation import PROMPT, vector_for
@@ -29,7 +30,7 @@ S_MAX = 2.0
 
 def gauge_for(model: LoadedModel) -> Gauge:
     """A random feature that fires on some positions and is silent on others."""
-    ids = encode_prompt(model, PROMPT, NEW, chat=False)
+    ids = encode_prompt(model, PROMPT, NEW)
     with model.streams_reader([model.layer]) as read:
         stream = read(ids, torch.ones_like(ids))[0][0]
     weight = torch.randn(model.width, generator=torch.Generator().manual_seed(5)) / stream.norm(dim=1).mean()
@@ -86,7 +87,7 @@ def hooked(model: LoadedModel, ids: Tensor, actions: tuple[Action, ...], new: in
 
 
 def test_every_mode_equals_a_plain_hook(model: LoadedModel) -> None:
-    ids = encode_prompt(model, PROMPT, NEW, chat=False)
+    ids = encode_prompt(model, PROMPT, NEW)
     whole = [(action(model, mode, where),) for mode, where in product(MODES, WHERES)]
     whole.append((action(model, "add", seed=1), action(model, "ablate", seed=2), action(model, "clamp", "prompt")))
     answers = generate(model, PROMPT, Sampling(NEW), [BASELINE, *map(Program, whole)])
@@ -103,7 +104,7 @@ def trimmed(model: LoadedModel, tokens: list[int]) -> list[int]:
 
 def test_an_analysis_equals_plain_forward_passes(model: LoadedModel) -> None:
     """Probabilities, KL and activations of one text, against hooks on the whole of it."""
-    ids, answer = encode_prompt(model, PROMPT, NEW, chat=False), [7, 30, 60]
+    ids, answer = encode_prompt(model, PROMPT, NEW), [7, 30, 60]
     actions = (action(model, "conditional", "generated"), action(model, "clamp", "prompt", seed=1))
     found = analyse(model, ids, answer, Program(actions), [gauge_for(model)])
     chance = chances(model, ids, answer, [BASELINE, Program(actions)], [3, 40])

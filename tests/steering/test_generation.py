@@ -15,20 +15,13 @@ from dfc import models
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Turn
 from dfc.models import LoadedModel
-from dfc.steering.edits import Action, Edit, Program
-from dfc.steering.generation import (
-    BASELINE,
-    Answer,
-    Sampling,
-    _Draw,
-    encode_prompt,
-    generate,
-    stream,
-    stream_rows,
-)
+from dfc.requests import Edit, Prompt, Sampling
+from dfc.steering.answers import Answer
+from dfc.steering.edits import Action, Program
+from dfc.steering.generation import BASELINE, _Draw, encode_prompt, generate, stream, stream_rows
 from dfc.steering.vectors import SteeringVector
 
-PROMPT = "The old bridge"
+PROMPT = Prompt("The old bridge")
 
 
 @pytest.fixture(scope="module", params=["a", "b"])
@@ -53,7 +46,7 @@ def plain(model: LoadedModel, tokens: int, added: Tensor | None = None) -> str:
             return output
         return (output[0] + added, *output[1:]) if isinstance(output, tuple) else output + added
 
-    ids = encode_prompt(model, PROMPT, tokens, chat=False)
+    ids = encode_prompt(model, PROMPT, tokens)
     handle = model.site.register_forward_hook(add)
     try:
         with torch.no_grad():
@@ -98,7 +91,7 @@ def test_side_by_side_gives_what_each_gives_alone(model: LoadedModel, temperatur
 
 def test_a_draw_has_the_probabilities_that_are_asked_for(model: LoadedModel) -> None:
     """The first token over many seeds, against softmax at that temperature."""
-    ids = encode_prompt(model, PROMPT, 1, chat=False)
+    ids = encode_prompt(model, PROMPT, 1)
     with torch.no_grad():
         expected = (model.model(ids).logits[0, -1] / 0.7).softmax(dim=0)
     draws = 2_000
@@ -202,7 +195,7 @@ def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> Non
 )
 def test_what_cannot_be_generated_is_said_at_once(model: LoadedModel, prompt: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        stream(model, prompt, Sampling(10), adding(vector_for(model), 1.0))
+        stream(model, Prompt(prompt), Sampling(10), adding(vector_for(model), 1.0))
     assert not model.lock.locked()
 
 
@@ -214,21 +207,24 @@ class TestChats:
         said = [{"role": turn.role, "content": turn.content} for turn in (*self.EARLIER, Turn("user", "and now"))]
         said[2]["content"] = "bridge ?"
         expected = model.tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
-        assert encode_prompt(model, "and now", 5, True, self.EARLIER)[0].tolist() == expected
+        assert encode_prompt(model, Prompt("and now", True, self.EARLIER), 5)[0].tolist() == expected
         alone = model.tokenizer.apply_chat_template(said[3:], add_generation_prompt=True, return_dict=False)
-        assert encode_prompt(model, "and now", 5, True)[0].tolist() == alone
+        assert encode_prompt(model, Prompt("and now", True), 5)[0].tolist() == alone
 
     def test_without_a_template_turns_are_named_and_a_prompt_alone_is_not(self, tiny_models: tuple[Path, Path]) -> None:
         model = models.load(ModelConfig(source=str(tiny_models[1]), layer=2, max_tokens=128))
         whole = "System: Be brief\n\nUser: The old\n\nAssistant: bridge ?\n\nUser: and now\n\nAssistant:"
-        assert encode_prompt(model, "and now", 5, True, self.EARLIER)[0].tolist() == model.tokenizer(whole).input_ids
+        assert (
+            encode_prompt(model, Prompt("and now", True, self.EARLIER), 5)[0].tolist()
+            == model.tokenizer(whole).input_ids
+        )
         for chat, earlier in ((True, ()), (False, ()), (False, self.EARLIER)):
-            plainly = encode_prompt(model, "and now", 5, chat, earlier)[0].tolist()
+            plainly = encode_prompt(model, Prompt("and now", chat, earlier), 5)[0].tolist()
             assert plainly == model.tokenizer("and now").input_ids
 
     def test_what_was_said_changes_the_answer(self, model: LoadedModel) -> None:
         answers = {
-            earlier: generate(model, PROMPT, Sampling(12), [BASELINE], True, earlier)[0].text
+            earlier: generate(model, Prompt(PROMPT.text, True, earlier), Sampling(12), [BASELINE])[0].text
             for earlier in ((), self.EARLIER[:1], self.EARLIER)
         }
         assert len(set(answers.values())) > 1

@@ -11,9 +11,9 @@ from itertools import pairwise
 import pytest
 
 from dfc.config import SIDES, Side
+from dfc.requests import Edit, Sampling, Sweep
 from dfc.runs import Run
 from dfc.steering import effects, sweeps
-from dfc.steering.generation import Sampling
 
 STRENGTHS = (0.5, 1.0, 2.0, 4.0)
 
@@ -23,7 +23,7 @@ def test_strength_moves_a_features_own_measure(real_run: Run, side: Side) -> Non
     settings = {"strengths": STRENGTHS, "prompts": ("I think that", "Yesterday we"), "sampling": Sampling(8, 0.7)}
     proven = []
     for feature in sweeps.exclusive_features(real_run, side, 4):
-        sweep = sweeps.Sweep(edits=(sweeps.Edit(side, feature),), control=True, **settings)
+        sweep = Sweep(edits=(Edit(side, feature),), control=True, **settings)
         *_, last = sweeps.run_sweep(real_run, sweep)
         found = effects.curves(sweeps.store(real_run).outputs(last.sweep_id), "mean_promoted")
         means = {kind: found[found["direction"] == kind]["mean"].tolist() for kind in ("feature", "random")}

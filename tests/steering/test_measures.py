@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dfc.config import UserError
-from dfc.steering.measures import coverage, distinct, pattern, refuses
+from dfc.requests import pattern
+from dfc.steering.measures import coverage, distinct, refuses
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from dfc import models
+from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
 from dfc.steering import strength
 from dfc.steering.analysis import Analysis
-from dfc.steering.edits import Action, Edit, Program
-from dfc.steering.generation import BASELINE, Answer, Sampling
+from dfc.steering.answers import Answer
+from dfc.steering.edits import Action, Program
+from dfc.steering.generation import BASELINE
 from dfc.steering.strength import propose_strength, warnings
 from dfc.steering.vectors import SteeringVector
 from tests.steering.test_generation import freed
@@ -24,7 +26,7 @@ def test_the_largest_strength_up_to_which_all_hold(tiny_run: Run) -> None:
     model, edit = models.shared(tiny_run.config().models.a), Edit("a", alive(tiny_run, "a"))
     ladder = (0.01, 1.0, 1000.0)
     found = {
-        bound: propose_strength(tiny_run, model, edit, "The old bridge", ladder, bound, Sampling(8, 1.0))
+        bound: propose_strength(tiny_run, model, edit, Prompt("The old bridge"), ladder, bound, Sampling(8, 1.0))
         for bound in (1e-9, 1.5, 1e9)
     }
     assert found[1e-9].strength is None
@@ -42,7 +44,9 @@ def test_a_probe_says_how_far_it_is_and_can_be_ended(tiny_run: Run) -> None:
     shares: list[float] = []
 
     def probe(tell: Callable[[float, bool], None]) -> None:
-        propose_strength(tiny_run, model, edit, "The old bridge", (0.5, 1.0), sampling=Sampling(6, 1.0), tell=tell)
+        propose_strength(
+            tiny_run, model, edit, Prompt("The old bridge"), (0.5, 1.0), sampling=Sampling(6, 1.0), tell=tell
+        )
 
     probe(lambda share, waiting: shares.append(share))
     assert shares == sorted(shares)

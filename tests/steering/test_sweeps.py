@@ -13,11 +13,11 @@ import pytest
 from dfc import models
 from dfc.config import SIDES, UserError
 from dfc.models import LoadedModel
+from dfc.requests import Edit, Prompt, Sampling, Sweep
 from dfc.runs import Run
 from dfc.steering import edits, effects, sweeps
-from dfc.steering.edits import Edit
-from dfc.steering.generation import Sampling, generate
-from dfc.steering.sweeps import Sweep, run_sweep, store
+from dfc.steering.generation import generate
+from dfc.steering.sweeps import run_sweep, store
 from tests.steering.test_vectors import alive
 
 
@@ -60,7 +60,7 @@ def test_a_row_can_be_repeated_alone(tiny_copy: Run) -> None:
     )
     program = edits.program(tiny_copy, [replace(sweep.edits[1], strength=2.0)], "b")
     model = models.shared(tiny_copy.config().models.b)
-    [answer] = generate(model, "今天", replace(sweep.sampling, seed=1), [program])
+    [answer] = generate(model, Prompt("今天"), replace(sweep.sampling, seed=1), [program])
     assert answer.text == row["text"]
 
 

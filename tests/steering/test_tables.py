@@ -14,11 +14,10 @@ from dfc.config import MemoryShortError, ModelConfig, UserError
 from dfc.corpus import Turn
 from dfc.machine import memory
 from dfc.models.weights import weight_bytes
+from dfc.requests import Edit, Prompt, Sampling, Trial
 from dfc.runs import Run
 from dfc.steering import edit_table, loading, prompt_sets, sweeps, trials
-from dfc.steering.edits import Edit
-from dfc.steering.generation import Answer, Sampling
-from dfc.steering.trials import Trial
+from dfc.steering.answers import Answer
 
 EDITS = (Edit("a", 3), Edit("b", 60, "clamp", -0.5, "generated"), Edit("a", 7, "conditional", 2.0, "prompt", 0.25))
 
@@ -64,15 +63,15 @@ def test_a_table_that_cannot_be_used(tiny_run: Run, text: str, sentence: str) ->
 
 def test_a_trial_is_kept_and_recalled(tiny_copy: Run) -> None:
     said = (Turn("system", "Be <i>brief"), Turn("user", "你好"))
-    trial = Trial("<b>老桥", EDITS, Sampling(7, 0.5, 0.9, 3), chat=True, earlier=said)
+    trial = Trial(Prompt("<b>老桥", True, said), EDITS, Sampling(7, 0.5, 0.9, 3))
     assert trial.sides == ["a", "b"]
     identity = trials.record(tiny_copy, trial, {"a": {"baseline": Answer("one", [1]), "steered": Answer("two", [2])}})
-    trials.record(tiny_copy, Trial("other", EDITS[:1]), {})
+    trials.record(tiny_copy, Trial(Prompt("other"), EDITS[:1]), {})
     assert trials.recall(tiny_copy, identity[:6]) == trial
     kept = sweeps.store(tiny_copy).tried().set_index("tried_id")
     assert json.loads(kept.loc[identity, "answers"]) == {"a": {"baseline": "one", "steered": "two"}}
     before_chats = {name: value for name, value in json.loads(trial.to_json()).items() if name != "earlier"}
-    assert Trial.from_json(json.dumps(before_chats)) == replace(trial, earlier=())
+    assert Trial.from_json(json.dumps(before_chats)) == replace(trial, prompt=replace(trial.prompt, earlier=()))
     for unknown in ("zz", ""):
         with pytest.raises(UserError, match=r"0 of the 2 trials in .* are meant"):
             trials.recall(tiny_copy, unknown)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from dfc.config import UserError
-from dfc.corpus import Turn, encodable
+from dfc.corpus import encodable
+from dfc.requests import Turn
 
 Turns = tuple[tuple[str, str], ...]
 
@@ -38,6 +40,11 @@ def unpack(text: str) -> Turns:
 def as_corpus(turns: Turns) -> tuple[Turn, ...]:
     """The same as the library has them."""
     return tuple(Turn(role, said) for role, said in turns)
+
+
+def of_corpus(turns: Iterable[Turn]) -> Turns:
+    """The same the other way."""
+    return tuple((turn.role, turn.content) for turn in turns)
 
 
 def fits(packed: str) -> bool:

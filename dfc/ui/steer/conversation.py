@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dfc.requests import Prompt
 from dfc.ui.shell import address, turns
 from dfc.ui.shell.turns import ROLES, Turns
 
@@ -83,9 +84,9 @@ def show() -> Turns:
     return typed
 
 
-def reply(said: Turns, prompt: str, answer: str) -> None:
-    """Make the prompt and one answer part of the chat; the next message is to be typed."""
-    write((*said, ("user", prompt), ("assistant", answer)))
+def reply(prompt: Prompt, answer: str) -> None:
+    """Make a prompt and an answer to it part of the chat; the next message is to be typed."""
+    write((*turns.of_corpus(prompt.earlier), ("user", prompt.text), ("assistant", answer)))
     st.session_state["prompt"], st.session_state["chat"] = "", True
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal, get_args
 
 import streamlit as st
 
 from dfc.config import SIDES, Side, UserError
+from dfc.requests import Edit, Mode, Where
 from dfc.ui.shell import address
-
-if TYPE_CHECKING:
-    from dfc.steering.edits import Edit, Mode, Where
 
 Sides = Literal["a", "b", "ab"]
 
-# The words of dfc.steering.edits, which the page cannot ask without loading torch.
 MODES: dict[Mode, str] = {
     "add": "add",
     "clamp": "hold at",
@@ -25,6 +22,7 @@ MODES: dict[Mode, str] = {
     "conditional": "add where it fires",
 }
 WHERES: dict[Where, str] = {"all": "everywhere", "prompt": "in the prompt", "generated": "in the answer"}
+"""How modes and places are read on the page; in the address stand the words of `dfc.requests`."""
 STRENGTH = 20.0
 """Ends of the slider; what is imported or repeated may be stronger."""
 
@@ -45,8 +43,6 @@ class Row:
 
     def edits(self) -> list[Edit]:
         """What the library is asked for, one for each model."""
-        from dfc.steering.edits import Edit
-
         if self.feature is None:
             return []
         return [
@@ -73,9 +69,9 @@ def edits(rows: Iterable[Row]) -> tuple[Edit, ...]:
     return tuple(edit for row in rows for edit in row.edits())
 
 
-def of_edits(found: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
-    """Rows of edits as they are kept in JSON."""
-    return tuple(Row(int(e["feature"]), e["side"], e["mode"], e["strength"], e["where"], e["threshold"]) for e in found)
+def of_edits(found: Iterable[Edit]) -> tuple[Row, ...]:
+    """A row for each edit."""
+    return tuple(Row(e.feature, e.side, e.mode, e.strength, e.where, e.threshold) for e in found)
 
 
 def pack(rows: Iterable[Row]) -> str:

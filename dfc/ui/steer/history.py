@@ -11,16 +11,17 @@ import streamlit as st
 
 from dfc.config import Side, UserError
 from dfc.report.heatmap import visible
+from dfc.requests import Trial
 from dfc.runs import Run
+from dfc.steering import trials
 from dfc.store.book import TEXT_LENGTH
 from dfc.store.reader import Store
-from dfc.ui.shell import downloads, notebook
+from dfc.ui.shell import downloads, notebook, turns
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import plain, sentence
 from dfc.ui.steer import conversation, edit_address
 from dfc.ui.steer.edit_address import Row
-from dfc.ui.steer.jobs import sweep_store
 from dfc.ui.steer.writing import Request
 
 _LISTED = 20
@@ -32,7 +33,7 @@ def show(view: View, names: dict[Side, str]) -> None:
     """Draw the history, the latest first."""
     if not notebook.opened():
         return
-    tried = sweep_store(view.run).tried(_LISTED)
+    tried = trials.store(view.run).tried(_LISTED)
     if not len(tried):
         st.html(
             '<p class="dfc-muted">Nothing was tried yet; every steered text that comes to its end is kept here.</p>'
@@ -41,16 +42,16 @@ def show(view: View, names: dict[Side, str]) -> None:
         _trial(view, row, names)
 
 
-def put_back(content: dict[str, Any]) -> None:
+def put_back(trial: Trial) -> None:
     """Everything of a kept trial, into the page's settings."""
-    edit_address.write(edit_address.of_edits(content["edits"]))
-    sampling, state = content["sampling"], st.session_state
-    state["prompt"], state["chat"] = content["prompt"], bool(content["chat"])
-    conversation.write(tuple((turn["role"], turn["content"]) for turn in content.get("earlier", ())))
-    state["max_tokens"] = min(1024, int(sampling["max_new_tokens"]))
-    state["temperature"] = min(2.0, float(sampling["temperature"]))
-    state["top_p"] = max(0.05, float(sampling["top_p"]))
-    state["seed"] = int(sampling["seed"]) % 2**31
+    edit_address.write(edit_address.of_edits(trial.edits))
+    sampling, state = trial.sampling, st.session_state
+    state["prompt"], state["chat"] = trial.prompt.text, trial.prompt.chat
+    conversation.write(turns.of_corpus(trial.prompt.earlier))
+    state["max_tokens"] = min(1024, sampling.max_new_tokens)
+    state["temperature"] = min(2.0, float(sampling.temperature))
+    state["top_p"] = max(0.05, float(sampling.top_p))
+    state["seed"] = sampling.seed % 2**31
 
 
 def table(view: View, request: Request) -> None:
@@ -75,20 +76,20 @@ def table(view: View, request: Request) -> None:
 
 
 def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
-    content, answers = json.loads(row["request"]), json.loads(row["answers"])
-    rows, identity = edit_address.of_edits(content["edits"]), str(row["tried_id"])
+    trial, answers = Trial.from_json(row["request"]), json.loads(row["answers"])
+    rows, identity = edit_address.of_edits(trial.edits), str(row["tried_id"])
     time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())
     texts = "".join(
         f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(found["steered"])[:200]))}</div>'
         for side, found in answers.items()
         if side in names
     )
-    turns = len(content.get("earlier", ()))
-    after = f" · after {turns} earlier turn{'s' if turns > 1 else ''}" if turns else ""
+    before = len(trial.prompt.earlier)
+    after = f" · after {before} earlier turn{'s' if before > 1 else ''}" if before else ""
     with st.container(key=f"kept_trial_{identity}"):
         st.html(
             f'<div><div class="dfc-small">{escape(time)} · {escape(said(rows))}{after}</div>'
-            f"<div>{escape(visible(str(content['prompt'])[:160]))}</div>{texts}</div>"
+            f"<div>{escape(visible(trial.prompt.text[:160]))}</div>{texts}</div>"
         )
         with st.container(horizontal=True, gap="small"):
             st.button(
@@ -97,7 +98,7 @@ def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> N
                 key=f"again_{identity}",
                 type="tertiary",
                 on_click=put_back,
-                args=(content,),
+                args=(trial,),
                 help="Puts the edits, the prompt and the sampling back.",
             )
             st.button(
@@ -106,7 +107,7 @@ def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> N
                 key=f"note_{identity}",
                 type="tertiary",
                 on_click=_note,
-                args=(view.run, view.store, rows, note_text(rows, content, answers, names), identity),
+                args=(view.run, view.store, rows, note_text(trial, answers, names), identity),
             )
             if st.session_state.get("noted_trial") == identity:
                 st.html('<span class="dfc-small">Kept.</span>', width="content")
@@ -117,18 +118,18 @@ def said(rows: tuple[Row, ...]) -> str:
     return "; ".join(f"{row.sides.upper()}: {edit_address.words(row)}" for row in rows)
 
 
-def note_text(rows: tuple[Row, ...], content: dict[str, Any], answers: dict[str, Any], names: dict[Side, str]) -> str:
+def note_text(trial: Trial, answers: dict[str, Any], names: dict[Side, str]) -> str:
     """A trial as a note, with what is needed to repeat it."""
-    sampling = content["sampling"]
+    sampling, rows = trial.sampling, edit_address.of_edits(trial.edits)
     lines = [
-        f"Steered ({said(rows)}) on “{content['prompt']}”, {sampling['max_new_tokens']} tokens, temperature "
-        f"{sampling['temperature']:g}, top-p {sampling['top_p']:g}, seed {sampling['seed']}."
+        f"Steered ({said(rows)}) on “{trial.prompt.text}”, {sampling.max_new_tokens} tokens, temperature "
+        f"{sampling.temperature:g}, top-p {sampling.top_p:g}, seed {sampling.seed}."
     ]
     for side, name in names.items():
         found = answers.get(side, {})
         lines += [f"{name}, {_KINDS[kind]}: {found[kind]}" for kind in _KINDS if kind in found]
-    if earlier := content.get("earlier"):  # last: what is too long for a note is cut
-        lines += ["Before the prompt:", *(f"{turn['role']}: {turn['content']}" for turn in earlier)]
+    if earlier := trial.prompt.earlier:  # last: what is too long for a note is cut
+        lines += ["Before the prompt:", *(f"{turn.role}: {turn.content}" for turn in earlier)]
     return "\n".join(lines)[:TEXT_LENGTH]
 
 
@@ -140,7 +141,7 @@ def _note(run: Run, features: Store, rows: tuple[Row, ...], text: str, identity:
 
 
 def _csv(run: Run, rows: tuple[Row, ...]) -> bytes:
-    from dfc.steering import edit_table
+    from dfc.steering import edit_table  # asks transformers at which layer a model is read
 
     return edit_table.to_csv(run, edit_address.edits(rows)).encode()
 
@@ -149,13 +150,11 @@ def _import(run: Run) -> None:
     file = st.session_state.get("import_edits")
     if file is None:
         return
-    from dataclasses import asdict
-
     from dfc.steering import edit_table
 
     try:
         found = edit_table.from_csv(run, file.getvalue().decode("utf-8"))
-        rows = edit_address.of_edits(asdict(edit) for edit in found)
+        rows = edit_address.of_edits(found)
         edit_address.unpack(edit_address.pack(rows))  # refuses what the page cannot show
         edit_address.write(rows)
     except UnicodeDecodeError:

@@ -9,18 +9,15 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dfc.config import JudgeConfig
+from dfc.requests import Sweep
 from dfc.runs import Run
+from dfc.steering import trials
 from dfc.steering.judge import judge_sweep
-from dfc.store.steering import SteeringStore
 from dfc.ui.shell.text import failure, sentence
-
-if TYPE_CHECKING:
-    from dfc.steering.sweeps import Sweep
 
 _WATCHED = "steer_job"
 
@@ -77,7 +74,7 @@ class Job:
 
     def _judge(self, judge: JudgeConfig, sweep_id: str) -> None:
         self.done, self.total, self.judging = 0, 0, True
-        with closing(judge_sweep(sweep_store(self.run), sweep_id, judge)) as steps:
+        with closing(judge_sweep(trials.store(self.run), sweep_id, judge)) as steps:
             for step in steps:
                 self.done, self.total = step.done, step.total
                 self.problem = sentence(step.problem) or None
@@ -87,11 +84,6 @@ class Job:
 
 _jobs: dict[Run, Job] = {}  # the latest of each run in this process
 _starting = threading.Lock()
-
-
-def sweep_store(run: Run) -> SteeringStore:
-    """Where a run's sweeps and its history are kept, as dfc.steering.sweeps says, without loading torch."""
-    return SteeringStore(run.steering)
 
 
 def start(

@@ -14,7 +14,7 @@ from dfc.config import SIDES, Side
 from dfc.report.palette import THEMES, Theme
 from dfc.report.tables import csv
 from dfc.steering import effects
-from dfc.steering.effects import Measure
+from dfc.steering.measures import Measure
 from dfc.store import columns
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.steering import SteeringStore

@@ -14,11 +14,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import Side, UserError
+from dfc.requests import Prompt, Sampling
 from dfc.steering import prompt_sets
 from dfc.ui.shell import address
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.text import plain, sentence
-from dfc.ui.shell.turns import Turns
+from dfc.ui.shell.turns import Turns, as_corpus
 from dfc.ui.steer import conversation, edits, history, panes, sweeps, writing
 from dfc.ui.steer.edits import Known
 from dfc.ui.steer.writing import Request, State, Texts
@@ -139,8 +140,8 @@ def _request(view: View, found: Sequence[Known]) -> Request:
         help="Let the other model write, too, even if no edit is of it.",
     )
     rows = tuple(one.row for one in found if one.row.feature is not None)
-    drawn = int(tokens), float(temperature), float(top_p), int(seed)
-    return Request(str(view.run.path), rows, prompt or "", chat, turns, *drawn, both)
+    asked = Prompt(prompt or "", chat, as_corpus(turns))
+    return Request(str(view.run.path), rows, asked, Sampling(tokens, temperature, top_p, seed), both)
 
 
 def _number(
@@ -187,7 +188,7 @@ def _generate(view: View, request: Request, names: dict[Side, str], ready: bool)
             key="regenerate",
             on_click=writing.ask_with_new_seed,
             args=(view.run,),
-            disabled=not ready or stoppable or request.temperature == 0,
+            disabled=not ready or stoppable or request.sampling.temperature == 0,
             help="All texts, with the next seed. At temperature 0 every seed gives the same text.",
         )
         if texts is not None and texts.request != request:
@@ -216,14 +217,14 @@ def _buttons(view: View, current: bool, texts: Texts, side: Side, row: int) -> N
     """What can be done with one text: stop it, or have it written anew, or go on from it."""
     pane, request = texts.panes[side][row], texts.request
     replied = False
-    if request.chat and pane.text and not pane.writing:
+    if request.prompt.chat and pane.text and not pane.writing:
         replied = st.button(
             "Reply",
             icon=":material/reply:",
             key=f"reply_{side}_{row}",
             type="tertiary",
             on_click=conversation.reply,
-            args=(request.earlier, request.prompt, pane.text),
+            args=(request.prompt, pane.text),
             help="Go on with the chat: the prompt and this answer become earlier turns of it, for all texts alike.",
         )
     if pane.writing:
@@ -244,7 +245,7 @@ def _buttons(view: View, current: bool, texts: Texts, side: Side, row: int) -> N
             type="tertiary",
             on_click=writing.again,
             args=(view, texts, side, row),
-            disabled=not (current and (pane.stopped or request.temperature > 0)),
+            disabled=not (current and (pane.stopped or request.sampling.temperature > 0)),
             help="This text alone, with its next seed. At temperature 0 every seed gives the same text.",
         )
     if replied:

@@ -160,7 +160,7 @@ def _figures(pane: Pane, texts: Texts, on: bool) -> str:
     words = ["stopped, not measured"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
     if pane.tokens:
         words.append(f"{len(pane.tokens)} token{'s' if len(pane.tokens) > 1 else ''}")
-    if pane.seed != texts.request.seed:
+    if pane.seed != texts.request.sampling.seed:
         words.append(f"seed {pane.seed}")
     if pane.found is not None and pane.tokens:
         perplexity = f"perplexity {pane.found.perplexity:,.3g}"

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import visible
+from dfc.requests import Prompt
 from dfc.runs import Run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
@@ -74,13 +75,13 @@ def _ask(run: Run, place: int) -> None:
 
 def _probe(view: View, listed: Sequence[Row], place: int) -> None:
     row, bar = listed[place], st.empty()
-    prompt = str(st.session_state.get("prompt") or "")
     chat = bool(st.session_state.get("chat", True))
     try:
         from dfc.steering.loading import steerable
         from dfc.steering.strength import propose_strength
 
-        earlier = as_corpus(conversation.earlier() if chat else ())
+        typed, earlier = str(st.session_state.get("prompt") or ""), conversation.earlier() if chat else ()
+        prompt = Prompt(typed, chat, as_corpus(earlier))
         found: dict[Side, Proposal] = {}
         for edit in row.edits():
             settings = view.config.models.side(edit.side)
@@ -92,7 +93,7 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
                 words = f"{title} is writing something else; waiting …" if waiting else f"Trying strengths in {title} …"
                 bar.progress(share, words)  # where a click ends the script, and with it the probe
 
-            found[edit.side] = propose_strength(view.run, model, edit, prompt, chat=chat, earlier=earlier, tell=tell)
+            found[edit.side] = propose_strength(view.run, model, edit, prompt, tell=tell)
     except Exception as error:  # not a click, which is none
         st.session_state[f"{_PROBLEM}_{place}"] = failure(error, "The strengths could not be tried")
         return

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
 
 from dfc.config import JudgeConfig, Side, UserError
+from dfc.requests import Sweep
 from dfc.runs import Run
-from dfc.steering import prompt_sets
+from dfc.steering import prompt_sets, trials
 from dfc.steering.judge import identity
 from dfc.ui.shell import notebook
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain, sentence
-from dfc.ui.steer import edit_address, jobs, outputs
-from dfc.ui.steer.jobs import sweep_store
+from dfc.ui.steer import jobs, outputs
 from dfc.ui.steer.writing import Request
-
-if TYPE_CHECKING:
-    from dfc.steering.sweeps import Sweep
 
 _OWN = "the prompt above"
 _LISTED = 20
@@ -100,33 +98,29 @@ def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | Non
     )
     try:
         numbers = _numbers(strengths)
-        prompts = (request.prompt,) if chosen == _OWN else tuple(prompt_sets.read(chosen, limit))
+        prompts = (request.prompt.text,) if chosen == _OWN else tuple(prompt_sets.read(chosen, limit))
     except UserError as error:
         st.warning(plain(sentence(str(error))), icon=":material/block:")
         return None
     if not top and not ready:
         return None
-    run = view.run
+    settings: dict[str, Any] = {
+        "strengths": numbers,
+        "prompts": prompts,
+        "sampling": request.sampling,
+        "chat": request.prompt.chat,
+        "earlier": request.prompt.earlier,
+        "words": tuple(word for word in words.split(",") if word.strip()),
+        "regex": regex,
+        "control": control,
+    }
+    return partial(_bulk, view.run, top, settings) if top else partial(Sweep, request.edits, **settings)
 
-    def make() -> Sweep:
-        from dfc.steering import sweeps
 
-        asked = request.trial()
-        settings: dict[str, Any] = {
-            "strengths": numbers,
-            "prompts": prompts,
-            "sampling": asked.sampling,
-            "chat": asked.chat,
-            "earlier": asked.earlier,
-            "words": tuple(word for word in words.split(",") if word.strip()),
-            "regex": regex,
-            "control": control,
-        }
-        if top:
-            return sweeps.bulk(run, top, **settings)
-        return sweeps.Sweep(edits=edit_address.edits(request.rows), **settings)
+def _bulk(run: Run, top: int, settings: dict[str, Any]) -> Sweep:
+    from dfc.steering import sweeps  # loads torch
 
-    return make
+    return sweeps.bulk(run, top, **settings)
 
 
 def _ask_judge(judge: JudgeConfig | None) -> JudgeConfig | None:
@@ -183,21 +177,21 @@ def _opened(view: View, judge: JudgeConfig | None, running: bool, names: dict[Si
     wanted = st.query_params.get("sweep")
     if not wanted:
         return
-    kept = sweep_store(view.run).sweeps()
+    kept = trials.store(view.run).sweeps()
     found = kept[kept["sweep_id"].str.startswith(wanted)] if len(kept) else kept
     if len(found) != 1:
         st.info("The sweep in the address is not kept with this run any more.", icon=":material/info:")
         return
     row = found.iloc[0]
     sweep_id, scored_by = str(row["sweep_id"]), row["judge"] if isinstance(row["judge"], str) else None
-    outputs.show(view, sweep_store(view.run), sweep_id, str(row["title"]), scored_by, names)
+    outputs.show(view, trials.store(view.run), sweep_id, str(row["title"]), scored_by, names)
     if judge is not None:
         _score_button(view.run, sweep_id, judge, running)
 
 
 def _score_button(run: Run, sweep_id: str, judge: JudgeConfig, running: bool) -> None:
     """Offers to score what has no score by this judge."""
-    if left := len(sweep_store(run).unscored(sweep_id, identity(judge))):
+    if left := len(trials.store(run).unscored(sweep_id, identity(judge))):
         st.button(
             f"Score {left} texts",
             icon=":material/gavel:",
@@ -210,7 +204,7 @@ def _score_button(run: Run, sweep_id: str, judge: JudgeConfig, running: bool) ->
 
 
 def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
-    kept = sweep_store(run).sweeps().head(_LISTED)
+    kept = trials.store(run).sweeps().head(_LISTED)
     if not len(kept):
         return
     job = jobs.running(run)
@@ -236,7 +230,7 @@ def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
                 type="tertiary",
                 disabled=running,
                 on_click=jobs.start,
-                args=(run, _again(str(row["settings"])), judge),
+                args=(run, partial(Sweep.from_json, str(row["settings"])), judge),
             )
             st.button(
                 "Delete",
@@ -248,22 +242,13 @@ def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
             )
 
 
-def _again(settings: str) -> Callable[[], Sweep]:
-    def make() -> Sweep:
-        from dfc.steering.sweeps import Sweep
-
-        return Sweep.from_json(settings)
-
-    return make
-
-
 def _open(identity: str) -> None:
     st.query_params["sweep"] = identity
 
 
 def _delete(run: Run, sweep_id: str) -> None:
     try:
-        sweep_store(run).delete_sweep(sweep_id)
+        trials.store(run).delete_sweep(sweep_id)
     except UserError as error:
         st.session_state["sweep_problem"] = sentence(str(error))
     if sweep_id.startswith(st.query_params.get("sweep") or "-"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,13 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dfc.config import SIDES, ModelPair, Side, UserError
+from dfc.requests import Edit, Prompt, Sampling, Trial
 from dfc.runs import Run
+from dfc.steering import trials
+from dfc.steering.answers import Answer, Piece
+from dfc.steering.trials import Kind
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import failure
-from dfc.ui.shell.turns import Turns, as_corpus
 from dfc.ui.steer import edit_address
 from dfc.ui.steer.edit_address import Row
 
@@ -29,8 +32,6 @@ if TYPE_CHECKING:
     from dfc.models import LoadedModel
     from dfc.steering.analysis import Analysis
     from dfc.steering.edits import Program
-    from dfc.steering.generation import Answer, Piece
-    from dfc.steering.trials import Kind, Trial
     from dfc.steering.vectors import Gauge
 
 _ENDED = "Waiting for the other text …"
@@ -41,37 +42,39 @@ _START, _KEPT = "steer_start", "steer_kept"
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides what is generated; `earlier` are the turns of the chat before the prompt."""
+    """Everything that decides what is generated: a trial whose edits are rows of the page, and who writes.
+
+    Attributes:
+        run: path of the run.
+        rows: what is done; without a feature, nothing.
+        prompt, sampling: what the models go on from, and how tokens are drawn.
+        both: whether a model writes that is not edited.
+    """
 
     run: str
     rows: tuple[Row, ...]
-    prompt: str
-    chat: bool
-    earlier: Turns
-    max_tokens: int
-    temperature: float
-    top_p: float
-    seed: int
+    prompt: Prompt
+    sampling: Sampling
     both: bool
 
     @property
     def edited(self) -> tuple[Side, ...]:
         """The models that are steered."""
-        return tuple(side for side in SIDES if any(side in row.sides and row.feature is not None for row in self.rows))
+        return tuple(side for side in SIDES if any(edit.side == side for edit in self.edits))
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All edits, those of one row beside each other."""
+        return edit_address.edits(self.rows)
 
     @property
     def sides(self) -> tuple[Side, ...]:
         """The models that write."""
         return SIDES if self.both else self.edited
 
-    def trial(self, seed: int | None = None) -> Trial:
-        """The same as the library keeps it; with another seed, if one is given."""
-        from dfc.steering.generation import Sampling
-        from dfc.steering.trials import Trial
-
-        sampling = Sampling(self.max_tokens, self.temperature, self.top_p, self.seed if seed is None else seed)
-        edits = edit_address.edits(self.rows)
-        return Trial(self.prompt, edits, sampling, self.chat, as_corpus(self.earlier))
+    def trial(self, seed: int) -> Trial:
+        """The same as the library keeps it, drawn with a seed."""
+        return Trial(self.prompt, self.edits, replace(self.sampling, seed=seed))
 
 
 @dataclass
@@ -118,8 +121,6 @@ class Pane:
 
     def answer(self) -> Answer:
         """The text as the library has it."""
-        from dfc.steering.generation import Answer
-
         return Answer(self.text, list(self.tokens))
 
 
@@ -209,7 +210,7 @@ def start(view: View, request: Request) -> None:
         before.stop()
     texts = Texts(request, {side: [Pane() for _ in range(1 + (side in request.edited))] for side in request.sides})
     st.session_state[_KEPT] = texts
-    _begin(view, texts, {side: range(len(panes)) for side, panes in texts.panes.items()}, request.seed)
+    _begin(view, texts, {side: range(len(panes)) for side, panes in texts.panes.items()}, request.sampling.seed)
 
 
 def again(view: View, texts: Texts, side: Side, row: int) -> None:
@@ -264,8 +265,6 @@ class _Work:
             thread.join()
         steered = {side: answers[side] for side in SIDES if "steered" in answers.get(side, ())}
         if steered:
-            from dfc.steering import trials
-
             with self._told(*steered):
                 trials.record(self.run, self.texts.request.trial(self.seed), steered)
 
@@ -298,15 +297,7 @@ class _Work:
         programs = [(generation.BASELINE, program)[row] for row in rows]
         _say(panes, "Reading the prompt …")
         with closing(
-            generation.stream_rows(
-                model,
-                trial.prompt,
-                trial.sampling,
-                programs,
-                trial.chat,
-                trial.earlier,
-                lambda row: self._ends(panes[row]),
-            )
+            generation.stream_rows(model, trial.prompt, trial.sampling, programs, lambda row: self._ends(panes[row]))
         ) as pieces:
             for piece in pieces:
                 if piece.waiting:
@@ -335,7 +326,7 @@ class _Work:
         from dfc.steering.analysis import analyse
         from dfc.steering.sweeps import own_gauge
 
-        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens, trial.chat, trial.earlier)
+        ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens)
         said: list[str] = []
         gauges: dict[int, Gauge] = {}
         for edit in trial.edits:

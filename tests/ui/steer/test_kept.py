@@ -10,12 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 from dfc import config, models
 from dfc.config import JudgeConfig
+from dfc.requests import Edit, Prompt, Sampling, Sweep, Trial
 from dfc.runs import Run
 from dfc.steering import edit_table, sweeps
-from dfc.steering.edits import Edit
-from dfc.steering.generation import Answer, Sampling
-from dfc.steering.sweeps import Sweep, run_sweep
-from dfc.steering.trials import Trial, record
+from dfc.steering.answers import Answer
+from dfc.steering.sweeps import run_sweep
+from dfc.steering.trials import record
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell.text import plain
@@ -49,7 +49,9 @@ def wait_for_job(test: AppTest) -> AppTest:
 
 class TestHistory:
     def test_again_puts_everything_back(self, run: Run) -> None:
-        trial = Trial("Old bridge", (Edit("b", B_FEATURE, "clamp", 0.5, "prompt"),), Sampling(9, 0.7, 0.9, 5), True)
+        trial = Trial(
+            Prompt("Old bridge", True), (Edit("b", B_FEATURE, "clamp", 0.5, "prompt"),), Sampling(9, 0.7, 0.9, 5)
+        )
         identity = record(run, trial, {"b": {"baseline": Answer("left"), "steered": Answer("<b>pushed")}})
         test = calm(visit(STEER, run="steer", more="History"))
         assert "&lt;b&gt;pushed" in text(test)
@@ -60,7 +62,7 @@ class TestHistory:
         assert (test.number_input(key="temperature").value, test.number_input(key="top_p").value) == (0.7, 0.9)
 
     def test_kept_as_a_note(self, run: Run) -> None:
-        trial = Trial("Old bridge", (Edit("b", B_FEATURE),), Sampling(9))
+        trial = Trial(Prompt("Old bridge"), (Edit("b", B_FEATURE),), Sampling(9))
         identity = record(run, trial, {"b": {"steered": Answer("pushed")}})
         test = calm(visit(STEER, run="steer", more="History"))
         calm(test.button(key=f"note_{identity}").click().run())

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
+from dfc import requests
 from dfc.config import UserError
-from dfc.steering import edits
 from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
 from dfc.ui.steer.edit_address import MODES, WHERES, Row, Sides
@@ -68,14 +68,14 @@ def test_edits_that_cannot_be_are_refused(text: str) -> None:
 
 
 def test_words_are_those_of_the_library() -> None:
-    assert tuple(MODES) == edits.MODES
-    assert tuple(WHERES) == edits.WHERES
+    assert tuple(MODES) == requests.MODES
+    assert tuple(WHERES) == requests.WHERES
 
 
 def test_a_row_of_both_models_is_an_edit_of_each() -> None:
     assert edit_address.edits([Row(3, "ab", "clamp", 1.5), Row()]) == (
-        edits.Edit("a", 3, "clamp", 1.5),
-        edits.Edit("b", 3, "clamp", 1.5),
+        requests.Edit("a", 3, "clamp", 1.5),
+        requests.Edit("b", 3, "clamp", 1.5),
     )
 
 

@@ -11,10 +11,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc import models
+from dfc.requests import Prompt, Sampling, Trial
 from dfc.runs import Run
 from dfc.steering import sweeps
-from dfc.steering.generation import Sampling
-from dfc.steering.trials import Trial
 from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
 from dfc.ui.steer.writing import Pane, Request, Texts, _Work
@@ -117,7 +116,7 @@ class TestGenerating:
     def test_texts_without_a_browser_end_and_free_the_model(self, run: Run) -> None:
         settings = run.config().models
         [row] = edit_address.unpack(f"a_{A_FEATURE}_add_2_all")
-        request = Request(str(run.path), (row,), "The old", False, (), 500, 0.0, 1.0, 0, False)
+        request = Request(str(run.path), (row,), Prompt("The old"), Sampling(500), False)
         panes = [Pane(doing="Writing …"), Pane(doing="Writing …")]
         texts = Texts(request, {"a": panes})
         _Work(texts, settings, 0, watched=lambda: len(panes[0].tokens) < 3).do({"a": [0, 1]})
@@ -137,7 +136,7 @@ class TestGenerating:
         texts = write(test)
         assert texts.panes["a"][0].tokens
         trial = Trial.from_json(sweeps.store(run).tried()["request"].iloc[0])
-        assert [(turn.role, turn.content) for turn in trial.earlier] == [tuple(turn) for turn in said]
+        assert [(turn.role, turn.content) for turn in trial.prompt.earlier] == [tuple(turn) for turn in said]
         test.text_area(key="earlier_1_text").set_value("The new").run()
         test.selectbox(key="earlier_0_role").set_value("user").run()
         test.button(key="earlier_2_drop").click().run()
@@ -149,7 +148,7 @@ class TestGenerating:
         identity = sweeps.store(run).tried()["tried_id"].iloc[0]
         test.segmented_control(key="more").set_value("History").run()
         calm(test.button(key=f"again_{identity}").click().run())
-        assert json.loads(parameter(test, "earlier")) == [[turn.role, turn.content] for turn in trial.earlier]
+        assert json.loads(parameter(test, "earlier")) == [[turn.role, turn.content] for turn in trial.prompt.earlier]
 
     def test_a_chat_that_is_too_long_for_the_address_is_kept(self, run: Run) -> None:
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE)))
