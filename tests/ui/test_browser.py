@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
+from dfc.ui.shell import pages
 from tests.ui.browser import (
     Complaints,
     NewPage,
@@ -24,15 +25,10 @@ from tests.ui.browser import (
 )
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
-PATHS = {
-    "Overview": "/?run=demo",
+PATHS = {page.title: f"/{page.path}?run=demo" for page in pages.PAGES} | {
     "Exclusive features": "/Exclusive_features?run=demo&show=only+B&order=density",
     "Feature": f"/Feature?run=demo&feature={A_FEATURE}&tokens=both",
-    "Decoder norms": "/Decoder_norms?run=demo",
     "Steer": f"/Steer?run=demo&feature={A_FEATURE}&strength=3.5",
-    "Prompt": "/Prompt?run=demo",
-    "Runs": "/Runs?run=demo",
-    "Notes and lists": "/Lists?run=demo",
 }
 
 

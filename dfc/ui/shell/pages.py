@@ -14,7 +14,7 @@ class Page:
     """One page.
 
     Attributes:
-        script: its path beside app.py; the name in it is the path in the address.
+        script: where it lies beside app.py.
         title: in the navigation.
         icon: of Material's.
         room: in dfc/ui.
@@ -24,6 +24,11 @@ class Page:
     title: str
     icon: str
     room: str
+
+    @property
+    def path(self) -> str:
+        """In the address; that of the front page is empty."""
+        return self.script.removeprefix("pages/").removesuffix(".py").partition("_")[2] if "/" in self.script else ""
 
 
 PAGES = (
