@@ -42,7 +42,7 @@ def make_real_run(data: Path) -> Run:
                 update={"steps": 400, "batch": 256, "warmup_steps": 20, "k_start": 64, "k_anneal_steps": 40}
                 | {"dead_after_pairs": 5_000, "threshold_start": 60, "threshold_decay": 0.95, "checkpoint_every": 100}
             ),
-            "evidence": preset.evidence.model_copy(update={"surprise_pairs": 2_000}),
+            "evidence": preset.evidence.model_copy(update={"surprise_pairs": 500}),
         }
     )
     with data_folder(data):

@@ -25,7 +25,7 @@ from dfc.activations.harvest import Limit, paired_rows
 from dfc.activations.shards import ActivationStore, Rows
 from dfc.config import SIDES, Side, UserError
 from dfc.machine import progress
-from dfc.models import LoadedModel
+from dfc.models import LoadedModel, origin
 from dfc.runs import Run
 
 _LOGITS = 2**26  # in one pass, 256 MB, unless a single document has more
@@ -102,7 +102,7 @@ def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:
 
 def _measure_side(run: Run, store: ActivationStore, side: Side, missing: dict[int, int]) -> None:
     config, facts = run.config(), store.manifest.side(side)
-    if (weights := models.fingerprint(config.models.side(side)).weights) != facts.weights:
+    if (weights := origin.weights(config.models.side(side))) != facts.weights:
         raise UserError(
             f"{facts.source}: holds other weights ({weights:.16}) than when its activations were harvested "
             f"({facts.weights:.16}); bring those back, or harvest again."

@@ -35,18 +35,26 @@ def fingerprint(config: ModelConfig) -> Fingerprint:
     Raises:
         UserError: if it cannot be read.
     """
-    folder, tokenizer = Path(loading.folder_or_id(config)), loading.load_tokenizer(config)
-    weights = f"commit {loading.describe(config).revision}"
-    if folder.is_dir():
-        files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
-        weights = _files_digest(files)
+    tokenizer = loading.load_tokenizer(config)
     first = tokenizer("a").input_ids[:1]
     return Fingerprint(
-        weights=weights,
+        weights=weights(config),
         tokenizer=_digest(_definition(tokenizer)),
         template=_digest(tokenizer.chat_template or ""),
         bos=first == [tokenizer.bos_token_id],
     )
+
+
+def weights(config: ModelConfig) -> str:
+    """The hash of a model's weights alone, without its tokenizer, which takes long to load.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    folder = Path(loading.folder_or_id(config))
+    if not folder.is_dir():
+        return f"commit {loading.describe(config).revision}"
+    return _files_digest(sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin")))
 
 
 def _definition(tokenizer: PreTrainedTokenizerBase) -> str:
