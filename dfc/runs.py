@@ -200,10 +200,12 @@ def reading(path: Path, remedy: str, *errors: type[Exception]) -> Iterator[None]
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing; {remedy}.") from None
+        problem = f"{path}: is missing"
+        raise UserError(f"{problem}; {remedy}.", problem) from None
     except damage as error:
         detail = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
+        problem = f"{path}: is damaged ({type(error).__name__}: {detail:.120})"
+        raise UserError(f"{problem}; {remedy}.", problem) from None
 
 
 def make_folder(path: Path) -> None:

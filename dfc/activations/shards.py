@@ -322,7 +322,7 @@ def damage(folder: Path, side: Side, shard: int) -> str | None:
             if _checksum(path) != checksum:
                 return f"{path}: has another checksum than was written"
     except UserError as error:
-        return str(error)
+        return error.problem
     return None
 
 
@@ -391,5 +391,5 @@ def _checked(folder: Path, side: Side, shard: int, name: str, facts: dict[str, A
     path, size = _path(folder, side, shard, name), facts["sizes"][name]
     if not path.exists() or path.stat().st_size != size:
         state = f"has {path.stat().st_size} bytes instead of {size}" if path.exists() else "is missing"
-        raise UserError(f"{path}: {state}; {repair(folder)}.")
+        raise UserError(f"{path}: {state}; {repair(folder)}.", f"{path}: {state}")
     return path

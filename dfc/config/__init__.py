@@ -6,7 +6,18 @@ knows no torch: it can be imported anywhere at no cost.
 """
 
 from dfc.config import shipped
-from dfc.config.base import PARTITIONS, SIDES, VERDICTS, Part, Partition, Section, Side, UserError, Verdict
+from dfc.config.base import (
+    PARTITIONS,
+    SIDES,
+    VERDICTS,
+    NotLoadedError,
+    Part,
+    Partition,
+    Section,
+    Side,
+    UserError,
+    Verdict,
+)
 from dfc.config.files import dump, load, load_sites, parse
 from dfc.config.sections import (
     CorpusConfig,
@@ -34,6 +45,7 @@ __all__ = [
     "JudgeConfig",
     "ModelConfig",
     "ModelPair",
+    "NotLoadedError",
     "Part",
     "Partition",
     "RunConfig",

@@ -17,7 +17,19 @@ VERDICTS: tuple[Verdict, ...] = ("exclusive", "mirrored", "shared-like", "unclea
 
 
 class UserError(Exception):
-    """Something the user can mend; its text is one sentence with what, where and the remedy."""
+    """Something the user can mend; its text is one sentence with what, where and the remedy.
+
+    Attributes:
+        problem: what and where without the remedy, if whoever raised it told them apart; else the whole sentence.
+    """
+
+    def __init__(self, sentence: str, problem: str | None = None) -> None:
+        super().__init__(sentence)
+        self.problem = sentence if problem is None else problem
+
+
+class NotLoadedError(UserError):
+    """A model or its tokenizer cannot be loaded on this machine."""
 
 
 class Section(BaseModel):

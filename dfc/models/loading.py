@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dfc.config import ModelConfig, UserError
+from dfc.config import ModelConfig, NotLoadedError
 from dfc.machine import devices
 from dfc.models import gguf_files, sites
 from dfc.models.loaded import Description, LoadedModel
@@ -110,7 +110,7 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
-        raise UserError(
+        raise NotLoadedError(
             f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "
             f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
         ) from error
