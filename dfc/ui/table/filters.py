@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS, Partition
-from dfc.report.words import VERDICT_HELP
+from dfc.report.words import PARTS, VERDICT_HELP
 from dfc.store.query import TEXTS
-from dfc.store.reader import FeatureQuery, Order
-from dfc.ui.shell import data, meaning, notebook, paging
+from dfc.store.reader import FeatureQuery
+from dfc.ui.shell import choice, data, meaning, notebook, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.orders import ORDERS, default_order
 
-SHOW: dict[str, tuple[Partition, ...]] = {
-    "side by side": ("a", "b"),
-    "only A": ("a",),
-    "only B": ("b",),
-    "shared": ("shared",),
-}
-"""Choices of what is shown; they stand in the address as they are read."""
+Show = Literal["both", "a", "b", "shared"]
+SHOW: dict[Show, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
+"""Choices of what is shown, and the tables that each stands for."""
+_TITLES: dict[Show, str] = {"both": "side by side", "a": PARTS["a"], "b": PARTS["b"], "shared": PARTS["shared"]}
 
 _JUDGED_ORDERS = ("confidence", "surprise_gap", "own_r2", "probe_ratio", "mirror_correlation", "verdict")
 DENSITIES = (0.0, 1e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -38,7 +35,7 @@ _SHARES = tuple(step / 20 for step in range(21))
 class Filters:
     """What the reader chose above the table."""
 
-    show: str
+    show: Show
     query: FeatureQuery
     kept: Kept
     tools: DeltaGenerator
@@ -117,7 +114,8 @@ def draw(view: View) -> Filters:
     judged = default_order(view) == "confidence"
     reset: Any = {"bind": "query-params", "on_change": paging.first}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
-    shown = top[0].segmented_control("Show", list(SHOW), default="side by side", required=True, key="show", **reset)
+    with top[0]:
+        shown = choice.one_of("Show", _TITLES, "show", on_change=paging.first)
     search = top[1].text_input(
         "Search",
         key="search",
@@ -138,22 +136,20 @@ def draw(view: View) -> Filters:
             '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
             f"<code>python -m dfc verify {view.run.name}</code>.</p>"
         )
-    orders: list[Order] = list(ORDERS) if judged else [order for order in ORDERS if order not in _JUDGED_ORDERS]
-    order = row[1].selectbox(
-        "Order by",
-        orders,
-        index=orders.index(default_order(view)),
-        format_func=lambda key: ORDERS[key],
-        key="order",
-        help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
-        "lowest first, texts from Z. Features without the figure come last.",
-        **reset,
-    )
+    with row[1]:
+        order = choice.one_of_many(
+            "Order by",
+            {order: title for order, title in ORDERS.items() if judged or order not in _JUDGED_ORDERS},
+            "order",
+            default_order(view),
+            help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
+            "lowest first, texts from Z. Features without the figure come last.",
+            on_change=paging.first,
+        )
     turned = row[2].toggle("reversed", key="rising", **reset)
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
         folded, kept = _more(view, judged, reset)
-    assert order in get_args(Order)
     query = FeatureQuery(
         search=(search or "").strip(),
         verdicts=tuple(verdicts),
@@ -239,7 +235,7 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
     single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
     entries: dict[str, tuple[bool, str | list[str]]] = {
         "show": (single is not None and not place.beside, single or ""),
-        "order": (query.order != default_order(view), ORDERS.get(query.order, "")),
+        "order": (query.order != default_order(view), query.order),
         "rising": (query.descending == (query.order in TEXTS), "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
