@@ -26,7 +26,7 @@ from tests.ui.browser import (
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
 PATHS = {page.title: f"/{page.path}?run=demo" for page in pages.PAGES} | {
-    "Exclusive features": "/Exclusive_features?run=demo&show=only+B&order=density",
+    "Exclusive features": "/Exclusive_features?run=demo&show=b&order=density",
     "Feature": f"/Feature?run=demo&feature={A_FEATURE}&tokens=both",
     "Steer": f"/Steer?run=demo&feature={A_FEATURE}&strength=3.5",
 }
@@ -115,7 +115,7 @@ def test_row_click_opens_the_feature_and_next_goes_on(page: Page, server: str) -
 
 
 def test_both_ways_back_from_a_feature_show_the_same_list(page: Page, server: str) -> None:
-    shown = "show=only+B&order=density&alive=false&density=0%25&density=30%25&page=2"
+    shown = "show=b&order=density&alive=false&density=0%25&density=30%25&page=2"
     open_page(page, f"{server}/Exclusive_features?run=demo&{shown}")
     expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
     for way in ("browser", "link"):
