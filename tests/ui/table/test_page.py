@@ -69,6 +69,14 @@ def test_search_finds_contexts(finished: Path) -> None:
     assert set(found["main_source"]) & {"scripture"}
 
 
+def test_a_speaker_is_called_what_the_address_calls_it(finished: Path) -> None:
+    test = calm(visit(TABLE, run="demo", role="text"))
+    choice = test.selectbox(key="role")
+    assert choice.value == "text"
+    assert "text: what is no chat" in choice.help
+    assert "plain" not in choice.help
+
+
 def test_nothing_found_says_so(finished: Path) -> None:
     test = calm(visit(TABLE, run="demo", search="no such text anywhere"))
     assert not test.dataframe
