@@ -1,8 +1,9 @@
 """The address bar: what a view shows is in it, so that an address shared shows the same.
 
-Filters bind their widgets to the address themselves (`bind="query-params"`). The run, the
-feature and the list it was opened from outlive a change of page; they are read and written
-here. Streamlit clears the address on navigation: every link passes on what must stay.
+Numbers, texts and names are bound to it by their widgets (`bind="query-params"`), choices stand
+in it by ids (`choice.py`). The run, the feature and the list it was opened from outlive a change of
+page; they are read and written here. Streamlit clears the address on navigation: every link passes
+on what must stay.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ def _navigation(run_name: str | None, names: list[str] | None = None) -> None:
 
 def _change_run() -> None:
     """Another run: what the address says about the old one (its feature, its list) goes."""
-    st.query_params.clear()
-    st.query_params["run"] = st.session_state["run_choice"]
+    # `clear` refuses while a widget is bound to a parameter that is there.
+    st.query_params.from_dict({"run": st.session_state["run_choice"]})
 
 
 def _legend(run_config: RunConfig) -> None:

@@ -17,7 +17,7 @@ from dfc.ui.shell import choice
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
-from dfc.ui.steer.writing import Pane, Request, Texts
+from dfc.ui.steer.writing import Doing, Pane, Request, Texts
 
 Colour = Literal["text", "activation", "odds"]
 _COLOURS: dict[Colour, str] = {"text": "text only", "activation": "activation", "odds": "changed odds"}
@@ -94,7 +94,7 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
         body = (
             escape(pane.text)
             if pane.text
-            else f'<span class="dfc-muted">{escape(pane.doing if pane.writing else "…")}</span>'
+            else f'<span class="dfc-muted">{escape(_doing(pane) if pane.writing else "…")}</span>'
         )
     else:
         place = list(scales).index(feature) if feature in scales else None
@@ -158,7 +158,7 @@ def _chance(probability: float) -> str:
 
 def _figures(pane: Pane, texts: Texts, on: bool) -> str:
     """What is being done, or what was measured, below the text."""
-    words = ["stopped, not measured"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
+    words = ["stopped, not measured"] if pane.stopped else [_doing(pane)] if pane.writing and pane.text else []
     if pane.tokens:
         words.append(f"{len(pane.tokens)} token{'s' if len(pane.tokens) > 1 else ''}")
     if pane.seed != texts.request.sampling.seed:
@@ -169,6 +169,21 @@ def _figures(pane: Pane, texts: Texts, on: bool) -> str:
             perplexity += f" left alone, {pane.found.steered_perplexity:,.3g} steered"
         words += [perplexity, *([f"mean KL {pane.found.kl.mean():.2g}"] if on else [])]
     return f'<div class="dfc-small">{escape(" · ".join(words))}</div>'
+
+
+def _doing(pane: Pane) -> str:
+    """What is being done for a text, in words."""
+    words = {
+        Doing.NOTHING: "",
+        Doing.PREPARING: "Getting ready …",
+        Doing.LOADING: f"Loading {pane.model} …",
+        Doing.READING: "Reading the prompt …",
+        Doing.WAITING: "The model is writing something else; waiting …",
+        Doing.WRITING: "Writing …",
+        Doing.ENDED: "Waiting for the other text …",
+        Doing.MEASURING: "Measuring what the edits did …",
+    }
+    return words[pane.doing]
 
 
 def _edits(texts: Texts, side: Side) -> str:

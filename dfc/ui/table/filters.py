@@ -92,7 +92,7 @@ def ranges() -> tuple[Range, ...]:
 _CHOICES = {
     "source": columns.meaning("main_source"),
     "fires_on": "Fires more often on this source than on the whole corpus, whatever its main source is.",
-    "role": "Fires more often on what this speaker says than on the whole corpus; plain: texts that are no chats.",
+    "role": "Fires more often on what this speaker says than on the whole corpus; text: what is no chat.",
     "tag": "Words that readers gave to features.",
     "on": "Named lists that readers made; see Notes and lists.",
 }
