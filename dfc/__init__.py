@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dfc.crosscoder.model import load as load_crosscoder
     from dfc.models import load as load_model
     from dfc.pipeline import run_stages, verify
+    from dfc.report.card import feature_card_pdf, feature_card_png
     from dfc.requests import Edit, Prompt, Sampling
     from dfc.runs import Run
     from dfc.runs import create as create_run
@@ -46,6 +47,8 @@ _PLACES = {
     "UserError": "config.UserError",
     "align": "alignment.align",
     "create_run": "runs.create",
+    "feature_card_pdf": "report.card.feature_card_pdf",
+    "feature_card_png": "report.card.feature_card_png",
     "find_run": "runs.find",
     "generate": "steering.generation.generate",
     "kept_rows": "activations.loader.kept_rows",
@@ -71,6 +74,8 @@ __all__ = [
     "UserError",
     "align",
     "create_run",
+    "feature_card_pdf",
+    "feature_card_png",
     "find_run",
     "generate",
     "kept_rows",

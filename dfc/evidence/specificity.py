@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence.pieces import Columns, Found, Piece
+from dfc.features.statistics import EVEN_FIRINGS
 
 Numbers = npt.NDArray[np.float64]
-EVEN_FIRINGS = 10.0
 
 
 def piece(crosscoder: Crosscoder) -> Piece:

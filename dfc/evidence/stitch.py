@@ -106,14 +106,6 @@ def best_map(moments: Covariances, back: Tensor, inversion: float) -> Tensor:
     return torch.linalg.solve_triangular(factor.T, whitened.T, upper=True).T
 
 
-def objective(moments: Covariances, a_to_b: Tensor, b_to_a: Tensor, inversion: float) -> float:
-    """What is minimised, per row."""
-    there, back = squared_error(moments, a_to_b), squared_error(moments.swapped(), b_to_a)
-    around_a = squared_error(Covariances(moments.a, moments.a, moments.a), b_to_a @ a_to_b)
-    around_b = squared_error(Covariances(moments.b, moments.b, moments.b), a_to_b @ b_to_a)
-    return there + back + inversion * (around_a + around_b)
-
-
 def quality(stitch: Stitch, train: Sums, held_out: Sums) -> dict[str, float]:
     """Held-out R² of both maps and of both round trips; their offsets are those of the training means."""
     errors, variances = covariances(held_out, train.mean), covariances(held_out, held_out.mean)

@@ -125,7 +125,7 @@ def _measure_side(run: Run, store: ActivationStore, side: Side, missing: dict[in
 
 
 def _lost(model: LoadedModel, ids: Tensor, mask: Tensor) -> list[Tensor]:
-    """Nats lost from the beginning to each token, (documents, length, 1); what stands first is not lost on."""
+    """Nats lost from the beginning to each token, (documents, length, 1); 0 at the first one."""
     with torch.inference_mode():
         logits = model.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
         lost = logits.logsumexp(-1) - logits.gather(-1, ids[:, 1:, None])[..., 0]

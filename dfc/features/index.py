@@ -19,12 +19,10 @@ from dfc.features import coactivation, contexts, labels, logit_lens, passages, s
 from dfc.features.codes import CodesOnDisk, Ints
 from dfc.features.contexts import Chosen
 from dfc.features.fingerprint import fingerprints
-from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
+from dfc.features.statistics import EVEN_FIRINGS, HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
-
-_EVEN_FIRINGS = 10
 
 
 def index(run: Run) -> None:
@@ -95,7 +93,7 @@ def _features(
         ids, vectors = crosscoder.decoder_vectors(side)
         norms[side][ids.numpy()] = vectors.norm(dim=1).numpy()
     # A few firings spread evenly are added, so that a feature that fired once is not called specific.
-    rates = found.by_source / np.maximum(found.source_pairs, 1) + _EVEN_FIRINGS / found.pairs
+    rates = found.by_source / np.maximum(found.source_pairs, 1) + EVEN_FIRINGS / found.pairs
     strongest = rates.argmax(axis=1)
     alive = found.count > 0
     return pa.table(

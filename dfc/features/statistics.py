@@ -17,6 +17,8 @@ from dfc.machine import progress
 
 # Four bins an octave from 2⁻⁶ to 2¹⁰: below and above, values fall into the first and the last bin.
 HISTOGRAM_EDGES = np.exp2(np.arange(-24, 41) / 4)
+EVEN_FIRINGS = 10
+"""Firings, spread as the corpus is, that are added where a feature's sources are compared: a few firings say little."""
 QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _SAMPLE = 64  # document peaks kept at random for each feature, from which the lower bands are drawn
 
