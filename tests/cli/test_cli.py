@@ -49,7 +49,7 @@ def test_a_run_from_its_yaml_and_again(tiny_models: tuple[Path, Path], tmp_path:
     again = dfc("index", "tiny", "--again")
     assert again.returncode == 0, again.stderr
     assert store.stat().st_mtime_ns > written
-    assert Store(store).evidence(0) is None
+    assert Store(store).evidence(0) is not None, "the features are the same, and so their evidence holds"
     assert "tiny          ready" in dfc("doctor").stdout
 
 
