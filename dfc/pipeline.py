@@ -1,19 +1,18 @@
-"""The stages of a run in their order: what the command line, the demo and the app call."""
+"""The stages of a run in their order: what the command line, the demo and the app call.
+
+A stage is imported when it is done: all of them load torch, which takes seconds, and the command line has errors to say
+and stages to skip before that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from dfc.activations import harvest, pairing
 from dfc.config import UserError
-from dfc.crosscoder import training
-from dfc.evidence import verify as evidence
-from dfc.features import index
 from dfc.machine import processes, progress
 from dfc.machine.processes import Group
 from dfc.runs import STAGES, Run
-from dfc.store.reader import Store
 
 
 def run_stages(run: Run, until: str = STAGES[-1], again: str | None = None) -> None:
@@ -40,8 +39,12 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
         group.wait()  # the first has made the folders
         for run in sites:
             if "harvest" in stages and not run.done()["harvest"]:
+                from dfc.activations import harvest
+
                 harvest.check_processes(run, group)
             if "train" in stages and not run.done()["train"]:
+                from dfc.crosscoder import training
+
                 training.check_processes(run, group)
         for run in sites if group.leads else ():
             locks.enter_context(run.lock())
@@ -70,10 +73,12 @@ def repair(run: Run) -> None:
     Raises:
         UserError: if it cannot be, or another program works on the run.
     """
+    from dfc.activations import harvest
+
     with run.lock():
         found = harvest.repair(run)
-    for sentence in found:
-        progress.say(sentence.split("; ")[0])
+    for problem in found:
+        progress.say(problem)
     progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")
 
 
@@ -88,30 +93,46 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
     Raises:
         UserError: if the run is not indexed, a model does not load, or another program works on it.
     """
+    from dfc.store.reader import Store
+
     if again or not Store(run.store).facts().get("verified"):
+        from dfc.evidence import verify as evidence
+
         with run.lock():
             evidence.verify(run, surprised)
 
 
 def _pair(sites: Sequence[Run], group: Group) -> None:
     if group.leads:
+        from dfc.activations import pairing
+
         pairing.pair(sites[0], len(sites))
         pairing.share(sites[0], sites[1:])
 
 
+def _harvest(sites: Sequence[Run], group: Group) -> None:
+    from dfc.activations import harvest
+
+    harvest.harvest(sites, group)
+
+
 def _train(sites: Sequence[Run], group: Group) -> None:
+    from dfc.crosscoder import training
+
     for run in sites:
         training.train(run, group)
 
 
 def _index(sites: Sequence[Run], group: Group) -> None:
+    from dfc.features import index
+
     for run in sites if group.leads else ():
         index.index(run)
 
 
 _STAGES: dict[str, Callable[[Sequence[Run], Group], None]] = {
     "pair": _pair,
-    "harvest": harvest.harvest,
+    "harvest": _harvest,
     "train": _train,
     "index": _index,
 }

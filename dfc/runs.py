@@ -298,7 +298,8 @@ def reading(path: Path, remedy: str, *errors: type[Exception], of_another_versio
     except UserError:
         raise
     except FileNotFoundError:
-        raise MissingError(f"{path}: is missing; {remedy}.") from None
+        problem = f"{path}: is missing"
+        raise MissingError(f"{problem}; {remedy}.", problem) from None
     except Exception as error:
         detail = (str(error).splitlines() or [""])[0]
         if memory.is_out_of_memory(error):
@@ -314,13 +315,15 @@ def reading(path: Path, remedy: str, *errors: type[Exception], of_another_versio
         if drift := _drift(error):
             raise other_version(path, drift, of_another_version or remedy) from None
         if isinstance(error, damage):
-            raise DamagedError(f"{path}: is damaged ({type(error).__name__}: {detail:.120}); {remedy}.") from None
+            problem = f"{path}: is damaged ({type(error).__name__}: {detail:.120})"
+            raise DamagedError(f"{problem}; {remedy}.", problem) from None
         raise
 
 
 def other_version(path: Path, difference: str, remedy: str) -> VersionError:
     """The error of a file that another version made: what is not as this one writes it, and an imperative."""
-    return VersionError(f"{path}: was made by another version of dfc ({difference}); {remedy}.")
+    problem = f"{path}: was made by another version of dfc ({difference})"
+    return VersionError(f"{problem}; {remedy}.", problem)
 
 
 def _is_refused(error: OSError) -> bool:

@@ -68,13 +68,19 @@ def test_a_pairing_that_fails_leaves_no_old_corpus_behind(run: Run, monkeypatch:
 
 @pytest.mark.parametrize("damage", [cut, lose])
 @pytest.mark.parametrize("suffix", [".rows", ".norms", ".json"])
-def test_damaged_activations(suffix: str, damage: Callable[[Path], None], run: Run) -> None:
+def test_damaged_activations(
+    suffix: str, damage: Callable[[Path], None], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = files(run)
     damage(run.activations / "b" / f"00001{suffix}")
     for stages in (("train", "index"), ("index",)):
         with pytest.raises(UserError, match=rf"b/00001\{suffix}: .*run `python -m dfc harvest --repair"):
             again(run, *stages)
+    capsys.readouterr()
     pipeline.repair(run)
+    said = capsys.readouterr().err
+    assert f"b/00001{suffix}: " in said
+    assert "--repair" not in said
     again(run)
     assert files(run) == before
     assert run.store.exists()
@@ -90,7 +96,7 @@ def test_a_flipped_bit_is_found_by_its_checksum_and_only_that_shard_is_made_agai
     path.write_bytes(content)
     others = {other: other.stat().st_mtime_ns for other in run.activations.glob("?/*") if other.stem != path.stem}
     pipeline.repair(run)
-    assert "a/00002.rows: has another checksum than was written" in capsys.readouterr().err
+    assert "a/00002.rows: has another checksum than was written\n" in capsys.readouterr().err
     assert files(run) == before
     assert {other: other.stat().st_mtime_ns for other in others} == others
     pipeline.repair(run)

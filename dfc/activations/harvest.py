@@ -70,7 +70,7 @@ def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
 
 
 def repair(run: Run) -> list[str]:
-    """Check all checksums and make again what is damaged; what was found, one sentence each.
+    """Check all checksums and make again what is damaged; what was found, file by file.
 
     Raises:
         UserError: if not all is paired, the corpus is damaged, too, or a model does not load.
@@ -82,7 +82,7 @@ def repair(run: Run) -> list[str]:
         try:
             shards.read_tokens(run.activations, shard)
         except UserError as error:
-            found.append(str(error))
+            found.append(error.problem)
             pairing.repair(run, shard)
         for side in SIDES:
             damage = shards.damage(run.activations, side, shard)
@@ -93,7 +93,7 @@ def repair(run: Run) -> list[str]:
         try:
             shards.ActivationStore(run.activations)
         except UserError as error:
-            found.append(str(error))
+            found.append(error.problem)
     if found or not run.done()["harvest"]:
         harvest([run])
     return found

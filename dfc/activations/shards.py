@@ -324,7 +324,7 @@ def damage(folder: Path, side: Side, shard: int) -> str | None:
             if _checksum(path) != checksum:
                 return f"{path}: has another checksum than was written"
     except UserError as error:
-        return str(error)
+        return error.problem
     return None
 
 
@@ -392,7 +392,9 @@ def _checked(folder: Path, side: Side, shard: int, name: str, facts: dict[str, A
     """A file of a shard, if it has the size that was written."""
     path, size = _path(folder, side, shard, name), facts["sizes"][name]
     if not path.exists():
-        raise MissingError(f"{path}: is missing; {repair(folder)}.")
+        problem = f"{path}: is missing"
+        raise MissingError(f"{problem}; {repair(folder)}.", problem)
     if path.stat().st_size != size:
-        raise DamagedError(f"{path}: has {path.stat().st_size} bytes instead of {size}; {repair(folder)}.")
+        problem = f"{path}: has {path.stat().st_size} bytes instead of {size}"
+        raise DamagedError(f"{problem}; {repair(folder)}.", problem)
     return path

@@ -1,4 +1,8 @@
-"""The command line: `python -m dfc`. Each module adds its commands to the application."""
+"""The command line: `python -m dfc`. Each module adds its commands to the application.
+
+What loads torch or pandas is imported inside a command, after what the user named was found: help, and an error about a
+YAML or a run, come at once.
+"""
 
 from dfc.cli import machine, models, report, stages, steer, worlds
 from dfc.cli.base import app, main

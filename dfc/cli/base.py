@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -11,7 +13,7 @@ import typer
 
 from dfc import config, runs
 from dfc.config import RunConfig, UserError
-from dfc.machine import processes, progress
+from dfc.machine import processes, progress, workers
 from dfc.runs import Run
 
 app = typer.Typer(
@@ -27,6 +29,29 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folde
 
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit code 2."""
+    try:
+        _run()
+    except BaseException as error:  # app() ends by SystemExit, whatever came of it
+        try:
+            ended = workers.end()
+        except KeyboardInterrupt:
+            ended = False
+        if ended:
+            raise
+        _leave(error)
+
+
+def _leave(error: BaseException) -> NoReturn:
+    """End the process with its exit code although a thread is inside torch; see `workers`."""
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    code = error.code if isinstance(error, SystemExit) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _run() -> None:
     try:
         app()
     except UserError as error:

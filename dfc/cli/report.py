@@ -22,13 +22,13 @@ def report(
     out: Annotated[Path, typer.Option(help="the HTML file that is written")] = Path("report.html"),
 ) -> None:
     """Write features, with their evidence, contexts and what was said of them, into one HTML file."""
+    if (listed is None) == (not feature):
+        raise UserError("report: say what is to be reported, either --list NAME or --feature N.")
+    run = runs.find(name)
     from dfc.report import document
     from dfc.store.notes import Notebook
     from dfc.worlds import null_result
 
-    if (listed is None) == (not feature):
-        raise UserError("report: say what is to be reported, either --list NAME or --feature N.")
-    run = runs.find(name)
     notebook = Notebook(runs.notebook_path())
     chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, feature or ())
     if title:

@@ -44,13 +44,13 @@ def show_alignment(
     text: Annotated[str | None, typer.Option(help="a text whose tokens and pairs are shown side by side")] = None,
 ) -> None:
     """Show how the two models' tokens are paired, in the corpus or in a text; no model is run, nothing is written."""
-    from dfc.activations import coverage
-
     if not report and text is None:
         raise UserError(
             "align: give --report to see how much of the corpus is paired, or --text TEXT to see the pairs of a text."
         )
     settings = described(name)
+    from dfc.activations import coverage
+
     if report:
         print(coverage.as_table(coverage.measure(settings, documents)))
     if text is not None:

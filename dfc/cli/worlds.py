@@ -30,9 +30,10 @@ def toy(
 @app.command()
 def null(name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested run's name or folder")]) -> None:
     """Compare a run's model A with itself, rotated: how many features does the evidence falsely call exclusive?"""
+    run = runs.find(name)
     from dfc.worlds import null
 
-    found = null.null(runs.find(name))
+    found = null.null(run)
     print(f"{found.exclusive} of {found.dedicated} dedicated features ({found.share:.1%}) came out exclusive; none is.")
 
 
@@ -42,9 +43,9 @@ def stability(
     seeds: Annotated[int, typer.Option(min=0, help="train so many runs more, as the first but for the seed")] = 0,
 ) -> None:
     """Match the features of several runs: in how many of them does each finding recur?"""
+    given = [runs.find(name) for name in names]
     from dfc.worlds import stability
 
-    given = [runs.find(name) for name in names]
     given += stability.more_seeds(given[0], seeds)
     stability.say(given, stability.compare(given))
 
@@ -55,9 +56,10 @@ def calibration(
     folder: Annotated[Path, typer.Option(help="where calibration.md and its figures are written")] = Path("docs"),
 ) -> None:
     """Write docs/calibration.md: what a run's evidence is to be read against, its null run and its stability."""
+    run = runs.find(name)
     from dfc.worlds import calibration
 
-    print(calibration.write(runs.find(name), folder))
+    print(calibration.write(run, folder))
 
 
 @app.command()
@@ -68,9 +70,10 @@ def choices(
     steps: Annotated[int | None, typer.Option(min=1, help="steps on the run; as many as it says")] = None,
 ) -> None:
     """Train a crosscoder for each setting that is open, on toy worlds and on a run, and write docs/choices.md."""
+    run = runs.find(name)
     from dfc.worlds import choices
 
-    print(choices.write(runs.find(name), folder, workers, steps))
+    print(choices.write(run, folder, workers, steps))
 
 
 @app.command()

@@ -20,7 +20,14 @@ class UserError(Exception):
     """Something the user can mend; its text is one sentence with what, where and the remedy.
 
     What has a kind is raised as that kind: the remedies differ. Only a damaged file may have to be deleted.
+
+    Attributes:
+        problem: what and where without the remedy, if whoever raised it told them apart; else the whole sentence.
     """
+
+    def __init__(self, sentence: str, problem: str | None = None) -> None:
+        super().__init__(sentence)
+        self.problem = sentence if problem is None else problem
 
 
 class MissingError(UserError):
@@ -41,6 +48,10 @@ class MemoryShortError(UserError):
 
 class SettingsError(UserError):
     """Settings are refused: wrong in themselves, not possible here, or other than a result was made with."""
+
+
+class NotLoadedError(UserError):
+    """A model or its tokenizer cannot be loaded on this machine."""
 
 
 class _AnyTime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import wraps
@@ -12,6 +11,7 @@ import torch
 
 from dfc.config import MemoryShortError, SettingsError
 from dfc.machine import memory
+from dfc.machine.workers import Worker
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -67,7 +67,7 @@ def apart(work: Callable[P, Result]) -> Callable[P, Result]:
             except BaseException as error:  # raised again in the calling thread
                 outcome.set_exception(error)
 
-        thread = threading.Thread(target=run, daemon=True, name=work.__name__)
+        thread = Worker(run, work.__name__)
         thread.start()
         thread.join()
         return outcome.result()

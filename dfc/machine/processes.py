@@ -3,6 +3,8 @@
 In training each holds the whole crosscoder and takes its share of every batch's rows; in
 harvesting each takes its share of the shards. Whatever is decided or measured over all goes
 through a Group; with one process it changes nothing.
+
+Torch is imported where processes talk to each other: who leads is asked for every error of the command line.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,19 @@ class Group:
 
     def least(self, value: float) -> float:
         """The smallest of all processes' values."""
-        return value if self.size == 1 else float(self._reduced(torch.tensor(value), "MIN"))
+        return value if self.size == 1 else float(self._reduced(_tensor(value), "MIN"))
 
     def total(self, count: int) -> int:
         """The sum of a count over processes."""
-        return count if self.size == 1 else int(self._reduced(torch.tensor(count), "SUM"))
+        return count if self.size == 1 else int(self._reduced(_tensor(count), "SUM"))
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """One-dimensional values of all processes, in their order; lengths may differ."""
         if self.size == 1:
             return [values]
+        import torch
+        import torch.distributed as dist
+
         lengths = torch.zeros(self.size, dtype=torch.long)
         lengths[self.rank] = len(values)
         lengths = self._reduced(lengths, "SUM")
@@ -64,17 +69,23 @@ class Group:
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
+            import torch.distributed as dist
+
             dist.barrier()
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by its sum over processes."""
         if self.size > 1:
+            import torch.distributed as dist
+
             for parameter in parameters:
                 dist.all_reduce(parameter.grad)
 
     def _reduced(self, values: Tensor, operation: str) -> Tensor:
         if self.size == 1:
             return values
+        import torch.distributed as dist
+
         on_device = values.to(_device(), copy=True)
         dist.all_reduce(on_device, getattr(dist.ReduceOp, operation))
         return on_device.to(values.device)
@@ -94,6 +105,9 @@ def joined() -> Iterator[Group]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    import torch
+    import torch.distributed as dist
+
     # One process may work for hours on what the others wait for.
     settings: dict[str, Any] = {"timeout": timedelta(days=30)}
     settings["backend"] = "nccl" if torch.cuda.is_available() else "gloo"
@@ -109,4 +123,12 @@ def joined() -> Iterator[Group]:
 
 def _device() -> torch.device:
     """Where this process's collective operations run."""
+    import torch
+
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _tensor(value: float) -> Tensor:
+    import torch
+
+    return torch.tensor(value)

@@ -99,10 +99,11 @@ def _make_room(config: ModelConfig) -> None:
     if config.device_map is not None:
         return  # where what goes is transformers' choice
     loading.folder_or_id(config)  # a GGUF file is converted first: then its size is known
-    needed, device = weight_bytes(config), str(devices.pick(config.device))
-    while (free := memory.free_bytes(device)) is not None and needed > free:
+    needed, device = weight_bytes(config), devices.pick(config.device)
+    while (free := memory.free_bytes(str(device))) is not None and needed > free:
         gc.collect()
-        unused = next((key for key, kept in _models.items() if not kept.is_held), None)
+        beside = {key: kept for key, kept in _models.items() if kept.root.device.type == device.type}
+        unused = next((key for key, kept in beside.items() if not kept.is_held), None)
         if unused is None:
             raise MemoryShortError(
                 f"{config.title}: its weights need {needed / 1e9:.1f} GB in {config.dtype}, and {free / 1e9:.1f} GB of "

@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dfc.config import MemoryShortError, ModelConfig, UserError
+from dfc.config import MemoryShortError, ModelConfig, NotLoadedError
 from dfc.machine import devices, memory
 from dfc.models import gguf_files, sites
 from dfc.models.loaded import Description, LoadedModel
@@ -134,7 +134,7 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
                 f"(device_map: auto), or take a smaller model."
             ) from error
         otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
-        raise UserError(
+        raise NotLoadedError(
             f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "
             f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
         ) from error

@@ -10,8 +10,8 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ from transformers.generation.streamers import BaseStreamer
 from dfc import corpus
 from dfc.config import MemoryShortError, UserError
 from dfc.corpus import Document
-from dfc.machine import memory
+from dfc.machine import memory, workers
+from dfc.machine.workers import Worker
 from dfc.models import LoadedModel, stream_of
 from dfc.requests import Prompt, Sampling, Turn
 from dfc.steering.answers import Answer, Piece
@@ -139,9 +140,13 @@ class _Queue(BaseStreamer):
         if self._in_prompt:  # the first call brings the prompt
             self._in_prompt = False
             return
-        if self.cancelled.is_set():
-            raise _CancelledError
+        self.give_up()
         self.tokens.put(value.reshape(-1).tolist())
+
+    def give_up(self) -> None:
+        """End the generation, if it is cancelled or the process ends."""
+        if self.cancelled.is_set() or workers.ENDING.is_set():
+            raise _CancelledError
 
     def end(self) -> None:
         self.tokens.put(None)
@@ -175,18 +180,18 @@ def _batches(
 
     def run() -> None:
         try:
-            with model.lock:
+            with _lock(model, tokens):
                 tokens.begun.set()
-                if not tokens.cancelled.is_set():
-                    _generate(model, prompt.to(model.device), sampling, programs, tokens)
+                _generate(model, prompt.to(model.device), sampling, programs, tokens)
         except _CancelledError:
-            pass
+            if not tokens.cancelled.is_set():  # the process ends, and with it the thread that reads
+                failures.append(SystemExit())
         except BaseException as error:  # raised again in the reading thread
             failures.append(error)
         finally:
             tokens.end()
 
-    worker = threading.Thread(target=run, daemon=True)
+    worker = Worker(run, "generation")
     worker.start()
     try:
         while (batch := _next(tokens)) is not None:
@@ -196,6 +201,18 @@ def _batches(
             raise _explained(model, failures[0])
     finally:
         tokens.cancelled.set()
+
+
+@contextmanager
+def _lock(model: LoadedModel, tokens: _Queue) -> Iterator[None]:
+    """Hold the model; give up where nobody waits for its tokens any more."""
+    while not model.lock.acquire(timeout=_PULSE):
+        tokens.give_up()
+    try:
+        tokens.give_up()
+        yield
+    finally:
+        model.lock.release()
 
 
 def _next(tokens: _Queue) -> list[int] | None:

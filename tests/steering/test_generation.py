@@ -14,6 +14,7 @@ from torch import Tensor
 from dfc import models
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Turn
+from dfc.machine import workers
 from dfc.models import LoadedModel
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.steering.answers import Answer
@@ -172,6 +173,15 @@ def test_closing_frees_the_model(model: LoadedModel) -> None:
     assert model.lock.locked()
     pieces.close()
     assert freed(model)
+
+
+def test_the_end_of_the_process_ends_a_text_within_a_token(model: LoadedModel) -> None:
+    pieces = stream(model, PROMPT, Sampling(100), adding(vector_for(model), 1.0))
+    next(pieces)
+    assert workers.end()
+    assert not model.lock.locked()
+    with pytest.raises(SystemExit):  # no reader takes it for a text that came to its end
+        list(pieces)
 
 
 def test_two_readers_of_one_model_both_get_their_text(model: LoadedModel) -> None:

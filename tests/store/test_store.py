@@ -142,7 +142,7 @@ def test_what_a_killed_writer_left_is_not_taken_in(tmp_path: Path) -> None:
     killed = duckdb.connect(str(tmp_path / "copy"))
     killed.execute("DELETE FROM features")
     shutil.copyfile(tmp_path / "copy.wal", tmp_path / "features.duckdb.part.wal")  # changes not yet in the file
-    make_store(path, features=20)
+    write_store(path, features=20)
     assert Store(path).count(EVERYTHING) == 20
     assert set(os.listdir(tmp_path)) == {"copy", "copy.wal", "features.duckdb"}
 

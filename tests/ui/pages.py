@@ -8,18 +8,13 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
+from dfc.ui.shell import pages
+
 ROOT = Path(__file__).resolve().parents[2]
-OVERVIEW = "app.py"
-TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS = (
-    "pages/1_Exclusive_features.py",
-    "pages/2_Feature.py",
-    "pages/3_Decoder_norms.py",
-    "pages/4_Steer.py",
-    "pages/5_Prompt.py",
-    "pages/6_Runs.py",
-    "pages/7_Lists.py",
+OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS = (
+    pages.script(room) for room in ("overview", "table", "feature", "norms", "steer", "prompt", "runs", "lists")
 )
-PAGES = [OVERVIEW, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS]
+PAGES = [page.script for page in pages.PAGES]
 
 
 def visit(page: str, /, **parameters: str) -> AppTest:

@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, expect
 
+from dfc.ui.shell import pages
 from tests.ui.browser import (
     Complaints,
     NewPage,
@@ -24,15 +25,10 @@ from tests.ui.browser import (
 )
 from tests.ui.folders import A_FEATURE, HOSTILE_FEATURE
 
-PATHS = {
-    "Overview": "/?run=demo",
-    "Exclusive features": "/Exclusive_features?run=demo&show=only+B&order=density",
+PATHS = {page.title: f"/{page.path}?run=demo" for page in pages.PAGES} | {
+    "Exclusive features": "/Exclusive_features?run=demo&show=b&order=density",
     "Feature": f"/Feature?run=demo&feature={A_FEATURE}&tokens=both",
-    "Decoder norms": "/Decoder_norms?run=demo",
     "Steer": f"/Steer?run=demo&feature={A_FEATURE}&strength=3.5",
-    "Prompt": "/Prompt?run=demo",
-    "Runs": "/Runs?run=demo",
-    "Notes and lists": "/Lists?run=demo",
 }
 
 
@@ -119,7 +115,7 @@ def test_row_click_opens_the_feature_and_next_goes_on(page: Page, server: str) -
 
 
 def test_both_ways_back_from_a_feature_show_the_same_list(page: Page, server: str) -> None:
-    shown = "show=only+B&order=density&alive=false&density=0%25&density=30%25&page=2"
+    shown = "show=b&order=density&alive=false&density=0%25&density=30%25&page=2"
     open_page(page, f"{server}/Exclusive_features?run=demo&{shown}")
     expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
     for way in ("browser", "link"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
+from typing import Literal
 
 import streamlit as st
 
@@ -13,6 +14,7 @@ from dfc.report.heatmap import context_html, side_of
 from dfc.report.palette import ramp
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui.feature import document
+from dfc.ui.shell import choice
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import number
 
@@ -24,22 +26,22 @@ BANDS = {
     4: ("Weakest quarter", "samples; often noise"),
 }
 """Bands of contexts: title and meaning."""
+_TOKENS: dict[Side | Literal["both"], str] = {"a": "A", "b": "B", "both": "both"}
 
 
 def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
     tools = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
-    shown = tools[0].segmented_control(
-        "Tokens of",
-        ["A", "B", "both"],
-        default=side_of(feature.partition).upper(),
-        required=True,
-        key="tokens",
-        bind="query-params",
-        help="The same texts, cut into tokens as one model or the other sees them.",
-    )
-    sides = SIDES if shown == "both" else tuple(side for side in SIDES if side == shown.lower())
+    with tools[0]:
+        shown = choice.one_of(
+            "Tokens of",
+            _TOKENS,
+            "tokens",
+            side_of(feature.partition),
+            help="The same texts, cut into tokens as one model or the other sees them.",
+        )
+    sides = SIDES if shown == "both" else (shown,)
     if not contexts:
         st.html('<p class="dfc-muted">No contexts were kept for this feature.</p>')
         return

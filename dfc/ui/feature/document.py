@@ -12,7 +12,7 @@ from dfc.store.reader import Context, DocumentRow, FeatureRow
 from dfc.ui.shell import address
 from dfc.ui.shell.frame import View
 
-SPEAKERS = {"plain": "", "text": "", "system": "System", "user": "User", "assistant": "Assistant"}
+SPEAKERS = {"text": "", "system": "System", "user": "User", "assistant": "Assistant"}
 
 
 def offer(contexts: Sequence[Context]) -> None:

@@ -68,7 +68,7 @@ def _roles(view: View, feature: FeatureRow, facts: dict[str, Any]) -> None:
     """On whose words it fires, where the corpus has chats."""
     if len([pairs for pairs in (facts.get("role_pairs") or {}).values() if pairs]) < 2:
         return
-    st.markdown("**On whose words**", help="The same, by who speaks; “plain” is text that is no chat.")
+    st.markdown("**On whose words**", help="The same, by who speaks; “text” is what is no chat.")
     table = view.store.roles(feature.feature_id).rename(columns={"role": "source"})
     st.html(_sources(table, feature))
 

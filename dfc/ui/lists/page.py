@@ -14,7 +14,7 @@ from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
-from dfc.ui.shell import address, data, downloads, feature_list, links, notebook, paging, reporting
+from dfc.ui.shell import address, choice, data, downloads, feature_list, links, notebook, paging, reporting
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section
@@ -23,10 +23,12 @@ from dfc.ui.shell.text import count, plain
 
 PAGE_ROWS = 20
 FAVOURITES, NOTES = "favourites", "notes"
+_LIST, _TAG = "list:", "tag:"
+"""What stands before a name in the address."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class Marked:
     """What is shown; `name` is the list's or the tag's."""
 
     kind: Kind
@@ -53,8 +55,8 @@ def show(view: View) -> None:
         return
     run = view.run.name
     sizes: dict[str, int] = {FAVOURITES: len(notebook.members(run, "favourite"))}
-    sizes |= {f"list: {name}": size for name, size in notebook.names("list", run).items()}
-    sizes |= {f"tag: {name}": size for name, size in notebook.names("tag", run).items()}
+    sizes |= {f"{_LIST}{name}": size for name, size in notebook.names("list", run).items()}
+    sizes |= {f"{_TAG}{name}": size for name, size in notebook.names("tag", run).items()}
     sizes[NOTES] = len(notebook.notes(run))
     if sum(sizes.values()) == 0 and len(sizes) == 2:
         _nothing()
@@ -63,14 +65,20 @@ def show(view: View) -> None:
         if shown == NOTES:
             _notes(view, notebook.notes(run))
         else:
-            _features(view, _choice(shown))
+            _features(view, _marked(shown))
     _elsewhere(run)
     _along()
 
 
-def _choice(shown: str) -> Choice:
-    kind, _, name = shown.partition(": ")
-    return Choice("favourite") if shown == FAVOURITES else Choice("list" if kind == "list" else "tag", name)
+def _marked(shown: str) -> Marked:
+    if shown.startswith(_LIST):
+        return Marked("list", shown.removeprefix(_LIST))
+    return Marked("tag", shown.removeprefix(_TAG)) if shown.startswith(_TAG) else Marked("favourite")
+
+
+def _title(shown: str) -> str:
+    """What a choice is called: an id with a name after a blank."""
+    return next((f"{kind} {shown.removeprefix(kind)}" for kind in (_LIST, _TAG) if shown.startswith(kind)), shown)
 
 
 def _nothing() -> None:
@@ -85,19 +93,18 @@ def _nothing() -> None:
 def _choose(sizes: dict[str, int]) -> str:
     first = next((name for name, size in sizes.items() if size), FAVOURITES)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        shown: str = st.selectbox(
+        shown = choice.one_of_many(
             "Show",
-            list(sizes),
-            index=list(sizes).index(first),
-            key="kept",
-            bind="query-params",
-            on_change=paging.first,
+            {name: _title(name) for name in sizes},
+            "kept",
+            first,
             help="Favourites, each list, each tag, and all notes, the latest first.",
             width=420,
+            on_change=paging.first,
         )
         _new_list()
-        if shown.startswith("list: "):
-            _manage(_choice(shown).name)
+        if shown.startswith(_LIST):
+            _manage(_marked(shown).name)
     return shown
 
 
@@ -111,7 +118,7 @@ def _begin() -> None:
     name = st.session_state["new_list"]
     if notebook.change(lambda: st.session_state.update(begun=notebook.book().begin_list(name))):
         st.session_state["new_list"] = ""
-        st.session_state["kept"] = f"list: {st.session_state.pop('begun')}"
+        choice.put("kept", f"{_LIST}{st.session_state.pop('begun')}")
 
 
 def _manage(name: str) -> None:
@@ -126,19 +133,19 @@ def _manage(name: str) -> None:
 def _rename(name: str) -> None:
     new = st.session_state[f"name_{name}"]
     if notebook.change(lambda: st.session_state.update(renamed=notebook.book().rename_list(name, new))):
-        st.session_state["kept"] = f"list: {st.session_state.pop('renamed')}"
+        choice.put("kept", f"{_LIST}{st.session_state.pop('renamed')}")
 
 
 def _delete(name: str) -> None:
     if notebook.change(lambda: notebook.book().delete_list(name)):
-        st.session_state["kept"] = FAVOURITES
+        choice.put("kept", FAVOURITES)
         st.session_state["sure"] = False
 
 
-def _features(view: View, choice: Choice) -> None:
+def _features(view: View, chosen: Marked) -> None:
     run = view.run.name
     found = notebook.marks(run)
-    rows: Any = found[(found["kind"] == choice.kind) & (found["name"] == choice.name)]
+    rows: Any = found[(found["kind"] == chosen.kind) & (found["name"] == chosen.name)]
     marks = {int(row.feature_id): row for row in rows.itertuples()}
     fingerprints = view.store.fingerprints(list(marks))
     if not marks:
@@ -147,7 +154,7 @@ def _features(view: View, choice: Choice) -> None:
         )
         return
     query = FeatureQuery(alive_only=False, order="feature_id", descending=False)
-    whole = notebook.narrow(run, query, choice.kept)
+    whole = notebook.narrow(run, query, chosen.kept)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(
             f'<span class="dfc-small">{count(len(marks))} {"feature" if len(marks) == 1 else "features"}</span>',
@@ -157,13 +164,13 @@ def _features(view: View, choice: Choice) -> None:
             address.TABLE_PAGE,
             label="open in the table",
             icon=":material/table_rows:",
-            query_params=address.list_params(run, Place(query, 0, kept=choice.kept)),
+            query_params=address.list_params(run, Place(query, 0, kept=chosen.kept)),
             help="The same features with all their figures, to sort, filter and download.",
         )
         st.space("stretch")
-        title = choice.name or FAVOURITES.capitalize()
-        on_list = choice.name if choice.kind == "list" else None
-        reporting.button(view, Chosen(title, notebook.members(run, choice.kind, choice.name), on_list))
+        title = chosen.name or FAVOURITES.capitalize()
+        on_list = chosen.name if chosen.kind == "list" else None
+        reporting.button(view, Chosen(title, notebook.members(run, chosen.kind, chosen.name), on_list))
     found_here = st.container()
     offset = (paging.choose(len(fingerprints), PAGE_ROWS) - 1) * PAGE_ROWS
     table = data.features(view.store, replace(whole, limit=PAGE_ROWS, offset=offset))
@@ -172,15 +179,15 @@ def _features(view: View, choice: Choice) -> None:
     with found_here:
         for position, feature in enumerate(features):
             identity = int(feature.feature_id)
-            place = Place(query, offset + position, kept=choice.kept)
+            place = Place(query, offset + position, kept=chosen.kept)
             with st.container(key=f"kept_{identity}"):
                 feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
-                _said(view, marks[identity], fingerprints[identity], choice)
+                _said(view, marks[identity], fingerprints[identity], chosen)
     for identity in sorted(set(marks) - set(fingerprints)):
-        _said(view, marks[identity], None, choice)
+        _said(view, marks[identity], None, chosen)
 
 
-def _said(view: View, mark: Any, fingerprint: str | None, choice: Choice) -> None:
+def _said(view: View, mark: Any, fingerprint: str | None, chosen: Marked) -> None:
     """What was said of a feature, to be changed, and the way off the list; without a fingerprint it is gone."""
     run, identity = view.run.name, int(mark.feature_id)
     key = f"gone_{identity}" if fingerprint is None else f"said_{identity}"
@@ -192,8 +199,8 @@ def _said(view: View, mark: Any, fingerprint: str | None, choice: Choice) -> Non
                 width="content",
             )
         else:
-            if choice.kind == "list":
-                _why(run, mark, choice.name)
+            if chosen.kind == "list":
+                _why(run, mark, chosen.name)
             if mark.fingerprint != fingerprint:
                 st.html(notebook.EARLIER, width="content")
         st.button(
@@ -202,7 +209,7 @@ def _said(view: View, mark: Any, fingerprint: str | None, choice: Choice) -> Non
             type="tertiary",
             key=f"off_{identity}",
             on_click=_off,
-            args=(run, identity, choice),
+            args=(run, identity, chosen),
         )
 
 
@@ -221,8 +228,8 @@ def _why(run: str, mark: Any, name: str) -> None:
     )
 
 
-def _off(run: str, identity: int, choice: Choice) -> None:
-    notebook.change(lambda: notebook.book().unmark(run, [identity], choice.kind, choice.name))
+def _off(run: str, identity: int, chosen: Marked) -> None:
+    notebook.change(lambda: notebook.book().unmark(run, [identity], chosen.kind, chosen.name))
 
 
 def _notes(view: View, notes: tuple[Note, ...]) -> None:

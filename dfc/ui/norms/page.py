@@ -15,7 +15,7 @@ from dfc.ui.norms.figures import Axes, Colouring
 from dfc.ui.shell import address, charts, choice, data, feature_table, norm_region, paging, selection
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
-from dfc.ui.shell.norm_region import TITLES, Region
+from dfc.ui.shell.norm_region import TITLES, Chart, Region
 
 MOST_POINTS = 20_000
 COLUMNS = ("feature_id", "partition", "label", "verdict", "peak_tokens", "density", "norm_a", "norm_b", "relative_norm")
@@ -99,7 +99,7 @@ def _outlined(key: str, look: tuple[object, ...], region: Region | None) -> Regi
     return region
 
 
-def _keep(key: str, chart: norm_region.Chart) -> None:
+def _keep(key: str, chart: Chart) -> None:
     """Write the selection that was made into the address."""
     region = norm_region.selected(chart, st.session_state[key].selection)
     paging.first()
@@ -126,24 +126,26 @@ def _choose(run: str, features: list[int]) -> None:
 def _choices(norms: pd.DataFrame, names: dict[Side, str], judged: bool) -> tuple[Axes, Colouring]:
     """What is drawn against what, and what the colours say; what needs evidence is offered once there is some."""
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-        shown = TITLES["norms"]
+        shown: Chart = "norms"
         if judged and norms["decoder_cosine"].notna().any():
             shown = choice.one_of(
                 "Axes",
-                list(TITLES.values()),
+                TITLES,
                 "axes",
                 help="Cosine: whether both models write a shared feature in the same direction, A's vector carried "
                 "into B's space by the stitch, a linear map between the streams. 1: the same, 0: nothing in common.",
             )
-        colours = [name for name in get_args(Colouring) if judged or name != "verdict"]
-        colouring: Colouring = choice.one_of(
+        names_of_colours: dict[Colouring, str] = {name: name for name in get_args(Colouring)}
+        if not judged:
+            del names_of_colours["verdict"]
+        colouring = choice.one_of(
             "Colour by",
-            colours,
+            names_of_colours,
             "colour",
             help="Partition: which model may use the feature. Verdict: what the evidence says of it. Density: share of "
             "all token pairs on which it fires, on a logarithmic scale.",
         )
-    return (figures.norm_axes(norms, names) if shown == TITLES["norms"] else figures.cosine_axes(norms)), colouring
+    return (figures.norm_axes(norms, names) if shown == "norms" else figures.cosine_axes(norms)), colouring
 
 
 def _thinned(norms: pd.DataFrame) -> pd.DataFrame:

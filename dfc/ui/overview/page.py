@@ -206,5 +206,5 @@ def _found(view: View, side: Side, names: dict[Side, str]) -> None:
         label=f"All {total:,} in the table",
         icon=":material/arrow_forward:",
         icon_position="right",
-        query_params={"run": view.run.name, "show": f"only {side.upper()}"},
+        query_params={"run": view.run.name, "show": side},
     )

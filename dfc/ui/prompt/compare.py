@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import streamlit as st
@@ -15,7 +15,13 @@ from dfc.ui.shell.look import section
 if TYPE_CHECKING:
     from dfc.features.live import Reading
 
-WHERE = ("only on the first", "only on the second", "on both", "on either")
+Where = Literal["first", "second", "both", "either"]
+WHERE: dict[Where, str] = {
+    "first": "only on the first",
+    "second": "only on the second",
+    "both": "on both",
+    "either": "on either",
+}
 MEASURES = {"max": "strongest", "mean": "average"}
 COLUMNS = ("feature_id", "mark", *feature_rows.NAMES, "first", "second", "difference", "verdict", "density")
 
@@ -70,10 +76,10 @@ def compared(first: pd.DataFrame, second: pd.DataFrame, measure: str) -> pd.Data
     return facts.loc[order].reset_index()
 
 
-def _fires(table: pd.DataFrame, where: str) -> pd.Series[bool]:
+def _fires(table: pd.DataFrame, where: Where) -> pd.Series[bool]:
     first, second = table["first"] > 0, table["second"] > 0
-    if where == WHERE[0]:
+    if where == "first":
         return first & ~second
-    if where == WHERE[1]:
+    if where == "second":
         return second & ~first
-    return first & second if where == WHERE[2] else first | second
+    return first & second if where == "both" else first | second

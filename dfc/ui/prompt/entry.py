@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from dfc import corpus
 from dfc.config import UserError
 from dfc.ui.shell import address, turns
 from dfc.ui.shell.text import plain
@@ -247,8 +248,6 @@ def _drop(ending: str, turn: int) -> None:
 
 
 def _take(ending: str) -> None:
-    from dfc import corpus
-
     try:
         said = corpus.chat_from_json(st.session_state[f"prompt_json{ending}"] or "")
     except UserError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from dfc.config import SIDES, UserError
+from dfc.config import SIDES, NotLoadedError, UserError
 from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
 from dfc.ui.prompt import compare, entry, listing, parts, reader, token_strips
@@ -66,7 +66,7 @@ def show(view: View) -> None:
             readings.append(reader.read(view, prompt, status))
         except UserError as error:
             status.empty()
-            _cannot(str(error))
+            _cannot(error)
             return
     if comparing:
         compare.show(view, readings)
@@ -87,9 +87,10 @@ def _nothing_yet(comparing: bool) -> None:
                 st.button(name, key=f"example_{name}", on_click=entry.choose, args=(Prompt(turns),))
 
 
-def _cannot(message: str) -> None:
+def _cannot(error: UserError) -> None:
     """Why nothing could be read; a missing model is no fault of the page."""
-    if "could not be loaded" in message:
+    message = str(error)
+    if isinstance(error, NotLoadedError):
         message = f"Reading a prompt needs both models on this machine, and one is not to be had: {message}"
     st.warning(plain(sentence(message)), icon=":material/cloud_off:")
 

@@ -14,7 +14,7 @@ from dfc.store.reader import Context, FeatureRow
 from dfc.ui.prompt import listing, reader, token_strips
 from dfc.ui.prompt.listing import Filters
 from dfc.ui.prompt.token_strips import Span
-from dfc.ui.shell import address, links
+from dfc.ui.shell import address, choice, links
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
 from dfc.ui.shell.text import chips, number, one_in, percent
@@ -37,13 +37,11 @@ def notices(reading: Reading, names: dict[Side, str]) -> None:
 
 def filters(view: View) -> Filters:
     """Which features are listed, as chosen above the text; in the address."""
-    shown = st.pills(
+    shown = choice.several_of(
         "Features",
-        list(PARTS.values()),
-        selection_mode="multi",
-        default=[PARTS[side] for side in SIDES],
-        key="in",
-        bind="query-params",
+        PARTS,
+        "in",
+        SIDES,
         help="Whose features are listed. Shared ones fire on nearly everything, so they are left out at first.",
     )
     verdict = st.selectbox(
@@ -56,7 +54,7 @@ def filters(view: View) -> Filters:
         width=180,
         help="What the evidence says of the feature. " + " ".join(f"{v}: {VERDICT_HELP[v]}" for v in VERDICTS),
     )
-    return Filters(tuple(partition for partition, title in PARTS.items() if title in shown), verdict)
+    return Filters(shown, verdict)
 
 
 def chosen_feature(view: View) -> FeatureRow | None:

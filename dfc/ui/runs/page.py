@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
@@ -13,7 +14,7 @@ from dfc.report.palette import run_marks
 from dfc.report.words import NULL_RUN, PARTS, RULES
 from dfc.ui.runs import recurring
 from dfc.ui.runs.summaries import Summary, differences, help_of, summarise
-from dfc.ui.shell import charts, meaning
+from dfc.ui.shell import charts, choice, meaning
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section
 from dfc.ui.shell.text import count, percent, plain
@@ -23,15 +24,26 @@ DASHES = ("solid", "dash", "dot")
 
 _PARTS = tuple((f"_{partition}", title) for partition, title in PARTS.items())
 _SIDES = tuple((f"_{side}", f"model {side.upper()}") for side in SIDES)
-METRICS: dict[str, tuple[str, tuple[tuple[str, str], ...], str]] = {
-    "variance explained, held out": ("held_out_fve", _SIDES, meaning.RUN["fve"]),
-    "variance explained, training": ("fve", _SIDES, "The same on the batches that it is trained on."),
-    "loss": ("loss", (("", ""),), "Squared error of both models' activations; lower is better, and only to be compared "
-             "between runs on the same activations."),
-    "active at once": ("l0", _PARTS, meaning.RUN["l0"]),
-    "dead": ("dead", _PARTS, "Share of each partition's features that have not fired for long: they do nothing."),
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What can be drawn: its title, a chart for each ending of its column in metrics.jsonl, and what it means."""
+
+    title: str
+    endings: tuple[tuple[str, str], ...]
+    meaning: str
+
+
+METRICS = {
+    "held_out_fve": Metric("variance explained, held out", _SIDES, meaning.RUN["fve"]),
+    "fve": Metric("variance explained, training", _SIDES, "The same on the batches that it is trained on."),
+    "loss": Metric("loss", (("", ""),), "Squared error of both models' activations; lower is better, and only to be "
+                   "compared between runs on the same activations."),
+    "l0": Metric("active at once", _PARTS, meaning.RUN["l0"]),
+    "dead": Metric("dead", _PARTS, "Share of each partition's features that have not fired for long: they do nothing."),
 }  # fmt: skip
-"""What can be drawn: the column of metrics.jsonl, a chart for each ending of it, and what it means."""
+"""By their columns in metrics.jsonl."""
 
 
 def show(view: View) -> None:
@@ -148,9 +160,9 @@ def _exclusive(summary: Summary, side: Partition) -> str:
 
 def _curves(view: View, summaries: list[Summary], colours: dict[str, str], dashes: dict[str, str]) -> None:
     section("How they trained", "The same figure of every run, over the steps.")
-    shown = st.selectbox("Figure", list(METRICS), key="metric", bind="query-params", width=320)
-    column, endings, meaning = METRICS[shown]
-    st.caption(meaning)
+    column = choice.one_of_many("Figure", {key: entry.title for key, entry in METRICS.items()}, "metric", width=320)
+    shown, endings = METRICS[column].title, METRICS[column].endings
+    st.caption(METRICS[column].meaning)
     curves = [
         (summary.name, colours[summary.name], dashes[summary.name], pd.DataFrame(summary.lines))
         for summary in summaries

@@ -1,8 +1,9 @@
 """The address bar: what a view shows is in it, so that an address shared shows the same.
 
-Filters bind their widgets to the address themselves (`bind="query-params"`). The run, the
-feature and the list it was opened from outlive a change of page; they are read and written
-here. Streamlit clears the address on navigation: every link passes on what must stay.
+Numbers, texts and names are bound to it by their widgets (`bind="query-params"`), choices stand
+in it by ids (`choice.py`). The run, the feature and the list it was opened from outlive a change of
+page; they are read and written here. Streamlit clears the address on navigation: every link passes
+on what must stay.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import streamlit as st
 from dfc.config import PARTITIONS, VERDICTS, UserError
 from dfc.store import query as queries
 from dfc.store.query import FeatureQuery
+from dfc.ui.shell import pages
 from dfc.ui.shell.notebook import Kept
 
-FEATURE_PAGE = "pages/2_Feature.py"
-TABLE_PAGE = "pages/1_Exclusive_features.py"
-NORMS_PAGE = "pages/3_Decoder_norms.py"
-STEER_PAGE = "pages/4_Steer.py"
-PROMPT_PAGE = "pages/5_Prompt.py"
-RUNS_PAGE = "pages/6_Runs.py"
-LISTS_PAGE = "pages/7_Lists.py"
+FEATURE_PAGE = pages.script("feature")
+TABLE_PAGE = pages.script("table")
+NORMS_PAGE = pages.script("norms")
+STEER_PAGE = pages.script("steer")
+PROMPT_PAGE = pages.script("prompt")
+RUNS_PAGE = pages.script("runs")
+LISTS_PAGE = pages.script("lists")
 _TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
 """Filters of a query that are texts, by their names in a packed list."""
 LARGEST = 2**31 - 1

@@ -1,43 +1,211 @@
-"""One of several, all in sight; which one is chosen stands in the address."""
+"""Choices whose ids stand in the address, so that an address shared shows the same; labels are for reading alone.
+
+Streamlit's own `bind="query-params"` writes what is read, so that no word of a page could change without breaking
+links. Here an option has an id, short and for good. Links from before, with labels in them, are understood, and the id
+takes the label's place. What an address cannot mean falls back to the default, which does not stand in it.
+
+A browser sends its address along with every click, and what a page writes into the address reaches the browser later.
+So an address that is not as this session left it is followed, a step back or forward in the browser always, and one
+that is merely not up to date yet is written again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 Option = TypeVar("Option", bound=str)
+Label = Literal["visible", "collapsed"]
+Ids = tuple[str, ...]
+
+_KEPT = "choice_"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a choice was when it was last drawn.
+
+    Attributes:
+        page: on which it was drawn.
+        chosen: ids of what is chosen; a click puts others here.
+        written: values of the parameter that stand for it; none if it is the default.
+        known: values that the browser may still send: all since it last sent what was written.
+    """
+
+    page: str
+    chosen: Ids
+    written: Ids
+    known: frozenset[Ids]
 
 
 def one_of(
     title: str,
-    options: Sequence[Option] | Mapping[Option, str],
+    options: Mapping[Option, str],
     key: str,
     default: Option | None = None,
     help: str | None = None,
-    label: Literal["visible", "collapsed"] = "visible",
+    label: Label = "visible",
+    on_change: Callable[[], None] | None = None,
 ) -> Option:
-    """Draw the choice and give what is chosen.
+    """Draw a choice of one, all in sight, and give the id of what is chosen.
 
     Args:
         title: of the choice.
-        options: what can be chosen; where they are a mapping, its values are what is read.
+        options: ids, and what is read in their place.
         key: of the widget and in the address.
         default: what is chosen at first; by default the first.
         help: what the options mean.
         label: whether the title is seen.
+        on_change: called when another was chosen.
     """
-    words: Mapping[Option, str] = options if isinstance(options, Mapping) else {option: option for option in options}
-    chosen: Option = st.segmented_control(
+    [chosen] = _prepare(key, options, (default or next(iter(options)),))
+    st.segmented_control(
         title,
-        list(words),
-        default=default or next(iter(words)),
+        list(options),
         required=True,
-        format_func=lambda option: words[option],
+        format_func=_reader(options),
         key=key,
-        bind="query-params",
         label_visibility=label,
         help=help,
+        on_change=_take,
+        args=(key, on_change),
     )
+    return _option(options, chosen)
+
+
+def one_or_none_of(title: str, options: Mapping[Option, str], key: str, label: Label = "visible") -> Option | None:
+    """The same where nothing is chosen at first, and a second click takes a choice back."""
+    chosen = _prepare(key, options, ())
+    st.segmented_control(
+        title,
+        list(options),
+        format_func=_reader(options),
+        key=key,
+        label_visibility=label,
+        on_change=_take,
+        args=(key, None),
+    )
+    return _option(options, chosen[0]) if chosen else None
+
+
+def one_of_many(
+    title: str,
+    options: Mapping[Option, str],
+    key: str,
+    default: Option | None = None,
+    help: str | None = None,
+    width: int | Literal["stretch"] = "stretch",
+    on_change: Callable[[], None] | None = None,
+) -> Option:
+    """The same as `one_of` in a box that unfolds, `width` pixels wide."""
+    [chosen] = _prepare(key, options, (default or next(iter(options)),))
+    st.selectbox(
+        title,
+        list(options),
+        format_func=_reader(options),
+        key=key,
+        help=help,
+        width=width,
+        on_change=_take,
+        args=(key, on_change),
+    )
+    return _option(options, chosen)
+
+
+def several_of(
+    title: str, options: Mapping[Option, str], key: str, default: tuple[Option, ...], help: str | None = None
+) -> tuple[Option, ...]:
+    """Draw a choice of any number, all in sight, and give the ids of what is chosen, in the order of the options."""
+    chosen = _prepare(key, options, default, several=True)
+    st.pills(
+        title,
+        list(options),
+        selection_mode="multi",
+        format_func=_reader(options),
+        key=key,
+        help=help,
+        on_change=_take,
+        args=(key, None),
+    )
+    return tuple(_option(options, one) for one in chosen)
+
+
+def put(key: str, option: str) -> None:
+    """Choose an option from elsewhere, in a callback; of a choice that the page does not draw yet, too."""
+    kept: _Kept | None = st.session_state.get(_KEPT + key)
+    if kept is not None and kept.page == _page():
+        st.session_state[_KEPT + key] = replace(kept, chosen=(option,))
+    else:
+        st.query_params[key] = option
+
+
+def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: bool = False) -> Ids:
+    """What is chosen, with the widget and the address brought to it; the widget is to be drawn at once."""
+    page, sent = _page(), tuple(st.query_params.get_all(key))
+    context = get_script_run_ctx()
+    went_back = context is not None and context.is_history_navigation
+    kept: _Kept | None = st.session_state.get(_KEPT + key)
+    ours = kept is not None and kept.page == page
+    chosen: Ids | None
+    if kept is not None and ours and not went_back and sent in kept.known:
+        chosen = kept.chosen
+    elif kept is not None and not ours and not went_back and not sent:
+        chosen = kept.chosen  # as it was left when the page changed
+    else:
+        chosen = _meant(sent, options, several)
+    if chosen is None or not options.keys() >= set(chosen):
+        chosen = default
+    chosen = tuple(option for option in options if option in chosen)
+    written = () if chosen == default else chosen or ("",)
+    if written != sent:
+        if written:
+            st.query_params[key] = written if several else written[0]
+        else:
+            del st.query_params[key]
+    known = {sent, written}
+    if kept is not None and ours and not went_back and sent in kept.known and sent != kept.written:
+        known |= kept.known
+    st.session_state[_KEPT + key] = _Kept(page, chosen, written, frozenset(known))
+    # A value that is set anew would take back a click that is on its way.
+    if key not in st.session_state or set(_ids(st.session_state[key])) != set(chosen):
+        st.session_state[key] = list(chosen) if several else chosen[0] if chosen else None
     return chosen
+
+
+def _page() -> str:
+    context = get_script_run_ctx()
+    return context.page_script_hash if context is not None else ""
+
+
+def _take(key: str, on_change: Callable[[], None] | None) -> None:
+    """Keep what was clicked, before the page is drawn by it."""
+    st.session_state[_KEPT + key] = replace(st.session_state[_KEPT + key], chosen=_ids(st.session_state[key]))
+    if on_change is not None:
+        on_change()
+
+
+def _ids(value: object) -> Ids:
+    """What a widget's value says is chosen."""
+    return () if value is None else tuple(value) if isinstance(value, list) else (str(value),)
+
+
+def _meant(sent: Ids, options: Mapping[Option, str], several: bool) -> Ids | None:
+    """Ids that values of the address stand for, themselves or by what is read in their place; None: it says nothing."""
+    labels = {label: option for option, label in options.items()}
+    found = [text if text in options else labels.get(text) for text in sent]
+    if several:
+        chosen = tuple(option for option in found if option is not None)
+        return chosen if chosen or sent == ("",) else None
+    return (found[-1],) if found and found[-1] is not None else None
+
+
+def _reader(options: Mapping[Option, str]) -> Callable[[Option], str]:
+    return lambda option: options[option]
+
+
+def _option(options: Mapping[Option, str], chosen: str) -> Option:
+    return next(option for option in options if option == chosen)

@@ -20,19 +20,8 @@ from dfc.report.palette import Theme
 from dfc.report.words import told_apart
 from dfc.runs import Run
 from dfc.store.reader import Store
-from dfc.ui.shell import address, empty, look
+from dfc.ui.shell import address, empty, look, pages
 from dfc.ui.shell.text import plain, sentence
-
-PAGES = (
-    ("app.py", "Overview", ":material/space_dashboard:"),
-    (address.TABLE_PAGE, "Exclusive features", ":material/table_rows:"),
-    (address.FEATURE_PAGE, "Feature", ":material/frame_inspect:"),
-    ("pages/3_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:"),
-    (address.STEER_PAGE, "Steer", ":material/explore:"),
-    (address.PROMPT_PAGE, "Prompt", ":material/edit_note:"),
-    (address.RUNS_PAGE, "Runs", ":material/stacked_line_chart:"),
-    (address.LISTS_PAGE, "Notes and lists", ":material/bookmarks:"),
-)
 
 
 @dataclass(frozen=True)
@@ -131,14 +120,14 @@ def _navigation(run_name: str | None, names: list[str] | None = None) -> None:
             st.selectbox("Run", names, index=index, key="run_choice", placeholder="Choose a run", on_change=_change_run)
         params = {"run": run_name} if run_name else {}
         with st.container(gap="xxsmall", key="navigation"):
-            for page, title, icon in PAGES:
-                st.page_link(page, label=title, icon=icon, query_params=params, width="stretch")
+            for page in pages.PAGES:
+                st.page_link(page.script, label=page.title, icon=page.icon, query_params=params, width="stretch")
 
 
 def _change_run() -> None:
     """Another run: what the address says about the old one (its feature, its list) goes."""
-    st.query_params.clear()
-    st.query_params["run"] = st.session_state["run_choice"]
+    # `clear` refuses while a widget is bound to a parameter that is there.
+    st.query_params.from_dict({"run": st.session_state["run_choice"]})
 
 
 def _legend(run_config: RunConfig) -> None:

@@ -26,7 +26,7 @@ COLUMNS: dict[Chart, tuple[str, str]] = {
 """Which columns of `Store.norms` each chart draws, across and up."""
 
 TITLES: dict[Chart, str] = {"norms": "both norms", "cosine": "relative norm and cosine"}
-"""What each chart is called, on the page and in its address."""
+"""What each chart is called on the page."""
 
 MOST_CORNERS = 60
 MOST_FEATURES = 50
@@ -98,7 +98,7 @@ def params(run_name: str, place: Place, page_rows: int) -> dict[str, str]:
     region = unpack(place.region)
     found = {"run": run_name, "region": place.region}
     if region is not None and region.chart != "norms":
-        found["axes"] = TITLES[region.chart]
+        found["axes"] = region.chart
     if not place.query.alive_only:
         found["alive"] = "false"
     if place.position >= page_rows:

@@ -16,7 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dfc.config import Side, UserError
 from dfc.requests import Prompt, Sampling
 from dfc.steering import prompt_sets
-from dfc.ui.shell import address
+from dfc.ui.shell import address, choice
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.text import plain, sentence
 from dfc.ui.shell.turns import Turns, as_corpus
@@ -25,6 +25,7 @@ from dfc.ui.steer.edits import Known
 from dfc.ui.steer.writing import Request, State, Texts
 
 PROMPT = "I think that"
+_MORE = {"sweep": "Sweep", "history": "History", "table": "Table of edits"}
 _LOOK = 0.2
 """Seconds between two looks at texts that are being written."""
 N = TypeVar("N", int, float)
@@ -59,19 +60,13 @@ def show(view: View) -> None:
 def _more(view: View, request: Request, names: dict[Side, str], ready: bool) -> None:
     """What is not needed for one text; nothing of it is done until it is asked for."""
     st.html('<div class="dfc-section"></div>')
-    chosen = st.segmented_control(
-        "More",
-        ["Sweep", "History", "Table of edits"],
-        key="more",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    chosen = choice.one_or_none_of("More", _MORE, "more", label="collapsed")
     try:
-        if chosen == "Sweep":
+        if chosen == "sweep":
             sweeps.show(view, request, ready, names)
-        elif chosen == "History":
+        elif chosen == "history":
             history.show(view, names)
-        elif chosen == "Table of edits":
+        elif chosen == "table":
             history.table(view, request)
     except UserError as error:  # the file of sweeps and trials; the rest of the page is as it was
         st.error(plain(sentence(str(error))), icon=":material/error:")

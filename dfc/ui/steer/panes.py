@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -17,9 +17,10 @@ from dfc.ui.shell import choice
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
-from dfc.ui.steer.writing import Pane, Request, Texts
+from dfc.ui.steer.writing import Doing, Pane, Request, Texts
 
-Colour = Literal["text only", "activation", "changed odds"]
+Colour = Literal["text", "activation", "odds"]
+_COLOURS: dict[Colour, str] = {"text": "text only", "activation": "activation", "odds": "changed odds"}
 Buttons = Callable[[Texts, Side, int], None]
 LEAST_KL = 1.0
 """Nats of the strongest colour, at least: a text that hardly changes stays pale."""
@@ -41,9 +42,9 @@ def controls(request: Request) -> tuple[Colour, int | None]:
     features = list(dict.fromkeys(row.feature for row in request.rows if row.feature is not None))
     feature = features[0] if features else None
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        colour: Colour = choice.one_of(
+        colour = choice.one_of(
             "Colours",
-            list(get_args(Colour)),
+            _COLOURS,
             "colours",
             "activation",
             help="Activation: where the feature fires in these texts. Changed odds: how far the edits moved what the "
@@ -54,7 +55,7 @@ def controls(request: Request) -> tuple[Colour, int | None]:
             feature = st.selectbox(
                 "Feature to colour by", features, key="colour_feature", width=140, label_visibility="collapsed"
             )
-        if colour != "text only":
+        if colour != "text":
             st.html(_key(request, colour, feature), width="content")
     return colour, feature
 
@@ -89,15 +90,15 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
     """One text as HTML, escaped, with what was measured under it."""
     classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
     scales = texts.scales.get(side, {})
-    if pane.found is None or colour == "text only" or not pane.tokens:
+    if pane.found is None or colour == "text" or not pane.tokens:
         body = (
             escape(pane.text)
             if pane.text
-            else f'<span class="dfc-muted">{escape(pane.doing if pane.writing else "…")}</span>'
+            else f'<span class="dfc-muted">{escape(_doing(pane) if pane.writing else "…")}</span>'
         )
     else:
         place = list(scales).index(feature) if feature in scales else None
-        if colour == "changed odds":
+        if colour == "odds":
             hue: Partition = "shared"
             top = max([LEAST_KL, *(float(p.found.kl.max(initial=0)) for p in texts.panes[side] if p.found is not None)])
         else:
@@ -126,7 +127,7 @@ def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
 
 def _key(request: Request, colour: Colour, feature: int | None) -> str:
     """How to read the colours."""
-    if colour == "changed odds":
+    if colour == "odds":
         words, hues = "how far the odds of each token were moved; hover for both", ["shared"]
     else:
         words, hues = f"activation of feature {feature}; hover for figures", list(request.edited)
@@ -140,7 +141,7 @@ def _key(request: Request, colour: Colour, feature: int | None) -> str:
 
 
 def _span(token: Token, colour: Colour, top: float) -> str:
-    level = heat_level(token.kl if colour == "changed odds" else token.activation, top)
+    level = heat_level(token.kl if colour == "odds" else token.activation, top)
     hover = f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered"
     if token.activation is not None:
         hover += f", activation {token.activation:.3g}"
@@ -157,7 +158,7 @@ def _chance(probability: float) -> str:
 
 def _figures(pane: Pane, texts: Texts, on: bool) -> str:
     """What is being done, or what was measured, below the text."""
-    words = ["stopped, not measured"] if pane.stopped else [pane.doing] if pane.doing and pane.text else []
+    words = ["stopped, not measured"] if pane.stopped else [_doing(pane)] if pane.writing and pane.text else []
     if pane.tokens:
         words.append(f"{len(pane.tokens)} token{'s' if len(pane.tokens) > 1 else ''}")
     if pane.seed != texts.request.sampling.seed:
@@ -168,6 +169,21 @@ def _figures(pane: Pane, texts: Texts, on: bool) -> str:
             perplexity += f" left alone, {pane.found.steered_perplexity:,.3g} steered"
         words += [perplexity, *([f"mean KL {pane.found.kl.mean():.2g}"] if on else [])]
     return f'<div class="dfc-small">{escape(" · ".join(words))}</div>'
+
+
+def _doing(pane: Pane) -> str:
+    """What is being done for a text, in words."""
+    words = {
+        Doing.NOTHING: "",
+        Doing.PREPARING: "Getting ready …",
+        Doing.LOADING: f"Loading {pane.model} …",
+        Doing.READING: "Reading the prompt …",
+        Doing.WAITING: "The model is writing something else; waiting …",
+        Doing.WRITING: "Writing …",
+        Doing.ENDED: "Waiting for the other text …",
+        Doing.MEASURING: "Measuring what the edits did …",
+    }
+    return words[pane.doing]
 
 
 def _edits(texts: Texts, side: Side) -> str:

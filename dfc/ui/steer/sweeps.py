@@ -15,13 +15,13 @@ from dfc.requests import Sweep
 from dfc.runs import Run
 from dfc.steering import prompt_sets, trials
 from dfc.steering.judge import identity
-from dfc.ui.shell import notebook
+from dfc.ui.shell import choice, notebook
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain, sentence
 from dfc.ui.steer import jobs, outputs
 from dfc.ui.steer.writing import Request
 
-_OWN = "the prompt above"
+_OWN = "own"
 _LISTED = 20
 
 
@@ -60,7 +60,9 @@ def _ask(view: View, request: Request, ready: bool) -> Callable[[], Sweep] | Non
         bind="query-params",
         help="Separated by commas; 0 is always there.",
     )
-    chosen = first[1].selectbox("Prompts", [_OWN, *prompt_sets.names()], key="sweep_set", bind="query-params")
+    with first[1]:
+        sets = {_OWN: "the prompt above", **{name: name for name in prompt_sets.names()}}
+        chosen = choice.one_of_many("Prompts", sets, "sweep_set")
     limit = int(
         first[2].number_input(
             "At most", 1, 1000, 4, key="sweep_limit", bind="query-params", help="So many of these prompts."

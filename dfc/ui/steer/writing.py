@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,21 @@ if TYPE_CHECKING:
     from dfc.steering.edits import Program
     from dfc.steering.vectors import Gauge
 
-_ENDED = "Waiting for the other text …"
-_MEASURING = "Measuring what the edits did …"
-
 _START, _KEPT = "steer_start", "steer_kept"
+
+
+class Doing(Enum):
+    """What is being done for a text; `panes.py` says it in words."""
+
+    NOTHING = auto()
+    PREPARING = auto()
+    LOADING = auto()
+    READING = auto()
+    WAITING = auto()
+    WRITING = auto()
+    ENDED = auto()
+    """It came to its end; the other text of its model has not."""
+    MEASURING = auto()
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,8 @@ class Pane:
         pieces: what was written, with the number of tokens in each piece.
         tokens: ids of all tokens.
         found: what was measured on it, once it was.
-        doing: what is being done for it, in words; nothing is, if there are none.
+        model: title of the model that writes it.
+        doing: what is being done for it.
         stopped: whether it was stopped before its end.
     """
 
@@ -94,7 +107,8 @@ class Pane:
     pieces: list[tuple[str, int]] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     found: Analysis | None = None
-    doing: str = ""
+    model: str = ""
+    doing: Doing = Doing.NOTHING
     stopped: bool = False
 
     @property
@@ -103,12 +117,12 @@ class Pane:
 
     @property
     def writing(self) -> bool:
-        return bool(self.doing) and not self.stopped
+        return self.doing is not Doing.NOTHING and not self.stopped
 
     @property
     def stoppable(self) -> bool:
         """Whether there is more to come."""
-        return self.writing and self.doing not in (_ENDED, _MEASURING)
+        return self.writing and self.doing not in (Doing.ENDED, Doing.MEASURING)
 
     def add(self, piece: Piece) -> None:
         """Take in what came next."""
@@ -223,7 +237,7 @@ def _begin(view: View, texts: Texts, chosen: Mapping[Side, Sequence[int]], seed:
         texts.problems.pop(side, None)
         texts.warnings.pop(side, None)
         for row in rows:
-            texts.panes[side][row] = Pane(seed, doing="Getting ready …")
+            texts.panes[side][row] = Pane(seed, model=view.config.models.side(side).title, doing=Doing.PREPARING)
     work = _Work(texts, view.config.models, seed, _watch())
     thread = threading.Thread(target=work.do, args=(chosen,), daemon=True, name="steering")
     texts.threads = [*(one for one in texts.threads if one.is_alive()), thread]
@@ -280,7 +294,7 @@ class _Work:
         panes = [self.texts.panes[side][row] for row in rows]
         with self._told(side):
             self._write(side, rows, panes, answers)
-        _say(panes, "")
+        _set(panes, Doing.NOTHING)
 
     def _write(
         self, side: Side, rows: Sequence[int], panes: list[Pane], answers: dict[Side, dict[Kind, Answer]]
@@ -292,26 +306,26 @@ class _Work:
         settings, request = self.models.side(side), self.texts.request
         trial = request.trial(self.seed)
         program = edits.program(self.run, trial.edits, side)
-        _say(panes, f"Loading {settings.title} …")
+        _set(panes, Doing.LOADING)
         model = steerable(settings)
         programs = [(generation.BASELINE, program)[row] for row in rows]
-        _say(panes, "Reading the prompt …")
+        _set(panes, Doing.READING)
         with closing(
             generation.stream_rows(model, trial.prompt, trial.sampling, programs, lambda row: self._ends(panes[row]))
         ) as pieces:
             for piece in pieces:
                 if piece.waiting:
-                    _say(panes, "The model is writing something else; waiting …")
+                    _set(panes, Doing.WAITING)
                 elif piece.ended:
-                    panes[piece.row].doing = _ENDED
+                    panes[piece.row].doing = Doing.ENDED
                 elif piece.tokens:
                     panes[piece.row].add(piece)
-                    panes[piece.row].doing = "Writing …"
+                    panes[piece.row].doing = Doing.WRITING
         kinds: tuple[Kind, ...] = ("baseline", "steered")
         answers[side] = {kinds[row]: pane.answer() for row, pane in zip(rows, panes, strict=True) if not pane.stopped}
         # Measuring waits for a model that somebody else has by now: who stopped a text does not want to wait.
         if whole := [pane for pane in panes if not pane.stopped]:
-            _say(whole, _MEASURING)
+            _set(whole, Doing.MEASURING)
             self._measure(side, model, program, trial, whole)
 
     def _ends(self, pane: Pane) -> bool:
@@ -350,6 +364,6 @@ class _Work:
         self.texts.warnings[side] = said
 
 
-def _say(panes: Sequence[Pane], doing: str) -> None:
+def _set(panes: Sequence[Pane], doing: Doing) -> None:
     for pane in panes:
         pane.doing = doing

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS, Partition
-from dfc.report.words import VERDICT_HELP
+from dfc.report.words import PARTS, VERDICT_HELP
 from dfc.store import columns
 from dfc.store.column import Column
 from dfc.store.query import Ends
 from dfc.store.reader import FeatureQuery
-from dfc.ui.shell import data, notebook, paging
+from dfc.ui.shell import choice, data, notebook, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.orders import default_order, orders
 
-SHOW: dict[str, tuple[Partition, ...]] = {
-    "side by side": ("a", "b"),
-    "only A": ("a",),
-    "only B": ("b",),
-    "shared": ("shared",),
-}
-"""Choices of what is shown; they stand in the address as they are read."""
+Show = Literal["both", "a", "b", "shared"]
+SHOW: dict[Show, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
+"""Choices of what is shown, and the tables that each stands for."""
+_TITLES: dict[Show, str] = {"both": "side by side", "a": PARTS["a"], "b": PARTS["b"], "shared": PARTS["shared"]}
 
 
 @dataclass(frozen=True)
 class Filters:
     """What the reader chose above the table."""
 
-    show: str
+    show: Show
     query: FeatureQuery
     kept: Kept
     tools: DeltaGenerator
@@ -95,7 +92,7 @@ def ranges() -> tuple[Range, ...]:
 _CHOICES = {
     "source": columns.meaning("main_source"),
     "fires_on": "Fires more often on this source than on the whole corpus, whatever its main source is.",
-    "role": "Fires more often on what this speaker says than on the whole corpus; plain: texts that are no chats.",
+    "role": "Fires more often on what this speaker says than on the whole corpus; text: what is no chat.",
     "tag": "Words that readers gave to features.",
     "on": "Named lists that readers made; see Notes and lists.",
 }
@@ -108,7 +105,8 @@ def draw(view: View) -> Filters:
     judged = default_order(view) == "confidence"
     reset: Any = {"bind": "query-params", "on_change": paging.first}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
-    shown = top[0].segmented_control("Show", list(SHOW), default="side by side", required=True, key="show", **reset)
+    with top[0]:
+        shown = choice.one_of("Show", _TITLES, "show", on_change=paging.first)
     search = top[1].text_input(
         "Search",
         key="search",
@@ -129,17 +127,16 @@ def draw(view: View) -> Filters:
             '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
             f"<code>python -m dfc verify {view.run.name}</code>.</p>"
         )
-    named = orders(judged)
-    order = row[1].selectbox(
-        "Order by",
-        list(named),
-        index=list(named).index(default_order(view)),
-        format_func=lambda key: named[key],
-        key="order",
-        help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
-        "lowest first, texts from Z. Features without the figure come last.",
-        **reset,
-    )
+    with row[1]:
+        order = choice.one_of_many(
+            "Order by",
+            orders(judged),
+            "order",
+            default_order(view),
+            help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
+            "lowest first, texts from Z. Features without the figure come last.",
+            on_change=paging.first,
+        )
     turned = row[2].toggle("reversed", key="rising", **reset)
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
@@ -231,7 +228,7 @@ def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str
     single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
     entries: dict[str, tuple[bool, str | list[str]]] = {
         "show": (single is not None and not place.beside, single or ""),
-        "order": (query.order != default_order(view), orders().get(query.order, "")),
+        "order": (query.order != default_order(view), query.order),
         "rising": (query.descending == columns.column(query.order).is_text, "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),

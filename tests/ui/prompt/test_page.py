@@ -238,6 +238,14 @@ class TestPage:
         assert len(test.warning) == 1
         calm(visit("app.py", run="demo"))
 
+    def test_a_model_that_cannot_be_loaded_is_named_as_such(self, tiny_copy: Run) -> None:
+        settings, source = tiny_copy.path / "run.yaml", tiny_copy.config().models.a.source
+        settings.write_text(settings.read_text().replace(source, "gone/away"))
+        test = calm(visit(PROMPT, run="tiny", text=BRIDGE))
+        [warning] = test.warning
+        assert warning.value.startswith("Reading a prompt needs both models on this machine, and one is not to be had")
+        assert plain("gone/away: its model could not be loaded") in warning.value
+
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

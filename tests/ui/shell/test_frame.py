@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from dfc.runs import Run
+from dfc.ui.shell import pages
 from dfc.ui.shell.text import plain
 from tests.ui.folders import (
     make_broken_run,
@@ -100,10 +105,7 @@ def test_a_fraction_of_depth_is_shown_as_the_block_that_was_read(
 
 
 def test_pages_load_without_torch() -> None:
-    code = (
-        "import sys, dfc.ui.overview.page, dfc.ui.table.page, dfc.ui.feature.page, dfc.ui.norms.page, dfc.ui.steer.page"
-        ", dfc.ui.prompt.page, dfc.ui.runs.page, dfc.ui.lists.page"
-    )
+    code = f"import sys, {', '.join(f'dfc.ui.{page.room}.page' for page in pages.PAGES)}"
     result = subprocess.run(
         [sys.executable, "-c", f"{code}\nprint(sorted({{'torch', 'transformers', 'nnsight'}} & set(sys.modules)))"],
         cwd=ROOT,
@@ -112,3 +114,24 @@ def test_pages_load_without_torch() -> None:
         check=True,
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_page_is_a_room_a_script_and_a_line(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CONTRIBUTING.md says: nothing else is to be changed for it."""
+    make_run(data)
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "pages", project / "pages")
+    shutil.copy(ROOT / "app.py", project)
+    room = types.ModuleType("dfc.ui.extra.page")
+    room.show = lambda view: st.write(f"extra of {view.run.name}")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dfc.ui.extra", types.ModuleType("dfc.ui.extra"))
+    monkeypatch.setitem(sys.modules, "dfc.ui.extra.page", room)
+    script = (project / "pages" / "3_Decoder_norms.py").read_text().replace("dfc.ui.norms", "dfc.ui.extra")
+    (project / "pages" / "8_Extra.py").write_text(script)
+    extra = pages.Page("pages/8_Extra.py", "Extra", ":material/star:", "extra")
+    monkeypatch.setattr(pages, "PAGES", (*pages.PAGES, extra))
+    test = AppTest.from_file(str(project / "app.py"), default_timeout=120)
+    test.switch_page("pages/8_Extra.py")
+    test.query_params["run"] = "demo"
+    assert "extra of demo" in text(calm(test.run()))
+    assert "Extra" in [link.label for link in test.sidebar.get("page_link")]

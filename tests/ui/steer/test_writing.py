@@ -55,7 +55,7 @@ class TestGenerating:
         trial = Trial.from_json(kept["request"])
         assert trial.edits == edit_address.edits(edit_address.unpack(edits))
         assert trial.sampling == Sampling(6, 1.0, 1.0, 3)
-        for colours in ("text only", "changed odds"):
+        for colours in ("text", "odds"):
             calm(test.segmented_control(key="colours").set_value(colours).run())
 
     def test_one_text_is_written_anew_and_the_others_stay(self, run: Run) -> None:
@@ -146,7 +146,7 @@ class TestGenerating:
         test.toggle(key="chat").set_value(False).run()
         assert "earlier_0_role" not in [one.key for one in calm(test).selectbox]
         identity = sweeps.store(run).tried()["tried_id"].iloc[0]
-        test.segmented_control(key="more").set_value("History").run()
+        test.segmented_control(key="more").set_value("history").run()
         calm(test.button(key=f"again_{identity}").click().run())
         assert json.loads(parameter(test, "earlier")) == [[turn.role, turn.content] for turn in trial.prompt.earlier]
 

@@ -11,7 +11,7 @@ from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.notebook import book
 from tests.ui.folders import A_FEATURE, B_FEATURE, FEATURES, judge, make_run
-from tests.ui.pages import TABLE, calm, text, visit
+from tests.ui.pages import TABLE, calm, parameter, text, visit
 
 
 def test_both_sides_beside_each_other(finished: Path) -> None:
@@ -67,6 +67,21 @@ def test_search_finds_contexts(finished: Path) -> None:
     found = test.dataframe[0].value
     assert len(found) > 0
     assert set(found["main_source"]) & {"scripture"}
+
+
+def test_a_speaker_is_called_what_the_address_calls_it(finished: Path) -> None:
+    test = calm(visit(TABLE, run="demo", role="text"))
+    choice = test.selectbox(key="role")
+    assert choice.value == "text"
+    assert "text: what is no chat" in choice.help
+    assert "plain" not in choice.help
+
+
+def test_another_run_may_be_chosen_while_filters_are_set(finished: Path) -> None:
+    test = calm(visit(TABLE, run="demo", show="b", search="caesar"))
+    test.selectbox(key="run_choice").set_value("half").run()
+    assert parameter(calm(test), "run") == "half"
+    assert "is missing. What is done is kept" in text(test)
 
 
 def test_nothing_found_says_so(finished: Path) -> None:
