@@ -29,6 +29,11 @@ def server(folder: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(autouse=True)
+def nothing_marked_yet(folder: Path) -> None:
+    (folder / "notes.duckdb").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="module")
 def new_page(chromium: str) -> Iterator[NewPage]:
     with browser(chromium) as opener:
