@@ -67,17 +67,17 @@ def correlations(crosscoder: Crosscoder, codes: Codes, pairs: int) -> tuple[Like
             if part.partition == "shared":
                 continue
             own = range(part.first_id, part.first_id + len(part))
-            for block, found in correlation.blocks(codes, own, codes, features, pairs):
+            for block, coefficients in correlation.blocks(codes, own, codes, features, pairs):
                 for row, allowed in enumerate((partner[part.partition], shared)):
-                    ids[row, block], largest[row, block] = _largest(found, allowed)
+                    ids[row, block], largest[row, block] = _largest(coefficients, allowed)
                 bar.update(block.stop - block.start)
     mirror, other = (Likeness(i.numpy(), c.numpy()) for i, c in zip(ids, largest, strict=True))
     return mirror, other
 
 
-def _largest(found: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+def _largest(coefficients: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
     """Column and value of the largest correlation among allowed columns; -1 and NaN where none is defined."""
-    usable = torch.where(allowed & found.isfinite(), found, -torch.inf)
+    usable = torch.where(allowed & coefficients.isfinite(), coefficients, -torch.inf)
     value, column = usable.max(dim=1)
     there = value.isfinite()
     return torch.where(there, column, -1), torch.where(there, value, torch.nan)

@@ -282,8 +282,8 @@ class _Places:
         cells = codes.features * sources + batch.source[codes.rows]
         self.by_source += torch.bincount(cells, minlength=features * sources).view(features, sources)
         most = int(batch.document.max()) + 1
-        found = torch.unique(codes.features * most + batch.document[codes.rows])
-        feature, document = found // most, found % most
+        distinct = torch.unique(codes.features * most + batch.document[codes.rows])
+        feature, document = distinct // most, distinct % most
         latest = self._latest[batch.held_out]
         self.documents += torch.bincount(feature[document > latest[feature]], minlength=features)
         latest.scatter_reduce_(0, feature, document, "amax")

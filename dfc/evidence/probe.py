@@ -63,29 +63,29 @@ def share(other: Numbers, own: Numbers) -> Numbers:
 
 
 @torch.no_grad()
-def measure(found: Collected, ridge: float) -> Probes:
+def measure(collected: Collected, ridge: float) -> Probes:
     """Probe every feature from both models.
 
     Args:
-        found: sums over training and held-out pairs, and the sample.
+        collected: sums over training and held-out pairs, and the sample.
         ridge: relative to the mean variance of a stream.
     """
-    features = len(found.train.z)
+    features = len(collected.train.z)
     r2 = {side: torch.full((features,), torch.nan, dtype=torch.float64) for side in SIDES}
     auroc = {side: torch.full((features,), torch.nan, dtype=torch.float64) for side in SIDES}
     with progress.bar("evidence: probes", 2 * features, "probes") as bar:
         for side in SIDES:
-            own = found.train.columns(side)
-            covariance = found.train.about(found.train.mean)[own, own]
+            own = collected.train.columns(side)
+            covariance = collected.train.about(collected.train.mean)[own, own]
             factor = torch.linalg.cholesky(ridged(covariance, ridge))
-            spread = found.held_out.about(found.train.mean)[own, own]
-            stream = found.sample[:, own] - found.train.mean[own].float()
+            spread = collected.held_out.about(collected.train.mean)[own, own]
+            stream = collected.sample[:, own] - collected.train.mean[own].float()
             for first in range(0, features, _FEATURES_AT_ONCE):
                 block = slice(first, min(first + _FEATURES_AT_ONCE, features))
-                covariances = _with_stream(found.train, found.train.mean, block)[:, own]
+                covariances = _with_stream(collected.train, collected.train.mean, block)[:, own]
                 weights = torch.cholesky_solve(covariances.T, factor).T
-                r2[side][block] = _held_out_r2(found, weights, spread, block, own)
-                codes = of_features(found.sample_codes, block.start, block.stop)
+                r2[side][block] = _held_out_r2(collected, weights, spread, block, own)
+                codes = of_features(collected.sample_codes, block.start, block.stop)
                 auroc[side][block] = firing_auroc(weights.float() @ stream.T, codes)
                 bar.update(len(weights))
     return Probes({side: r2[side].numpy() for side in SIDES}, {side: auroc[side].numpy() for side in SIDES})
@@ -114,9 +114,9 @@ def _with_stream(sums: Sums, point: Tensor, block: slice) -> Tensor:
     return (sums.zx[block].double() - torch.outer(sums.z[block], point)) / sums.rows
 
 
-def _held_out_r2(found: Collected, weights: Tensor, spread: Tensor, block: slice, own: slice) -> Tensor:
+def _held_out_r2(collected: Collected, weights: Tensor, spread: Tensor, block: slice, own: slice) -> Tensor:
     """1 − Σ(z − z̄ − w·(x − x̄))² / Σ(z − held-out mean)², x̄ and z̄ being means of training pairs."""
-    train, held_out = found.train, found.held_out
+    train, held_out = collected.train, collected.held_out
     mean, seen = train.z[block] / train.rows, held_out.z[block] / held_out.rows
     squares = held_out.zz[block] / held_out.rows
     shift = (held_out.mean - train.mean)[own]

@@ -26,21 +26,21 @@ def distributions(measures: Mapping[str, Numbers], partitions: npt.NDArray[np.st
     Returns:
         measure → partition → quantiles, in increasing order; partitions in which it has no value are left out.
     """
-    found: Reference = {}
+    reference: Reference = {}
     for name, values in measures.items():
         usable = np.isfinite(values) & judged.astype(bool)
         chosen = {partition: values[usable & (partitions == partition)] for partition in PARTITIONS}
-        found[name] = {
+        reference[name] = {
             partition: np.quantile(own, LEVELS).round(6).tolist() for partition, own in chosen.items() if len(own)
         }
-    return found
+    return reference
 
 
-def table(found: Reference) -> pa.Table:
+def table(reference: Reference) -> pa.Table:
     """The table `reference`."""
     rows = [
         {"measure": measure, "population": population, "quantiles": quantiles}
-        for measure, populations in found.items()
+        for measure, populations in reference.items()
         for population, quantiles in populations.items()
     ]
     schema = pa.schema([("measure", pa.string()), ("population", pa.string()), ("quantiles", pa.list_(pa.float32()))])

@@ -48,19 +48,19 @@ def piece(crosscoder: Crosscoder) -> Piece:
 
 
 @torch.no_grad()
-def scale(crosscoder: Crosscoder, found: Collected, stitch: Stitch) -> Scaling:
+def scale(crosscoder: Crosscoder, collected: Collected, stitch: Stitch) -> Scaling:
     """Both ν of every exclusive feature, over all kept pairs."""
-    epsilon = torch.full((len(found.train.z),), torch.nan, dtype=torch.float64)
+    epsilon = torch.full((len(collected.train.z),), torch.nan, dtype=torch.float64)
     reconstruction = epsilon.clone()
     for part in crosscoder.parts:
         if part.partition == "shared":
             continue
         ids = slice(part.first_id, part.first_id + len(part))
-        own = found.train.columns(part.partition)
-        other = found.train.columns("b" if part.partition == "a" else "a")
-        rebuilt = found.rebuilt[ids].double()
-        residual = found.train.zx[ids].double() + found.held_out.zx[ids] - rebuilt
-        squares = found.train.zz[ids] + found.held_out.zz[ids]
+        own = collected.train.columns(part.partition)
+        other = collected.train.columns("b" if part.partition == "a" else "a")
+        rebuilt = collected.rebuilt[ids].double()
+        residual = collected.train.zx[ids].double() + collected.held_out.zx[ids] - rebuilt
+        squares = collected.train.zz[ids] + collected.held_out.zz[ids]
         vectors = part.decoder.double()
         carried = stitch.carry(vectors, part.partition)
         # Σ f ⟨f d, d⟩ / (Σ f² ‖d‖²) = 1 is the feature that is added back.

@@ -70,15 +70,15 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
     ends = np.append(np.flatnonzero(np.diff(rows.document)) + 1, len(rows))  # of documents that have pairs
     known = int(ends[ends <= _share(store, shard, pairs)].max(initial=0))
     lost = [_read(store, side, shard, known) for side in SIDES]
-    found = np.full((len(rows), 2), np.nan)
+    following = np.full((len(rows), 2), np.nan)
     if lost[0] is not None and lost[1] is not None:
         place = np.arange(known)
         until = np.minimum(place + window, _turn_ends(rows)[:known])
         gap = (lost[1] - lost[0]).astype(np.float64)
         later = until > place
-        found[place[later], 0] = (gap[until] - gap[place])[later]
-        found[place[later], 1] = (rows.end[until] - rows.end[place])[later]
-    return torch.from_numpy(found)
+        following[place[later], 0] = (gap[until] - gap[place])[later]
+        following[place[later], 1] = (rows.end[until] - rows.end[place])[later]
+    return torch.from_numpy(following)
 
 
 def _documents(store: ActivationStore, shard: int, pairs: int) -> tuple[int, int]:
@@ -119,9 +119,9 @@ def _measure_side(run: Run, store: ActivationStore, side: Side, missing: dict[in
     with progress.bar(f"surprise of {model.title}"[:22], total, "tokens") as bar, model.lock:
         for shard, table in tokens.items():
             ids, paired = (table[column].to_pylist() for column in columns)
-            found = paired_rows(ids, paired, partial(_lost, model), limit, model, bar.update)
+            lost = paired_rows(ids, paired, partial(_lost, model), limit, model, bar.update)
             with runs.replacing(_path(store, side, shard)) as temporary, temporary.open("wb") as file:
-                np.save(file, found[0][:, 0].numpy() if found else np.empty(0, np.float32), allow_pickle=False)
+                np.save(file, lost[0][:, 0].numpy() if lost else np.empty(0, np.float32), allow_pickle=False)
 
 
 def _lost(model: LoadedModel, ids: Tensor, mask: Tensor) -> list[Tensor]:
@@ -138,8 +138,8 @@ def _read(store: ActivationStore, side: Side, shard: int, pairs: int) -> npt.NDA
     if not path.exists():
         return None
     with runs.reading(path, f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"):
-        found: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    return found if found.shape == (pairs,) else None
+        lost: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+    return lost if lost.shape == (pairs,) else None
 
 
 def _path(store: ActivationStore, side: Side, shard: int) -> Path:

@@ -88,5 +88,5 @@ class SurpriseSums:
 
 def _by_key(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Sums of the values, (n, 2), of equal keys."""
-    found, place = torch.unique(keys, return_inverse=True)
-    return found, torch.zeros(len(found), 2, dtype=torch.float64).index_add_(0, place, values)
+    distinct, place = torch.unique(keys, return_inverse=True)
+    return distinct, torch.zeros(len(distinct), 2, dtype=torch.float64).index_add_(0, place, values)

@@ -84,7 +84,7 @@ def piece(crosscoder: Crosscoder) -> Piece:
     return Piece(columns)
 
 
-def of(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:
+def of(evidence: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:
     """One word for each feature, (features,): the first of these that holds, else `unclear`.
 
     - `dead`: fires on fewer than `min_firings` pairs, too few to judge by.
@@ -101,23 +101,25 @@ def of(found: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:
     one that is called exclusive acts in one model only, whatever its decoder norms say.
     """
     # A comparison with NaN is false: a missing piece supports nothing.
-    judged = (found.own_r2 >= thresholds.own_r2) & (found.held_out_firings >= thresholds.min_held_out_firings)
-    alike = (found.ratio >= thresholds.shared_ratio) & (found.auroc_ratio >= thresholds.shared_auroc)
-    apart = (found.ratio <= thresholds.exclusive_ratio) & (found.auroc_ratio <= thresholds.exclusive_auroc)
-    knows = (found.gap >= thresholds.surprise_gap) & (found.gap >= thresholds.surprise_errors * found.gap_error)
+    judged = (evidence.own_r2 >= thresholds.own_r2) & (evidence.held_out_firings >= thresholds.min_held_out_firings)
+    alike = (evidence.ratio >= thresholds.shared_ratio) & (evidence.auroc_ratio >= thresholds.shared_auroc)
+    apart = (evidence.ratio <= thresholds.exclusive_ratio) & (evidence.auroc_ratio <= thresholds.exclusive_auroc)
+    knows = (evidence.gap >= thresholds.surprise_gap) & (
+        evidence.gap >= thresholds.surprise_errors * evidence.gap_error
+    )
     return np.select(
         [
-            found.firings < thresholds.min_firings,
-            found.mirror >= thresholds.mirror_correlation,
-            (found.shared >= thresholds.shared_correlation) | (judged & alike),
-            judged & (knows if found.surprised else apart),
+            evidence.firings < thresholds.min_firings,
+            evidence.mirror >= thresholds.mirror_correlation,
+            (evidence.shared >= thresholds.shared_correlation) | (judged & alike),
+            judged & (knows if evidence.surprised else apart),
         ],
         ["dead", "mirrored", "shared-like", "exclusive"],
         "unclear",
     )
 
 
-def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
+def confidence(evidence: Evidence, thresholds: EvidenceConfig) -> Numbers:
     """How convincing each feature is as one that only its model has, in [0, 1], (features,); what findings sort by.
 
     The product of what speaks for it, each in [0, 1], so that one strong objection is enough:
@@ -130,11 +132,11 @@ def confidence(found: Evidence, thresholds: EvidenceConfig) -> Numbers:
 
     0 where the verdict would be `dead` or its own probe predicts nothing.
     """
-    apart = 1 - (found.ratio.clip(0, 1) + found.auroc_ratio.clip(0, 1)) / 2
-    gap = (found.gap - found.gap_error).clip(0)
-    knows = gap / (gap + thresholds.surprise_gap) if found.surprised else 1.0
-    alone = np.prod([1 - np.nan_to_num(piece).clip(0, 1) for piece in (found.mirror, found.shared)], axis=0)
-    readable = (found.own_r2 / thresholds.own_r2).clip(0, 1)
-    seen = found.held_out_firings / (found.held_out_firings + thresholds.min_held_out_firings)
+    apart = 1 - (evidence.ratio.clip(0, 1) + evidence.auroc_ratio.clip(0, 1)) / 2
+    gap = (evidence.gap - evidence.gap_error).clip(0)
+    knows = gap / (gap + thresholds.surprise_gap) if evidence.surprised else 1.0
+    alone = np.prod([1 - np.nan_to_num(piece).clip(0, 1) for piece in (evidence.mirror, evidence.shared)], axis=0)
+    readable = (evidence.own_r2 / thresholds.own_r2).clip(0, 1)
+    seen = evidence.held_out_firings / (evidence.held_out_firings + thresholds.min_held_out_firings)
     result = np.nan_to_num(apart * knows * alone * readable * seen)
-    return np.where(found.firings < thresholds.min_firings, 0, result)
+    return np.where(evidence.firings < thresholds.min_firings, 0, result)

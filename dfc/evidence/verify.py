@@ -118,18 +118,18 @@ def verify(run: Run, surprised: bool = True) -> None:
         UserError: if the run is not indexed, its files are damaged, no document was held out, or a model does not load.
     """
     Store(run.store)  # refuses now what could not be judged later
-    found = judge(run, surprised)
+    judgement = judge(run, surprised)
     progress.say(f"writing {attached.evidence_path(run.store).name}")
     with evidence_writer(attached.evidence_path(run.store)) as writer:
-        writer.append("evidence", found.table())
-        writer.append("reference", reference.table(found.reference()))
-        writer.append("neighbours", found.neighbours)
-        facts = {"verified": True, "rule": found.rule, "stitch": found.quality}
+        writer.append("evidence", judgement.table())
+        writer.append("reference", reference.table(judgement.reference()))
+        writer.append("neighbours", judgement.neighbours)
+        facts = {"verified": True, "rule": judgement.rule, "stitch": judgement.quality}
         settings = run.config().evidence.model_dump(mode="json")
         writer.facts(facts | {"evidence": settings, "identity": attached.identity(run.store)})
-    stitch_file.save(run, found.stitch.a_to_b, found.stitch.b_to_a, found.quality)
-    runs.record(run, "verify", rule=found.rule, **found.quality)
-    say(found)
+    stitch_file.save(run, judgement.stitch.a_to_b, judgement.stitch.b_to_a, judgement.quality)
+    runs.record(run, "verify", rule=judgement.rule, **judgement.quality)
+    say(judgement)
 
 
 def judge(run: Run, surprised: bool = True) -> Judgement:
@@ -187,12 +187,12 @@ def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> A
     return lambda shard, rows: surprise.ahead(store, shard, rows, pairs, window)
 
 
-def say(found: Judgement) -> None:
+def say(judgement: Judgement) -> None:
     """The stitch's quality and the number of each verdict, a line for each partition."""
     progress.say(
-        "stitch, held-out R²: " + ", ".join(f"{name[3:]} {value:.2f}" for name, value in found.quality.items())
+        "stitch, held-out R²: " + ", ".join(f"{name[3:]} {value:.2f}" for name, value in judgement.quality.items())
     )
-    for partition, counts in found.counts().items():
+    for partition, counts in judgement.counts().items():
         progress.say(f"{partition}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
 
 
