@@ -48,10 +48,10 @@ def sample(codes: CodesOnDisk, most: int) -> Firings:
         chosen = kept[-seen % step :: step]
         number = np.full(kept[-1] + 1 if len(kept) else 0, -1)
         number[chosen] = drawn + np.arange(len(chosen))
-        found = codes.shard(shard)
-        inside = number[found.rows] >= 0
-        features.append(found.features[inside])
-        pairs.append(number[found.rows[inside]])
+        shard_codes = codes.shard(shard)
+        inside = number[shard_codes.rows] >= 0
+        features.append(shard_codes.features[inside])
+        pairs.append(number[shard_codes.rows[inside]])
         seen, drawn = seen + len(kept), drawn + len(chosen)
     feature = np.concatenate(features)
     order = np.argsort(feature, kind="stable")

@@ -233,18 +233,18 @@ def encode_shard(crosscoder: Crosscoder, rows: KeptRows, batch: int, held_out: H
 
     With `held_out`, that takes in how well the held-out ones among them are explained.
     """
-    found, where = [], []
+    encoded, where = [], []
     for x, row, out in zip(rows.x.split(batch), rows.row.split(batch), rows.held_out.split(batch), strict=True):
         codes = crosscoder.encode(x)
-        found.append(codes)
+        encoded.append(codes)
         where.append(row[codes.rows])
         if held_out is not None and bool(out.any()):
             mine = out[codes.rows]
             place = out.cumsum(0) - 1  # of each row among those held out
             held_out.add(crosscoder, x[out], Codes(place[codes.rows[mine]], codes.features[mine], codes.values[mine]))
     row = torch.cat(where).numpy()
-    feature = torch.cat([codes.features for codes in found]).numpy()
-    value = torch.cat([codes.values for codes in found]).numpy()
+    feature = torch.cat([codes.features for codes in encoded]).numpy()
+    value = torch.cat([codes.values for codes in encoded]).numpy()
     features = crosscoder.config.features
     # A feature's rows came in order, and numpy sorts small numbers several times as fast.
     order = np.argsort(feature.astype(np.uint16) if features <= 1 << 16 else feature, kind="stable")

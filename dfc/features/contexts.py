@@ -137,10 +137,10 @@ def peaks(contexts: pa.Table, of_b: npt.NDArray[np.bool_]) -> pa.Table:
 def peak_tokens(peaks: list[pa.Table], features: int) -> pa.ListArray:
     """What `peaks` found in all the pieces as one list a feature, (features,)."""
     empty = pa.table({"feature_id": pa.array([], pa.int32()), "token": pa.array([], pa.string())})
-    found = pa.concat_tables([empty, *peaks]).combine_chunks()
-    counts = np.bincount(found["feature_id"].to_numpy(), minlength=features)
+    table = pa.concat_tables([empty, *peaks]).combine_chunks()
+    counts = np.bincount(table["feature_id"].to_numpy(), minlength=features)
     return pa.ListArray.from_arrays(
-        pa.array(np.append(0, np.cumsum(counts)).astype(np.int32)), found["token"].combine_chunks()
+        pa.array(np.append(0, np.cumsum(counts)).astype(np.int32)), table["token"].combine_chunks()
     )
 
 

@@ -13,11 +13,11 @@ _ROWS = 4096
 
 def fingerprints(crosscoder: Crosscoder) -> list[str]:
     """16 hexadecimal digits for each feature, from the exact bits of its decoder vectors in both models."""
-    found = np.zeros(crosscoder.config.features, dtype=np.uint64)
+    hashes = np.zeros(crosscoder.config.features, dtype=np.uint64)
     for place, side in enumerate(SIDES):
         ids, vectors = crosscoder.decoder_vectors(side)
-        found[ids.numpy()] += hash_rows(vectors.float().numpy(), salt=place)
-    return [f"{value:016x}" for value in found.tolist()]
+        hashes[ids.numpy()] += hash_rows(vectors.float().numpy(), salt=place)
+    return [f"{value:016x}" for value in hashes.tolist()]
 
 
 def hash_rows(rows: npt.NDArray[np.float32], salt: int = 0) -> npt.NDArray[np.uint64]:

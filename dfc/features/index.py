@@ -42,8 +42,8 @@ def index(run: Run) -> None:
 
     codes = CodesOnDisk.of(run, crosscoder, store, config.index.batch)
     codes.encode()
-    found = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
-    chosen = contexts.choose(found, config.index.band_contexts)
+    collected = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
+    chosen = contexts.choose(collected, config.index.band_contexts)
     tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
     names, phrases = _labels(chosen, store, documents, crosscoder.config.features)
     firings = coactivation.sample(codes, config.index.partner_pairs)
@@ -54,20 +54,20 @@ def index(run: Run) -> None:
     of_b = np.array(crosscoder.partitions()) == "b"
     peaks = []
     with StoreWriter(run.store) as writer:
-        facts = _facts(run, store, crosscoder, found, documents, sources)
+        facts = _facts(run, store, crosscoder, collected, documents, sources)
         writer.facts({**facts, "coactivation_pairs": firings.pairs})
-        writer.append("models", _models(store, found))
+        writer.append("models", _models(store, collected))
         for piece in contexts.build(chosen, codes, documents, tokenizers, config):
             writer.append("contexts", piece)
             peaks.append(contexts.peaks(piece, of_b))
         writer.append("documents", contexts.documents_of(chosen, store, documents))
-        writer.append("features", _features(crosscoder, found, peaks, names, sources))
+        writer.append("features", _features(crosscoder, collected, peaks, names, sources))
         writer.append("logits", pa.concat_tables(lenses).sort_by("feature_id"))
-        writer.append("sources", _rates("source", sources, found.by_source, found.source_pairs))
-        writer.append("roles", _rates("role", list(stored.ROLES), found.by_role, found.role_pairs))
+        writer.append("sources", _rates("source", sources, collected.by_source, collected.source_pairs))
+        writer.append("roles", _rates("role", list(stored.ROLES), collected.by_role, collected.role_pairs))
         writer.append("phrases", phrases)
         writer.append("coactivations", partners)
-    fve_a, fve_b = found.held_out.all.fve()
+    fve_a, fve_b = collected.held_out.all.fve()
     runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
     codes.discard()
 
@@ -85,7 +85,7 @@ def _lens(run: Run, crosscoder: Crosscoder, side: Side) -> pa.Table:
 
 
 def _features(
-    crosscoder: Crosscoder, found: Statistics, peaks: list[pa.Table], names: list[str], sources: list[str]
+    crosscoder: Crosscoder, collected: Statistics, peaks: list[pa.Table], names: list[str], sources: list[str]
 ) -> pa.Table:
     partitions = crosscoder.partitions()
     norms = {side: np.zeros(len(partitions), dtype=np.float32) for side in SIDES}
@@ -93,22 +93,22 @@ def _features(
         ids, vectors = crosscoder.decoder_vectors(side)
         norms[side][ids.numpy()] = vectors.norm(dim=1).numpy()
     # A few firings spread evenly are added, so that a feature that fired once is not called specific.
-    rates = found.by_source / np.maximum(found.source_pairs, 1) + EVEN_FIRINGS / found.pairs
+    rates = collected.by_source / np.maximum(collected.source_pairs, 1) + EVEN_FIRINGS / collected.pairs
     strongest = rates.argmax(axis=1)
-    alive = found.count > 0
+    alive = collected.count > 0
     return pa.table(
         {
             "feature_id": np.arange(len(partitions)),
             "partition": partitions,
             "fingerprint": fingerprints(crosscoder),
             "alive": alive,
-            "count": found.count,
-            "density": found.count / found.pairs,
-            "mean": found.mean(),
-            "variance": found.variance(),
-            "max": found.maximum,
-            "quantiles": list(found.quantiles()),
-            "histogram": list(found.histogram),
+            "count": collected.count,
+            "density": collected.count / collected.pairs,
+            "mean": collected.mean(),
+            "variance": collected.variance(),
+            "max": collected.maximum,
+            "quantiles": list(collected.quantiles()),
+            "histogram": list(collected.histogram),
             "norm_a": norms["a"],
             "norm_b": norms["b"],
             "relative_norm": norms["a"] / np.maximum(norms["a"] + norms["b"], np.finfo(np.float32).tiny),
@@ -121,9 +121,9 @@ def _features(
     )
 
 
-def _models(store: ActivationStore, found: Statistics) -> pa.Table:
+def _models(store: ActivationStore, collected: Statistics) -> pa.Table:
     rows = []
-    for side, fve in zip(SIDES, found.held_out.all.fve(), strict=True):
+    for side, fve in zip(SIDES, collected.held_out.all.fve(), strict=True):
         facts = store.manifest.side(side)
         rows.append(
             {
@@ -158,7 +158,7 @@ def _facts(
     run: Run,
     store: ActivationStore,
     crosscoder: Crosscoder,
-    found: Statistics,
+    collected: Statistics,
     documents: pa.Table,
     sources: list[str],
 ) -> dict[str, Any]:
@@ -169,24 +169,24 @@ def _facts(
         "kind": crosscoder.config.kind,
         "features": crosscoder.config.features,
         "k": crosscoder.config.k,
-        **{f"fve_{side}": fve for side, fve in zip(SIDES, found.held_out.all.fve(), strict=True)},
-        "l0": float(found.count.sum() / found.pairs),
+        **{f"fve_{side}": fve for side, fve in zip(SIDES, collected.held_out.all.fve(), strict=True)},
+        "l0": float(collected.count.sum() / collected.pairs),
         "pairs": store.manifest.pairs,
-        "kept_pairs": found.pairs,
-        "dropped_pairs": store.manifest.pairs - found.pairs,
+        "kept_pairs": collected.pairs,
+        "dropped_pairs": store.manifest.pairs - collected.pairs,
         "documents": documents.num_rows,
         "held_out_documents": int(np.sum(documents["held_out"].to_pylist())),
-        "held_out_pairs": found.held_out.all.rows,
+        "held_out_pairs": collected.held_out.all.rows,
         "quantile_levels": list(QUANTILE_LEVELS),
         "histogram_edges": HISTOGRAM_EDGES.tolist(),
-        "source_pairs": dict(zip(sources, found.source_pairs.tolist(), strict=True)),
-        "role_pairs": dict(zip(stored.ROLES, found.role_pairs.tolist(), strict=True)),
+        "source_pairs": dict(zip(sources, collected.source_pairs.tolist(), strict=True)),
+        "role_pairs": dict(zip(stored.ROLES, collected.role_pairs.tolist(), strict=True)),
         # By how much the held-out FVE of each model falls when a partition's features are left out: {partition: {side}}
-        "fve_added": found.held_out.added(),
+        "fve_added": collected.held_out.added(),
     }
     partitions = np.array(crosscoder.partitions())
     for partition in PARTITIONS:
-        counts = found.count[partitions == partition]
-        facts[f"l0_{partition}"] = float(counts.sum() / found.pairs)
+        counts = collected.count[partitions == partition]
+        facts[f"l0_{partition}"] = float(counts.sum() / collected.pairs)
         facts[f"alive_{partition}"] = float((counts > 0).mean()) if len(counts) else 0.0
     return facts

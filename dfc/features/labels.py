@@ -61,28 +61,28 @@ class Common:
 
 def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
     """The label of each feature, '' where nothing is distinctive, and the table `phrases`."""
-    found = _common(corpus, features)
-    lift = _lift(found, corpus.sample)
-    share = found.counts / found.of
-    token = found.kinds == 0
+    common = _common(corpus, features)
+    lift = _lift(common, corpus.sample)
+    share = common.counts / common.of
+    token = common.kinds == 0
     enough = np.where(
         token, (share >= _TOKEN_SHARE) & (lift >= _TOKEN_LIFT), (share >= _PHRASE_SHARE) & (lift >= _PHRASE_LIFT)
     )
-    score = np.log(np.maximum(lift, 1)) * found.counts.astype(np.float64)
-    order = np.lexsort((-score, found.kinds, found.features))
+    score = np.log(np.maximum(lift, 1)) * common.counts.astype(np.float64)
+    order = np.lexsort((-score, common.kinds, common.features))
     order = order[enough[order]]
     labels = [""] * features
     rows: list[tuple[int, int, int, str, int, float]] = []
-    cuts = np.searchsorted(found.features[order], np.arange(features + 1)).tolist()
-    for feature in np.unique(found.features[order]).tolist():
+    cuts = np.searchsorted(common.features[order], np.arange(features + 1)).tolist()
+    for feature in np.unique(common.features[order]).tolist():
         mine = order[cuts[feature] : cuts[feature + 1]].tolist()
         kept = []
         for kind in range(len(KINDS)):
-            own = _whole([place for place in mine if found.kinds[place] == kind], found)[:_LISTED]
+            own = _whole([place for place in mine if common.kinds[place] == kind], common)[:_LISTED]
             kept += own
             for rank, place in enumerate(own):
-                rows.append((feature, kind, rank, found.texts[place], int(found.counts[place]), float(lift[place])))
-        labels[feature] = _label(kept, found, score)
+                rows.append((feature, kind, rank, common.texts[place], int(common.counts[place]), float(lift[place])))
+        labels[feature] = _label(kept, common, score)
     columns = list(zip(*rows, strict=True)) if rows else [()] * 6
     table = pa.table(
         {
@@ -120,9 +120,9 @@ def _common(corpus: Corpus, features: int) -> Common:
                 entries += [numbers.setdefault(entry, len(numbers)) for entry in set(_entries(there))]
                 behind_passage.append(len(entries))
             owner = np.repeat(owners, np.diff([0, *behind_passage]))
-            found, counts = np.unique(owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True)
-            found, counts = found[counts >= _LEAST], counts[counts >= _LEAST]
-            feature_of, number = np.divmod(found, max(1, len(numbers)))
+            cells, counts = np.unique(owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True)
+            cells, counts = cells[counts >= _LEAST], counts[counts >= _LEAST]
+            feature_of, number = np.divmod(cells, max(1, len(numbers)))
             shown = {(f, stem): word for (f, stem, word), _ in sorted(forms.items(), key=lambda form: form[::-1])}
             named = list(numbers)
             for feature, n in zip(feature_of.tolist(), number.tolist(), strict=True):
@@ -142,31 +142,31 @@ def _entries(around: Passage) -> Iterator[tuple[int, str]]:
         return
     first, last = around.peak[0], around.peak[-1]
     yield 0, _stem(around.written(first, last))
-    text, found = around.text, around.units
-    word = [any(map(str.isalpha, text[start:end])) for start, end in found]
-    for start, end in _in_a_row(text, found):
+    text, spans = around.text, around.units
+    word = [any(map(str.isalpha, text[start:end])) for start, end in spans]
+    for start, end in _in_a_row(text, spans):
         # Signs and numbers at either end say little, unless the peak is there.
         if (word[start] or start == first) and (word[end] or end == last) and (start != first or end != last):
-            written = text[found[start][0] : found[end][1]]
+            written = text[spans[start][0] : spans[end][1]]
             if "\n" not in written:
                 yield 1, written
 
 
-def _in_a_row(text: str, found: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def _in_a_row(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """First and last of units in a row: up to four words, up to six characters of a script without spaces, not one."""
-    for start, (begin, _) in enumerate(found):
+    for start, (begin, _) in enumerate(spans):
         unspaced = is_unspaced(text[begin])
         longest = _CHARACTERS_IN_A_ROW if unspaced else _WORDS_IN_A_ROW
-        for end in range(start + unspaced, min(start + longest, len(found))):
+        for end in range(start + unspaced, min(start + longest, len(spans))):
             yield start, end
 
 
-def _lift(found: Common, sample: list[str]) -> Numbers:
+def _lift(common: Common, sample: list[str]) -> Numbers:
     """How many times as often each stands in the top contexts as at random places of the sample.
 
     Half an occurrence is added to what is counted, so that what the sample does not hold is rare, not impossible.
     """
-    wanted = [{key for key, k in zip(found.keys, found.kinds.tolist(), strict=True) if k == kind} for kind in (0, 1)]
+    wanted = [{key for key, k in zip(common.keys, common.kinds.tolist(), strict=True) if k == kind} for kind in (0, 1)]
     counts: Counter[tuple[int, str]] = Counter()
     total = 0
     for text in sample:
@@ -179,37 +179,37 @@ def _lift(found: Common, sample: list[str]) -> Numbers:
                 counts[1, written] += 1
             if end > start and written in wanted[0]:  # a token of several characters
                 counts[0, written] += 1
-    known = [counts[kind, key] for kind, key in zip(found.kinds.tolist(), found.keys, strict=True)]
+    known = [counts[kind, key] for kind, key in zip(common.kinds.tolist(), common.keys, strict=True)]
     rate = (np.array(known) + 0.5) / (total + 1)
-    by_chance = np.where(found.kinds == 0, rate, 1 - (1 - np.minimum(rate, 1)) ** WINDOW)
-    return found.counts / found.of / by_chance
+    by_chance = np.where(common.kinds == 0, rate, 1 - (1 - np.minimum(rate, 1)) ** WINDOW)
+    return common.counts / common.of / by_chance
 
 
-def _whole(places: list[int], found: Common) -> list[int]:
+def _whole(places: list[int], common: Common) -> list[int]:
     """Those that are not merely a piece of a longer one that is about as common."""
     return [
         place
         for place in places
         if not any(
-            found.texts[place] in found.texts[other]
-            and len(found.texts[other]) > len(found.texts[place])
-            and found.counts[other] >= _CLOSED * found.counts[place]
+            common.texts[place] in common.texts[other]
+            and len(common.texts[other]) > len(common.texts[place])
+            and common.counts[other] >= _CLOSED * common.counts[place]
             for other in places
         )
     ]
 
 
-def _label(places: list[int], found: Common, score: Numbers) -> str:
+def _label(places: list[int], common: Common, score: Numbers) -> str:
     """The most distinctive of these that say different things, what stands at the peak first."""
     chosen: list[int] = []
     for place in sorted(places, key=lambda place: -score[place]):
-        text = found.texts[place]
-        if len(text) <= _LONGEST and not any(_alike(text, found.texts[other]) for other in chosen):
+        text = common.texts[place]
+        if len(text) <= _LONGEST and not any(_alike(text, common.texts[other]) for other in chosen):
             chosen.append(place)
         if len(chosen) == _PARTS:
             break
-    chosen.sort(key=lambda place: (found.kinds[place], -score[place]))
-    return " · ".join(found.texts[place] for place in chosen)
+    chosen.sort(key=lambda place: (common.kinds[place], -score[place]))
+    return " · ".join(common.texts[place] for place in chosen)
 
 
 def _alike(one: str, other: str) -> bool:

@@ -79,10 +79,10 @@ class Reading:
 
     def activations(self, feature: int) -> Floats:
         """One feature on every pair, (pairs,); NaN on those that do not count."""
-        found = np.where(self.kept, np.float32(0), np.float32(np.nan))
+        activations = np.where(self.kept, np.float32(0), np.float32(np.nan))
         first, last = np.searchsorted(self.features, [feature, feature + 1])
-        found[self.rows[first:last]] = self.values[first:last]
-        return found
+        activations[self.rows[first:last]] = self.values[first:last]
+        return activations
 
     def context(self, feature: int) -> Context:
         """One feature on the whole text, as the index keeps its contexts."""

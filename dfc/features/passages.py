@@ -134,20 +134,20 @@ def stretch(document: Document, begin: int, end: int) -> Stretch:
 
 def passage(around: Stretch) -> Passage:
     """The units of a stretch nearest to its peak; a word is at the peak as a whole, whatever part of it the pair is."""
-    found = units(around.text)
-    last = next((place for place, (first, stop) in enumerate(found) if first < around.end <= stop), -1)
+    spans = units(around.text)
+    last = next((place for place, (first, stop) in enumerate(spans) if first < around.end <= stop), -1)
     if last < 0:
         return Passage(around.text, [], range(0))
     first = last
     while (
         first > max(0, last + 1 - _LONGEST_TOKEN)
-        and found[first - 1][0] >= around.begin
-        and is_unspaced(around.text[found[first - 1][0]])
-        and is_unspaced(around.text[found[last][0]])
+        and spans[first - 1][0] >= around.begin
+        and is_unspaced(around.text[spans[first - 1][0]])
+        and is_unspaced(around.text[spans[last][0]])
     ):
         first -= 1
     low = max(0, first - _UNITS_BEFORE)
-    return Passage(around.text, found[low : last + 1 + _UNITS_AFTER], range(first - low, last + 1 - low))
+    return Passage(around.text, spans[low : last + 1 + _UNITS_AFTER], range(first - low, last + 1 - low))
 
 
 def units(text: str) -> list[tuple[int, int]]:

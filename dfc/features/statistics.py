@@ -137,9 +137,9 @@ def collect(codes: CodesOnDisk, source_of: Ints, sources: int, top: int) -> Stat
         for shard in range(len(codes)):
             rows = codes.store.rows(shard)
             kept = np.flatnonzero(codes.store.keep(shard, rows))
-            found = codes.shard(shard)
-            _count(statistics, found, source_of[rows.document], rows, kept)
-            _keep_documents(statistics, found, shard, rows, generator)
+            shard_codes = codes.shard(shard)
+            _count(statistics, shard_codes, source_of[rows.document], rows, kept)
+            _keep_documents(statistics, shard_codes, shard, rows, generator)
             bar.update(len(kept))
     return statistics
 
