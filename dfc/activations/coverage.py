@@ -71,7 +71,7 @@ def measure(config: RunConfig, documents: int) -> list[Coverage]:
     opened = corpus.open_sources(config.corpus)
     sources = {name: source.documents for name, source in opened.items()}
     weights = {source.name: source.weight for source in config.corpus.sources}
-    found: dict[str, list[Coverage]] = {name: [] for name in sources}
+    coverages: dict[str, list[Coverage]] = {name: [] for name in sources}
     taken = dict.fromkeys(sources, 0)
     while sources and (left := documents - sum(taken.values())) > 0:
         name = min(sources, key=lambda source: taken[source] / weights[source])
@@ -81,10 +81,10 @@ def measure(config: RunConfig, documents: int) -> list[Coverage]:
             continue
         started = time.perf_counter()
         paired = pairer.pairs(drawn)
-        found[name].append(_count(name, *paired, time.perf_counter() - started))
+        coverages[name].append(_count(name, *paired, time.perf_counter() - started))
         taken[name] += len(drawn)
     pairing.report_left_out(opened)
-    return [total(parts, name) for name, parts in found.items() if parts]
+    return [total(parts, name) for name, parts in coverages.items() if parts]
 
 
 def total(parts: Iterable[Coverage], name: str = "total") -> Coverage:
@@ -131,13 +131,13 @@ def as_table(measured: list[Coverage]) -> str:
     return "\n".join(lines)
 
 
-def side_by_side(found: list[Window]) -> str:
+def side_by_side(shown: list[Window]) -> str:
     """One line a window, A's tokens and B's, each in quotes; control characters are written out."""
-    texts = [(" ".join(map(repr, window.tokens_a)), " ".join(map(repr, window.tokens_b))) for window in found]
+    texts = [(" ".join(map(repr, window.tokens_a)), " ".join(map(repr, window.tokens_b))) for window in shown]
     width = max((len(text) for text, _ in texts), default=0)
     return "\n".join(
         f"{text_a:<{width}} | {text_b}{'' if window.paired else '   (no pair)'}"
-        for window, (text_a, text_b) in zip(found, texts, strict=True)
+        for window, (text_a, text_b) in zip(shown, texts, strict=True)
     )
 
 

@@ -77,26 +77,26 @@ def repair(run: Run) -> list[str]:
     """
     if not run.corpus.exists():
         raise UserError(f"{run.path}: is not paired to the end; run `python -m dfc harvest {run.path}` first.")
-    found = []
+    problems = []
     for shard in range(pairing.count_shards(run)):
         try:
             shards.read_tokens(run.activations, shard)
         except UserError as error:
-            found.append(error.problem)
+            problems.append(error.problem)
             pairing.repair(run, shard)
         for side in SIDES:
             damage = shards.damage(run.activations, side, shard)
             if damage is not None:
-                found.append(damage)
+                problems.append(damage)
                 shards.forget(run.activations, side, shard)
     if run.done()["harvest"]:
         try:
             shards.ActivationStore(run.activations)
         except UserError as error:
-            found.append(error.problem)
-    if found or not run.done()["harvest"]:
+            problems.append(error.problem)
+    if problems or not run.done()["harvest"]:
         harvest([run])
-    return found
+    return problems
 
 
 def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]], shown: bool) -> None:
@@ -111,8 +111,8 @@ def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]
         for shard, lacking in missing.items():
             tokens = shards.read_tokens(sites[0].activations, shard, [f"ids_{side}", f"index_{side}"])
             ids, paired = (tokens[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
-            found = paired_rows(ids, paired, read, limit, model, bar.update)
-            for run, config, rows in zip(sites, configs, found, strict=True):
+            rows_by_site = paired_rows(ids, paired, read, limit, model, bar.update)
+            for run, config, rows in zip(sites, configs, rows_by_site, strict=True):
                 if run in lacking:
                     shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
 
@@ -136,15 +136,15 @@ def paired_rows(
     """
     index = [torch.tensor(places, dtype=torch.long) for places in paired]
     first_row = np.concatenate([[0], np.cumsum([len(places) for places in index])]).tolist()
-    found: list[Tensor] = []
+    rows_by_stream: list[Tensor] = []
     for batch, streams in _streams(ids, read, limit, model.device):
-        found = found or [torch.empty(first_row[-1], stream.shape[-1]) for stream in streams]
-        for rows, stream in zip(found, streams, strict=True):
+        rows_by_stream = rows_by_stream or [torch.empty(first_row[-1], stream.shape[-1]) for stream in streams]
+        for rows, stream in zip(rows_by_stream, streams, strict=True):
             for place, document in enumerate(batch):
                 chosen = stream[place, index[document].to(stream.device)]
                 rows[first_row[document] : first_row[document + 1]] = chosen.float().cpu()
         report(sum(len(ids[document]) for document in batch))
-    return found
+    return rows_by_stream
 
 
 class Limit:

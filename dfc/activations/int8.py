@@ -13,8 +13,8 @@ def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
     would leave the others a handful of steps. So columns are first brought to one size.
     """
     columns = rows.nan_to_num(0, 0, 0).square().mean(dim=0).sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    found, factors = codes(rows, columns)
-    return found, torch.cat([columns, factors])
+    quantised, factors = codes(rows, columns)
+    return quantised, torch.cat([columns, factors])
 
 
 def codes(rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -92,13 +92,13 @@ def held_out_rows(store: ActivationStore, limit: int) -> Tensor:
     Raises:
         UserError: if there are none.
     """
-    found: list[Tensor] = []
+    pieces: list[Tensor] = []
     for shard in range(len(store)):
-        if sum(len(x) for x in found) >= limit:
+        if sum(len(x) for x in pieces) >= limit:
             break
         rows = kept_rows(store, shard)
-        found.append(rows.x[rows.held_out])
-    result = torch.cat(found)[:limit]
+        pieces.append(rows.x[rows.held_out])
+    result = torch.cat(pieces)[:limit]
     if not len(result):
         raise UserError(f"{store.folder}: no document was held out; raise corpus.held_out or corpus.pairs.")
     return result

@@ -226,15 +226,15 @@ def draw(
         if not documents:
             del sources[name]
             continue
-        found = pairer.table(documents, number)
-        held_out = found["held_out"].to_pylist()
+        table = pairer.table(documents, number)
+        held_out = table["held_out"].to_pylist()
         drawn += [
             stored.row(document, at, out)
             for at, (document, out) in enumerate(zip(documents, held_out, strict=True), number)
         ]
-        tokens.append(found)
+        tokens.append(table)
         number += len(documents)
-        new = shards.count_pairs(found)
+        new = shards.count_pairs(table)
         pairs[name] += new
         taken[name] += len(documents)
         in_shard += new

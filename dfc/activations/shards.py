@@ -368,11 +368,11 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _checksum(path: Path) -> int:
-    found = 0
+    checksum = 0
     with path.open("rb") as file:
         while block := file.read(1 << 24):
-            found = zlib.crc32(block, found)
-    return found
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _path(folder: Path, side: Side, shard: int, name: str) -> Path:
