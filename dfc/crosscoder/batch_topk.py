@@ -49,12 +49,12 @@ def reaching(blocks: Iterable[tuple[int, Tensor, Tensor]], bound: float) -> Entr
         blocks: (first column, activations, scores), both (rows, columns), each used before the next is asked for.
         bound: least score.
     """
-    found: list[Entries] = []
+    parts: list[Entries] = []
     for first, activations, scores in blocks:
         rows, columns = (scores >= bound if bound > 0 else scores > 0).nonzero(as_tuple=True)
-        found.append(Entries(rows, columns + first, activations[rows, columns], scores[rows, columns]))
-    merged = Entries(*(torch.cat([getattr(part, name) for part in found]) for name in Entries.__annotations__))
-    return merged if len(found) == 1 else merged.take(argsort(merged.rows))
+        parts.append(Entries(rows, columns + first, activations[rows, columns], scores[rows, columns]))
+    merged = Entries(*(torch.cat([getattr(part, name) for part in parts]) for name in Entries.__annotations__))
+    return merged if len(parts) == 1 else merged.take(argsort(merged.rows))
 
 
 def exactly(candidates: Sequence[Entries], k: int, group: Group = ALONE) -> tuple[list[Entries], Tensor]:

@@ -207,11 +207,11 @@ class Crosscoder(nn.Module):
         The rows are scaled: `loader.kept_rows` gives such, `scaled` makes them of the models' own streams. Of others
         the codes are wrong, and nothing says so.
         """
-        found = [(part, reaching(self.blocks(part, x), float(part.threshold))) for part in self.parts]
+        by_part = [(part, reaching(self.blocks(part, x), float(part.threshold))) for part in self.parts]
         return Codes(
-            torch.cat([entries.rows for _, entries in found]),
-            torch.cat([entries.columns + part.first_id for part, entries in found]),
-            torch.cat([entries.values for _, entries in found]),
+            torch.cat([entries.rows for _, entries in by_part]),
+            torch.cat([entries.columns + part.first_id for part, entries in by_part]),
+            torch.cat([entries.values for _, entries in by_part]),
         )
 
     @torch.no_grad()

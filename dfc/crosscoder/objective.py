@@ -142,8 +142,8 @@ class _Search:
             return reaching(self.crosscoder.blocks(part, self.x), bound)
         # Rounding must lose none of those that reach it: the rough ones are asked for a little less.
         rough = reaching(self.crosscoder.blocks(part, self.x, self.dtype), 0.95 * bound)
-        found = self.crosscoder.refined(part, self.x, rough)
-        return found.take((found.scores >= bound) & (found.scores > 0))
+        refined = self.crosscoder.refined(part, self.x, rough)
+        return refined.take((refined.scores >= bound) & (refined.scores > 0))
 
 
 @torch.no_grad()
@@ -159,8 +159,8 @@ def _strongest_dead(crosscoder: Crosscoder, centred: Tensor, dead: Tensor, train
 
     parts = crosscoder.parts
     together = [parts] if training.aux_scope == "total" else [[part] for part in parts]
-    found = [largest_in_each_row(blocks(some), training.aux_k, centred) for some in together]
-    everything = found * len(parts) if training.aux_scope == "total" else found
+    strongest = [largest_in_each_row(blocks(some), training.aux_k, centred) for some in together]
+    everything = strongest * len(parts) if training.aux_scope == "total" else strongest
     return [_within(entries, part) for entries, part in zip(everything, parts, strict=True)]
 
 

@@ -185,10 +185,10 @@ def check_processes(run: Run, group: Group) -> None:
 @torch.no_grad()
 def held_out_fve(crosscoder: Crosscoder, x: Tensor) -> dict[str, float]:
     """FVE on held-out rows with the threshold of inference."""
-    found = ExplainedVariance(crosscoder.widths)
+    explained = ExplainedVariance(crosscoder.widths)
     for rows in x.split(2_048):
-        found.add(rows - crosscoder.decoder_bias, rows - crosscoder.decode(crosscoder.encode(rows), len(rows)))
-    a, b = found.fve()
+        explained.add(rows - crosscoder.decoder_bias, rows - crosscoder.decode(crosscoder.encode(rows), len(rows)))
+    a, b = explained.fve()
     return {"held_out_fve_a": a, "held_out_fve_b": b}
 
 
