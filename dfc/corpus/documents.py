@@ -106,16 +106,16 @@ def _fill_template(document: Document, tokenizer: PreTrainedTokenizerBase, answe
 
 def _alternating(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """The same said by a user and an assistant in turn, the user first."""
-    found: list[dict[str, str]] = []
+    turns: list[dict[str, str]] = []
     for message in messages:
         role = "assistant" if message["role"] == "assistant" else "user"
-        if not found and role == "assistant":
-            found.append({"role": "user", "content": ""})
-        if found and found[-1]["role"] == role:
-            found[-1]["content"] += f"\n\n{message['content']}"
+        if not turns and role == "assistant":
+            turns.append({"role": "user", "content": ""})
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += f"\n\n{message['content']}"
         else:
-            found.append({"role": role, "content": message["content"]})
-    return found
+            turns.append({"role": role, "content": message["content"]})
+    return turns
 
 
 def encodable(text: str) -> str:

@@ -57,16 +57,16 @@ def _files(source: SourceConfig) -> list[Path]:
     """The files a source's path stands for; none if it must be the id of a dataset on the hub."""
     path = Path(source.path)
     if os.path.isfile(path):  # in pathlib, a path that is too long raises
-        found = [path]
+        files = [path]
     elif os.path.isdir(path):
-        found = [file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)) and file.is_file()]
+        files = [file for file in path.rglob("*") if not _is_hidden(file.relative_to(path)) and file.is_file()]
     else:
-        found = [Path(name) for name in glob.glob(source.path, recursive=True) if Path(name).is_file()]
-        if not found:
+        files = [Path(name) for name in glob.glob(source.path, recursive=True) if Path(name).is_file()]
+        if not files:
             if source.path.endswith(KINDS) or source.path.startswith((".", "/")) or glob.has_magic(source.path):
                 raise MissingError(f"corpus source `{source.name}`: {source.path}: no such file.")
             return []
-    readable = sorted(file for file in found if file.suffix.lower() in KINDS)
+    readable = sorted(file for file in files if file.suffix.lower() in KINDS)
     if not readable:
         raise UserError(
             f"corpus source `{source.name}`: {source.path}: no file of a kind that is read; "
