@@ -39,10 +39,10 @@ class _Kept:
 
     def site(self, config: ModelConfig) -> LoadedModel:
         """The site of these settings, made once for as long as somebody has it."""
-        found = self.sites.get(config)
-        if found is None:
-            found = self.sites[config] = loading.at(self.root, config)
-        return found
+        site = self.sites.get(config)
+        if site is None:
+            site = self.sites[config] = loading.at(self.root, config)
+        return site
 
 
 _models: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()  # the one used last stands last

@@ -176,11 +176,13 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
         for number in range(len(done), len(batches)):
             batch = batches[number]
             texts = answer_batch(model, batch, sampling, _batch_seed(sampling.seed, number))
-            found = [(answer.number, _row(model, answer, text)) for answer, text in zip(batch, texts, strict=True)]
-            file.write(json.dumps(found, ensure_ascii=False) + "\n")
+            numbered_rows = [
+                (answer.number, _row(model, answer, text)) for answer, text in zip(batch, texts, strict=True)
+            ]
+            file.write(json.dumps(numbered_rows, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
-            rows.update(found)
+            rows.update(numbered_rows)
             bar.update(len(batch))
     lines = [json.dumps(rows[number], ensure_ascii=False) for number in sorted(rows) if rows[number]]
     if not lines:

@@ -60,12 +60,12 @@ def find_blocks(model: PreTrainedModel, config: ModelConfig) -> str:
         outermost = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
         if len(outermost) == 1:
             return outermost[0]
-    found = ", ".join(f"{path} ({len(module)})" for path, module in lists.items()) or "none"
+    listed = ", ".join(f"{path} ({len(module)})" for path, module in lists.items()) or "none"
     wanted = (
         f"`blocks: {config.blocks}` is not one of them" if config.blocks else "it is not clear which holds the blocks"
     )
     raise UserError(
-        f"{config.source} ({type(model).__name__}): {wanted}; lists of modules found: {found}; "
+        f"{config.source} ({type(model).__name__}): {wanted}; lists of modules found: {listed}; "
         f"name one with the key `blocks` of this model."
     )
 

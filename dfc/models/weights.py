@@ -33,10 +33,10 @@ def _folder(config: ModelConfig) -> Path | None:
     if config.source.count("/") > 1 or config.source.endswith(".gguf"):
         return None
     try:
-        found = try_to_load_from_cache(config.source, "config.json", revision=config.revision)
+        cached = try_to_load_from_cache(config.source, "config.json", revision=config.revision)
     except ValueError:  # no id of a model
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _files(folder: Path) -> list[Path]:
