@@ -99,7 +99,7 @@ def in_halves(
     while first < len(batch):
         part = batch[first : first + size]
         try:
-            found = work(part)
+            result = work(part)
         except Exception as error:
             if not memory.is_out_of_memory(error):
                 raise
@@ -110,7 +110,7 @@ def in_halves(
                 ) from None
             size = len(part) // 2  # for the rest of the batch, too: it would fail again
         else:
-            yield part, found
+            yield part, result
             first += len(part)
             continue
         if device.type == "cuda":  # only here is what the error held let go

@@ -62,9 +62,9 @@ class Group:
         lengths = self._reduced(lengths, "SUM")
         padded = values.new_zeros(int(lengths.max()))
         padded[: len(values)] = values
-        found = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(found, padded)
-        return [part[:length] for part, length in zip(found, lengths.tolist(), strict=True)]
+        gathered = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(gathered, padded)
+        return [part[:length] for part, length in zip(gathered, lengths.tolist(), strict=True)]
 
     def wait(self) -> None:
         """Until all processes are here."""
