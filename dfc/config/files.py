@@ -44,16 +44,16 @@ def load_sites(path: Path) -> list[RunConfig]:
         )
     [count] = lengths
     pairs = list(zip(*(layer if isinstance(layer, list) else [layer] * count for layer in layers), strict=True))
-    found = []
+    configs = []
     for pair in pairs:
         own = {side: {**content["models"][side], "layer": layer} for side, layer in zip(SIDES, pair, strict=True)}
         name = "-".join(map(str, (content.get("name"), *pair)))
-        found.append(parse({**content, "name": name, "models": {**content["models"], **own}}, origin=str(path)))
-        if pair in pairs[: len(found) - 1]:
+        configs.append(parse({**content, "name": name, "models": {**content["models"], **own}}, origin=str(path)))
+        if pair in pairs[: len(configs) - 1]:
             raise SettingsError(
                 f"{path}: layer {pair[0]} of A and {pair[1]} of B are listed twice; take one of them out."
             )
-    return found
+    return configs
 
 
 def _read(path: Path) -> dict[str, Any]:
