@@ -56,15 +56,15 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
 
 def stamp(path: Path) -> Stamp:
     """Of a feature store and the evidence beside it, as far as they are there."""
-    found = [file.stat() for file in (path, evidence_path(path)) if file.exists()]
-    return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in found)
+    states = [file.stat() for file in (path, evidence_path(path)) if file.exists()]
+    return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in states)
 
 
 def identity(path: Path) -> str:
     """Of the features of a store."""
     with connection(path).cursor() as cursor:
-        [(found,)] = cursor.execute(IDENTITY).fetchall()
-    return str(found)
+        [(digest,)] = cursor.execute(IDENTITY).fetchall()
+    return str(digest)
 
 
 def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -119,15 +119,15 @@ def _facts(origin: str, stale: bool) -> str:
 
 
 def _tables(made: duckdb.DuckDBPyConnection, database: str) -> set[str]:
-    found = made.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [database]).fetchall()
-    return {name for (name,) in found}
+    rows = made.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [database]).fetchall()
+    return {name for (name,) in rows}
 
 
 def _columns(made: duckdb.DuckDBPyConnection, database: str) -> set[str]:
-    found = made.execute(
+    rows = made.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND table_name = 'evidence'", [database]
     ).fetchall()
-    return {name for (name,) in found}
+    return {name for (name,) in rows}
 
 
 def _quoted(path: Path) -> str:

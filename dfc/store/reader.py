@@ -241,10 +241,10 @@ class Store:
 
         Empty before `verify`; a measure that does not apply to a partition has no quantiles for it.
         """
-        found: dict[str, dict[str, list[float]]] = {}
+        distributions: dict[str, dict[str, list[float]]] = {}
         for row in self._rows("SELECT measure, population, quantiles FROM reference"):
-            found.setdefault(row["measure"], {})[row["population"]] = row["quantiles"]
-        return found
+            distributions.setdefault(row["measure"], {})[row["population"]] = row["quantiles"]
+        return distributions
 
     def neighbours(self, feature_id: int) -> pd.DataFrame:
         """Features of like direction: kind, other_id, similarity, the most similar of each kind first."""

@@ -81,13 +81,13 @@ class SteeringStore:
         """Prompts and answers of a sweep that this judge has not scored, each pair once; judge is JSON."""
         sweeps = self.sweeps()
         scored = judge in sweeps.loc[sweeps["sweep_id"] == sweep_id, "judge"].tolist()
-        found = _with_score(
+        outputs = _with_score(
             self._read(
                 "SELECT DISTINCT COLUMNS('^(prompt|text|score)$') FROM outputs WHERE sweep_id = ?",
                 [sweep_id],
             )
         )
-        left = found[found["score"].isna()] if scored else found
+        left = outputs[outputs["score"].isna()] if scored else outputs
         return sorted(set(zip(left["prompt"], left["text"], strict=True)))
 
     def add_scores(self, sweep_id: str, judge: str, scores: list[tuple[str, str, float]]) -> None:
@@ -113,22 +113,22 @@ class SteeringStore:
 
     def sweeps(self) -> pd.DataFrame:
         """All sweeps, the latest first, with the number of outputs that are there as `made`."""
-        found = self._read(
+        sweeps = self._read(
             """SELECT sweeps.*, (SELECT count(*) FROM outputs WHERE outputs.sweep_id = sweeps.sweep_id) AS made
                FROM sweeps ORDER BY started DESC, sweep_id"""
         )
-        return found if "judge" in found else found.assign(judge=None)
+        return sweeps if "judge" in sweeps else sweeps.assign(judge=None)
 
     def outputs(self, sweep_id: str) -> pd.DataFrame:
         """Outputs of one sweep, with the means of their lists as `mean_kl`, `mean_activation` and `mean_promoted`."""
-        found = self._read(
+        outputs = self._read(
             """SELECT *, list_avg(kl) AS mean_kl, list_avg(activation) AS mean_activation,
                       list_avg(promoted) AS mean_promoted
                FROM outputs WHERE sweep_id = ?
                ORDER BY side, feature_id, mode, direction, strength, prompt_id""",
             [sweep_id],
         )
-        return _with_score(found)
+        return _with_score(outputs)
 
     def latest_steps(self, features: Collection[int]) -> pd.DataFrame:
         """What the latest sweep with each of these features showed, as means over its prompts.
@@ -187,9 +187,9 @@ class SteeringStore:
             ) from None
 
 
-def _with_score(found: pd.DataFrame) -> pd.DataFrame:
+def _with_score(outputs: pd.DataFrame) -> pd.DataFrame:
     """Outputs of a file from before there were scores, too."""
-    return found if "score" in found else found.assign(score=float("nan"))
+    return outputs if "score" in outputs else outputs.assign(score=float("nan"))
 
 
 def _patiently(path: Path, write: bool) -> duckdb.DuckDBPyConnection:

@@ -70,8 +70,10 @@ class StoreWriter:
 
     def columns(self, table: str) -> dict[str, str]:
         """Name and SQL type of each column of a table."""
-        found = self._connection.execute("SELECT column_name, column_type FROM (DESCRIBE FROM query_table(?))", [table])
-        return dict(found.fetchall())
+        described = self._connection.execute(
+            "SELECT column_name, column_type FROM (DESCRIBE FROM query_table(?))", [table]
+        )
+        return dict(described.fetchall())
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Add rows, whose columns are those of the schema in any order."""
