@@ -88,8 +88,8 @@ def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase
             lost += [False] * len(texts)
             continue
         for text, own in zip(texts, encodings["input_ids"], strict=True):
-            found, gave_up = search_offsets(text, own, [token in special for token in own], decode)
-            offsets.append(found)
+            covered, gave_up = search_offsets(text, own, [token in special for token in own], decode)
+            offsets.append(covered)
             lost.append(gave_up)
     first = np.cumsum([0, *map(len, ids)])
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
@@ -204,11 +204,11 @@ def align(a: Tokens, b: Tokens) -> Pairs:
     table = np.full(room.sum(), -1, dtype=np.int32)
     table[at_a] = np.arange(len(at_a), dtype=np.int32)  # of the tokens that share an end, the last one stays
     table[origin - 1] = -1
-    found = table[at_b]
-    index_b = np.flatnonzero(found >= 0)
-    found = found[index_b]
-    last = np.append(found[1:] != found[:-1], True)[: len(found)]
-    index_a, index_b = found[last].astype(np.int64), index_b[last]
+    matches = table[at_b]
+    index_b = np.flatnonzero(matches >= 0)
+    matches = matches[index_b]
+    last = np.append(matches[1:] != matches[:-1], True)[: len(matches)]
+    index_a, index_b = matches[last].astype(np.int64), index_b[last]
     ends = b.content_ends[index_b]
     first = np.searchsorted(index_b, b.first)
     index_a -= np.repeat(a.first[:-1], np.diff(first))

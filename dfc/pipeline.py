@@ -76,10 +76,10 @@ def repair(run: Run) -> None:
     from dfc.activations import harvest
 
     with run.lock():
-        found = harvest.repair(run)
-    for problem in found:
+        problems = harvest.repair(run)
+    for problem in problems:
         progress.say(problem)
-    progress.say(f"{run.path}: {len(found) or 'no'} damaged files; the activations are whole.")
+    progress.say(f"{run.path}: {len(problems) or 'no'} damaged files; the activations are whole.")
 
 
 def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
