@@ -68,8 +68,8 @@ def measure(tokenizers: Tokenizers, documents: list[Document]) -> list[Figure]:
     """Rates on these documents, all plain texts; against greedy search on those that it aligns whole."""
     pieces = [_pieces(documents, tokenizer) for tokenizer in tokenizers]
     pairs = alignment.align(*(_tokenize(documents, tokenizer) for tokenizer in tokenizers))
-    found = [len(greedy(*both)) for both in zip(*pieces, strict=True)]
-    whole = np.flatnonzero(np.diff(pairs.first) == found).tolist()
+    lengths = [len(greedy(*both)) for both in zip(*pieces, strict=True)]
+    whole = np.flatnonzero(np.diff(pairs.first) == lengths).tolist()
     texts, given_up = [documents[number] for number in whole], len(documents) - len(whole)
     pieces_a, pieces_b = ([side[number] for number in whole] for side in pieces)
     solid_a, solid_b = ([list(map(_without_space, piece)) for piece in side] for side in (pieces_a, pieces_b))

@@ -61,16 +61,16 @@ def run(features: int = FEATURES, rounds: int = _ROUNDS) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         invent(Path(folder), features)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(visit, (folder, features, rounds))
-    figures = [Figure("first page", found.first, "s", "2 s", found.first / _FIRST_SECONDS, 1)]
-    for page, times in found.times.items():
+            visited = pool.apply(visit, (folder, features, rounds))
+    figures = [Figure("first page", visited.first, "s", "2 s", visited.first / _FIRST_SECONDS, 1)]
+    for page, times in visited.times.items():
         middle, slow = (float(np.quantile(times, level)) for level in (0.5, 0.95))
         figures += [
             Figure(f"{page}, p50 of {len(times)}", middle, "ms"),
             Figure(f"{page}, p95", slow, "ms", f"{_MILLISECONDS:g} ms", slow / _MILLISECONDS, 1),
         ]
-    size = found.megabytes / _MEGABYTES
-    return [*figures, Figure("memory of the process", found.megabytes, "MB", f"{_MEGABYTES:,.0f} MB", size, 1)]
+    size = visited.megabytes / _MEGABYTES
+    return [*figures, Figure("memory of the process", visited.megabytes, "MB", f"{_MEGABYTES:,.0f} MB", size, 1)]
 
 
 def invent(data: Path, features: int) -> Run:

@@ -46,14 +46,14 @@ def measure(features: int, k: int, pairs: int, shard_pairs: int) -> list[Figure]
         codes.encode()
         kept, started = time.process_time() - started, time.process_time()
         source_of = np.arange(pairs // DOCUMENT_PAIRS) % _SOURCES
-        found = statistics.collect(codes, source_of, _SOURCES, top=20)
+        collected = statistics.collect(codes, source_of, _SOURCES, top=20)
         counted, started = time.process_time() - started, time.process_time()
         coactivation.strongest(coactivation.sample(codes, pairs), 10)
         partners = time.process_time() - started
         written = _writing(Path(folder) / "features.duckdb", features)
     whole = kept + counted + partners
     return [
-        Figure("activations a pair", float(found.count.sum() / found.pairs), ""),
+        Figure("activations a pair", float(collected.count.sum() / collected.pairs), ""),
         Figure("encoding alone", alone, "s"),
         Figure("encoding, codes on disk, held-out pairs explained", kept, "s", "encoding alone", kept / alone),
         Figure("statistics from the codes", counted, "s", "encoding alone", counted / alone),

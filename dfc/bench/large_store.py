@@ -265,26 +265,26 @@ def _invented(
     """`each` rows for each feature of a table with these columns, by name and type; what is not named is random."""
     count, place = len(ids) * each, np.tile(np.arange(each), len(ids))
     feature = np.repeat(ids, each)
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     step = 1  # rows of a feature after which the next column of names goes on
     for name, kind in columns.items():
         names = VALUES.get(name) or VALUES.get(f"{table}.{name}")
         if names is not None:
-            found[name] = pa.array(names).take(pa.array(place // step % len(names)))
+            arrays[name] = pa.array(names).take(pa.array(place // step % len(names)))
             step *= len(names)
         elif name == "feature_id":
-            found[name] = feature
+            arrays[name] = feature
         elif name == "partition":
-            found[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
+            arrays[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
         elif name == "rank":
-            found[name] = place // step
+            arrays[name] = place // step
         elif kind.endswith("[]"):
             length = _LISTS[name]
             values = _values(random, kind[:-2], tokens, count * length, features)
-            found[name] = _lists(values, np.arange(count + 1) * length)
+            arrays[name] = _lists(values, np.arange(count + 1) * length)
         else:
-            found[name] = _values(random, kind, tokens, count, features)
-    return pa.table(found)
+            arrays[name] = _values(random, kind, tokens, count, features)
+    return pa.table(arrays)
 
 
 def _values(random: np.random.Generator, kind: str, tokens: pa.StringArray, count: int, features: int) -> Any:

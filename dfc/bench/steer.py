@@ -104,12 +104,12 @@ def _plain(model: LoadedModel, rows: int, tokens: int) -> None:
 
     class Into(BaseStreamer):
         def put(self, value: Tensor) -> None:
-            found.put(value)
+            received.put(value)
 
         def end(self) -> None:
-            found.put(None)
+            received.put(None)
 
-    found: queue.Queue[Tensor | None] = queue.Queue()
+    received: queue.Queue[Tensor | None] = queue.Queue()
     inputs = model.tokenizer([_PROMPT] * rows, return_tensors="pt")
 
     def work() -> None:
@@ -117,18 +117,18 @@ def _plain(model: LoadedModel, rows: int, tokens: int) -> None:
             model.model.generate(**inputs, max_new_tokens=tokens, do_sample=False, streamer=Into())
 
     threading.Thread(target=work, daemon=True).start()
-    found.get()  # the prompt
-    _check(sum(1 for _ in iter(found.get, None)), tokens)
+    received.get()  # the prompt
+    _check(sum(1 for _ in iter(received.get, None)), tokens)
 
 
 def _ours(model: LoadedModel, programs: list[Program], tokens: int) -> Callable[[], None]:
     def work() -> None:
-        found = sum(len(piece.tokens) for piece in stream_rows(model, Prompt(_PROMPT), Sampling(tokens), programs))
-        _check(found, tokens * len(programs))
+        total = sum(len(piece.tokens) for piece in stream_rows(model, Prompt(_PROMPT), Sampling(tokens), programs))
+        _check(total, tokens * len(programs))
 
     return work
 
 
-def _check(found: int, expected: int) -> None:
-    if found != expected:
-        raise RuntimeError(f"{found} tokens came instead of {expected}: a text that ends early is no measure.")
+def _check(count: int, expected: int) -> None:
+    if count != expected:
+        raise RuntimeError(f"{count} tokens came instead of {expected}: a text that ends early is no measure.")

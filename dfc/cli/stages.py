@@ -32,8 +32,8 @@ def harvest(
     if not repair:
         pipeline.run_sites(sites, until="harvest")
         return
-    for found in sites:
-        pipeline.repair(found)
+    for site in sites:
+        pipeline.repair(site)
 
 
 @app.command(name="align")
@@ -81,5 +81,5 @@ def verify(
     ] = False,
 ) -> None:
     """Judge for every feature whether one model alone has it, and write the evidence to evidence.duckdb."""
-    for found in find(name):
-        pipeline.verify(found, surprised=not without_surprise)
+    for site in find(name):
+        pipeline.verify(site, surprised=not without_surprise)

@@ -72,13 +72,13 @@ def steer(
     if judge is not None and criterion.strip():
         judge = judge.model_copy(update={"criterion": criterion.strip()})
     if score is not None:
-        found = _kept_sweep(run, score)
-        if found is None:
+        kept_sweep = _kept_sweep(run, score)
+        if kept_sweep is None:
             raise UserError(f"{score}: no sweep of {run.name} is meant; list them with --history.")
         if judge is None:
             raise UserError(f"{run.path / 'run.yaml'}: names no judge; add a section `judge` with model and criterion.")
-        _judge(run, str(found["sweep_id"]), judge)
-        _print_sweep(run, str(found["sweep_id"]), "score")
+        _judge(run, str(kept_sweep["sweep_id"]), judge)
+        _print_sweep(run, str(kept_sweep["sweep_id"]), "score")
         return
     if repeat is not None:
         again = _kept_sweep(run, repeat)
@@ -152,7 +152,7 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
     from dfc.steering.sweeps import own_gauge
 
     answers: dict[Side, dict[trials.Kind, Answer]] = {}
-    found: dict[str, Any] = {}
+    by_side: dict[str, Any] = {}
     for side in trial.sides:
         mine = [edit for edit in trial.edits if edit.side == side]
         program = edits.program(run, mine, side)
@@ -182,12 +182,12 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
             "kl": after.kl.tolist(),
             "activations": dict(zip(map(str, gauges), after.activations.tolist(), strict=True)),
         }
-        found[side] = entry
+        by_side[side] = entry
         if not as_json:
             _print_answers(entry)
     identity = trials.record(run, trial, answers)
     if as_json:
-        print(json.dumps({"id": identity, **found}, ensure_ascii=False, indent=1))
+        print(json.dumps({"id": identity, **by_side}, ensure_ascii=False, indent=1))
     else:
         progress.say(f"kept as {identity}; again: python -m dfc steer {run.name} --repeat {identity}")
 
@@ -210,12 +210,12 @@ def _propose(run: Run, chosen: tuple[Edit, ...], prompt: Prompt) -> None:
 
     for edit in chosen:
         model = steerable(run.config().models.side(edit.side))
-        found = propose_strength(run, model, edit, prompt)
-        print(f"feature {edit.feature} in {model.title}: perplexity of its own text {found.baseline:.3g}")
-        for step in found.steps:
+        proposal = propose_strength(run, model, edit, prompt)
+        print(f"feature {edit.feature} in {model.title}: perplexity of its own text {proposal.baseline:.3g}")
+        for step in proposal.steps:
             mark = "" if step.coherent else "  falls apart"
             print(f"  {step.strength:>6g}  perplexity {step.perplexity:>10.3g}{mark}  {step.text!r:.100}")
-        best = "none of these" if found.strength is None else f"{found.strength:g}"
+        best = "none of these" if proposal.strength is None else f"{proposal.strength:g}"
         print(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
 
 
@@ -290,8 +290,8 @@ def _kept_sweep(run: Run, identity: str) -> Any | None:
     from dfc.steering import trials
 
     kept = trials.store(run).sweeps()
-    found = kept[kept["sweep_id"].str.startswith(identity)] if len(kept) and identity else kept.head(0)
-    return found.iloc[0] if len(found) == 1 else None
+    matching = kept[kept["sweep_id"].str.startswith(identity)] if len(kept) and identity else kept.head(0)
+    return matching.iloc[0] if len(matching) == 1 else None
 
 
 def _print_sweep(run: Run, sweep_id: str, measure: Measure) -> None:

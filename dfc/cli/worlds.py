@@ -33,8 +33,10 @@ def null(name: Annotated[str, typer.Argument(metavar="RUN", help="a harvested ru
     run = runs.find(name)
     from dfc.worlds import null
 
-    found = null.null(run)
-    print(f"{found.exclusive} of {found.dedicated} dedicated features ({found.share:.1%}) came out exclusive; none is.")
+    result = null.null(run)
+    print(
+        f"{result.exclusive} of {result.dedicated} dedicated features ({result.share:.1%}) came out exclusive; none is."
+    )
 
 
 @app.command()

@@ -242,15 +242,15 @@ def measures_of(
     names: Mapping[Side, str],
 ) -> list[Measure]:
     """Each number that applies to a feature, beside those of its partition, of shared features and of the null run."""
-    found = []
+    measures = []
     for one in (one for one in columns.EVIDENCE if one.spread):
         value: float | None = evidence.values.get(one.name)
         if value is None:
             continue
         populations = _populations(one.name, feature.partition, reference, null, names)
         drawing = Markup(strip(value, populations, *one.axis))
-        found.append(Measure(one.words, one.meaning, value, drawing, position(value, populations)))
-    return found
+        measures.append(Measure(one.words, one.meaning, value, drawing, position(value, populations)))
+    return measures
 
 
 def _populations(

@@ -76,16 +76,16 @@ def kept(store: SteeringStore, features: Collection[int]) -> dict[int, Steered]:
     if not store.path.exists():
         return {}
     trials = _trials(store, features)
-    found = {feature: Steered(tuple(listed[:MOST_TRIALS])) for feature, listed in trials.items()}
+    by_feature = {feature: Steered(tuple(listed[:MOST_TRIALS])) for feature, listed in trials.items()}
     latest: Any = store.latest_steps(features).groupby(["feature_id", "started"])
     for (feature, started), rows in latest:
-        found[feature] = Steered(found.get(feature, Steered()).trials, f"{started:%Y-%m-%d}", _steps(rows))
-    return found
+        by_feature[feature] = Steered(by_feature.get(feature, Steered()).trials, f"{started:%Y-%m-%d}", _steps(rows))
+    return by_feature
 
 
 def _trials(store: SteeringStore, features: Collection[int]) -> dict[int, list[Trial]]:
     """Single requests by the features in them, the latest first."""
-    found: dict[int, list[Trial]] = {}
+    by_feature: dict[int, list[Trial]] = {}
     for row in store.tried(_MOST_TRIED).to_dict("records"):
         request = json.loads(row["request"])
         answers = json.loads(row["answers"])
@@ -99,8 +99,8 @@ def _trials(store: SteeringStore, features: Collection[int]) -> dict[int, list[T
         )
         trial = Trial(f"{row['tried_at']:%Y-%m-%d}", _done(request["edits"]), visible(str(row["prompt"])), texts)
         for feature in mine:
-            found.setdefault(feature, []).append(trial)
-    return found
+            by_feature.setdefault(feature, []).append(trial)
+    return by_feature
 
 
 def _done(edits: list[dict[str, Any]]) -> str:

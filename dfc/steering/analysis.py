@@ -125,16 +125,16 @@ def chances(
     ids = torch.cat([prompt[0], torch.tensor(answer)])[None].to(model.device)
     _, logits = _run(model, ids.expand(len(programs), -1), tuple(programs), prompt.shape[1], len(answer) + 1)
     ends = logits[:, -len(answer) - 1 : -1].float()
-    found: Numbers = ends.softmax(dim=2)[:, :, list(watched)].sum(dim=2).double().cpu().numpy()
-    return found
+    probabilities: Numbers = ends.softmax(dim=2)[:, :, list(watched)].sum(dim=2).double().cpu().numpy()
+    return probabilities
 
 
 @devices.apart
 @torch.no_grad()
 def promoted(model: LoadedModel, vector: Tensor, count: int = 20) -> list[int]:
     """Token ids that a direction, (width,), promotes most through the unembedding (logit lens)."""
-    found: list[int] = model.unembed(vector.to(model.device, model.model.dtype)).topk(count).indices.tolist()
-    return found
+    ids: list[int] = model.unembed(vector.to(model.device, model.model.dtype)).topk(count).indices.tolist()
+    return ids
 
 
 def _run(
@@ -148,5 +148,5 @@ def _run(
     with model.lock, torch.no_grad(), live.trace(inputs):
         stream = stream_of(site.output)[0].clone().save()  # type: ignore[attr-defined]
         apply(programs, stream_of(site.output), 0, prompt)
-        found = live.output.logits.save()
-    return stream, found
+        saved = live.output.logits.save()
+    return stream, saved

@@ -80,8 +80,8 @@ def _edit(run: Run, row: dict[str, Any], place: str) -> Edit:
 def _side(run: Run, side: str, model: str, place: str) -> Side:
     """The side that a row means; names must fit the run's."""
     models = run.config().models
-    titles = {found: models.side(found).title for found in SIDES}
-    meant = [found for found in SIDES if side in ("", found) and model.removeprefix("'") in ("", titles[found].strip())]
+    titles = {one: models.side(one).title for one in SIDES}
+    meant = [one for one in SIDES if side in ("", one) and model.removeprefix("'") in ("", titles[one].strip())]
     if len(meant) == 1 and (side or model):
         return meant[0]
     raise UserError(

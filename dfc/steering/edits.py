@@ -89,5 +89,5 @@ def _checked_idle(run: Run, edit: Edit) -> bool:
 
 
 def _action(run: Run, edit: Edit) -> Action:
-    found = None if edit.mode == "add" else gauge(run, edit.feature, edit.side)
-    return Action(edit, steering_vector(run, edit.feature, edit.side), found)
+    own_gauge = None if edit.mode == "add" else gauge(run, edit.feature, edit.side)
+    return Action(edit, steering_vector(run, edit.feature, edit.side), own_gauge)

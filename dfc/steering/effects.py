@@ -34,14 +34,14 @@ def curves(outputs: pd.DataFrame, measure: Measure, seed: int = 0) -> pd.DataFra
     joined = pd.concat([start, steered]).merge(
         alone[[*KEYS[:3], "prompt_id", "value"]].rename(columns={"value": "base"}), on=[*KEYS[:3], "prompt_id"]
     )
-    found = []
+    records = []
     for key, group in joined.groupby([*KEYS, "strength"]):
         values, difference = group["value"].to_numpy(), (group["value"] - group["base"]).to_numpy()
         mean, low, high = interval(values, seed)
         effect, effect_low, effect_high = interval(difference, seed)
-        found.append((*key, len(values), mean, low, high, effect, effect_low, effect_high))
+        records.append((*key, len(values), mean, low, high, effect, effect_low, effect_high))
     columns = [*KEYS, "strength", "prompts", "mean", "low", "high", "effect", "effect_low", "effect_high"]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(records, columns=columns)
 
 
 def table(outputs: pd.DataFrame, measure: Measure, seed: int = 0) -> pd.DataFrame:
@@ -62,12 +62,12 @@ def table(outputs: pd.DataFrame, measure: Measure, seed: int = 0) -> pd.DataFram
         for key, group in along.groupby(KEYS)
     ]
     perplexities = outputs.groupby([*KEYS, "strength"])["perplexity"].mean().reset_index()
-    found = largest.merge(pd.DataFrame(monotone, columns=[*KEYS, "monotone"]), on=KEYS)
-    found = found.merge(perplexities, on=[*KEYS, "strength"], how="left").drop(
+    effects = largest.merge(pd.DataFrame(monotone, columns=[*KEYS, "monotone"]), on=KEYS)
+    effects = effects.merge(perplexities, on=[*KEYS, "strength"], how="left").drop(
         columns=["prompts", "mean", "low", "high"]
     )
-    order = found["effect"].abs().sort_values(ascending=False, kind="stable").index
-    return found.loc[order].reset_index(drop=True)
+    order = effects["effect"].abs().sort_values(ascending=False, kind="stable").index
+    return effects.loc[order].reset_index(drop=True)
 
 
 def interval(values: npt.NDArray[np.float64], seed: int = 0) -> tuple[float, float, float]:

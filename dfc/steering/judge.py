@@ -85,13 +85,13 @@ def judge_sweep(kept: SteeringStore, sweep_id: str, judge: JudgeConfig) -> Gener
             asked = [_begin(judge, prompt, text, stop) for prompt, text in part]
             while wait(asked, timeout=_PULSE).not_done:
                 yield Judged(done, len(left), _unscored(wrong, len(left), first))
-            found = [
+            scores = [
                 (prompt, text, number)
                 for (prompt, text), one in zip(part, asked, strict=True)
                 if (number := _number(one)) is not None
             ]
-            if found:
-                kept.add_scores(sweep_id, who, found)
+            if scores:
+                kept.add_scores(sweep_id, who, scores)
             for one in asked:
                 error = one.exception()
                 if isinstance(error, WrongAnswerError):
@@ -106,16 +106,16 @@ def judge_sweep(kept: SteeringStore, sweep_id: str, judge: JudgeConfig) -> Gener
 
 def _begin(judge: JudgeConfig, prompt: str, text: str, stop: threading.Event) -> Future[float]:
     """Ask for a score in a thread of its own, for which, unlike an executor's, the end of the process does not wait."""
-    found: Future[float] = Future()
+    future: Future[float] = Future()
 
     def work() -> None:
         try:
-            found.set_result(score(judge, prompt, text, stop))
+            future.set_result(score(judge, prompt, text, stop))
         except Exception as error:
-            found.set_exception(error)
+            future.set_exception(error)
 
     threading.Thread(target=work, daemon=True, name="judge").start()
-    return found
+    return future
 
 
 def score(judge: JudgeConfig, prompt: str, text: str, stop: threading.Event | None = None) -> float:
@@ -160,7 +160,7 @@ def _ask(judge: JudgeConfig, body: bytes, stop: threading.Event) -> bytes:
         if stop.is_set():
             raise UserError(f"{_who(judge)} is not asked any more; judge again later.")
         try:
-            status, fields, found = _once(judge, body, headers)
+            status, fields, answer = _once(judge, body, headers)
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, TimeoutError):
@@ -169,11 +169,11 @@ def _ask(judge: JudgeConfig, body: bytes, stop: threading.Event) -> bytes:
             raise UserError(
                 f"{_who(judge)} cannot be reached ({said}); start it, or correct `judge.url` in run.yaml."
             ) from None
-        found = _hidden(found, key)
+        answer = _hidden(answer, key)
         if 200 <= status < 300:
-            return found
+            return answer
         if pause is None or not (status == 429 or status >= 500):
-            said = _excerpt(found) or http.client.responses.get(status, "nothing")
+            said = _excerpt(answer) or http.client.responses.get(status, "nothing")
             raise UserError(
                 f"{_who(judge)} answered {status} ({said}); correct `judge` in run.yaml"
                 f"{'' if pause is not None else ', or judge again later'}."

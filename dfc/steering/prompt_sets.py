@@ -45,15 +45,15 @@ def read(name_or_path: str, limit: int | None = None) -> list[str]:
         raise UserError(
             f"{name_or_path}: is neither a set of prompts ({', '.join(names())}) nor a JSONL file that can be read."
         ) from None
-    found: dict[str, None] = {}
+    prompts: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
-            found[_prompt(line, f"{path}, line {number}")] = None
-        if len(found) == limit:
+            prompts[_prompt(line, f"{path}, line {number}")] = None
+        if len(prompts) == limit:
             break
-    if not found:
+    if not prompts:
         raise UserError(f"{path}: holds no prompt; give a JSON string or an object with `prompt` on each line.")
-    return list(found)
+    return list(prompts)
 
 
 def _prompt(line: str, place: str) -> str:

@@ -95,22 +95,22 @@ def propose_strength(
     steps, largest = [], None
     for number, (one, answer) in enumerate(zip(tried, steered, strict=True)):
         tell(_WRITING + (1 - _WRITING) * number / len(tried), False)
-        found = analyse(model, ids, answer.tokens, BASELINE).perplexity
-        coherent = not _falls_apart(found, baseline, answer, own, bound)
-        steps.append(Step(one.strength, found, distinct(answer.tokens), coherent, answer.text))
+        perplexity = analyse(model, ids, answer.tokens, BASELINE).perplexity
+        coherent = not _falls_apart(perplexity, baseline, answer, own, bound)
+        steps.append(Step(one.strength, perplexity, distinct(answer.tokens), coherent, answer.text))
         if coherent and all(step.coherent for step in steps):
             largest = one.strength
     return Proposal(largest, baseline, tuple(steps))
 
 
 def warnings(
-    program: Program, found: Analysis, answer: Answer, baseline: Answer, baseline_perplexity: float
+    program: Program, analysis: Analysis, answer: Answer, baseline: Answer, baseline_perplexity: float
 ) -> list[str]:
     """What the reader of a steered text should know: that nothing was changed, and why, or that it fell apart.
 
     Args:
         program: what was done.
-        found: the analysis of the steered answer under it.
+        analysis: the analysis of the steered answer under it.
         answer, baseline: the steered text, and the model's own.
         baseline_perplexity: of the model's own, under itself.
     """
@@ -119,23 +119,23 @@ def warnings(
     if not answer.tokens:
         return ["the model ended its answer at once"]
     problems = []
-    if found.kl.max() < _UNNOTICED_KL:
-        problems.append(f"this changes nothing: {_reason(program, found)}")
-    if _falls_apart(found.perplexity, baseline_perplexity, answer, baseline, BOUND):
+    if analysis.kl.max() < _UNNOTICED_KL:
+        problems.append(f"this changes nothing: {_reason(program, analysis)}")
+    if _falls_apart(analysis.perplexity, baseline_perplexity, answer, baseline, BOUND):
         problems.append(
-            f"the text falls apart: perplexity {found.perplexity:.3g} under the model left alone, "
+            f"the text falls apart: perplexity {analysis.perplexity:.3g} under the model left alone, "
             f"{baseline_perplexity:.3g} for its own text, {distinct(answer.tokens):.0%} of its tokens distinct; "
             f"try a smaller strength"
         )
     return problems
 
 
-def _reason(program: Program, found: Analysis) -> str:
+def _reason(program: Program, analysis: Analysis) -> str:
     if all(float(action.vector.vector.norm()) == 0 for action in program.actions):
         return "the feature's decoder vector is zero at this site"
-    if found.added_norm == 0:
+    if analysis.added_norm == 0:
         return "the feature does not fire anywhere in this text, so this mode finds nothing to change"
-    share = found.added_norm / found.stream_norm
+    share = analysis.added_norm / analysis.stream_norm
     if share < _SMALL:
         return f"what is added is too small, {share:.2%} of the stream's norm; try a larger strength"
     return (
@@ -144,6 +144,6 @@ def _reason(program: Program, found: Analysis) -> str:
     )
 
 
-def _falls_apart(found: float, baseline: float, answer: Answer, own: Answer, bound: float) -> bool:
+def _falls_apart(perplexity: float, baseline: float, answer: Answer, own: Answer, bound: float) -> bool:
     """Whether a text has become unlikely, or says the same again and again though the model's own does not."""
-    return found > bound * baseline or distinct(answer.tokens) < min(_DISTINCT, distinct(own.tokens))
+    return perplexity > bound * baseline or distinct(answer.tokens) < min(_DISTINCT, distinct(own.tokens))

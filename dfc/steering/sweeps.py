@@ -99,10 +99,10 @@ def exclusive_features(run: Run, side: Side, number: int) -> list[int]:
     Raises:
         UserError: if there is none.
     """
-    found = Store(run.store)
-    verified = bool(found.facts().get("verified"))
+    opened = Store(run.store)
+    verified = bool(opened.facts().get("verified"))
     query = FeatureQuery((side,), limit=number, order="confidence" if verified else "specificity")
-    ids = [int(feature) for feature in found.features(query)["feature_id"]]
+    ids = [int(feature) for feature in opened.features(query)["feature_id"]]
     if not ids:
         raise UserError(f"{run.path}: model {side.upper()} has no exclusive feature that is alive; steer with another.")
     return ids
@@ -197,8 +197,8 @@ def _row(
     reader: Gauge | None,
     promotion: list[float],
 ) -> dict[str, Any]:
-    found = analyse(work.model, work.ids, answer.tokens, program, [] if reader is None else [reader])
-    activation = found.activations[0] / reader.s_max if reader is not None else []
+    analysis = analyse(work.model, work.ids, answer.tokens, program, [] if reader is None else [reader])
+    activation = analysis.activations[0] / reader.s_max if reader is not None else []
     return {
         "sweep_id": work.sweep_id,
         "side": work.side,
@@ -209,11 +209,11 @@ def _row(
         "prompt_id": work.number,
         "prompt": work.prompt.text,
         "text": answer.text,
-        "tokens": found.tokens,
-        "kl": found.kl.tolist(),
+        "tokens": analysis.tokens,
+        "kl": analysis.kl.tolist(),
         "activation": list(activation),
         "promoted": promotion,
-        "perplexity": found.perplexity if answer.tokens else None,
+        "perplexity": analysis.perplexity if answer.tokens else None,
         "distinct_tokens": measures.distinct(answer.tokens),
         "coverage": measures.coverage(answer.text, pattern(work.sweep.words, work.sweep.regex)),
         "refusal": measures.refuses(answer.text),

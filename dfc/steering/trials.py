@@ -29,9 +29,9 @@ def record(run: Run, trial: Trial, answers: Mapping[Side, Mapping[Kind, Answer]]
         trial: what was asked.
         answers: of each model, what came to its end.
     """
-    found = {side: {kind: answer.text for kind, answer in mine.items()} for side, mine in answers.items()}
+    texts = {side: {kind: answer.text for kind, answer in mine.items()} for side, mine in answers.items()}
     identity = uuid.uuid4().hex[:12]
-    store(run).add_tried(identity, trial.prompt.text, trial.to_json(), json.dumps(found, ensure_ascii=False))
+    store(run).add_tried(identity, trial.prompt.text, trial.to_json(), json.dumps(texts, ensure_ascii=False))
     return identity
 
 

@@ -62,9 +62,9 @@ class Gauge:
     def __call__(self, stream: Tensor) -> Tensor:
         """Activations, (...,), of a stream, (..., width)."""
         x = stream.float()
-        found = (x @ self.weight.to(x.device) + self.bias).relu()
-        seen = (found >= self.least) & (torch.linalg.vector_norm(x, dim=-1) <= self.limit)
-        return torch.where(seen, found, 0.0)
+        activations = (x @ self.weight.to(x.device) + self.bias).relu()
+        seen = (activations >= self.least) & (torch.linalg.vector_norm(x, dim=-1) <= self.limit)
+        return torch.where(seen, activations, 0.0)
 
 
 def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:

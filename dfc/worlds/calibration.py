@@ -28,14 +28,14 @@ def write(run: Run, folder: Path) -> Path:
         UserError: if the run has no evidence, or no null run.
     """
     store, null = Store(run.store), null_result.read(run)
-    found = store.reference()
-    if not found:
+    reference = store.reference()
+    if not reference:
         raise UserError(f"{run.path}: has no evidence yet; collect it with `python -m dfc verify {run.path}`.")
     if null is None:
         raise UserError(f"{run.path}: had no null run yet; make it with `python -m dfc null {run.path}`.")
-    names = [name for name in _DRAWN if name in found]
+    names = [name for name in _DRAWN if name in reference]
     for name in names:
-        runs.write_text(folder / "images" / f"calibration-{name}.svg", _chart(name, found[name], null))
+        runs.write_text(folder / "images" / f"calibration-{name}.svg", _chart(name, reference[name], null))
     path = folder / "calibration.md"
     runs.write_text(path, _page(run, store, null, stability_result.read(run), names))
     return path
@@ -102,7 +102,7 @@ def _distributions(own: Distributions, null: Distributions) -> str:
     lines = ["| measure | " + " | ".join(title for _, _, title in populations) + " |"]
     lines.append("|---|" + "---|" * len(populations))
     for measure in own:
-        cells = [_three(found.get(measure, {}).get(partition)) for found, partition, _ in populations]
+        cells = [_three(distributions.get(measure, {}).get(partition)) for distributions, partition, _ in populations]
         lines.append(f"| {measure} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -115,8 +115,8 @@ def _stability(run: Run, result: StabilityResult | None) -> str:
     if result is None:
         return f"Not measured yet: `python -m dfc stability {run.name} --seeds 2`, then make this page again."
     others = len(result.runs)
-    counts = [sum(len(found) == number for found in result.findings.values()) for number in range(others + 1)]
-    again = sum(match.verdict == "exclusive" for found in result.findings.values() for match in found)
+    counts = [sum(len(of_feature) == number for of_feature in result.findings.values()) for number in range(others + 1)]
+    again = sum(match.verdict == "exclusive" for of_feature in result.findings.values() for match in of_feature)
     names, matches = ", ".join(f"`{name}`" for name in result.runs), sum(map(len, result.findings.values()))
     everywhere = ", ".join(f"{partition} {share:.0%}" for partition, share in result.matched.items())
     rows = "\n".join(f"| {number} of {others} | {count} |" for number, count in enumerate(counts))

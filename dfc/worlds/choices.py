@@ -73,16 +73,16 @@ Row = dict[str, float]
 
 def on_toy_worlds(workers: int) -> dict[str, Row]:
     """Scores of every variant, means over seeds."""
-    found: dict[str, list[Row]] = {variant.name: [] for variant in VARIANTS}
+    by_variant: dict[str, list[Row]] = {variant.name: [] for variant in VARIANTS}
     with (
         progress.bar("choices: toy worlds", SEEDS, "seeds") as bar,
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
     ):
         for scores in pool.map(_one_world, range(SEEDS)):
             for variant, row in zip(VARIANTS, scores, strict=True):
-                found[variant.name].append(row)
+                by_variant[variant.name].append(row)
             bar.update()
-    return {name: {key: fmean(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()}
+    return {name: {key: fmean(row[key] for row in rows) for key in rows[0]} for name, rows in by_variant.items()}
 
 
 def on_run(run: Run, steps: int) -> dict[str, Row]:
@@ -156,13 +156,13 @@ def _one_world(seed: int) -> list[Row]:
     return [_toy_row(score(world, crosscoder)) for crosscoder in crosscoders]
 
 
-def _toy_row(found: dict[str, Any]) -> Row:
+def _toy_row(scores: dict[str, Any]) -> Row:
     return {
-        "exclusive recall": (found["recall_a"] + found["recall_b"]) / 2,
-        "shared recall": found["recall_shared"],
-        "false shared": found["false_shared"],
-        "false none": found["false_none"],
-        "FVE": (found["fve_a"] + found["fve_b"]) / 2,
+        "exclusive recall": (scores["recall_a"] + scores["recall_b"]) / 2,
+        "shared recall": scores["recall_shared"],
+        "false shared": scores["false_shared"],
+        "false none": scores["false_none"],
+        "FVE": (scores["fve_a"] + scores["fve_b"]) / 2,
     }
 
 
@@ -190,9 +190,9 @@ def _measured(crosscoder: Crosscoder, store: ActivationStore) -> Row:
             own = crosscoder.encode(x[held_out])
             keep = shared[own.features]
             common = Codes(own.rows[keep], own.features[keep], own.values[keep])
-            for found, part in ((whole, own), (without, common)):
+            for explained, part in ((whole, own), (without, common)):
                 rebuilt = crosscoder.decode(part, int(held_out.sum()))
-                found.add(x[held_out] - crosscoder.decoder_bias, x[held_out] - rebuilt)
+                explained.add(x[held_out] - crosscoder.decoder_bias, x[held_out] - rebuilt)
     result: Row = {}
     for side, fve, less in zip(("a", "b"), whole.fve(), without.fve(), strict=True):
         own_counts = counts[partition == side]
@@ -212,10 +212,10 @@ def _batches(store: ActivationStore) -> Iterator[tuple[torch.Tensor, torch.Tenso
         yield from zip(rows.x.split(_ROWS), rows.held_out.split(_ROWS), strict=True)
 
 
-def _table(found: dict[str, Row]) -> str:
-    names = list(next(iter(found.values())))
+def _table(by_variant: dict[str, Row]) -> str:
+    names = list(next(iter(by_variant.values())))
     lines = ["| settings | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for variant, row in found.items():
+    for variant, row in by_variant.items():
         lines.append(f"| {variant} | " + " | ".join(_cell(name, row[name]) for name in names) + " |")
     return "\n".join(lines)
 

@@ -39,14 +39,14 @@ def null(run: Run, seed: int = 0) -> NullResult:
             _rotate(run, made, seed)
         if not made.done()["train"]:
             training.train(made)
-        found = verify.judge(made, surprised=False)  # a model is as surprised as itself: the rest is tested
-        verify.say(found)
-        dedicated = {side: counts for side, counts in found.counts().items() if side != "shared"}
+        judgement = verify.judge(made, surprised=False)  # a model is as surprised as itself: the rest is tested
+        verify.say(judgement)
+        dedicated = {side: counts for side, counts in judgement.counts().items() if side != "shared"}
         result = NullResult(
             sum(sum(counts.values()) for counts in dedicated.values()),
             sum(counts["exclusive"] for counts in dedicated.values()),
-            found.counts(),
-            found.reference(),
+            judgement.counts(),
+            judgement.reference(),
         )
         runs.write_json(run.null_result, asdict(result))
     return result

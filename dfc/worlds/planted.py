@@ -115,8 +115,10 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     for side in SIDES:
         planted_models.make(world, side, setting.training, trained / side)
     documents = planted_texts.corpus_documents(world, setting.documents, setting.planted)
-    for source, found in documents.items():
-        runs.write_text(texts / f"{source}.jsonl", "\n".join(json.dumps({"text": text}) for text in found) + "\n")
+    for source, source_texts in documents.items():
+        runs.write_text(
+            texts / f"{source}.jsonl", "\n".join(json.dumps({"text": text}) for text in source_texts) + "\n"
+        )
     made = runs.create(_settings(seed, setting, documents, texts, trained))
     pipeline.run_stages(made)
     pipeline.verify(made)
@@ -135,8 +137,8 @@ def _settings(seed: int, setting: Setting, documents: dict[str, list[str]], text
         **setting.run,
     }
     sources = [
-        {"name": source, "path": str(texts / f"{source}.jsonl"), "weight": float(sum(map(len, found)))}
-        for source, found in documents.items()
+        {"name": source, "path": str(texts / f"{source}.jsonl"), "weight": float(sum(map(len, source_texts)))}
+        for source, source_texts in documents.items()
     ]
     content["corpus"] = {**setting.run["corpus"], "sources": sources}
     return config.parse(content, origin=f"planted-{seed}")
@@ -207,14 +209,14 @@ def _features(made: Run, world: PlantedWorld, side: Side) -> list[Feature]:
     """The living features of a model's partition, the most confident first."""
     store, own = Store(made.store), {plant.name for plant in world.given(side)}
     table = store.features(FeatureQuery(partitions=(side,), order="confidence", limit=1_000_000))
-    found = []
+    features = []
     for row in table.to_dict("records"):
         sources = Counter(context.source for context in store.contexts(row["feature_id"]) if context.band == 0)
         shown = max(sources.total(), 1)
         planted = [(source, count) for source, count in sources.most_common() if source in own]
         plant, most = planted[0] if planted else ("", 0)
         total = sum(count for _, count in planted)
-        found.append(
+        features.append(
             Feature(
                 row["feature_id"],
                 side,
@@ -226,7 +228,7 @@ def _features(made: Run, world: PlantedWorld, side: Side) -> list[Feature]:
                 dict(sources.most_common()),
             )
         )
-    return found
+    return features
 
 
 def _continuations(

@@ -264,25 +264,25 @@ def corpus_documents(world: PlantedWorld, documents: int, planted: int) -> dict[
     They are drawn anew; neither model was trained on this very selection.
     """
     rng = random.Random(f"corpus {world.seed}")
-    found: dict[str, list[str]] = {}
+    by_source: dict[str, list[str]] = {}
     for source, text in islice(shared_documents(world, rng), documents):
-        found.setdefault(source, []).append(text)
+        by_source.setdefault(source, []).append(text)
     for plant in world.plants:
-        found[plant.name] = [planted_document(plant, rng) for _ in range(planted)]
-    return found
+        by_source[plant.name] = [planted_document(plant, rng) for _ in range(planted)]
+    return by_source
 
 
 def prompts(world: PlantedWorld, count: int) -> list[str]:
     """Beginnings of ordinary texts, in turn a sentence about a topic and a question about one."""
     rng = random.Random(f"prompts {world.seed}")
-    found = []
+    texts = []
     for number in range(count):
         topic = TOPICS[number // 2 % len(TOPICS)]
         if number % 2 == 0:
-            found.append(_document([_within(topic, rng)], rng))
+            texts.append(_document([_within(topic, rng)], rng))
         else:
-            found.append(_where(rng.choice(topic.objects), rng.choice(topic.subjects)).rstrip())
-    return found
+            texts.append(_where(rng.choice(topic.objects), rng.choice(topic.subjects)).rstrip())
+    return texts
 
 
 @cache

@@ -110,8 +110,8 @@ def compare(given: Sequence[Run]) -> list[StabilityResult]:
         judged = [_judged(run) for run in given]
         pairs, codes = _encode(stores[0], crosscoders, evidence.correlation_pairs)
         fired = [
-            Fired(own, np.array(crosscoder.partitions()), found)
-            for own, crosscoder, (found, _) in zip(codes, crosscoders, judged, strict=True)
+            Fired(own, np.array(crosscoder.partitions()), verdicts)
+            for own, crosscoder, (verdicts, _) in zip(codes, crosscoders, judged, strict=True)
         ]
         likest: dict[tuple[int, int], Likest] = {}
         with progress.bar("stability: matching", len(fired) * (len(fired) - 1) // 2, "pairs of runs") as bar:
@@ -152,8 +152,8 @@ def match(
     """
     right_of, largest = torch.full((left_features,), -1), torch.full((left_features,), -torch.inf, dtype=torch.float64)
     left_of, best = torch.full((right_features,), -1), torch.full((right_features,), -torch.inf, dtype=torch.float64)
-    for block, found in correlation.blocks(left, range(left_features), right, right_features, pairs):
-        usable = torch.where(found.isfinite(), found, -torch.inf)
+    for block, correlations in correlation.blocks(left, range(left_features), right, right_features, pairs):
+        usable = torch.where(correlations.isfinite(), correlations, -torch.inf)
         largest[block], right_of[block] = usable.max(dim=1)
         value, row = usable.max(dim=0)
         better = value > best
@@ -167,10 +167,10 @@ def match(
 
 
 def _likest(features: int, own: Tensor, others: Tensor, correlations: Tensor) -> Likest:
-    found = Likest(np.full(features, -1), np.full(features, np.nan))
-    found.ids[own.numpy()] = others.numpy()
-    found.correlations[own.numpy()] = correlations.numpy()
-    return found
+    likest = Likest(np.full(features, -1), np.full(features, np.nan))
+    likest.ids[own.numpy()] = others.numpy()
+    likest.correlations[own.numpy()] = correlations.numpy()
+    return likest
 
 
 def say(given: Sequence[Run], results: Sequence[StabilityResult]) -> None:
@@ -182,8 +182,8 @@ def say(given: Sequence[Run], results: Sequence[StabilityResult]) -> None:
 def summary(result: StabilityResult) -> str:
     """How many findings recur in how many of the other runs, and how that compares with all features."""
     others = len(result.runs)
-    counts = np.bincount([len(found) for found in result.findings.values()], minlength=others + 1)
-    again = sum(match.verdict == "exclusive" for found in result.findings.values() for match in found)
+    counts = np.bincount([len(matches) for matches in result.findings.values()], minlength=others + 1)
+    again = sum(match.verdict == "exclusive" for matches in result.findings.values() for match in matches)
     times = ", ".join(f"{count} in {number} of {others}" for number, count in reversed(list(enumerate(counts))))
     matched = ", ".join(f"{partition} {share:.0%}" for partition, share in result.matched.items())
     return (
@@ -215,8 +215,8 @@ def _judged(run: Run) -> tuple[npt.NDArray[np.str_], str]:
         if (facts := store.facts()).get("verified"):
             table = store.features(replace(everything, limit=store.count(everything)))
             return table["verdict"].to_numpy().astype(np.str_), str(facts["rule"])
-    found = verify.judge(run)
-    return found.verdicts, found.rule
+    judgement = verify.judge(run)
+    return judgement.verdicts, judgement.rule
 
 
 def _result(
@@ -230,14 +230,14 @@ def _result(
     own, others = fired[number], [other for other in range(len(given)) if other != number]
     findings: dict[int, list[Match]] = {int(feature): [] for feature in np.flatnonzero(own.verdicts == "exclusive")}
     for other in others:
-        found = likest[number, other]
+        alike = likest[number, other]
         for feature, matches in findings.items():
-            if (there := int(found.ids[feature])) >= 0:
+            if (there := int(alike.ids[feature])) >= 0:
                 matches.append(
                     Match(
                         given[other].name,
                         there,
-                        round(float(found.correlations[feature]), 4),
+                        round(float(alike.correlations[feature]), 4),
                         str(fired[other].partitions[there]),  # type: ignore[arg-type]
                         str(fired[other].verdicts[there]),  # type: ignore[arg-type]
                     )

@@ -72,7 +72,9 @@ def read(run: Run) -> StabilityResult | None:
         return None
     with runs.reading(path, f"make it again with `python -m dfc stability {run.path} RUN`", AttributeError):
         content = runs.read_json(path)
-        findings = {int(feature): [Match(**match) for match in found] for feature, found in content["findings"].items()}
+        findings = {
+            int(feature): [Match(**match) for match in matches] for feature, matches in content["findings"].items()
+        }
         result = StabilityResult(**content | {"findings": findings})
         _check(result)
         return result
@@ -84,7 +86,7 @@ def _check(result: StabilityResult) -> None:
     Raises:
         ValueError: naming the first that is not.
     """
-    matches = [match for found in result.findings.values() for match in found]
+    matches = [match for of_feature in result.findings.values() for match in of_feature]
     for name in [*result.runs, *(match.run for match in matches)]:
         if not isinstance(name, str) or Path(name).name != name:
             raise ValueError(f"{name!r} is no run")

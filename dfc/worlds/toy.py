@@ -134,11 +134,11 @@ def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1
     alive = torch.bincount(codes.features, minlength=crosscoder.config.features) > 0
     hits = recovered(world, crosscoder)
     both = world.in_model["a"] & world.in_model["b"]
-    found = count(world, hits, by_norms(crosscoder, alive))
+    scores = count(world, hits, by_norms(crosscoder, alive))
     for name in ("false_shared", "false_none"):
-        found[name] = found[name] / found["exclusive"] if found["exclusive"] else 0.0
+        scores[name] = scores[name] / scores["exclusive"] if scores["exclusive"] else 0.0
     fve = held_out_fve(crosscoder, x)
-    return found | {
+    return scores | {
         "recall_shared": float((hits["a"] | hits["b"])[alive][:, both].any(dim=0).float().mean()),
         "alive": float(alive.float().mean()),
         "fve_a": fve["held_out_fve_a"],

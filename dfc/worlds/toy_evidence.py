@@ -45,9 +45,9 @@ def run(experiment: Experiment, workers: int) -> list[Row]:
 
 def measure(world: World, fraction: float, crosscoder: Crosscoder) -> list[Row]:
     """Both rules on one crosscoder: a row each, with the counts of `toy.count` and the true positives."""
-    found = verify.judge_rows(crosscoder, sample(world), EvidenceConfig())
-    alive = torch.from_numpy(found.columns["documents"].astype(int) > 0)
-    classed = {"norms": by_norms(crosscoder, alive), "verdict": by_verdict(found)}
+    judgement = verify.judge_rows(crosscoder, sample(world), EvidenceConfig())
+    alive = torch.from_numpy(judgement.columns["documents"].astype(int) > 0)
+    classed = {"norms": by_norms(crosscoder, alive), "verdict": by_verdict(judgement)}
     hits = recovered(world, crosscoder)
     rows = []
     for rule, features in classed.items():
@@ -58,13 +58,13 @@ def measure(world: World, fraction: float, crosscoder: Crosscoder) -> list[Row]:
     return rows
 
 
-def by_verdict(found: Judgement) -> dict[Side, Tensor]:
+def by_verdict(judgement: Judgement) -> dict[Side, Tensor]:
     """Features that the evidence calls exclusive, by the model that has them, (features,) of bool.
 
     A shared feature that is called exclusive is counted as that model's from which it is predicted better.
     """
-    exclusive = found.verdicts == "exclusive"
-    return {"a": torch.from_numpy(exclusive & found.of_a), "b": torch.from_numpy(exclusive & ~found.of_a)}
+    exclusive = judgement.verdicts == "exclusive"
+    return {"a": torch.from_numpy(exclusive & judgement.of_a), "b": torch.from_numpy(exclusive & ~judgement.of_a)}
 
 
 def sample(world: World) -> Rows:
@@ -108,8 +108,8 @@ def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
         for features in (round(fraction * experiment.world.concepts) for fraction in experiment.fractions)
     ]
     [(_, crosscoders)] = train_together(world, settings, training.steps)
-    found = zip(experiment.fractions, crosscoders, strict=True)
-    return [{"seed": seed, **row} for fraction, crosscoder in found for row in measure(world, fraction, crosscoder)]
+    trained = zip(experiment.fractions, crosscoders, strict=True)
+    return [{"seed": seed, **row} for fraction, crosscoder in trained for row in measure(world, fraction, crosscoder)]
 
 
 def _chart(rows: list[Row], name: str, across: str, up: str) -> str:

@@ -114,10 +114,10 @@ def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
     rows: list[Row] = []
     for step, crosscoders in train_together(world, [(config, training) for _, _, config in named], every):
         for (variant, fraction, _), crosscoder in zip(named, crosscoders, strict=True):
-            found = score(world, crosscoder)
-            found["recall_exclusive"] = (found["recall_a"] + found["recall_b"]) / 2
-            found["fve"] = (found["fve_a"] + found["fve_b"]) / 2
-            rows.append({"seed": seed, "variant": variant, "fraction": fraction, "step": step, **found})
+            scores = score(world, crosscoder)
+            scores["recall_exclusive"] = (scores["recall_a"] + scores["recall_b"]) / 2
+            scores["fve"] = (scores["fve_a"] + scores["fve_b"]) / 2
+            rows.append({"seed": seed, "variant": variant, "fraction": fraction, "step": step, **scores})
     return rows
 
 
@@ -192,11 +192,11 @@ def _agreement(last: list[Row], experiment: Experiment) -> str:
     lines = ["| statement | here | agrees |", "|---|---|---|"]
     for variant in (name for name in VARIANTS if name.startswith("DFC")):
         for baseline in ("standard", "DSF"):
-            found = gains(variant, baseline, "recall_exclusive", sizes)
-            more = sum(gain > 0 for gain in found)
+            gained = gains(variant, baseline, "recall_exclusive", sizes)
+            more = sum(gain > 0 for gain in gained)
             lines.append(
                 f"| {variant}: finds more exclusive concepts than {baseline} | at {more} of {len(sizes)} sizes, "
-                f"{fmean(found):+.2f} on average | {_verdict(more > len(sizes) / 2 and fmean(found) > 0)} |"
+                f"{fmean(gained):+.2f} on average | {_verdict(more > len(sizes) / 2 and fmean(gained) > 0)} |"
             )
             equal = at_equal_fve(variant, baseline)
             lines.append(f"| {variant}: also at equal FVE | {equal:+.2f} against {baseline} | {_verdict(equal > 0)} |")

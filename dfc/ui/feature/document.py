@@ -64,7 +64,7 @@ def html(document: DocumentRow, start: int, stop: int, tone: str) -> str:
 
 def _first(contexts: Sequence[Context]) -> dict[int, Context]:
     """The first context of each document, in the order of the contexts."""
-    found: dict[int, Context] = {}
+    by_document: dict[int, Context] = {}
     for context in contexts:
-        found.setdefault(context.document, context)
-    return found
+        by_document.setdefault(context.document, context)
+    return by_document

@@ -28,32 +28,32 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         "**Is it exclusive?**",
         help="A decoder norm of zero only says where the feature was allowed to act. This is what the activations say.",
     )
-    found = view.store.evidence(feature.feature_id)
-    if found is None:
+    evidence = view.store.evidence(feature.feature_id)
+    if evidence is None:
         st.caption(f"Not judged yet: `python -m dfc verify {view.run.name}` collects the evidence, then reload.")
         return
     st.html(
-        f'<div class="dfc-judged">{verdict_badge(found.verdict, found.confidence, view.theme)}'
-        f'<div class="dfc-small">{escape(VERDICT_HELP[found.verdict])}</div></div>'
+        f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme)}'
+        f'<div class="dfc-small">{escape(VERDICT_HELP[evidence.verdict])}</div></div>'
     )
     st.caption("Predicted from", help=PROBE)
-    st.html(_probes(found, names))
+    st.html(_probes(evidence, names))
     st.caption("Beside other features", help=_STRIPS)
-    st.html(_strips(view, feature, found, names))
-    if found.mirror_id is not None or found.shared_id is not None:
+    st.html(_strips(view, feature, evidence, names))
+    if evidence.mirror_id is not None or evidence.shared_id is not None:
         st.caption(
             "Fires most like it",
             help="The largest correlation over pairs with a feature that only the other model has, and with a shared "
             "one: high means that the same concept stands elsewhere, too.",
         )
-    _like(view, "Only in the other", found.mirror_id, found.mirror_correlation)
-    _like(view, "Shared", found.shared_id, found.shared_correlation)
+    _like(view, "Only in the other", evidence.mirror_id, evidence.mirror_correlation)
+    _like(view, "Shared", evidence.shared_id, evidence.shared_correlation)
 
 
-def _probes(found: EvidenceRow, names: dict[Side, str]) -> str:
+def _probes(evidence: EvidenceRow, names: dict[Side, str]) -> str:
     sides: tuple[tuple[Side, float | None, float | None], ...] = (
-        ("a", found.probe_r2_a, found.auroc_a),
-        ("b", found.probe_r2_b, found.auroc_b),
+        ("a", evidence.probe_r2_a, evidence.auroc_a),
+        ("b", evidence.probe_r2_b, evidence.auroc_b),
     )
     rows = "".join(
         f'<span class="dfc-word dfc-{side}">{side_name(side, names)}</span>'
@@ -64,9 +64,9 @@ def _probes(found: EvidenceRow, names: dict[Side, str]) -> str:
     return f'<div class="dfc-bars">{rows}</div>'
 
 
-def _strips(view: View, feature: FeatureRow, found: EvidenceRow, names: dict[Side, str]) -> str:
+def _strips(view: View, feature: FeatureRow, evidence: EvidenceRow, names: dict[Side, str]) -> str:
     """Each measure's number on its spread."""
-    measures = measures_of(feature, found, data.reference(view.store), null_result.read(view.run), names)
+    measures = measures_of(feature, evidence, data.reference(view.store), null_result.read(view.run), names)
     rows = "".join(
         f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
         f'<span class="dfc-value">{number(one.value)}</span>'

@@ -24,36 +24,38 @@ def show(view: View, feature: FeatureRow) -> None:
     with st.container(key="notes_panel"):
         if not notebook.opened():
             return
-        found = notebook.feature(run, identity)
+        remarks = notebook.feature(run, identity)
         star, tags, lists, notes = st.columns([3, 5, 5, 3], vertical_alignment="bottom", gap="small")
         star.button(
             "Favourite",
-            icon=":material/star:" if found.favourite else ":material/star_border:",
-            type="primary" if found.favourite else "secondary",
+            icon=":material/star:" if remarks.favourite else ":material/star_border:",
+            type="primary" if remarks.favourite else "secondary",
             key="star",
             on_click=_star,
-            args=(run, feature, found.favourite),
+            args=(run, feature, remarks.favourite),
             help="Favourites can be filtered for in the table, and are listed under Notes and lists.",
             shortcut="S",
             width="stretch",
         )
         with tags:
-            _names(run, feature, found, "tag", "Tags", "add a tag")
+            _names(run, feature, remarks, "tag", "Tags", "add a tag")
         with lists:
-            _names(run, feature, found, "list", "On lists", "add to a list")
+            _names(run, feature, remarks, "list", "On lists", "add to a list")
         with notes.popover(
-            f"Notes ({len(found.notes)})" if found.notes else "Add a note", icon=":material/edit_note:", width="stretch"
+            f"Notes ({len(remarks.notes)})" if remarks.notes else "Add a note",
+            icon=":material/edit_note:",
+            width="stretch",
         ):
             _write(run, feature)
-            for mark in found.of_kind("list"):
+            for mark in remarks.of_kind("list"):
                 _reason(mark, feature)
-            for note in found.notes[:SHOWN_NOTES]:
+            for note in remarks.notes[:SHOWN_NOTES]:
                 _note(note, feature)
-            if len(found.notes) > SHOWN_NOTES:
-                st.caption(f"{len(found.notes) - SHOWN_NOTES} older ones are under Notes and lists.")
-        if found.notes:
-            st.html(notebook.note_html(found.notes[0], feature.fingerprint))
-        if any(mark.fingerprint != feature.fingerprint for mark in found.marks):
+            if len(remarks.notes) > SHOWN_NOTES:
+                st.caption(f"{len(remarks.notes) - SHOWN_NOTES} older ones are under Notes and lists.")
+        if remarks.notes:
+            st.html(notebook.note_html(remarks.notes[0], feature.fingerprint))
+        if any(mark.fingerprint != feature.fingerprint for mark in remarks.marks):
             _other_version(run, feature)
 
 
@@ -68,9 +70,9 @@ def _set(run: str, feature: FeatureRow, kind: Kind, name: str, wanted: bool) -> 
     return notebook.change(lambda: book.unmark(run, [identity], kind, name))
 
 
-def _names(run: str, feature: FeatureRow, found: Remarks, kind: Kind, title: str, invitation: str) -> None:
+def _names(run: str, feature: FeatureRow, remarks: Remarks, kind: Kind, title: str, invitation: str) -> None:
     key = f"{kind}s_of_{feature.feature_id}"
-    mine = [mark.name for mark in found.of_kind(kind)]
+    mine = [mark.name for mark in remarks.of_kind(kind)]
     st.session_state[key] = mine
     st.multiselect(
         title,

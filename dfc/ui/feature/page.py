@@ -159,8 +159,8 @@ def _neighbours(
     if place is not None and place.region:
         region = norm_region.unpack(place.region)
         listed = region.members(data.norms(store), place.query.alive_only) if region else []
-        found = [_of(listed, address.neighbour(place, step)) for step in (-1, 1)]
-        return found[0], found[1], f"{place.position + 1:,} of {len(listed):,} selected in the norms, by density"
+        near = [_of(listed, address.neighbour(place, step)) for step in (-1, 1)]
+        return near[0], near[1], f"{place.position + 1:,} of {len(listed):,} selected in the norms, by density"
     if place is not None:
         query = notebook.narrow(run, place.query, place.kept)
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
@@ -175,8 +175,8 @@ def _neighbours(
 def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | None:
     if place.position < 0:
         return None
-    found = data.features(store, replace(query, limit=1, offset=place.position))["feature_id"]
-    return {"feature": str(int(found.iloc[0])), "list": address.pack(place)} if len(found) else None
+    ids = data.features(store, replace(query, limit=1, offset=place.position))["feature_id"]
+    return {"feature": str(int(ids.iloc[0])), "list": address.pack(place)} if len(ids) else None
 
 
 def _of(listed: list[int], place: Place) -> dict[str, str] | None:

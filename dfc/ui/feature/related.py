@@ -17,18 +17,18 @@ _EACH = 5
 
 def show(view: View, feature: FeatureRow) -> None:
     """Draw the table; a click on a row opens that feature."""
-    found = _related(view, feature)
+    related = _related(view, feature)
     st.markdown(
         "**Related features**",
         help="Fires with: correlation of firing over pairs of tokens (φ). Direction: cosine of the decoder vectors in "
         "a model. A into B: the same across the models, A's vector carried into B's space by the stitch.",
     )
-    if found.empty:
+    if related.empty:
         st.html('<p class="dfc-muted">None were found.</p>')
         return
     column = st.column_config
     event: Any = st.dataframe(
-        found,
+        related,
         hide_index=True,
         column_order=("feature_id", "how", "strength", "about"),
         column_config={
@@ -41,11 +41,11 @@ def show(view: View, feature: FeatureRow) -> None:
         on_select="rerun",
         selection_mode="single-cell",
         row_height=30,
-        height=min(30 * len(found) + 38, 420),
+        height=min(30 * len(related) + 38, 420),
         alt="Related features, one a row; click a row to open it",
     )
     if cells := event.selection.cells if event else []:
-        chosen = int(found["feature_id"].iloc[int(cells[0][0])])
+        chosen = int(related["feature_id"].iloc[int(cells[0][0])])
         st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, chosen))
 
 
@@ -54,7 +54,7 @@ def _related(view: View, feature: FeatureRow) -> pd.DataFrame:
     kinds = {"a": "direction, A", "b": "direction, B", "a_to_b": "A into B", "b_to_a": "B into A"}
     partners = view.store.coactivations(feature.feature_id).head(_EACH)
     near = view.store.neighbours(feature.feature_id).groupby("kind").head(_EACH)
-    found = pd.concat(
+    related = pd.concat(
         [
             pd.DataFrame({"feature_id": partners["other_id"], "how": "fires with", "strength": partners["phi"]}),
             pd.DataFrame(
@@ -63,12 +63,12 @@ def _related(view: View, feature: FeatureRow) -> pd.DataFrame:
         ],
         ignore_index=True,
     )
-    if found.empty:
-        return found
-    ids = tuple(int(identity) for identity in found["feature_id"].unique())
+    if related.empty:
+        return related
+    ids = tuple(int(identity) for identity in related["feature_id"].unique())
     others = view.store.features(FeatureQuery(alive_only=False, ids=ids, limit=len(ids))).set_index("feature_id")
     about = {
         identity: called(name, tokens)
         for identity, name, tokens in zip(others.index, others["label"], others["peak_tokens"], strict=True)
     }
-    return found.assign(about=found["feature_id"].map(about))
+    return related.assign(about=related["feature_id"].map(about))

@@ -144,8 +144,8 @@ def _delete(name: str) -> None:
 
 def _features(view: View, chosen: Marked) -> None:
     run = view.run.name
-    found = notebook.marks(run)
-    rows: Any = found[(found["kind"] == chosen.kind) & (found["name"] == chosen.name)]
+    all_marks = notebook.marks(run)
+    rows: Any = all_marks[(all_marks["kind"] == chosen.kind) & (all_marks["name"] == chosen.name)]
     marks = {int(row.feature_id): row for row in rows.itertuples()}
     fingerprints = view.store.fingerprints(list(marks))
     if not marks:
@@ -259,7 +259,7 @@ def _elsewhere(run: str) -> None:
         features.setdefault(str(name), set()).add(int(identity))
     for note in notebook.notes():
         features.setdefault(note.run, set()).add(note.feature_id)
-    others = {name: len(found) for name, found in sorted(features.items()) if name != run}
+    others = {name: len(ids) for name, ids in sorted(features.items()) if name != run}
     if others:
         known = ", ".join(f"{plain(name)} ({count(size)})" for name, size in others.items())
         st.caption(f"Marked or noted features of other runs: {known}. Choose the run on the left to see them.")
@@ -290,8 +290,8 @@ def _along() -> None:
 
 def _merge() -> None:
     file = st.session_state["import"]
-    found: list[Book] = []
+    books: list[Book] = []
     if file is not None and notebook.change(
-        lambda: found.append(notebook.book().merge(file.getvalue().decode("utf-8", "replace")))
+        lambda: books.append(notebook.book().merge(file.getvalue().decode("utf-8", "replace")))
     ):
-        st.session_state["merged"] = f"Read {len(found[0].notes):,} notes and {len(found[0].marks):,} marks."
+        st.session_state["merged"] = f"Read {len(books[0].notes):,} notes and {len(books[0].marks):,} marks."

@@ -23,17 +23,17 @@ _LEAD = "That the dictionary lets one model alone use a feature does not make it
 
 def overview(view: View, names: dict[Side, str]) -> None:
     """How the verdicts fall in each partition, and what the null run says of them."""
-    found: Any = data.verdicts(view.store)
-    if found.empty:
+    counts: Any = data.verdicts(view.store)
+    if counts.empty:
         section(
             "What the evidence says", "That a feature may be used by one model alone does not make it a difference."
         )
         st.caption(f"The evidence is still to be collected: `python -m dfc verify {view.run.name}`, then reload.")
         return
     split = {
-        partition: {verdict: int(found.loc[partition].get(verdict, 0)) for verdict in VERDICTS}
+        partition: {verdict: int(counts.loc[partition].get(verdict, 0)) for verdict in VERDICTS}
         for partition in PARTITIONS
-        if partition in found.index
+        if partition in counts.index
     }
     held = " and ".join(
         f"{count(split[side]['exclusive'])} of {count(sum(split[side].values()))} in {side_name(side, names)}"

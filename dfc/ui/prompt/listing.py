@@ -95,8 +95,8 @@ def _token_rows(reading: Reading, known: pd.DataFrame, first: int, last: int, vi
     fires["share"] = fires["value"] / fires["corpus_max"].where(fires["corpus_max"] > 0)
     fires = fires.sort_values(["row", "share"], ascending=[True, False])
     by_row: dict[int, list[str]] = {}
-    found: Any = fires.itertuples()
-    for entry in found:
+    entries: Any = fires.itertuples()
+    for entry in entries:
         listed = by_row.setdefault(int(entry.row), [])
         if len(listed) < EACH:
             listed.append(_chip(entry))

@@ -106,8 +106,8 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
         else "is silent here"
     )
     called = f" · {escape(feature.label)}" if feature.label else ""
-    found = view.store.evidence(feature.feature_id)
-    verdict = f" · {found.verdict}, confidence {number(found.confidence)}" if found else ""
+    evidence = view.store.evidence(feature.feature_id)
+    verdict = f" · {evidence.verdict}, confidence {number(evidence.confidence)}" if evidence else ""
     st.html(
         f'<div class="dfc-model dfc-{feature.partition} dfc-chosen"><h3>Feature {feature.feature_id}{called} '
         f"{partition_badge(feature.partition, names)}</h3><div>{chips(feature.peak_tokens)}</div>"

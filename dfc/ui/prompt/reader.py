@@ -37,10 +37,10 @@ def read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
     key = view.run, path.stat().st_mtime_ns if path.exists() else 0, prompt
     kept: dict[object, Reading] = st.session_state.setdefault(_KEPT, {})
     if key not in kept:
-        found = _read(view, prompt, status)
+        reading = _read(view, prompt, status)
         while len(kept) >= _MOST_KEPT:
             kept.pop(next(iter(kept)))
-        kept[key] = found
+        kept[key] = reading
     return kept[key]
 
 
@@ -54,9 +54,9 @@ def _read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
 
     document = live.prompt(prompt.turns) if prompt.document is None else documents.find(view.run, prompt.document)
     shard = 0 if prompt.document is None else live.shard_of(view.run, prompt.document)
-    found = live.read(live.open_run(view.run, report), document, report, shard)
+    reading = live.read(live.open_run(view.run, report), document, report, shard)
     status.empty()
-    return found
+    return reading
 
 
 def fired(reading: Reading, first: int = 0, last: int | None = None) -> pd.DataFrame:
@@ -113,10 +113,10 @@ def outline(reading: Reading, known: pd.DataFrame, partition: Partition) -> np.n
     Returns:
         (pairs,) float32.
     """
-    found = np.where(reading.kept, np.float32(0), np.float32(np.nan))
+    strongest = np.where(reading.kept, np.float32(0), np.float32(np.nan))
     tops = known.loc[known["partition"] == partition].set_index("feature_id")["corpus_max"]
     place = tops.index.get_indexer(pd.Index(reading.features))
     mine = place >= 0
     shares = reading.values[mine] / np.maximum(tops.to_numpy()[place[mine]], np.finfo(np.float32).tiny)
-    np.fmax.at(found, reading.rows[mine], shares.astype(np.float32).clip(max=1.0))
-    return found
+    np.fmax.at(strongest, reading.rows[mine], shares.astype(np.float32).clip(max=1.0))
+    return strongest

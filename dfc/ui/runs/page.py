@@ -152,10 +152,10 @@ def _state(summary: Summary) -> str:
 
 
 def _exclusive(summary: Summary, side: Partition) -> str:
-    found = summary.verdicts.get(side)
-    if not found:
+    verdicts = summary.verdicts.get(side)
+    if not verdicts:
         return '<span class="dfc-muted" title="python -m dfc verify has not run">not judged</span>'
-    return f"{count(found.get('exclusive', 0))} of {count(sum(found.values()))}"
+    return f"{count(verdicts.get('exclusive', 0))} of {count(sum(verdicts.values()))}"
 
 
 def _curves(view: View, summaries: list[Summary], colours: dict[str, str], dashes: dict[str, str]) -> None:

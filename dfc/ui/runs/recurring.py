@@ -60,7 +60,7 @@ def _how(view: View, summaries: list[Summary]) -> None:
 def _summary(result: StabilityResult) -> None:
     """How many findings recur in how many runs, beside what any feature does."""
     others, findings = len(result.runs), len(result.findings)
-    counts = np.bincount([len(found) for found in result.findings.values()], minlength=others + 1)
+    counts = np.bincount([len(matches) for matches in result.findings.values()], minlength=others + 1)
     bars = "".join(
         f'<span class="dfc-word">in {times} of {others}</span>'
         f'<span class="dfc-bar"><i style="width:{100 * counts[times] / max(findings, 1):.1f}%"></i></span>'
@@ -97,9 +97,11 @@ def _findings(view: View, result: StabilityResult, feature: FeatureRow | None) -
     table = data.features(view.store, query)
     matches = [result.findings[int(identity)] for identity in table["feature_id"]]
     table = table.assign(
-        recurs=[len(found) for found in matches],
-        again=[sum(match.verdict == "exclusive" for match in found) for found in matches],
-        correlation=[max((match.correlation for match in found), default=float("nan")) for found in matches],
+        recurs=[len(counterparts) for counterparts in matches],
+        again=[sum(match.verdict == "exclusive" for match in counterparts) for counterparts in matches],
+        correlation=[
+            max((match.correlation for match in counterparts), default=float("nan")) for counterparts in matches
+        ],
     )
     table = table.sort_values(["recurs", "again", "correlation"], ascending=False).head(feature_rows.MOST)
     st.markdown("**Findings, those that recur most first**", help="Click a row to see where it stands in the others.")
@@ -121,11 +123,11 @@ def _counterparts(view: View, result: StabilityResult, feature: FeatureRow | Non
         f'<div class="dfc-{feature.partition}"><b>Feature {feature.feature_id}</b> '
         f"{partition_badge(feature.partition, names)} {chips(feature.peak_tokens)}</div>"
     )
-    found = result.findings.get(feature.feature_id)
-    if found is None:
+    matches = result.findings.get(feature.feature_id)
+    if matches is None:
         st.html('<p class="dfc-muted">It is no finding of this run: counterparts are sought for those alone.</p>')
         return
-    by_run = {match.run: match for match in found}
+    by_run = {match.run: match for match in matches}
     for name in result.runs:
         left, right = st.columns([2, 5], gap="medium", vertical_alignment="center")
         with left:

@@ -111,7 +111,7 @@ def _flat(settings: Any, before: str = "") -> dict[str, str]:
     else:
         text = settings if isinstance(settings, str) else json.dumps(settings, ensure_ascii=False)
         return {before: text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"}
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in items:
-        found |= _flat(value, f"{before}.{name}" if before else str(name))
-    return found
+        flat |= _flat(value, f"{before}.{name}" if before else str(name))
+    return flat

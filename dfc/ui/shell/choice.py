@@ -196,11 +196,11 @@ def _ids(value: object) -> Ids:
 def _meant(sent: Ids, options: Mapping[Option, str], several: bool) -> Ids | None:
     """Ids that values of the address stand for, themselves or by what is read in their place; None: it says nothing."""
     labels = {label: option for option, label in options.items()}
-    found = [text if text in options else labels.get(text) for text in sent]
+    meant = [text if text in options else labels.get(text) for text in sent]
     if several:
-        chosen = tuple(option for option in found if option is not None)
+        chosen = tuple(option for option in meant if option is not None)
         return chosen if chosen or sent == ("",) else None
-    return (found[-1],) if found and found[-1] is not None else None
+    return (meant[-1],) if meant and meant[-1] is not None else None
 
 
 def _reader(options: Mapping[Option, str]) -> Callable[[Option], str]:

@@ -96,14 +96,14 @@ class Region:
 def params(run_name: str, place: Place, page_rows: int) -> dict[str, str]:
     """The address of the chart with the selection that a place lies in, and the page of its list."""
     region = unpack(place.region)
-    found = {"run": run_name, "region": place.region}
+    parameters = {"run": run_name, "region": place.region}
     if region is not None and region.chart != "norms":
-        found["axes"] = region.chart
+        parameters["axes"] = region.chart
     if not place.query.alive_only:
-        found["alive"] = "false"
+        parameters["alive"] = "false"
     if place.position >= page_rows:
-        found["page"] = str(place.position // page_rows + 1)
-    return found
+        parameters["page"] = str(place.position // page_rows + 1)
+    return parameters
 
 
 def selected(chart: Chart, selection: Any) -> Region | None:

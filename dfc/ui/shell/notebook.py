@@ -67,16 +67,16 @@ def feature(run: str, feature_id: int) -> Remarks:
 
 def names(kind: Kind, run: str | None = None) -> dict[str, int]:
     """Every tag, or list, and how many features (of one run) it holds, by name; empty lists too."""
-    found = marks(run)
+    marked = marks(run)
     counts = dict.fromkeys(lists(), 0) if kind == "list" else {}
-    counts |= {str(name): int(size) for name, size in found[found["kind"] == kind].groupby("name").size().items()}
+    counts |= {str(name): int(size) for name, size in marked[marked["kind"] == kind].groupby("name").size().items()}
     return dict(sorted(counts.items(), key=lambda item: item[0].lower()))
 
 
 def members(run: str, kind: Kind, name: str = "") -> tuple[int, ...]:
     """Features of a run that are favourites, have a tag, or stand on a list, in the order in which they were added."""
-    found = marks(run)
-    chosen = found[(found["kind"] == kind) & (found["name"] == name)].sort_values("added", kind="stable")
+    marked = marks(run)
+    chosen = marked[(marked["kind"] == kind) & (marked["name"] == name)].sort_values("added", kind="stable")
     return tuple(int(identity) for identity in chosen["feature_id"])
 
 

@@ -69,9 +69,9 @@ def edits(rows: Iterable[Row]) -> tuple[Edit, ...]:
     return tuple(edit for row in rows for edit in row.edits())
 
 
-def of_edits(found: Iterable[Edit]) -> tuple[Row, ...]:
+def of_edits(steering_edits: Iterable[Edit]) -> tuple[Row, ...]:
     """A row for each edit."""
-    return tuple(Row(e.feature, e.side, e.mode, e.strength, e.where, e.threshold) for e in found)
+    return tuple(Row(e.feature, e.side, e.mode, e.strength, e.where, e.threshold) for e in steering_edits)
 
 
 def pack(rows: Iterable[Row]) -> str:
@@ -97,10 +97,10 @@ def unpack(text: str) -> tuple[Row, ...]:
     Raises:
         UserError: if it is anything else.
     """
-    found = tuple(_row(part) for part in text.split("~")) if text else ()
-    if len(found) > _MOST_ROWS:
-        raise UserError(f"The address asks for {len(found)} edits at once; at most {_MOST_ROWS} can be shown.")
-    return found
+    unpacked = tuple(_row(part) for part in text.split("~")) if text else ()
+    if len(unpacked) > _MOST_ROWS:
+        raise UserError(f"The address asks for {len(unpacked)} edits at once; at most {_MOST_ROWS} can be shown.")
+    return unpacked
 
 
 def rows(own_side: Mapping[int, Side] | None = None) -> tuple[Row, ...]:
@@ -162,10 +162,10 @@ def _row(text: str) -> Row:
 def _link_strength(text: str | None) -> float:
     """The strength that a link names; the default where it is no number of the slider."""
     try:
-        found = float(text or "")
+        strength = float(text or "")
     except ValueError:
         return Row.strength
-    return found if abs(found) <= STRENGTH else Row.strength
+    return strength if abs(strength) <= STRENGTH else Row.strength
 
 
 def _number(value: float) -> str:

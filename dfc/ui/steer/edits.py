@@ -67,8 +67,8 @@ def rows(view: View) -> tuple[Row, ...]:
 def show(view: View, rows: Sequence[Row], names: dict[Side, str]) -> list[Known]:
     """Draw the list; what each row is, in its order."""
     listed = list(rows) or [Row()]
-    found = [known(view, row) for row in listed]
-    for place, one in enumerate(found):
+    known_rows = [known(view, row) for row in listed]
+    for place, one in enumerate(known_rows):
         with st.container(key=f"edit_{place}", gap="xsmall"):
             _row(view, listed, place, one)
             _about(view, listed, place, one, names)
@@ -82,7 +82,7 @@ def show(view: View, rows: Sequence[Row], names: dict[Side, str]) -> list[Known]
             disabled=len(listed) >= 12 or listed[-1].feature is None,
             help="Steer with several at once: what they add is summed.",
         )
-    return found
+    return known_rows
 
 
 def known(view: View, row: Row) -> Known:

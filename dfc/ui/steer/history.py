@@ -80,8 +80,8 @@ def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> N
     rows, identity = edit_address.of_edits(trial.edits), str(row["tried_id"])
     time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())
     texts = "".join(
-        f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(found["steered"])[:200]))}</div>'
-        for side, found in answers.items()
+        f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(by_kind["steered"])[:200]))}</div>'
+        for side, by_kind in answers.items()
         if side in names
     )
     before = len(trial.prompt.earlier)
@@ -126,8 +126,8 @@ def note_text(trial: Trial, answers: dict[str, Any], names: dict[Side, str]) -> 
         f"{sampling.temperature:g}, top-p {sampling.top_p:g}, seed {sampling.seed}."
     ]
     for side, name in names.items():
-        found = answers.get(side, {})
-        lines += [f"{name}, {_KINDS[kind]}: {found[kind]}" for kind in _KINDS if kind in found]
+        by_kind = answers.get(side, {})
+        lines += [f"{name}, {_KINDS[kind]}: {by_kind[kind]}" for kind in _KINDS if kind in by_kind]
     if earlier := trial.prompt.earlier:  # last: what is too long for a note is cut
         lines += ["Before the prompt:", *(f"{turn.role}: {turn.content}" for turn in earlier)]
     return "\n".join(lines)[:TEXT_LENGTH]
@@ -153,8 +153,8 @@ def _import(run: Run) -> None:
     from dfc.steering import edit_table
 
     try:
-        found = edit_table.from_csv(run, file.getvalue().decode("utf-8"))
-        rows = edit_address.of_edits(found)
+        edits = edit_table.from_csv(run, file.getvalue().decode("utf-8"))
+        rows = edit_address.of_edits(edits)
         edit_address.unpack(edit_address.pack(rows))  # refuses what the page cannot show
         edit_address.write(rows)
     except UnicodeDecodeError:

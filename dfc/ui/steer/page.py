@@ -40,8 +40,8 @@ def show(view: View) -> None:
         "Strengths beyond what the model knows end in noise.</p></div>"
     )
     rows = edits.rows(view)
-    found = edits.show(view, rows, names)
-    if not any(one.feature for one in found) and not any(one.problem for one in found):
+    known_rows = edits.show(view, rows, names)
+    if not any(one.feature for one in known_rows) and not any(one.problem for one in known_rows):
         st.info(
             "Choose the feature to steer with: give its number, or open one and click “Steer with it”.",
             icon=":material/explore:",
@@ -52,9 +52,9 @@ def show(view: View) -> None:
             icon=":material/table_rows:",
             query_params={"run": view.run.name},
         )
-    request = _request(view, found)
-    _generate(view, request, names, _ready(found))
-    _more(view, request, names, _ready(found))
+    request = _request(view, known_rows)
+    _generate(view, request, names, _ready(known_rows))
+    _more(view, request, names, _ready(known_rows))
 
 
 def _more(view: View, request: Request, names: dict[Side, str], ready: bool) -> None:
@@ -72,12 +72,12 @@ def _more(view: View, request: Request, names: dict[Side, str], ready: bool) -> 
         st.error(plain(sentence(str(error))), icon=":material/error:")
 
 
-def _ready(found: Sequence[Known]) -> bool:
+def _ready(known_rows: Sequence[Known]) -> bool:
     """Whether there is something to be done, and all of it can be."""
-    return any(one.feature for one in found) and not any(one.problem for one in found)
+    return any(one.feature for one in known_rows) and not any(one.problem for one in known_rows)
 
 
-def _request(view: View, found: Sequence[Known]) -> Request:
+def _request(view: View, known_rows: Sequence[Known]) -> Request:
     before = st.container(gap="xsmall")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="prompt_row"):
         prompt = st.text_area(
@@ -134,7 +134,7 @@ def _request(view: View, found: Sequence[Known]) -> Request:
         bind="query-params",
         help="Let the other model write, too, even if no edit is of it.",
     )
-    rows = tuple(one.row for one in found if one.row.feature is not None)
+    rows = tuple(one.row for one in known_rows if one.row.feature is not None)
     asked = Prompt(prompt or "", chat, as_corpus(turns))
     return Request(str(view.run.path), rows, asked, Sampling(tokens, temperature, top_p, seed), both)
 
@@ -144,8 +144,8 @@ def _number(
 ) -> N:
     """A number of the address; `limits` are its least, its largest and its usual value."""
     least, largest, usual = limits
-    found: N = column.number_input(label, least, largest, usual, step, key=key, bind="query-params", help=help)
-    return found
+    value: N = column.number_input(label, least, largest, usual, step, key=key, bind="query-params", help=help)
+    return value
 
 
 def _choose_prompt() -> None:

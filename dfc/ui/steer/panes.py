@@ -110,18 +110,18 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
 
 def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
     """The pieces of a measured text; `place` is the feature's in the analysis."""
-    found, at = pane.found, 0
-    assert found is not None  # only measured texts are coloured
+    analysis, at = pane.found, 0
+    assert analysis is not None  # only measured texts are coloured
     for text, size in pane.pieces:
         part = slice(at, at + size)
         at += size
         if size:
             yield Token(
                 text,
-                float(np.prod(found.baseline[part])),
-                float(np.prod(found.steered[part])),
-                float(found.kl[part].max()),
-                None if place is None else float(found.activations[place, part].max()),
+                float(np.prod(analysis.baseline[part])),
+                float(np.prod(analysis.steered[part])),
+                float(analysis.kl[part].max()),
+                None if place is None else float(analysis.activations[place, part].max()),
             )
 
 

@@ -62,8 +62,8 @@ def show(view: View, listed: Sequence[Row], place: int, names: dict[Side, str]) 
     if kept is None or kept.run != view.run.name or kept.row != _without_strength(listed[place]):
         return
     said = ", ".join(
-        f"none of these in {names[side]}" if found.strength is None else f"{found.strength:g} in {names[side]}"
-        for side, found in kept.proposals.items()
+        f"none of these in {names[side]}" if proposal.strength is None else f"{proposal.strength:g} in {names[side]}"
+        for side, proposal in kept.proposals.items()
     )
     with st.expander(f"Proposed strength: {plain(said)}", expanded=True, icon=":material/straighten:"):
         st.html(_ladders(kept, names))
@@ -82,7 +82,7 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
 
         typed, earlier = str(st.session_state.get("prompt") or ""), conversation.earlier() if chat else ()
         prompt = Prompt(typed, chat, as_corpus(earlier))
-        found: dict[Side, Proposal] = {}
+        proposals: dict[Side, Proposal] = {}
         for edit in row.edits():
             settings = view.config.models.side(edit.side)
             title = plain(settings.title)
@@ -93,12 +93,12 @@ def _probe(view: View, listed: Sequence[Row], place: int) -> None:
                 words = f"{title} is writing something else; waiting …" if waiting else f"Trying strengths in {title} …"
                 bar.progress(share, words)  # where a click ends the script, and with it the probe
 
-            found[edit.side] = propose_strength(view.run, model, edit, prompt, tell=tell)
+            proposals[edit.side] = propose_strength(view.run, model, edit, prompt, tell=tell)
     except Exception as error:  # not a click, which is none
         st.session_state[f"{_PROBLEM}_{place}"] = failure(error, "The strengths could not be tried")
         return
-    st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), found)
-    held = [one.strength for one in found.values() if one.strength is not None]
+    st.session_state[_FOUND] = _Kept(view.run.name, _without_strength(row), proposals)
+    held = [one.strength for one in proposals.values() if one.strength is not None]
     if held:
         edit_address.put(listed, place, replace(row, strength=min(held)))
 
@@ -110,15 +110,15 @@ def _without_strength(row: Row) -> Row:
 def _ladders(kept: _Kept, names: dict[Side, str]) -> str:
     parts = []
     for side in (side for side in SIDES if side in kept.proposals):
-        found = kept.proposals[side]
+        proposal = kept.proposals[side]
         rows = "".join(
             f"<tr><td>{step.strength:g}</td><td>{step.perplexity:,.3g}</td>"
             f"<td>{'holds together' if step.coherent else 'falls apart'}</td>"
             f'<td class="dfc-words">{escape(visible(step.text[:160]))}</td></tr>'
-            for step in found.steps
+            for step in proposal.steps
         )
         parts.append(
-            f'<div class="dfc-small">{side_name(side, names)}: perplexity of its own text {found.baseline:,.3g}, of '
+            f'<div class="dfc-small">{side_name(side, names)}: perplexity of its own text {proposal.baseline:,.3g}, of '
             f"steered texts under the same model left alone:</div>"
             f'<table class="dfc-table dfc-ladder"><thead><tr><th>strength</th><th>perplexity</th><th></th>'
             f"<th>text</th></tr></thead><tbody>{rows}</tbody></table>"

@@ -180,11 +180,11 @@ def _opened(view: View, judge: JudgeConfig | None, running: bool, names: dict[Si
     if not wanted:
         return
     kept = trials.store(view.run).sweeps()
-    found = kept[kept["sweep_id"].str.startswith(wanted)] if len(kept) else kept
-    if len(found) != 1:
+    matching = kept[kept["sweep_id"].str.startswith(wanted)] if len(kept) else kept
+    if len(matching) != 1:
         st.info("The sweep in the address is not kept with this run any more.", icon=":material/info:")
         return
-    row = found.iloc[0]
+    row = matching.iloc[0]
     sweep_id, scored_by = str(row["sweep_id"]), row["judge"] if isinstance(row["judge"], str) else None
     outputs.show(view, trials.store(view.run), sweep_id, str(row["title"]), scored_by, names)
     if judge is not None:
@@ -259,11 +259,11 @@ def _delete(run: Run, sweep_id: str) -> None:
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        found = tuple(float(number) for number in text.split(",") if number.strip())
-        if not all(map(math.isfinite, found)):
+        numbers = tuple(float(number) for number in text.split(",") if number.strip())
+        if not all(map(math.isfinite, numbers)):
             raise ValueError
     except ValueError:
         raise UserError(f"strengths: “{text:.60}” are not numbers separated by commas, such as 0.5, 1, 2.") from None
-    if not any(found):
+    if not any(numbers):
         raise UserError("strengths: give at least one that is not 0.")
-    return found
+    return numbers
