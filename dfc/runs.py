@@ -364,6 +364,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}.part")
     try:
         yield temporary
+        if path.is_dir() and not temporary.is_dir():
+            raise UserError(f"{path}: is a folder; give the name of a file.")
         os.replace(temporary, path)
     finally:
         if temporary.is_dir():

@@ -195,3 +195,10 @@ def test_stages_are_done_once_and_recorded(tiny_run: runs.Run, capsys: pytest.Ca
     assert {path for path in after if after[path] != before.get(path)} <= {tiny_run.path / ".lock"}
     for facts in json.loads(tiny_run.provenance.read_text()).values():
         assert facts["versions"] == runs.versions()
+
+
+def test_a_file_does_not_take_a_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match="taken: is a folder; give the name of a file"):
+        runs.write_text(tmp_path / "taken", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

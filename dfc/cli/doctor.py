@@ -42,12 +42,17 @@ def report() -> str:
 
 
 def _state(run: runs.Run) -> str:
+    from dfc.store.reader import Store
+
     try:
         run.config()
+        left = [stage for stage, done in run.done().items() if not done]
+        if left:
+            return f"{', '.join(left)} still to do: python -m dfc run {run.path / 'run.yaml'}"
+        verified = Store(run.store).facts().get("verified")
     except UserError as error:
         return str(error)
-    left = [stage for stage, done in run.done().items() if not done]
-    return f"{', '.join(left)} still to do: python -m dfc run {run.path / 'run.yaml'}" if left else "ready"
+    return "ready" if verified else f"ready, its features not judged: python -m dfc verify {run.name}"
 
 
 def _missing() -> list[str]:

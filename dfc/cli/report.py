@@ -23,10 +23,11 @@ def report(
 ) -> None:
     """Write features, with their evidence, contexts and what was said of them, into one HTML file."""
     if (listed is None) == (not feature):
-        raise UserError("report: say what is to be reported, either --list NAME or --feature N.")
+        raise UserError("report: say what is to be reported, either --list NAME or --feature N, and not both.")
     run = runs.find(name)
     from dfc.report import document
     from dfc.store.notes import Notebook
+    from dfc.store.reader import Store
     from dfc.worlds import null_result
 
     notebook = Notebook(runs.notebook_path())
@@ -34,5 +35,7 @@ def report(
     if title:
         chosen = document.Chosen(title, chosen.features, chosen.list_name)
     runs.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))
+    if not Store(run.store).facts().get("verified"):
+        progress.say(f"note: these features are not judged; python -m dfc verify {run.name} does it")
     size = len(chosen.features)
     progress.say(f"{out}: {size} {'feature' if size == 1 else 'features'} of {run.name}")

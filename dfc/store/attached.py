@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from dfc.config import VersionError
-from dfc.store import columns, errors
+from dfc.store import EVIDENCE_VERSION, columns, errors
 from dfc.store.column import Column
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -47,9 +47,11 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
         known = _connections.get(path)
         if known is not None and known[0] == state:
             return known[1]
-        made = duckdb.connect()
+        made = duckdb.connect(config={"python_enable_replacements": False})  # no table is a variable of this code
         made.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY)")
-        _connect_evidence(made, evidence_path(path))
+        _make_views(made, _origin(made))
+        if evidence_path(path).exists():
+            _connect_evidence(made, evidence_path(path))
         _connections[path] = state, made
         return made
 
@@ -68,34 +70,44 @@ def identity(path: Path) -> str:
 
 
 def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make the views, from the evidence if it is of these features; else from what an older store holds; else empty."""
-    origin, stale = "store" if _tables(made, "store") & {"evidence"} else "", False
-    if path.exists():
-        try:
-            made.execute(f"ATTACH '{_quoted(path)}' AS proof (READ_ONLY)")
-            [(features,)] = made.execute("SELECT value FROM proof.run WHERE key = 'identity'").fetchall()
-        except duckdb.Error as error:
-            again = f"delete it and run `python -m dfc verify {path.parent}`"
-            raise errors.explained(error, path, "readable evidence", again) from None
-        except ValueError:
-            raise VersionError(
-                f"{path}: does not say which features it is of; run `python -m dfc verify {path.parent}` again."
-            ) from None
-        [(ours,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
-        stale = features != ours
-        origin = origin if stale else "proof"
+    """Make the views anew from the evidence, if it is of these features; if not, say in `facts` that it is stale.
+
+    Raises:
+        UserError: if the evidence cannot be read, by its kind.
+    """
+    again = f"run `python -m dfc verify {path.parent}` again"
+    try:
+        made.execute(f"ATTACH '{_quoted(path)}' AS proof (READ_ONLY)")
+        facts = dict(made.execute("SELECT key, value FROM proof.run WHERE json_valid(value)").fetchall())
+        [(identity,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
+        if facts.get("schema_version") != str(EVIDENCE_VERSION) or "identity" not in facts:
+            problem = f"{path}: was written with schema {facts.get('schema_version')}, not {EVIDENCE_VERSION}"
+            raise VersionError(f"{problem}; {again}.", problem)
+        ours = facts["identity"] == identity
+        _make_views(made, "proof" if ours else _origin(made), stale=not ours)
+    except duckdb.Error as error:
+        raise errors.explained(error, path, "readable evidence", f"delete it and {again}") from None
+
+
+def _origin(made: duckdb.DuckDBPyConnection) -> str:
+    """Where evidence stands if none lies beside the features: in an older store itself, or nowhere."""
+    return "store" if "evidence" in _tables(made, "store") else ""
+
+
+def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False) -> None:
+    """The views, with the evidence of a database; empty if it is none."""
     held = _columns(made, origin)
     figures = ", ".join(f"{_figure(one, held)} AS {one.name}" for one in columns.EVIDENCE)
     evidence = f"{origin}.evidence" if origin else "(SELECT NULL::INTEGER AS feature_id LIMIT 0)"
     joined = f"store.features LEFT JOIN {evidence} USING (feature_id)"
-    made.execute(f"CREATE VIEW judged AS SELECT features.*, {figures} FROM {joined}")
+    made.execute(f"CREATE OR REPLACE VIEW judged AS SELECT features.*, {figures} FROM {joined}")
     nothing = {
         "reference": "SELECT ''::VARCHAR AS measure, '' AS population, []::FLOAT[] AS quantiles LIMIT 0",
         "neighbours": "SELECT 0 AS feature_id, 0 AS other_id, '' AS kind, 0::FLOAT AS similarity LIMIT 0",
     }
     for name, empty in nothing.items():
-        made.execute(f"CREATE VIEW {name} AS {f'SELECT * FROM {origin}.{name}' if origin else empty}")
-    made.execute(f"CREATE VIEW facts AS {_facts(origin, stale)}")
+        made.execute(f"CREATE OR REPLACE VIEW {name} AS {f'SELECT * FROM {origin}.{name}' if origin else empty}")
+    made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale)}")
 
 
 def _figure(one: Column, held: set[str]) -> str:
@@ -108,7 +120,7 @@ def _figure(one: Column, held: set[str]) -> str:
 def _facts(origin: str, stale: bool) -> str:
     """Facts of the features, and of the evidence in place of those of the same name."""
     if origin == "proof":
-        own = "SELECT key, value FROM proof.run WHERE key != 'schema_version'"
+        own = "SELECT key, value FROM proof.run WHERE key != 'schema_version' AND json_valid(value)"
     elif stale:
         own = "SELECT 'stale' AS key, 'true' AS value"
     else:  # an older store does not say by which rule it was judged

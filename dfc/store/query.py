@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dfc.config import Partition, Verdict
+from dfc.config import PARTITIONS, Partition, Verdict
 from dfc.store import columns
 
 Ends = tuple[float, float]
@@ -98,15 +98,17 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     """The condition on rows of `judged`, and the values bound in it.
 
     Raises:
-        ValueError: if there is no such range.
+        ValueError: if there is no such range or partition, or a number is none or negative.
     """
+    if query.limit < 0 or query.offset < 0 or not set(query.partitions) <= set(PARTITIONS):
+        raise ValueError(f"no page of features: {query.partitions}, limit {query.limit}, offset {query.offset}")
     terms: list[str] = ["list_contains(?, partition)"]
     values: list[Any] = [list(query.partitions)]
     for name, ends in query.within:
         if name not in ranges():  # it enters the statement as it is
             raise ValueError(f"cannot filter by {name}")
         terms.append(f"{name} BETWEEN ? AND ?")
-        values += ends
+        values += map(float, ends)
     if query.alive_only:
         terms.append("alive")
     if query.main_source is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from dfc.config import PARTITIONS, VERDICTS, MissingError, Partition, UserError, VersionError
+from dfc.config import PARTITIONS, VERDICTS, DamagedError, MissingError, Partition, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, ordering
@@ -96,7 +96,13 @@ class Store:
         Of the evidence: `verified`, where there is some; `rule`, by what it judges, `surprise` or `probes`; `stale`,
         where what lies beside the features is of others, and left out.
         """
-        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM facts")}
+        rows = self._rows("SELECT key, value FROM facts")
+        try:
+            return {row["key"]: json.loads(row["value"]) for row in rows}
+        except ValueError:
+            problem = f"{self.path}: is damaged (a fact of the run is no JSON)"
+            again = f"make it again with `python -m dfc index --again {self.path.parent}`"
+            raise DamagedError(f"{problem}; {again}.", problem) from None
 
     def models(self) -> pd.DataFrame:
         """One row per side, indexed by 'a' and 'b'."""

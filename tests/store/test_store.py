@@ -104,6 +104,54 @@ def test_evidence_that_is_damaged_is_named(tmp_path: Path) -> None:
         Store(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("DROP TABLE neighbours", "is not readable evidence"),
+        ("ALTER TABLE evidence DROP COLUMN feature_id", "is not readable evidence"),
+        ("UPDATE run SET value = '99' WHERE key = 'schema_version'", "was written with schema 99, not 1"),
+        ("DELETE FROM run WHERE key = 'identity'", "was written with schema 1"),
+    ],
+)
+def test_what_is_wrong_with_the_evidence_is_not_said_of_the_features(
+    change: str, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    judge(path)
+    with duckdb.connect(str(attached.evidence_path(path))) as connection:
+        connection.execute(change)
+    with pytest.raises(UserError, match=rf"evidence.duckdb: {sentence}.* run `python -m dfc verify"):
+        Store(path)
+
+
+def test_a_fact_that_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    judge(path)
+    with duckdb.connect(str(attached.evidence_path(path))) as connection:
+        connection.execute("INSERT INTO run VALUES ('broken', '{oops')")
+    assert "broken" not in Store(path).facts()
+    other = tmp_path / "other" / "features.duckdb"
+    other.parent.mkdir()
+    make_store(other, features=20)
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("INSERT INTO run VALUES ('broken', '{oops')")
+    with pytest.raises(UserError, match=r"features.duckdb: is damaged .* index --again"):
+        Store(other)
+
+
+def test_what_a_program_asks_wrongly_is_no_damage(store: Store) -> None:
+    for query in (
+        FeatureQuery(limit=-1),
+        FeatureQuery(offset=-1),
+        FeatureQuery(partitions=("z",)),  # type: ignore[arg-type]
+        FeatureQuery().ranged(density=("a", "b")),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError, match=r"no page of features|could not convert"):
+            store.features(query)
+
+
 def test_an_older_store_with_its_evidence_inside_is_read(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
