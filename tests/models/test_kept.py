@@ -15,6 +15,7 @@ from dfc.config import MemoryShortError, ModelConfig, UserError
 from dfc.machine import memory
 from dfc.models import LoadedModel, kept, loading
 from dfc.models.weights import weight_bytes
+from dfc.requests import Prompt
 from dfc.steering.generation import BASELINE, Sampling, generate
 
 
@@ -79,12 +80,12 @@ def test_a_site_that_is_not_there_is_one_sentence(tiny_models: tuple[Path, Path]
 
 def test_two_sites_written_with_at_once_wait_for_each_other(tiny_models: tuple[Path, Path]) -> None:
     configs = [settings(tiny_models[0], layer=layer) for layer in (1, 4)]
-    expected = generate(models.load(configs[0]), "The old bridge", Sampling(8), [BASELINE])[0].text
+    expected = generate(models.load(configs[0]), Prompt("The old bridge"), Sampling(8), [BASELINE])[0].text
     texts: dict[int, str] = {}
 
     def write(number: int) -> None:
         site = models.shared(configs[number % 2])
-        texts[number] = generate(site, "The old bridge", Sampling(8), [BASELINE])[0].text
+        texts[number] = generate(site, Prompt("The old bridge"), Sampling(8), [BASELINE])[0].text
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -150,7 +151,7 @@ def test_a_load_that_fails_for_lack_of_memory_is_tried_again_without_the_others(
 
 def test_dropped_weights_leave_memory_also_after_they_have_written(tiny_models: tuple[Path, Path]) -> None:
     site = models.shared(settings(tiny_models[0]))
-    generate(site, "The old bridge", Sampling(3), [BASELINE])
+    generate(site, Prompt("The old bridge"), Sampling(3), [BASELINE])
     weights = weakref.ref(site.model)
     assert kept.drop_unused() == 0
     del site

@@ -16,7 +16,7 @@ from dfc.runs import Run
 from dfc.steering import sweeps
 from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
-from dfc.ui.steer.writing import Pane, Request, Texts, _Work
+from dfc.ui.steer.writing import Doing, Pane, Request, Texts, _Work
 from tests.ui.folders import A_FEATURE, SHARED_FEATURE
 from tests.ui.pages import STEER, calm, parameter, text, visit, wait_until
 
@@ -86,7 +86,7 @@ class TestGenerating:
         with model.lock:  # nothing is written before it is stopped
             test.button(key="generate").click().run()
             texts: Texts = test.session_state["steer_kept"]
-            wait_until(lambda: "waiting" in texts.panes["a"][0].doing)
+            wait_until(lambda: texts.panes["a"][0].doing is Doing.WAITING)
             assert "writing something else; waiting" in text(calm(test.run()))
             assert test.button(key="generate").label == "Stop"
             test.button(key="stop_a_1").click().run()
@@ -117,10 +117,10 @@ class TestGenerating:
         settings = run.config().models
         [row] = edit_address.unpack(f"a_{A_FEATURE}_add_2_all")
         request = Request(str(run.path), (row,), Prompt("The old"), Sampling(500), False)
-        panes = [Pane(doing="Writing …"), Pane(doing="Writing …")]
+        panes = [Pane(doing=Doing.WRITING), Pane(doing=Doing.WRITING)]
         texts = Texts(request, {"a": panes})
         _Work(texts, settings, 0, watched=lambda: len(panes[0].tokens) < 3).do({"a": [0, 1]})
-        assert all(3 <= len(pane.tokens) < 20 and pane.stopped and not pane.doing for pane in panes)
+        assert all(3 <= len(pane.tokens) < 20 and pane.stopped and pane.doing is Doing.NOTHING for pane in panes)
         wait_until(lambda: not models.shared(settings.a).lock.locked())
         assert sweeps.store(run).tried().empty
 
@@ -195,7 +195,7 @@ class TestGenerating:
         assert "nothing is added" in test.warning[0].value
         with models.shared(run.config().models.a).lock:
             test.button(key="again_a_1").click().run()
-            wait_until(lambda: "waiting" in texts.panes["a"][1].doing)
+            wait_until(lambda: texts.panes["a"][1].doing is Doing.WAITING)
             assert not calm(test.run()).warning
             test.button(key="stop_a_1").click().run()
         wait_until(lambda: not texts.writing)
