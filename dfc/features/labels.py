@@ -117,7 +117,8 @@ def _common(corpus: Corpus, features: int) -> Common:
                 if there.peak:
                     word = there.written(there.peak[0], there.peak[-1])
                     forms[feature, _stem(word), word] += 1
-                entries += [numbers.setdefault(entry, len(numbers)) for entry in set(_entries(there))]
+                once = dict.fromkeys(_entries(there))  # a set's order is another in each process, and breaks ties
+                entries += [numbers.setdefault(entry, len(numbers)) for entry in once]
                 behind_passage.append(len(entries))
             owner = np.repeat(owners, np.diff([0, *behind_passage]))
             cells, counts = np.unique(owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True)
