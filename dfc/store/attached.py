@@ -75,7 +75,7 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
     Raises:
         UserError: if the evidence cannot be read, by its kind.
     """
-    again = f"run `python -m dfc verify {path.parent}` again"
+    again = f"delete it and run `python -m dfc verify {path.parent}`"  # which reads the store first
     try:
         made.execute(f"ATTACH '{_quoted(path)}' AS proof (READ_ONLY)")
         facts = dict(made.execute("SELECT key, value FROM proof.run WHERE json_valid(value)").fetchall())
@@ -86,7 +86,7 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
         ours = facts["identity"] == identity
         _make_views(made, "proof" if ours else _origin(made), stale=not ours)
     except duckdb.Error as error:
-        raise errors.explained(error, path, "readable evidence", f"delete it and {again}") from None
+        raise errors.explained(error, path, "readable evidence", again) from None
 
 
 def _origin(made: duckdb.DuckDBPyConnection) -> str:
