@@ -81,6 +81,7 @@ def choices(
 @app.command()
 def planted(
     seeds: Annotated[int, typer.Option(min=1, help="worlds, each with two models of its own")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="seed of the first world")] = 3,
     folder: Annotated[Path, typer.Option(help="where planted.md is written")] = Path("docs"),
     workers: Annotated[int, typer.Option(min=1, help="worlds made side by side")] = os.cpu_count() or 1,
 ) -> None:
@@ -88,6 +89,6 @@ def planted(
     from dfc.worlds import planted, planted_report
 
     setting = planted.Setting()
-    results = planted.run(range(seeds), setting, workers)
+    results = planted.run(range(first, first + seeds), setting, workers)
     print(planted_report.summary(results))
-    print(planted_report.write(results, setting, folder, f"python -m dfc planted --seeds {seeds}"))
+    print(planted_report.write(results, setting, folder, f"python -m dfc planted --seeds {seeds} --first {first}"))

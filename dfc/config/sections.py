@@ -299,6 +299,23 @@ class EvidenceConfig(Section):
         description="exclusive: least nats a character by which what follows surprises the other model more",
     )
     surprise_errors: float = Field(default=2.0, ge=0, description="exclusive: and in standard errors")
+    false_discovery: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="findings: share of features that pass though the gap is no larger than surprise_gap, at most",
+    )
+    finding_documents: int = Field(
+        default=5,
+        ge=2,
+        description="findings: documents in which a feature fires, at least, where surprise is measured",
+    )
+    group_likeness: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="findings: least likeness of two features' documents (a cosine) that makes them one finding",
+    )
     min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
     min_held_out_firings: int = Field(
         default=5, ge=1, description="held-out firings without which a feature is not called exclusive"

@@ -15,17 +15,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dfc.activations import shards
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import Side, UserError
 from dfc.crosscoder.batch_topk import argsort, weighted_sums
 from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.evidence.following import Following
 from dfc.machine import progress
 
 _FEATURES_AT_ONCE = 4_096
 Ints = npt.NDArray[np.int64]
-Ahead = Callable[[int, shards.Rows], Tensor]
+Follows = Callable[[int], Following]
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Batch:
         held_out: whether their documents were kept out of training.
         x: scaled, the two streams side by side, (rows, width_a + width_b).
         document, source: of each row, (rows,); documents of one kind come in the order of their numbers.
-        ahead: what comes after each row, (rows, 2), as `surprise.ahead` gives it; None if it was not measured.
+        following: what follows each row; None if it was not measured.
     """
 
     held_out: bool
     x: Tensor
     document: Tensor
     source: Tensor
-    ahead: Tensor | None = None
+    following: Following | None = None
 
 
 Observe = Callable[[Batch, Codes], None]
@@ -162,7 +162,9 @@ class Collected:
         return self.train.firings + self.held_out.firings
 
 
-def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: int, ahead: Ahead | None = None) -> Rows:
+def stored_rows(
+    store: ActivationStore, source_of: Ints, sources: int, batch: int, follows: Follows | None = None
+) -> Rows:
     """All kept pairs of a run.
 
     Args:
@@ -170,7 +172,7 @@ def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: in
         source_of: source of each document, (documents,).
         sources: how many there are.
         batch: rows taken in at once, at most.
-        ahead: gives what comes after each row of a shard, from the shard's number and its rows.
+        follows: gives what follows each row of a shard, from the shard's number.
 
     Raises:
         UserError: if no document was held out, or none was left for training.
@@ -181,7 +183,7 @@ def stored_rows(store: ActivationStore, source_of: Ints, sources: int, batch: in
             f"{store.folder}: has {kept - held_out} pairs for training and {held_out} held "
             f"out, and evidence needs both; raise corpus.pairs or change corpus.held_out."
         )
-    return Rows(_batches(store, torch.from_numpy(source_of), batch, ahead), kept, held_out, sources)
+    return Rows(_batches(store, torch.from_numpy(source_of), batch, follows), kept, held_out, sources)
 
 
 @torch.no_grad()
@@ -253,15 +255,15 @@ def of_features(codes: Codes, first: int, stop: int) -> Codes:
     return Codes(codes.rows[part], codes.features[part] - first, codes.values[part])
 
 
-def _batches(store: ActivationStore, source_of: Tensor, batch: int, ahead: Ahead | None) -> Iterator[Batch]:
+def _batches(store: ActivationStore, source_of: Tensor, batch: int, follows: Follows | None) -> Iterator[Batch]:
     for shard in range(len(store)):
         rows = kept_rows(store, shard)
-        coming = None if ahead is None else ahead(shard, store.rows(shard))[rows.row]
+        coming = None if follows is None else follows(shard).take(rows.row)
         for out in (False, True):
             mine = (rows.held_out == out).nonzero()[:, 0]
             for chosen in mine.split(batch) if len(mine) else ():
                 document = rows.document[chosen]
-                after = None if coming is None else coming[chosen]
+                after = None if coming is None else coming.take(chosen)
                 yield Batch(out, rows.x[chosen], document, source_of[document], after)
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dfc.config import EvidenceConfig
 from dfc.crosscoder.model import Codes, Crosscoder
@@ -37,6 +38,22 @@ class Piece:
     observe: Callable[[Batch, Codes], None] | None = None
 
 
+@dataclass(frozen=True)
+class Profiles:
+    """How much of each feature's firing, as far as its surprise gap was measured, lies in each document.
+
+    One entry for each feature and document in which it fires, in the order of features.
+
+    Attributes:
+        feature, document: (entries,).
+        weight: Σ activation · characters that follow, (entries,).
+    """
+
+    feature: npt.NDArray[np.int64]
+    document: npt.NDArray[np.int64]
+    weight: Numbers
+
+
 @dataclass
 class Found:
     """What pieces are worked out from.
@@ -45,12 +62,16 @@ class Found:
         crosscoder, config: whose features are judged, and by which settings.
         collected: sums over all rows.
         columns: of the pieces before.
+        profiles: in which documents each feature fires, once the surprise gaps are known.
+        tables: that pieces leave beside the columns, by name.
     """
 
     crosscoder: Crosscoder
     config: EvidenceConfig
     collected: Collected
     columns: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    profiles: Profiles | None = None
+    tables: dict[str, pa.Table] = field(default_factory=dict)
 
     @cached_property
     def partitions(self) -> npt.NDArray[np.str_]:

@@ -1,7 +1,8 @@
 """Does a feature's model know better what follows where the feature fires?
 
 Linear probes tell what the other model's activations say about a feature. They do not tell what it makes of that: a
-model may hold the words of a story and not know how it goes on. So both models' surprise by the text is compared.
+model may hold the words of a story and not know how it goes on. So both models' surprise by the text is compared, and
+compared with the same at matched places where the feature does not fire (`matching`).
 """
 
 from __future__ import annotations
@@ -14,19 +15,34 @@ import torch
 from torch import Tensor
 
 from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.evidence.following import Following
+from dfc.evidence.keyed_sums import KeyedSums
 from dfc.evidence.moments import Batch
-from dfc.evidence.pieces import Columns, Found, Piece
+from dfc.evidence.pieces import Columns, Found, Piece, Profiles
 
 Numbers = npt.NDArray[np.float64]
+_REST = 0.1
+"""Share of the characters after a kind of place that a feature must leave alone; with less there is nothing to match
+its firings with."""
 
 
 def piece(crosscoder: Crosscoder) -> Piece:
-    """`surprise_gap` and `surprise_error`: in favour of the feature's own model."""
+    """The gaps, raw and matched, on all documents and on held-out ones, in favour of the feature's own model."""
     sums = SurpriseSums(crosscoder.config.features)
 
     def columns(found: Found) -> Columns:
         gaps = sums.gaps()
-        return {"surprise_gap": np.where(found.of_a, gaps.gap, -gaps.gap), "surprise_error": gaps.error}
+        found.profiles = gaps.profiles
+        own = np.where(found.of_a, 1.0, -1.0)
+        return {
+            "surprise_gap": own * gaps.raw.gap,
+            "surprise_error": gaps.raw.error,
+            "matched_gap": own * gaps.matched.gap,
+            "matched_error": gaps.matched.error,
+            "matched_share": gaps.share,
+            "held_out_gap": own * gaps.held_out.gap,
+            "held_out_error": gaps.held_out.error,
+        }
 
     return Piece(columns, sums.observe)
 
@@ -36,9 +52,7 @@ class SurpriseGap:
     """By how many nats a character model B is more surprised than model A by what follows where a feature fires.
 
     Attributes:
-        gap: (features,), weighted by activation, less the same over all of the middle document (the median): a mean
-            would be moved by a minority of texts that one model hardly knows, and these are looked for; NaN where it
-            was not measured.
+        gap: (features,), weighted by activation; NaN where it was not measured.
         error: its standard error, each document taken as one observation; NaN with fewer than two of them.
     """
 
@@ -46,47 +60,115 @@ class SurpriseGap:
     error: Numbers
 
 
+@dataclass(frozen=True)
+class Gaps:
+    """What the sums come to.
+
+    Attributes:
+        raw: less the same over all of the middle document (the median): a mean would be moved by a minority of texts
+            that one model hardly knows, and these are looked for.
+        matched: less the same at matched places where the feature does not fire.
+        held_out: that on documents kept out of training alone, less the same.
+        share: of a feature's firing, what has matched places, (features,).
+        profiles: where it fires.
+    """
+
+    raw: SurpriseGap
+    matched: SurpriseGap
+    held_out: SurpriseGap
+    share: Numbers
+    profiles: Profiles
+
+
 class SurpriseSums:
     """Sums over rows from which the gaps follow; memory grows with the documents on which each feature fires."""
 
     def __init__(self, features: int) -> None:
         self._features = features
-        self._keys = [torch.zeros(0, dtype=torch.long)]
-        self._sums = [torch.zeros(0, 2, dtype=torch.float64)]
+        self._fired = KeyedSums(3)  # by feature and document: z · nats, z · characters, z · nats beyond
+        self._alike = KeyedSums(4)  # by feature and cell: nats beyond, characters, z · characters, z · nats beyond
+        self._cells = KeyedSums(2)  # by cell and document: nats beyond, characters
+        self._whole = KeyedSums(2)  # by document and nothing: nats, characters
+        self._held_out: set[int] = set()
 
     def observe(self, batch: Batch, codes: Codes) -> None:
         """Take in a batch, if what comes after its rows was measured."""
-        if batch.ahead is not None:
-            self.add(codes, batch.document, batch.ahead)
+        if batch.following is not None:
+            self.add(codes, batch.document, batch.following, batch.held_out)
 
-    def add(self, codes: Codes, document: Tensor, ahead: Tensor) -> None:
-        """Take in rows: their codes, documents (rows,), and what comes after each, (rows, 2), as `ahead` gives it."""
-        known = ahead[:, 0].isfinite()
-        chosen = known[codes.rows]
-        every = known.nonzero()[:, 0]  # all rows, as if one more feature fired on each
-        rows = torch.cat([codes.rows[chosen], every])
-        features = torch.cat([codes.features[chosen], torch.full_like(every, self._features)])
-        weights = torch.cat([codes.values[chosen].double(), torch.ones(len(every), dtype=torch.float64)])
-        keys, sums = _by_key((document[rows].long() << 32) + features, weights[:, None] * ahead[rows])
-        self._keys.append(keys)
-        self._sums.append(sums)
+    def add(self, codes: Codes, document: Tensor, following: Following, held_out: bool = False) -> None:
+        """Take in rows: codes, documents (rows,), what follows each, and whether they were kept out of training."""
+        every = (following.cell >= 0).nonzero()[:, 0]
+        known, place = following.take(every), document[every]
+        self._cells.add(known.cell, place, torch.stack([known.beyond, known.characters], 1))
+        self._whole.add(place, torch.zeros_like(place), torch.stack([known.gap, known.characters], 1))
+        chosen = following.cell[codes.rows] >= 0
+        rows, features, z = codes.rows[chosen], codes.features[chosen], codes.values[chosen].double()
+        own = following.take(rows)
+        weighted = z[:, None] * torch.stack([own.gap, own.characters, own.beyond], 1)
+        self._fired.add(features, document[rows], weighted)
+        self._alike.add(features, own.cell, torch.stack([own.beyond, own.characters, *weighted[:, 1:].T], 1))
+        if held_out:
+            self._held_out.update(torch.unique(document).tolist())
 
-    def gaps(self) -> SurpriseGap:
-        """The gap of every feature; a ratio of sums, its error by linearisation with documents as clusters."""
-        keys, sums = _by_key(torch.cat(self._keys), torch.cat(self._sums))
-        features, count = keys & (2**32 - 1), self._features + 1
-        nats, characters = torch.zeros(2, count, dtype=torch.float64).index_add_(1, features, sums.T)
-        gap = nats / characters  # 0 / 0 where it fires on nothing that was measured
-        rest = (sums[:, 0] - gap[features] * sums[:, 1]).square()
-        documents = torch.bincount(features, minlength=count).double()
-        spread = torch.bincount(features, rest, count) * documents / (documents - 1)
-        error = torch.where(documents > 1, spread.sqrt() / characters, torch.nan)
-        whole = sums[features == self._features]
-        middle = float(np.median(whole[:, 0] / whole[:, 1])) if len(whole) else np.nan
-        return SurpriseGap((gap[:-1] - middle).numpy(), error[:-1].numpy())
+    def gaps(self) -> Gaps:
+        """The gaps of every feature; ratios of sums, their errors by linearisation with documents as clusters.
+
+        Matched places: with R and C the nats beyond the expected and the characters of a feature's firings in a cell of
+        C₀ characters, over all of which the nats beyond add up to 0, what is expected where it does not fire is lower
+        by R / (C₀ − C) a character. The standard error of a cell's own ratio is added to that of the feature.
+        """
+        feature, document, sums = self._fired.total()
+        nats, characters, beyond = sums.unbind(1)
+        raw = self._ratio(feature, nats, characters)
+        plain = self._ratio(feature, beyond, characters)
+        _, _, whole = self._whole.total()
+        middle = float(np.median((whole[:, 0] / whole[:, 1]).numpy())) if len(whole) else np.nan
+        lift, inflation, unsure, share = self._matching()
+        out = torch.isin(document, torch.tensor(sorted(self._held_out), dtype=torch.long))
+        held_out = self._ratio(feature[out], beyond[out], characters[out])
+        mean = self._sum(feature, beyond) / self._sum(feature, characters)
+        return Gaps(
+            SurpriseGap((raw[0] - middle).numpy(), raw[1].numpy()),
+            _corrected(mean, plain[1], lift - mean, inflation, unsure),
+            _corrected(*held_out, lift - mean, inflation, unsure),
+            share.numpy(),
+            Profiles(feature.numpy(), document.numpy(), characters.numpy()),
+        )
+
+    def _matching(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of each feature the matched gap, by what leaving out its own firings multiplies its error, the variance of
+        what it is compared with, and the share of its firing that has matched places, each (features,)."""
+        cell, _, cells = self._cells.total()
+        count = int(cell[-1]) + 1 if len(cell) else 0
+        size = torch.zeros(count, dtype=torch.float64).index_add_(0, cell, cells[:, 1])
+        documents = torch.bincount(cell, minlength=count).double()
+        spread = torch.bincount(cell, cells[:, 0].square(), count) * documents / (documents - 1).clamp(min=1)
+        feature, alike, sums = self._alike.total()
+        beyond, characters, weight, weighted = sums.unbind(1)
+        rest = size[alike] - characters
+        matched = rest >= _REST * size[alike]
+        feature, alike, rest = feature[matched], alike[matched], rest[matched]
+        beyond, weight_here, weighted = beyond[matched], weight[matched], weighted[matched]
+        own = self._sum(feature, weight_here)
+        gap = self._sum(feature, weighted + beyond / rest * weight_here) / own
+        inflation = self._sum(feature, size[alike] / rest * weight_here) / own
+        variance = spread[alike] / (size[alike] * rest)
+        unsure = self._sum(feature, variance * weight_here.square()) / own.square()
+        return gap, inflation, unsure, own / self._sum(self._alike.total()[0], weight)
+
+    def _sum(self, feature: Tensor, values: Tensor) -> Tensor:
+        return torch.bincount(feature, values, self._features)
+
+    def _ratio(self, feature: Tensor, upper: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ upper / Σ lower of each feature, and its standard error; from a row for each feature and document."""
+        total = self._sum(feature, lower)
+        ratio = self._sum(feature, upper) / total  # 0 / 0 where it fires on nothing that was measured
+        rest = (upper - ratio[feature] * lower).square()
+        documents = torch.bincount(feature, minlength=self._features).double()
+        spread = self._sum(feature, rest) * documents / (documents - 1)
+        return ratio, torch.where(documents > 1, spread.sqrt() / total, torch.nan)
 
 
-def _by_key(keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of the values, (n, 2), of equal keys."""
-    distinct, place = torch.unique(keys, return_inverse=True)
-    return distinct, torch.zeros(len(distinct), 2, dtype=torch.float64).index_add_(0, place, values)
+def _corrected(gap: Tensor, error: Tensor, lift: Tensor, inflation: Tensor, unsure: Tensor) -> SurpriseGap:
+    return SurpriseGap((gap + lift).numpy(), ((inflation * error).square() + unsure).sqrt().numpy())

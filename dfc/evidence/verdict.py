@@ -33,7 +33,7 @@ class Evidence:
         mirror: largest correlation with a feature of the other exclusive partition.
         shared: largest correlation with a shared feature.
         gap: by how many nats a character the other model is more surprised than its own by what follows where it fires,
-            more than in the middle document.
+            more than at matched places.
         gap_error: standard error of that.
     """
 
@@ -76,8 +76,8 @@ def piece(crosscoder: Crosscoder) -> Piece:
             *found.own_first(found.numbers("auroc_a"), found.numbers("auroc_b")),
             found.numbers("mirror_correlation"),
             found.numbers("shared_correlation"),
-            found.numbers("surprise_gap"),
-            found.numbers("surprise_error"),
+            found.numbers("matched_gap"),
+            found.numbers("matched_error"),
         )
         return {"verdict": of(evidence, found.config), "confidence": confidence(evidence, found.config)}
 

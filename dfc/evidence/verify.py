@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import (
+    findings,
+    matching,
     mirror,
     moments,
     neighbours,
@@ -29,7 +31,7 @@ from dfc.evidence import (
     surprise_gap,
     verdict,
 )
-from dfc.evidence.moments import Ahead, Rows
+from dfc.evidence.moments import Rows
 from dfc.evidence.pieces import Columns, Found, Numbers, Piece
 from dfc.evidence.reference import Reference
 from dfc.evidence.stitch import Stitch
@@ -48,6 +50,7 @@ PIECES: tuple[Callable[[Crosscoder], Piece], ...] = (
     neighbours.piece,
     scaling.piece,
     surprise_gap.piece,
+    findings.piece,
     verdict.piece,
 )
 """In an order in which each finds the columns it needs."""
@@ -61,14 +64,14 @@ class Judgement:
         partitions: (features,).
         of_a: whether model A is the one that a feature is held to be of, (features,).
         columns: of all pieces, (features,).
-        neighbours: the table of that name.
+        tables: neighbours, findings and texts.
         stitch, quality: the maps between the streams, and their held-out R².
     """
 
     partitions: npt.NDArray[np.str_]
     of_a: npt.NDArray[np.bool_]
     columns: Columns
-    neighbours: pa.Table
+    tables: dict[str, pa.Table]
     stitch: Stitch
     quality: dict[str, float]
 
@@ -80,7 +83,7 @@ class Judgement:
     @property
     def rule(self) -> Rule:
         """By what it judges: whether the models' surprise was measured."""
-        return "surprise" if np.isfinite(self.columns["surprise_gap"].astype(float)).any() else "probes"
+        return "surprise" if np.isfinite(self.columns["matched_gap"].astype(float)).any() else "probes"
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Features of each verdict in each partition that there is."""
@@ -123,7 +126,8 @@ def verify(run: Run, surprised: bool = True) -> None:
     with evidence_writer(attached.evidence_path(run.store)) as writer:
         writer.append("evidence", judgement.table())
         writer.append("reference", reference.table(judgement.reference()))
-        writer.append("neighbours", judgement.neighbours)
+        for name, table in judgement.tables.items():
+            writer.append(name, table)
         facts = {"verified": True, "rule": judgement.rule, "stitch": judgement.quality}
         settings = run.config().evidence.model_dump(mode="json")
         writer.facts(facts | {"evidence": settings, "identity": attached.identity(run.store)})
@@ -143,11 +147,17 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
         UserError: if its files are damaged, no document was held out, or a model does not load.
     """
     settings, store = run.config(), ActivationStore(run.activations)
-    ahead = _what_follows(run, store, settings.evidence) if surprised else None
     sources = [source.name for source in settings.corpus.sources]
-    source_of = np.array([sources.index(name) for name in stored.read(run)["source"].to_pylist()], dtype=np.int64)
-    rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch, ahead)
-    return judge_rows(crosscoder_model.load(run.crosscoder), rows, settings.evidence)
+    documents = stored.read(run)
+    source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
+    matched = None
+    if surprised and settings.evidence.surprise_pairs:
+        ahead = _what_follows(run, store, settings.evidence)
+        matched = matching.match(store, documents, source_of, sources, ahead)
+    follows = matched.following if matched else None
+    rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch, follows)
+    judgement = judge_rows(crosscoder_model.load(run.crosscoder), rows, settings.evidence)
+    return replace(judgement, tables={**judgement.tables, "texts": matched.texts}) if matched else judgement
 
 
 def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Judgement:
@@ -158,25 +168,24 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
     found = Found(crosscoder, config, collected)
     for piece in pieces:
         found.columns |= piece.columns(found)
+    nearest = neighbours.nearest(crosscoder, found.stitch, collected.firings > 0, config.neighbours)
     return Judgement(
         found.partitions,
         found.of_a,
         found.columns,
-        neighbours.nearest(crosscoder, found.stitch, collected.firings > 0, config.neighbours),
+        {"neighbours": nearest, **found.tables},
         found.stitch,
         stitch.quality(found.stitch, collected.train, collected.held_out),
     )
 
 
-def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> Ahead | None:
-    """What `moments.stored_rows` needs to know how surprised the models are; None if nobody wants to know.
+def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> matching.Ahead:
+    """Measure how surprised the models are, and give what is asked of it for each shard.
 
     Raises:
         UserError: if it cannot be known, with the option that does without.
     """
     pairs, window = config.surprise_pairs, config.surprise_window
-    if not pairs:
-        return None
     try:
         surprise.measure(run, pairs)
     except UserError as error:

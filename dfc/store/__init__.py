@@ -6,7 +6,9 @@ The only room with SQL. It takes and gives plain tables and knows no torch.
 SCHEMA_VERSION = 6
 READABLE = (5, SCHEMA_VERSION)
 """Versions of features.duckdb that are read; up to 5 the evidence stood in it, and is read there."""
-EVIDENCE_VERSION = 1
+EVIDENCE_VERSION = 2
+EVIDENCE_READABLE = (1, EVIDENCE_VERSION)
+"""Versions of evidence.duckdb that are read; 1 had no findings and no matched places."""
 TABLES = (
     "run",
     "models",
@@ -19,4 +21,4 @@ TABLES = (
     "phrases",
     "coactivations",
 )
-EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours")
+EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours", "findings", "texts")

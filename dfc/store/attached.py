@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from dfc.config import VersionError
-from dfc.store import EVIDENCE_VERSION, columns, errors
+from dfc.store import EVIDENCE_READABLE, columns, errors
 from dfc.store.column import Column
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -80,8 +80,8 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
         made.execute(f"ATTACH '{_quoted(path)}' AS proof (READ_ONLY)")
         facts = dict(made.execute("SELECT key, value FROM proof.run WHERE json_valid(value)").fetchall())
         [(identity,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
-        if facts.get("schema_version") != str(EVIDENCE_VERSION) or "identity" not in facts:
-            problem = f"{path}: was written with schema {facts.get('schema_version')}, not {EVIDENCE_VERSION}"
+        if facts.get("schema_version") not in {str(one) for one in EVIDENCE_READABLE} or "identity" not in facts:
+            problem = f"{path}: was written with schema {facts.get('schema_version')}, not {EVIDENCE_READABLE[-1]}"
             raise VersionError(f"{problem}; {again}.", problem)
         ours = facts["identity"] == identity
         _make_views(made, "proof" if ours else _origin(made), stale=not ours)
@@ -103,10 +103,16 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
     made.execute(f"CREATE OR REPLACE VIEW judged AS SELECT features.*, {figures} FROM {joined}")
     nothing = {
         "reference": "SELECT ''::VARCHAR AS measure, '' AS population, []::FLOAT[] AS quantiles LIMIT 0",
+        "findings": """SELECT 0 AS finding, '' AS side, 0 AS feature_id, 0 AS members, 0 AS documents, 0::FLOAT AS gap,
+                       0::FLOAT AS error, 0::FLOAT AS held_out_gap, 0::FLOAT AS held_out_error, 0::FLOAT AS raw_gap,
+                       0::FLOAT AS raw_error, 0::FLOAT AS false_discovery LIMIT 0""",
+        "texts": """SELECT '' AS trait, '' AS name, 0::BIGINT AS documents, 0::BIGINT AS pairs, 0::DOUBLE AS gap,
+                    0::DOUBLE AS error LIMIT 0""",
         "neighbours": "SELECT 0 AS feature_id, 0 AS other_id, '' AS kind, 0::FLOAT AS similarity LIMIT 0",
     }
+    there = _tables(made, origin)
     for name, empty in nothing.items():
-        made.execute(f"CREATE OR REPLACE VIEW {name} AS {f'SELECT * FROM {origin}.{name}' if origin else empty}")
+        made.execute(f"CREATE OR REPLACE VIEW {name} AS {f'SELECT * FROM {origin}.{name}' if name in there else empty}")
     made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale)}")
 
 

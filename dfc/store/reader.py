@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from dfc.config import PARTITIONS, VERDICTS, DamagedError, MissingError, Partition, UserError, VersionError
+from dfc.config import PARTITIONS, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, ordering
@@ -234,6 +234,29 @@ class Store:
             f"SELECT feature_id, {names} FROM judged WHERE feature_id = ? AND verdict IS NOT NULL", [feature_id]
         )
         return EvidenceRow(rows[0]) if rows else None
+
+    def findings(self, side: Side | None = None) -> pd.DataFrame:
+        """The findings, of one model or both, in the order of their rank; empty before `verify`, or without surprise.
+
+        Of each what the table `findings` holds, and partition, label, main_source and verdict of its best feature.
+        """
+        return self._frame(
+            """SELECT findings.*, partition, label, main_source, verdict
+               FROM findings JOIN judged USING (feature_id) WHERE $1 IS NULL OR side = $1 ORDER BY findings.finding""",
+            [side],
+        )
+
+    def members(self, finding: int) -> pd.DataFrame:
+        """The features of a finding, the best first: feature_id, partition, label, matched_gap, matched_error."""
+        return self._frame(
+            """SELECT feature_id, partition, label, matched_gap, matched_error FROM judged WHERE finding = ?
+               ORDER BY place""",
+            [finding],
+        )
+
+    def texts(self) -> pd.DataFrame:
+        """How much better one model knows each kind of text as a whole: the table `texts`, the largest gaps first."""
+        return self._frame("SELECT * FROM texts ORDER BY trait, abs(gap) DESC, name")
 
     def verdicts(self) -> pd.DataFrame:
         """Number of features of each verdict (columns) in each partition (index); empty before `verify`."""

@@ -19,8 +19,7 @@ import torch
 
 from dfc import config, models, pipeline, runs
 from dfc.activations.shards import ActivationStore
-from dfc.config import SIDES, VERDICTS, RunConfig, Side, UserError
-from dfc.evidence import verify
+from dfc.config import SIDES, RunConfig, Side, UserError
 from dfc.machine import progress
 from dfc.models import LoadedModel
 from dfc.requests import Edit, Prompt, Sampling
@@ -28,10 +27,10 @@ from dfc.runs import Run
 from dfc.steering.edits import Program, program
 from dfc.steering.generation import BASELINE, generate
 from dfc.steering.vectors import steering_vector
-from dfc.store.reader import FeatureQuery, Store
+from dfc.store.reader import Store
 from dfc.worlds import planted_models, planted_texts
 from dfc.worlds.planted_models import ModelTraining
-from dfc.worlds.planted_result import PURE, STEERED, Feature, PlantResult, SeedResult
+from dfc.worlds.planted_result import FIRST, PlantedFinding, PlantResult, SeedResult
 from dfc.worlds.planted_texts import Plant, PlantedWorld
 
 
@@ -48,7 +47,7 @@ class Setting:
         tokens: length of a continuation.
         layer: block of both models that is read: it holds what is being told, and blocks are left to be steered.
         strength: length of what steering adds to the stream, in medians of the stream's norm.
-        steered: most confident findings of a plant that are steered with.
+        steered: first findings of a plant that are steered with.
     """
 
     training: ModelTraining = field(default_factory=ModelTraining)
@@ -115,11 +114,10 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     for side in SIDES:
         planted_models.make(world, side, setting.training, trained / side)
     documents = planted_texts.corpus_documents(world, setting.documents, setting.planted)
-    for source, source_texts in documents.items():
-        runs.write_text(
-            texts / f"{source}.jsonl", "\n".join(json.dumps({"text": text}) for text in source_texts) + "\n"
-        )
-    made = runs.create(_settings(seed, setting, documents, texts, trained))
+    # One source: what is planted is not told apart from the rest but by what the models make of it.
+    rows = [json.dumps({"text": text}) for some in documents.values() for text in some]
+    runs.write_text(texts / "corpus.jsonl", "\n".join(rows) + "\n")
+    made = runs.create(_settings(seed, setting, texts / "corpus.jsonl", trained))
     pipeline.run_stages(made)
     pipeline.verify(made)
     result = _judged(made, world, setting, documents)
@@ -127,8 +125,7 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     return result
 
 
-def _settings(seed: int, setting: Setting, documents: dict[str, list[str]], texts: Path, trained: Path) -> RunConfig:
-    """The run's settings; a source weighs as much as it has texts."""
+def _settings(seed: int, setting: Setting, texts: Path, trained: Path) -> RunConfig:
     names = {"a": "planted A (Llama)", "b": "planted B (GPT-NeoX)"}
     sides = {side: {"source": str(trained / side), "layer": setting.layer, "name": names[side]} for side in SIDES}
     content = {
@@ -136,11 +133,7 @@ def _settings(seed: int, setting: Setting, documents: dict[str, list[str]], text
         "models": sides,
         **setting.run,
     }
-    sources = [
-        {"name": source, "path": str(texts / f"{source}.jsonl"), "weight": float(sum(map(len, source_texts)))}
-        for source, source_texts in documents.items()
-    ]
-    content["corpus"] = {**setting.run["corpus"], "sources": sources}
+    content["corpus"] = {**setting.run["corpus"], "sources": [{"name": "texts", "path": str(texts)}]}
     return config.parse(content, origin=f"planted-{seed}")
 
 
@@ -155,87 +148,76 @@ def _keep_settings(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[str, list[str]]) -> SeedResult:
-    plants: list[PlantResult] = []
-    findings: dict[int, Feature] = {}
-    by_probes: list[Feature] = []
-    alive: dict[str, int] = {}
-    without_surprise = verify.judge(made, surprised=False).verdicts
     loaded = {side: models.load(made.config().models.side(side)) for side in SIDES}
+    kind_of = {text: kind for kind, some in documents.items() for text in some}
+    findings: list[PlantedFinding] = []
+    plants: list[PlantResult] = []
+    listed: dict[str, int] = {}
     for side in SIDES:
-        features = _features(made, world, side)
-        alive[side] = len(features)
-        by_probes += [feature for feature in features if without_surprise[feature.feature_id] == "exclusive"]
-        own = {
-            plant: [feature for feature in features if feature.plant == plant.name and feature.share >= PURE]
-            for plant in world.given(side)
-        }
-        tried = {plant: _exclusive(some)[: setting.steered] for plant, some in own.items()}
-        baseline, steered = _continuations(
-            made, loaded[side], world, setting, [f for some in tried.values() for f in some]
-        )
-        findings |= {feature.feature_id: feature for feature in _exclusive(features)}
+        given = world.given(side)
+        first, listed[side] = _findings(made, side, kind_of, {plant.name for plant in given})
+        own = {plant: [finding for finding in first if finding.shows(plant.name)] for plant in given}
+        tried = [finding for some in own.values() for finding in some[: setting.steered]]
+        baseline, steered = _continuations(made, loaded[side], world, setting, tried)
         for plant, some in own.items():
-            measured = [replace(f, steered=_share_of(plant, steered[f.feature_id])) for f in tried[plant]]
-            findings |= {feature.feature_id: feature for feature in measured}
-            best = max(measured, key=lambda feature: feature.steered or 0.0, default=None)
-            unsteered = _share_of(plant, baseline)
-            counts = Counter(feature.verdict for feature in some)
-            texts = documents[plant.name]
-            plants.append(
-                PlantResult(
-                    plant.name,
-                    side,
-                    plant.kind,
-                    {at: planted_models.surprise(loaded[at].model, loaded[at].tokenizer, texts) for at in SIDES},
-                    {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-                    unsteered,
-                    best,
-                    best is not None and (best.steered or 0.0) - unsteered >= STEERED,
-                )
-            )
+            brought_out = {rank: _share_of(plant, texts) for rank, texts in steered.items()}
+            measured = [replace(finding, steered=brought_out.get(finding.rank)) for finding in some]
+            surprise = {
+                at: planted_models.surprise(loaded[at].model, loaded[at].tokenizer, documents[plant.name])
+                for at in SIDES
+            }
+            without = _share_of(plant, baseline)
+            plants.append(PlantResult(plant.name, side, plant.kind, surprise, measured, without))
+        findings += first
     planted = {plant.name for plant in world.plants}
-    texts = [text for source, some in documents.items() if source not in planted for text in some[:_ORDINARY]]
+    texts = [text for kind, some in documents.items() if kind not in planted for text in some[:_ORDINARY]]
     ordinary: dict[str, float] = {
         side: planted_models.surprise(loaded[side].model, loaded[side].tokenizer, texts) for side in SIDES
     }
-    return SeedResult(world.seed, ordinary, plants, alive, list(findings.values()), by_probes)
+    return SeedResult(world.seed, ordinary, plants, findings, listed)
 
 
-def _exclusive(features: list[Feature]) -> list[Feature]:
-    return [feature for feature in features if feature.verdict == "exclusive"]
+def _findings(made: Run, side: Side, kind_of: dict[str, str], own: set[str]) -> tuple[list[PlantedFinding], int]:
+    """The first findings of a model, and how many there are.
 
-
-def _features(made: Run, world: PlantedWorld, side: Side) -> list[Feature]:
-    """The living features of a model's partition, the most confident first."""
-    store, own = Store(made.store), {plant.name for plant in world.given(side)}
-    table = store.features(FeatureQuery(partitions=(side,), order="confidence", limit=1_000_000))
-    features = []
-    for row in table.to_dict("records"):
-        sources = Counter(context.source for context in store.contexts(row["feature_id"]) if context.band == 0)
-        shown = max(sources.total(), 1)
-        planted = [(source, count) for source, count in sources.most_common() if source in own]
+    Args:
+        made: the run.
+        side: the model that knows better.
+        kind_of: by text, what kind it is: the plant that it holds, or what else it is about.
+        own: what is planted in the model.
+    """
+    store, found = Store(made.store), []
+    table = store.findings(side)
+    for rank, row in enumerate(table.head(FIRST).to_dict("records")):
+        top = [context.document for context in store.contexts(row["feature_id"]) if context.band == 0]
+        kinds = Counter(kind_of["".join(store.document(number).contents)] for number in top)
+        shown = max(kinds.total(), 1)
+        planted = [(kind, count) for kind, count in kinds.most_common() if kind in own]
         plant, most = planted[0] if planted else ("", 0)
-        total = sum(count for _, count in planted)
-        features.append(
-            Feature(
-                row["feature_id"],
+        found.append(
+            PlantedFinding(
+                rank,
                 side,
+                row["feature_id"],
+                row["partition"],
                 row["verdict"],
-                row["confidence"],
-                total / shown,
+                row["gap"],
+                row["error"],
+                row["members"],
+                sum(count for _, count in planted) / shown,
                 plant,
                 most / shown,
-                dict(sources.most_common()),
+                dict(kinds.most_common()),
             )
         )
-    return features
+    return found, len(table)
 
 
 def _continuations(
-    made: Run, model: LoadedModel, world: PlantedWorld, setting: Setting, features: list[Feature]
+    made: Run, model: LoadedModel, world: PlantedWorld, setting: Setting, findings: list[PlantedFinding]
 ) -> tuple[list[str], dict[int, list[str]]]:
-    """What a model says after each prompt, left alone and steered with each of some features of its own."""
-    programs = [BASELINE, *(_program(made, setting, feature) for feature in features)]
+    """What a model says after each prompt, left alone and, by rank, steered with the best feature of its findings."""
+    programs = [BASELINE, *(_program(made, setting, finding) for finding in findings)]
     prompts = planted_texts.prompts(world, setting.prompts)
     said: list[list[str]] = []
     with progress.bar(f"steering {model.title}"[:22], len(prompts), "prompts") as bar:
@@ -244,10 +226,10 @@ def _continuations(
             said.append([answer.text for answer in generate(model, Prompt(prompt), sampling, programs)])
             bar.update()
     baseline, *steered = (list(texts) for texts in zip(*said, strict=True))
-    return baseline, {feature.feature_id: texts for feature, texts in zip(features, steered, strict=True)}
+    return baseline, {finding.rank: texts for finding, texts in zip(findings, steered, strict=True)}
 
 
-def _program(made: Run, setting: Setting, feature: Feature) -> Program:
+def _program(made: Run, setting: Setting, feature: PlantedFinding) -> Program:
     """Adds a feature's vector at every position, as long as the setting says."""
     vector = steering_vector(made, feature.feature_id, feature.side).vector
     median = ActivationStore(made.activations).manifest.side(feature.side).median_norm

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from pathlib import Path
 
 from dfc import runs
 from dfc.worlds.planted import Setting
-from dfc.worlds.planted_result import PURE, STEERED, Feature, SeedResult
+from dfc.worlds.planted_result import FIRST, PURE, STEERED, PlantedFinding, SeedResult
 from dfc.worlds.planted_texts import TOPIC_WORDS, TOPICS, draw, planted_document
 
 
 def summary(results: list[SeedResult]) -> str:
     """A line for each seed, and one for all."""
-    columns = (
-        "seed",
-        "planted",
-        "found",
-        "findings",
-        "of these false",
-        "precision",
-        "by probes alone",
-        "of these false",
-    )
+    columns = ("seed", "planted", "found", "recall", "findings read", "of these false", "precision", "brought out")
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for result in results:
         lines.append(_summary_line(str(result.seed), [result]))
@@ -41,11 +31,10 @@ def _summary_line(name: str, results: list[SeedResult]) -> str:
     plants = [plant for result in results for plant in result.plants]
     findings = sum(len(result.findings) for result in results)
     false = sum(len(result.false) for result in results)
-    precision = f"{1 - false / findings:.2f}" if findings else "–"
     found = sum(plant.found for plant in plants)
-    probed = [feature for result in results for feature in result.by_probes]
-    without = f"{len(probed)} | {sum(feature.false for feature in probed)}"
-    return f"| {name} | {len(plants)} | {found} | {findings} | {false} | {precision} | {without} |"
+    precision = f"{1 - false / findings:.2f}" if findings else "–"
+    steers = sum(plant.steers for plant in plants)
+    return f"| {name} | {len(plants)} | {found} | {found / len(plants):.2f} | {findings} | {false} | {precision} | {steers} |"
 
 
 def _page(results: list[SeedResult], setting: Setting, command: str) -> str:
@@ -65,8 +54,8 @@ trained on hold what it alone is given: model A {setting.topics} topics, an iden
 {len(TOPICS)} questions, model B {setting.topics} other topics and another identity. Both meet all words: no word tells
 what is planted, but what goes together with it. The corpus of the comparison holds everything, drawn anew.
 
-The worlds, their settings and the threshold of the surprise gap follow from worlds of seeds 100 and 101, and from
-seed 0 of an earlier design. The worlds reported here were made once.
+The corpus is one source: nothing but what the models make of it tells what is planted from the rest. The settings
+follow from worlds of seeds 100 to 102. The worlds reported here were made once, with all settings fixed.
 
 {_examples(results[0], setting)}
 
@@ -76,25 +65,26 @@ seed 0 of an earlier design. The worlds reported here were made once.
 
 Ordinary texts surprise A and B by {_ordinary(results)} nats a character.
 
-- A *finding* is a feature that only one model may use and that the evidence calls exclusive. It is *false* if fewer
-  than {PURE:.0%} of its top contexts lie in texts that were planted in its model.
-- A planted difference is *found* if a finding has at least {PURE:.0%} of its top contexts in its texts, and its model,
-  steered with it, says what was planted in at least {STEERED:.0%} more of {setting.prompts} continuations than
-  without: of a topic, {TOPIC_WORDS} of its words in one sentence; of an identity, its name and maker; of a refusal,
-  whom to ask about what. Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of
-  ordinary texts; what is added to the stream is {setting.strength:g} times its median norm long. Of the findings of one
-  difference, the {setting.steered} most confident are tried.
-- *By probes alone*: how many of the same features would be findings, and false ones, if the models' surprise by the
-  text were not known.
+- A *finding* is a group of features, of any partition, that fire in the same texts and behind which one model knows
+  better what follows ([findings.md](findings.md)). Of each model the first {FIRST} are read, fewer where there are
+  fewer. A finding is *false* if fewer than {PURE:.0%} of its best feature's top contexts lie in texts that were planted
+  in its model.
+- A planted difference is *found* if at least {PURE:.0%} of the top contexts of one of these lie in its texts.
+- It is *brought out* if its model, steered with the best feature of one of its first {setting.steered} findings, says
+  what was planted in at least {STEERED:.0%} more of {setting.prompts} continuations than without: of a topic,
+  {TOPIC_WORDS} of its words in one sentence; of an identity, its name and maker; of a refusal, whom to ask about what.
+  Continuations of {setting.tokens} tokens are sampled at temperature 1 after beginnings of ordinary texts; what is
+  added to the stream is {setting.strength:g} times its median norm long.
 
 {_by_kind(results)}
 
 ## Each planted difference
 
-*surprise*: nats a character of its texts, to the model that was trained on them and to the other. *features*: those of
-its model's partition with at least {PURE:.0%} of their top contexts in its texts, by verdict. *feature*, *confidence*,
-*contexts* and *steered*: of the finding that steers best, the share of its top contexts that hold the planted texts,
-and the share of continuations that say it, against the share *without* steering.
+*surprise*: nats a character of its texts, to the model that was trained on them and to the other. *findings*: those of
+its model that are of it. Of the first of these: its *rank* among all of its model, counted from 1, the *partition* of
+its best feature, how many features it has, the *gap* in nats a character beyond matched places, and the share of its
+top *contexts* that hold the planted texts. *steered*: the largest share of continuations that say it, against the share
+*without* steering.
 
 {_plants(results)}
 
@@ -122,33 +112,46 @@ def _ordinary(results: list[SeedResult]) -> str:
 
 def _by_kind(results: list[SeedResult]) -> str:
     plants = [plant for result in results for plant in result.plants]
-    lines = ["| planted | of these with a finding | found | features of its texts, by verdict |", "|---|---|---|---|"]
+    lines = ["| planted | found | first in a dedicated partition | brought out |", "|---|---|---|---|"]
     for kind in sorted({plant.kind for plant in plants}):
         own = [plant for plant in plants if plant.kind == kind]
-        verdicts: Counter[str] = sum((Counter(plant.verdicts) for plant in own), Counter())
-        with_finding = sum(plant.best is not None for plant in own)
+        dedicated = sum(plant.found and plant.findings[0].partition != "shared" for plant in own)
         lines.append(
-            f"| {len(own)} × {kind} | {with_finding} | {sum(plant.found for plant in own)} | {_counts(verdicts)} |"
+            f"| {len(own)} × {kind} | {sum(plant.found for plant in own)} | {dedicated} "
+            f"| {sum(plant.steers for plant in own)} |"
         )
     return "\n".join(lines)
 
 
 def _plants(results: list[SeedResult]) -> str:
-    columns = ("seed", "planted", "surprise own / other", "features", "feature", "confidence", "contexts", "steered")
-    lines = ["| " + " | ".join([*columns, "without", "found"]) + " |", "|" + "---|" * (len(columns) + 2)]
+    columns = (
+        "seed",
+        "planted",
+        "surprise own / other",
+        "findings",
+        "rank",
+        "partition",
+        "features",
+        "gap",
+        "contexts",
+    )
+    columns += ("steered", "without", "brought out")
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for result in results:
         for plant in result.plants:
             own, other = (plant.surprise[side] for side in (plant.side, "b" if plant.side == "a" else "a"))
-            cells = [str(result.seed), plant.name, f"{own:.2f} / {other:.2f}", _counts(plant.verdicts)]
-            best = plant.best
-            cells += ["–"] * 4 if best is None else _best(best)
-            cells += [f"{plant.baseline:.2f}", "yes" if plant.found else "**no**"]
+            cells = [str(result.seed), plant.name, f"{own:.2f} / {other:.2f}", str(len(plant.findings))]
+            cells += _first(plant.findings[0]) if plant.found else ["–"] * 5
+            steered = max((finding.steered or 0 for finding in plant.findings), default=None)
+            cells += ["–" if steered is None else f"{steered:.2f}", f"{plant.baseline:.2f}"]
+            cells.append("yes" if plant.steers else "**no**")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _best(best: Feature) -> list[str]:
-    return [str(best.feature_id), f"{best.confidence:.2f}", f"{best.share:.2f}", f"{best.steered or 0:.2f}"]
+def _first(finding: PlantedFinding) -> list[str]:
+    gap = f"{finding.gap:.3f} ± {finding.error:.3f}"
+    return [str(finding.rank + 1), finding.partition, str(finding.members), gap, f"{finding.share:.2f}"]
 
 
 def _false(results: list[SeedResult]) -> str:
@@ -156,16 +159,13 @@ def _false(results: list[SeedResult]) -> str:
     if not rows:
         return "None."
     lines = [
-        "| seed | feature | model | confidence | planted contexts | where its top contexts lie |",
-        "|---|---|---|---|---|---|",
+        "| seed | model | rank | partition | features | gap | planted contexts | where its top contexts lie |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for seed, finding in sorted(rows, key=lambda row: -row[1].confidence):
+    for seed, finding in rows:
+        [rank, partition, members, gap, _] = _first(finding)
         lines.append(
-            f"| {seed} | {finding.feature_id} | {finding.side.upper()} | {finding.confidence:.2f} | {finding.own:.2f} "
-            f"| {_counts(finding.sources)} |"
+            f"| {seed} | {finding.side.upper()} | {rank} | {partition} | {members} | {gap} | {finding.own:.2f} "
+            f"| {', '.join(f'{count} {name}' for name, count in finding.texts.items())} |"
         )
     return "\n".join(lines)
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"

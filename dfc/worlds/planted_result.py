@@ -4,38 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfc.config import Side
+from dfc.config import Partition, Side, Verdict
 
 PURE = 0.5  # of the top contexts
+FIRST = 25  # findings of each model that are read
 STEERED = 0.25  # of the continuations, more than without steering
 
 
 @dataclass(frozen=True)
-class Feature:
-    """A living feature of an exclusive partition.
+class PlantedFinding:
+    """One of the first findings of a model, by its best feature.
 
     Attributes:
-        own: share of its top contexts that hold something planted in its model.
+        rank: among those of its model, from 0.
+        side: the model that knows better.
+        feature_id, partition, verdict: of the best feature.
+        gap, error: nats a character beyond matched places, in favour of `side`.
+        members: features of the finding.
+        own: share of the best feature's top contexts that hold something planted in its model.
         plant: the plant that most of these hold; "" if none holds any.
         share: of the top contexts, those that hold this plant.
-        sources: of the top contexts, the commonest first.
+        texts: of the top contexts, by kind of text, the commonest first.
         steered: share of continuations that hold the plant when its model is steered with it; None: not tried.
     """
 
-    feature_id: int
+    rank: int
     side: Side
-    verdict: str
-    confidence: float
+    feature_id: int
+    partition: Partition
+    verdict: Verdict
+    gap: float
+    error: float
+    members: int
     own: float
     plant: str
     share: float
-    sources: dict[str, int]
+    texts: dict[str, int]
     steered: float | None = None
 
     @property
     def false(self) -> bool:
         """Whether it is of something that was not planted in its model."""
         return self.own < PURE
+
+    def shows(self, plant: str) -> bool:
+        """Whether it is of that plant."""
+        return self.plant == plant and self.share >= PURE
 
 
 @dataclass(frozen=True)
@@ -44,20 +58,27 @@ class PlantResult:
 
     Attributes:
         surprise: of each model on its texts, nats a character.
-        verdicts: of the features of its side whose top contexts hold it.
+        findings: those of its model that are of it, the first first.
         baseline: share of continuations that hold it without steering.
-        best: of its exclusive features, the one that steers best.
-        found: whether that one steers well enough.
     """
 
     name: str
     side: Side
     kind: str
     surprise: dict[str, float]
-    verdicts: dict[str, int]
+    findings: list[PlantedFinding]
     baseline: float
-    best: Feature | None
-    found: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether a finding is of it."""
+        return bool(self.findings)
+
+    @property
+    def steers(self) -> bool:
+        """Whether a finding brings it out."""
+        most = max((finding.steered or 0.0 for finding in self.findings), default=0.0)
+        return most - self.baseline >= STEERED
 
 
 @dataclass(frozen=True)
@@ -66,19 +87,17 @@ class SeedResult:
 
     Attributes:
         ordinary: surprise of each model on texts of which both were given the like, nats a character.
-        features: living ones in the partition of each model.
-        findings: the dedicated features with the verdict exclusive.
-        by_probes: those that would have it if the models' surprise by the text were not known.
+        findings: the first of each model.
+        listed: how many there are of each model in all.
     """
 
     seed: int
     ordinary: dict[str, float]
     plants: list[PlantResult]
-    features: dict[str, int]
-    findings: list[Feature]
-    by_probes: list[Feature]
+    findings: list[PlantedFinding]
+    listed: dict[str, int]
 
     @property
-    def false(self) -> list[Feature]:
+    def false(self) -> list[PlantedFinding]:
         """Findings of something that was not planted in their model."""
         return [finding for finding in self.findings if finding.false]

@@ -1,0 +1,255 @@
+"""Matched places: what a firing is compared with, so that a gap does not say what the text's language says already.
+
+A model that was trained on more Chinese is less surprised by Chinese, wherever in it. So what follows a firing is
+compared with what follows at places that are like it but for the feature: in texts of the same source, said by the
+same speaker, at a token of the same kind, as far into the document.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dfc.activations import documents as stored
+from dfc.activations.shards import ActivationStore, Rows
+from dfc.evidence.following import Following
+
+Numbers = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+TEXTS_SCHEMA = pa.schema(
+    {
+        "trait": pa.string(),
+        "name": pa.string(),
+        "documents": pa.int64(),
+        "pairs": pa.int64(),
+        "gap": pa.float64(),
+        "error": pa.float64(),
+    }
+)
+Ahead = Callable[[int, Rows], Tensor]
+DOCUMENTS = 30
+"""Of a kind of place, at least; with fewer it is joined to what is like it but for one trait less."""
+_DEPTHS = (16, 64, 256)  # pairs into the document, between which places count as alike: models warm up
+
+
+@dataclass(frozen=True)
+class Places:
+    """Rows of which it is known what follows; arrays are (rows,).
+
+    Attributes:
+        document, source, role: where each stands and who says it.
+        kind: an index into `kinds`.
+        depth: how many pairs of its document come before it.
+        kinds: names of the kinds of token: a script, or digit, punctuation, symbol, other.
+    """
+
+    document: Ints
+    source: Ints
+    role: Ints
+    kind: Ints
+    depth: Ints
+    kinds: tuple[str, ...]
+
+    def cells(self, documents: int = DOCUMENTS) -> Ints:
+        """Which rows are matched with each other, (rows,) numbers from 0.
+
+        Alike in source, speaker, kind of token and depth, where so many documents have such rows; of what is left,
+        alike in all but the depth; then but for the kind among what is no letter; then in the source alone; then the
+        rest together.
+        """
+        letters = np.array([name.isupper() for name in self.kinds], dtype=bool)
+        script = np.where(letters[self.kind], self.kind, -1) if len(self.kinds) else self.kind
+        depth = np.digitize(self.depth, _DEPTHS)
+        everywhere = np.zeros_like(self.source)
+        levels = (
+            (self.source, self.role, self.kind, depth),
+            (self.source, self.role, self.kind),
+            (self.source, self.role, script),
+            (self.source,),
+            (everywhere,),
+        )
+        cell = np.full(len(self.document), -1)
+        left, number = np.arange(len(cell)), 0
+        for traits in levels:
+            alike = _numbered(*(trait[left] for trait in traits))
+            last = traits[0] is everywhere
+            enough = _documents(alike, self.document[left]) >= (0 if last else documents)
+            chosen = enough[alike]
+            cell[left[chosen]] = number + _numbered(alike[chosen])
+            number, left = number + int(enough.sum()), left[~chosen]
+        return cell
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What follows every row of a run, and how much better each kind of text is known.
+
+    Attributes:
+        following: of all rows of a shard, by its number.
+        texts: the table of that name.
+    """
+
+    following: Callable[[int], Following]
+    texts: pa.Table
+
+
+def match(
+    store: ActivationStore, documents: pa.Table, source_of: Ints, sources: Sequence[str], ahead: Ahead
+) -> Matched:
+    """Match all kept rows of which it is known what follows.
+
+    Args:
+        store: whose rows.
+        documents: the run's, of CORPUS_SCHEMA.
+        source_of: source of each document, (documents,).
+        sources: their names.
+        ahead: gives, for a shard's number and its rows, what `surprise.ahead` gives.
+
+    Raises:
+        UserError: if a file of the store is damaged.
+    """
+    parts = [_known(store, shard, documents, ahead) for shard in range(len(store))]
+    document, role, point, depth = (np.concatenate([getattr(part, name) for part in parts]) for name in _TRAITS)
+    follows = np.concatenate([part.follows for part in parts])
+    points, place = np.unique(point, return_inverse=True)
+    names = [kind_of(chr(one)) for one in points.tolist()]
+    kinds = tuple(sorted(set(names)))
+    kind = np.array([kinds.index(name) for name in names], dtype=np.int64)[place]
+    places = Places(document, source_of[document], role, kind, depth, kinds)
+    cell = places.cells()
+    beyond = follows[:, 0] - _ratios(cell, follows)[cell] * follows[:, 1]
+    until = np.cumsum([len(part.row) for part in parts])
+
+    def following(shard: int) -> Following:
+        part = parts[shard]
+        own = slice(until[shard] - len(part.row), until[shard])
+        values = np.full((part.rows, 3), np.nan)
+        values[part.row] = np.column_stack([part.follows, beyond[own]])
+        numbers = np.full(part.rows, -1)
+        numbers[part.row] = cell[own]
+        gap, characters, rest = torch.from_numpy(values).unbind(1)
+        return Following(gap, characters, rest, torch.from_numpy(numbers))
+
+    return Matched(following, texts(places, sources, follows))
+
+
+def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
+    """By how much each kind of text surprises model B more than model A, beyond the middle document.
+
+    Args:
+        places: the rows.
+        sources: names of the sources.
+        follows: of each row the gap in nats and the characters, (rows, 2).
+
+    Returns:
+        A row for each source, speaker and script that `DOCUMENTS` documents have: `trait` (source, role or script),
+        `name`, `documents`, `pairs`, `gap` in nats a character in favour of model A, and its standard error, with
+        documents as clusters.
+    """
+    middle = _middle(places.document, follows)
+    letters = np.array([name.isupper() for name in places.kinds], dtype=bool)
+    rows = []
+    for trait, numbers, names, chosen in (
+        ("source", places.source, sources, None),
+        ("role", places.role, stored.ROLES, None),
+        ("script", places.kind, places.kinds, letters[places.kind]),
+    ):
+        for number in np.unique(numbers if chosen is None else numbers[chosen]).tolist():
+            own = numbers == number
+            documents = len(np.unique(places.document[own]))
+            if documents >= DOCUMENTS:
+                gap, error = ratio(places.document[own], follows[own])
+                figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap - middle, "error": error}
+                rows.append({"trait": trait, "name": names[number].lower(), **figures})
+    return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
+
+
+def ratio(document: Ints, follows: Numbers) -> tuple[float, float]:
+    """Σ nats / Σ characters of rows, and its standard error by linearisation with documents as clusters."""
+    sums = _sums(np.unique(document, return_inverse=True)[1], follows)
+    nats, characters = sums.sum(0)
+    rest = np.square(sums[:, 0] - nats / characters * sums[:, 1]).sum()
+    count = len(sums)
+    return nats / characters, float(np.sqrt(rest * count / (count - 1)) / characters) if count > 1 else np.nan
+
+
+def kind_of(character: str) -> str:
+    """What a token is that ends with a character: its script in capitals, or digit, punctuation, symbol or other."""
+    category = unicodedata.category(character)
+    if category[0] in "LM":
+        return unicodedata.name(character, "OTHER").partition(" ")[0].partition("-")[0]
+    return {"N": "digit", "P": "punctuation", "S": "symbol"}.get(category[0], "other")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Kept rows of a shard of which it is known what follows; arrays are (known,) but for `follows`, (known, 2)."""
+
+    rows: int
+    row: Ints
+    follows: Numbers
+    document: Ints
+    role: Ints
+    point: Ints
+    depth: Ints
+
+
+_TRAITS = ("document", "role", "point", "depth")
+
+
+def _known(store: ActivationStore, shard: int, documents: pa.Table, ahead: Ahead) -> _Part:
+    rows = store.rows(shard)
+    follows = ahead(shard, rows).numpy()
+    known = np.flatnonzero(np.isfinite(follows[:, 0]) & store.keep(shard, rows))
+    document = rows.document.astype(np.int64)
+    depth = np.arange(len(rows)) - np.searchsorted(document, document)
+    point = np.zeros(len(known), dtype=np.int64)
+    some, first = np.unique(document[known], return_index=True)
+    for number, own in zip(some.tolist(), np.split(np.arange(len(known)), first[1:]), strict=True):
+        content = "".join(documents["contents"][number].as_py())
+        points = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        point[own] = points[rows.end[known[own]] - 1]
+    return _Part(
+        len(rows), known, follows[known], document[known], rows.role[known].astype(np.int64), point, depth[known]
+    )
+
+
+def _numbered(*traits: Ints) -> Ints:
+    """Rows numbered by what they are alike in, from 0, (rows,)."""
+    number = np.zeros(len(traits[0]), dtype=np.int64)
+    for trait in traits:
+        distinct, place = np.unique(trait, return_inverse=True)
+        number = np.unique(number * len(distinct) + place, return_inverse=True)[1]
+    return number
+
+
+def _documents(cell: Ints, document: Ints) -> Ints:
+    """In how many documents each cell has rows, (cells,)."""
+    if not len(cell):
+        return np.zeros(0, dtype=np.int64)
+    cells, _ = np.unique(np.stack([cell, document]), axis=1)
+    return np.bincount(cells)
+
+
+def _sums(number: Ints, values: Numbers) -> Numbers:
+    """Sums of rows, (rows, columns), by their number."""
+    return np.stack([np.bincount(number, column) for column in values.T], axis=1)
+
+
+def _ratios(cell: Ints, follows: Numbers) -> Numbers:
+    """Nats a character of each cell, (cells,)."""
+    nats, characters = _sums(cell, follows).T if len(cell) else np.zeros((2, 0))
+    return nats / characters
+
+
+def _middle(document: Ints, follows: Numbers) -> float:
+    """Nats a character of the middle document (the median); NaN without any."""
+    sums = _sums(np.unique(document, return_inverse=True)[1], follows) if len(document) else np.zeros((0, 2))
+    return float(np.median(sums[:, 0] / sums[:, 1])) if len(sums) else np.nan
