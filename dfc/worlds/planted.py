@@ -162,7 +162,7 @@ def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[st
         for plant, some in own.items():
             brought_out = {rank: _share_of(plant, texts) for rank, texts in steered.items()}
             measured = [replace(finding, steered=brought_out.get(finding.rank)) for finding in some]
-            surprise = {
+            surprise: dict[str, float] = {
                 at: planted_models.surprise(loaded[at].model, loaded[at].tokenizer, documents[plant.name])
                 for at in SIDES
             }

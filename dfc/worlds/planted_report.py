@@ -34,7 +34,8 @@ def _summary_line(name: str, results: list[SeedResult]) -> str:
     found = sum(plant.found for plant in plants)
     precision = f"{1 - false / findings:.2f}" if findings else "–"
     steers = sum(plant.steers for plant in plants)
-    return f"| {name} | {len(plants)} | {found} | {found / len(plants):.2f} | {findings} | {false} | {precision} | {steers} |"
+    recall = f"{found / len(plants):.2f}"
+    return f"| {name} | {len(plants)} | {found} | {recall} | {findings} | {false} | {precision} | {steers} |"
 
 
 def _page(results: list[SeedResult], setting: Setting, command: str) -> str:
