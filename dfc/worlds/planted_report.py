@@ -135,8 +135,10 @@ def _plants(results: list[SeedResult]) -> str:
         "features",
         "gap",
         "contexts",
+        "steered",
+        "without",
+        "brought out",
     )
-    columns += ("steered", "without", "brought out")
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for result in results:
         for plant in result.plants:
