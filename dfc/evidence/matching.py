@@ -57,12 +57,15 @@ class Places:
     depth: Ints
     kinds: tuple[str, ...]
 
-    def cells(self, documents: int = DOCUMENTS) -> Ints:
+    def cells(self, documents: int) -> Ints:
         """Which rows are matched with each other, (rows,) numbers from 0.
 
         Alike in source, speaker, kind of token and depth, where so many documents have such rows; of what is left,
         alike in all but the depth; then but for the kind among what is no letter; then in the source alone; then the
         rest together.
+
+        Args:
+            documents: in which there must be rows that are alike.
         """
         letters = np.array([name.isupper() for name in self.kinds], dtype=bool)
         script = np.where(letters[self.kind], self.kind, -1) if len(self.kinds) else self.kind
@@ -123,7 +126,7 @@ def match(
     kinds = tuple(sorted(set(names)))
     kind = np.array([kinds.index(name) for name in names], dtype=np.int64)[place]
     places = Places(document, source_of[document], role, kind, depth, kinds)
-    cell = places.cells()
+    cell = places.cells(DOCUMENTS)
     beyond = follows[:, 0] - _ratios(cell, follows)[cell] * follows[:, 1]
     until = np.cumsum([len(part.row) for part in parts])
 
@@ -159,7 +162,7 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
     for trait, numbers, names, chosen in (
         ("source", places.source, sources, None),
         ("role", places.role, stored.ROLES, None),
-        ("script", places.kind, places.kinds, letters[places.kind]),
+        ("script", places.kind, [name.lower() for name in places.kinds], letters[places.kind]),
     ):
         for number in np.unique(numbers if chosen is None else numbers[chosen]).tolist():
             own = numbers == number
@@ -167,7 +170,7 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
             if documents >= DOCUMENTS:
                 gap, error = ratio(places.document[own], follows[own])
                 figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap - middle, "error": error}
-                rows.append({"trait": trait, "name": names[number].lower(), **figures})
+                rows.append({"trait": trait, "name": names[number], **figures})
     return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
 
 

@@ -1,22 +1,37 @@
-"""The surprise gap of a feature, by hand and against sums written out."""
+"""The surprise gaps of a feature, by hand and against sums written out row by row."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfc.crosscoder.model import Codes
-from dfc.evidence.surprise_gap import SurpriseSums
+from dfc.evidence.following import Following
+from dfc.evidence.surprise_gap import Gaps, SurpriseSums
 
 NAN = float("nan")
+Numbers = npt.NDArray[np.float64]
 
 
 def codes(*entries: tuple[int, int, float]) -> Codes:
     rows, features, values = zip(*sorted(entries, key=lambda entry: entry[1]), strict=True)
     return Codes(torch.tensor(rows), torch.tensor(features), torch.tensor(values))
+
+
+def following(ahead: list[list[float]] | Numbers, cell: list[int] | npt.NDArray[np.int64]) -> Following:
+    """What follows rows, the nats beyond what their cells' rows come to together."""
+    nats, characters = np.array(ahead, dtype=np.float64).T
+    numbers = np.where(np.isfinite(nats), cell, -1)
+    beyond = np.full(len(nats), NAN)
+    for one in set(numbers) - {-1}:
+        own = numbers == one
+        beyond[own] = nats[own] - nats[own].sum() / characters[own].sum() * characters[own]
+    columns = (torch.from_numpy(column) for column in (nats, characters, beyond, numbers))
+    return Following(*columns)
 
 
 def test_by_hand() -> None:
@@ -25,60 +40,129 @@ def test_by_hand() -> None:
     sums.add(
         codes((0, 0, 1.0), (2, 0, 3.0), (3, 1, 1.0)),
         torch.tensor([5, 5, 6, 6]),
-        torch.tensor([[4.0, 2.0], [0.0, 2.0], [2.0, 4.0], [NAN, NAN]], dtype=torch.float64),
+        following([[4.0, 2.0], [0.0, 2.0], [2.0, 4.0], [NAN, NAN]], [0, 0, 0, 0]),
     )
     found = sums.gaps()
     middle, own = (4 / 4 + 2 / 4) / 2, (1 * 4 + 3 * 2) / (1 * 2 + 3 * 4)
-    assert found.gap[0] == pytest.approx(own - middle)
+    assert found.raw.gap[0] == pytest.approx(own - middle)
     rest = [(4 - own * 2) ** 2, (6 - own * 12) ** 2]
-    assert found.error[0] == pytest.approx(np.sqrt(sum(rest) * 2 / 1) / 14)
-    assert np.isnan([found.gap[1], found.error[1], found.gap[2], found.error[2]]).all()
+    assert found.raw.error[0] == pytest.approx(np.sqrt(sum(rest) * 2 / 1) / 14)
+    # Only row 1 does not fire, and surprises both alike: what is expected is 0.
+    assert found.matched.gap[0] == pytest.approx(own)
+    assert found.share[0] == 1
+    for gap in (found.raw, found.matched, found.held_out):
+        assert np.isnan([gap.gap[1], gap.error[1], gap.gap[2], gap.error[2]]).all()
+    profiles = found.profiles
+    assert [profiles.feature.tolist(), profiles.document.tolist(), profiles.weight.tolist()] == [
+        [0, 0],
+        [5, 6],
+        [2, 12],
+    ]
+
+
+def test_a_feature_that_fires_at_all_places_of_a_kind_is_not_matched_there() -> None:
+    sums = SurpriseSums(2)
+    # Feature 0 fires on all rows of cell 1 and on one of two of cell 0; feature 1 on all of cell 1 alone.
+    ahead = [[1.0, 1.0], [0.0, 1.0], [9.0, 1.0], [7.0, 1.0]]
+    sums.add(
+        codes((0, 0, 1.0), (2, 0, 1.0), (3, 0, 1.0), (2, 1, 1.0), (3, 1, 1.0)),
+        torch.tensor([0, 1, 2, 3]),
+        following(ahead, [0, 0, 1, 1]),
+    )
+    found = sums.gaps()
+    assert found.matched.gap[0] == pytest.approx(1.0)
+    assert found.share[0] == pytest.approx(1 / 3)
+    assert np.isnan(found.matched.gap[1])
+    assert found.share[1] == 0
 
 
 def test_one_document_has_no_error_and_nothing_at_all_gives_nothing() -> None:
     sums = SurpriseSums(2)
-    assert np.isnan(sums.gaps().gap).all()
-    ahead = torch.tensor([[1.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
-    sums.add(codes((0, 0, 1.0), (1, 0, 1.0)), torch.tensor([3, 3]), ahead)
+    assert np.isnan(sums.gaps().raw.gap).all()
+    sums.add(codes((0, 0, 1.0), (1, 0, 1.0)), torch.tensor([3, 3]), following([[1.0, 1.0], [1.0, 2.0]], [0, 0]))
     found = sums.gaps()
-    assert found.gap[0] == pytest.approx(0)
-    assert np.isnan(found.error[0])
+    assert found.raw.gap[0] == pytest.approx(0)
+    assert np.isnan([found.raw.error[0], found.matched.error[0]]).all()
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20))
-def test_batches_and_documents_across_them_make_no_difference(seed: int, step: int) -> None:
+def test_sums_over_batches_are_those_over_all_rows(seed: int, step: int) -> None:
     random = np.random.default_rng(seed)
     rows = 40
     document = np.sort(random.integers(0, 6, rows))
+    held_out = document % 2 == 1
     ahead = np.stack([random.normal(size=rows), random.integers(1, 9, rows)], axis=1).astype(float)
     ahead[random.random(rows) < 0.2] = NAN
-    z = random.random((rows, 4)) * (random.random((rows, 4)) < 0.5)
+    z = np.float32(random.random((rows, 4)) * (random.random((rows, 4)) < 0.5)).astype(float)
+    follows = following(ahead, random.integers(0, 3, rows))
     sums = SurpriseSums(4)
-    for first in range(0, rows, step):
-        part = torch.from_numpy(z[first : first + step])
-        features, places = part.T.nonzero(as_tuple=True)
-        sums.add(
-            Codes(places, features, part[places, features].float()),
-            torch.from_numpy(document[first : first + step]),
-            torch.from_numpy(ahead[first : first + step]),
-        )
-    found = sums.gaps()
-    known = np.isfinite(ahead[:, 0])
-    whole = [ahead[known & (document == one)].sum(0) for one in set(document[known])]
+    for out in (False, True):
+        for first in range(0, rows, step):
+            own = torch.from_numpy(np.flatnonzero(held_out[first : first + step] == out)) + first
+            part = torch.from_numpy(z)[own]
+            features, places = part.T.nonzero(as_tuple=True)
+            chosen = Codes(places, features, part[places, features].float())
+            sums.add(chosen, torch.from_numpy(document)[own], follows.take(own), out)
+    _check(sums.gaps(), z, document, held_out, ahead, follows.cell.numpy())
+
+
+def _check(found: Gaps, z: Numbers, document: Numbers, held_out: Numbers, ahead: Numbers, cell: Numbers) -> None:
+    """The gaps of features against their definitions, each row's matched places looked up by themselves."""
+    known = cell >= 0
+    whole = [ahead[known & (document == one)].sum(0) for one in sorted(set(document[known]))]
     middle = np.median([nats / characters for nats, characters in whole]) if whole else NAN
-    for feature in range(4):
-        weight = np.where(known, z[:, feature], 0)
-        fired = weight > 0
-        if not fired.any():
-            assert np.isnan(found.gap[feature])
-            continue
-        own = (weight[fired] * ahead[fired, 0]).sum() / (weight[fired] * ahead[fired, 1]).sum()
-        assert found.gap[feature] == pytest.approx(own - middle, rel=1e-4, abs=1e-6)
-        number = len(set(document[fired]))
-        rest = [
-            (weight[mine] * (ahead[mine, 0] - own * ahead[mine, 1])).sum() ** 2
-            for mine in (fired & (document == one) for one in set(document[fired]))
-        ]
-        if number > 1:
-            error = np.sqrt(sum(rest) * number / (number - 1)) / (weight[fired] * ahead[fired, 1]).sum()
-            assert found.error[feature] == pytest.approx(error, rel=1e-4, abs=1e-6)
+    total = {one: ahead[cell == one, 1].sum() for one in set(cell[known])}
+    mean = {one: ahead[cell == one, 0].sum() / total[one] for one in total}
+    for feature in range(z.shape[1]):
+        fired = known & (z[:, feature] > 0)
+        raw = _ratio(z[:, feature], ahead[:, 0], ahead[:, 1], fired, document)
+        assert _alike(found.raw.gap[feature], raw[0] - middle)
+        assert _alike(found.raw.error[feature], raw[1])
+
+        rest = {one: (cell == one) & ~fired for one in total}
+        matched = fired & np.isin(cell, [one for one in total if ahead[rest[one], 1].sum() >= 0.1 * total[one]])
+        expected = {one: ahead[rest[one], 0].sum() / ahead[rest[one], 1].sum() for one in set(cell[matched])}
+        beyond = np.array([ahead[r, 0] - expected.get(cell[r], NAN) * ahead[r, 1] for r in range(len(z))])
+        gap = _ratio(z[:, feature], beyond, ahead[:, 1], matched, document)[0]
+        assert _alike(found.matched.gap[feature], gap)
+        assert _alike(found.share[feature], _weight(z, ahead, feature, matched) / _weight(z, ahead, feature, fired))
+
+        plain = np.array([ahead[r, 0] - mean.get(cell[r], NAN) * ahead[r, 1] for r in range(len(z))])
+        both = [_ratio(z[:, feature], plain, ahead[:, 1], some, document) for some in (fired, fired & held_out)]
+        weight = {one: _weight(z, ahead, feature, matched & (cell == one)) for one in expected}
+        own = sum(weight.values())
+        grown = sum(weight[one] * total[one] / ahead[rest[one], 1].sum() for one in weight) / own if own else NAN
+        unsure = sum(
+            (weight[one] / own) ** 2 * _variance(plain, document, cell == one, total[one], ahead[rest[one], 1].sum())
+            for one in weight
+        )
+        for (ratio, error), there in zip(both, (found.matched, found.held_out), strict=True):
+            assert _alike(there.gap[feature], ratio + gap - both[0][0])
+            assert _alike(there.error[feature], np.sqrt((grown * error) ** 2 + unsure))
+
+
+def _weight(z: Numbers, ahead: Numbers, feature: int, some: Numbers) -> float:
+    return float((z[some, feature] * ahead[some, 1]).sum())
+
+
+def _ratio(weight: Numbers, upper: Numbers, lower: Numbers, some: Numbers, document: Numbers) -> tuple[float, float]:
+    """Weighted ratio over some rows, and its standard error with documents as clusters."""
+    if not some.any():
+        return NAN, NAN
+    total = (weight * lower)[some].sum()
+    ratio = (weight * upper)[some].sum() / total
+    clusters = [(weight * (upper - ratio * lower))[some & (document == one)].sum() for one in set(document[some])]
+    count = len(clusters)
+    return ratio, np.sqrt(np.square(clusters).sum() * count / (count - 1)) / total if count > 1 else NAN
+
+
+def _variance(beyond: Numbers, document: Numbers, own: Numbers, total: float, rest: float) -> float:
+    """Of a cell's nats a character, with documents as clusters, over the characters of its rows that do not fire."""
+    clusters = [beyond[own & (document == one)].sum() for one in set(document[own])]
+    count = len(clusters)
+    return np.square(clusters).sum() * count / max(count - 1, 1) / (total * rest)
+
+
+def _alike(one: float, other: float) -> bool:
+    return bool(np.isclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True))
