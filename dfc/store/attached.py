@@ -13,13 +13,14 @@ from pathlib import Path
 import duckdb
 
 from dfc.config import VersionError
-from dfc.store import EVIDENCE_READABLE, columns, errors
+from dfc.store import EVIDENCE_READABLE, EVIDENCE_TABLES, columns, errors
 from dfc.store.column import Column
 
 Stamp = tuple[tuple[int, int, int], ...]
 """Of the files as they are now: another one means other content."""
 _connections: dict[Path, tuple[Stamp, duckdb.DuckDBPyConnection]] = {}
 _lock = threading.Lock()
+_FIRST = ("reference", "neighbours")  # tables of evidence of version 1
 
 IDENTITY = "SELECT md5(string_agg(fingerprint, '' ORDER BY feature_id)) FROM store.features"
 """What tells the features of one training from those of another: evidence is of these alone."""
@@ -84,7 +85,7 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
             problem = f"{path}: was written with schema {facts.get('schema_version')}, not {EVIDENCE_READABLE[-1]}"
             raise VersionError(f"{problem}; {again}.", problem)
         ours = facts["identity"] == identity
-        _make_views(made, "proof" if ours else _origin(made), stale=not ours)
+        _make_views(made, "proof" if ours else _origin(made), stale=not ours, first=facts["schema_version"] == "1")
     except duckdb.Error as error:
         raise errors.explained(error, path, "readable evidence", again) from None
 
@@ -94,8 +95,15 @@ def _origin(made: duckdb.DuckDBPyConnection) -> str:
     return "store" if "evidence" in _tables(made, "store") else ""
 
 
-def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False) -> None:
-    """The views, with the evidence of a database; empty if it is none."""
+def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False, first: bool = False) -> None:
+    """The views, with the evidence of a database; empty if it is none, or what it was too early to hold.
+
+    Args:
+        made: has the databases.
+        origin: the one with the evidence; empty for none.
+        stale: whether evidence is there that is of other features.
+        first: whether the evidence is of version 1; what stands in an older store is, too.
+    """
     held = _columns(made, origin)
     figures = ", ".join(f"{_figure(one, held)} AS {one.name}" for one in columns.EVIDENCE)
     evidence = f"{origin}.evidence" if origin else "(SELECT NULL::INTEGER AS feature_id LIMIT 0)"
@@ -110,9 +118,10 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
                     0::DOUBLE AS error LIMIT 0""",
         "neighbours": "SELECT 0 AS feature_id, 0 AS other_id, '' AS kind, 0::FLOAT AS similarity LIMIT 0",
     }
-    there = _tables(made, origin)
+    held_tables = {"": (), "store": _FIRST}.get(origin, _FIRST if first else EVIDENCE_TABLES)
     for name, empty in nothing.items():
-        made.execute(f"CREATE OR REPLACE VIEW {name} AS {f'SELECT * FROM {origin}.{name}' if name in there else empty}")
+        rows = f"SELECT * FROM {origin}.{name}" if name in held_tables else empty
+        made.execute(f"CREATE OR REPLACE VIEW {name} AS {rows}")
     made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale)}")
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from dfc.config import UserError
-from dfc.store import attached
+from dfc.store import EVIDENCE_VERSION, attached
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.writer import StoreWriter, evidence_writer
 from tests.stores import make_store, write_store
@@ -109,8 +109,11 @@ def test_evidence_that_is_damaged_is_named(tmp_path: Path) -> None:
     [
         ("DROP TABLE neighbours", "is not readable evidence"),
         ("ALTER TABLE evidence DROP COLUMN feature_id", "is not readable evidence"),
-        ("UPDATE run SET value = '99' WHERE key = 'schema_version'", "was written with schema 99, not 1"),
-        ("DELETE FROM run WHERE key = 'identity'", "was written with schema 1"),
+        (
+            "UPDATE run SET value = '99' WHERE key = 'schema_version'",
+            f"was written with schema 99, not {EVIDENCE_VERSION}",
+        ),
+        ("DELETE FROM run WHERE key = 'identity'", f"was written with schema {EVIDENCE_VERSION}"),
     ],
 )
 def test_what_is_wrong_with_the_evidence_is_not_said_of_the_features(
@@ -332,3 +335,23 @@ def test_replaced_files_are_let_go(tmp_path: Path) -> None:
     gc.collect()
     handles = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
     assert sum(handle.startswith(str(path)) for handle in handles) <= 1
+
+
+def test_evidence_of_the_first_version_is_read_and_has_no_findings(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    judge(path)
+    with duckdb.connect(str(attached.evidence_path(path))) as connection:
+        [(kept,)] = connection.execute("SELECT count(DISTINCT measure) FROM reference").fetchall()
+        connection.execute("DROP TABLE findings")
+        connection.execute("DROP TABLE texts")
+        for name in ("matched_gap", "finding", "place", "knows", "false_discovery"):
+            connection.execute(f"ALTER TABLE evidence DROP COLUMN {name}")
+        connection.execute("UPDATE run SET value = '1' WHERE key = 'schema_version'")
+    store = Store(path)
+    assert store.facts()["verified"]
+    assert len(store.reference()) == kept > 0
+    assert len(store.findings()) == len(store.texts()) == 0
+    table = store.features(FeatureQuery(limit=5))
+    assert table["verdict"].notna().any()
+    assert table["matched_gap"].isna().all()

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from dfc import runs
-from dfc.config import UserError
+from dfc.config import SIDES, UserError
+from dfc.store.reader import Store
 from dfc.worlds import planted, planted_report
 from dfc.worlds.planted import Setting
 from dfc.worlds.planted_models import ModelTraining
-from dfc.worlds.planted_result import Feature, PlantResult, SeedResult
+from dfc.worlds.planted_result import FIRST, PlantedFinding, PlantResult, SeedResult
 
 SMALL = Setting(
     training=ModelTraining(steps=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
@@ -53,10 +54,18 @@ def test_a_whole_world(data: Path) -> None:
     for plant in result.plants:
         assert all(0.1 < value < 10 for value in plant.surprise.values())
         assert 0 <= plant.baseline <= 1
-        assert plant.best is None or plant.best.plant == plant.name
+        assert all(finding.shows(plant.name) and finding.side == plant.side for finding in plant.findings)
     made = runs.find("planted-5")
-    assert {source.name for source in made.config().corpus.sources} > {plant.name for plant in result.plants}
+    [source] = made.config().corpus.sources
+    assert source.name == "texts", "no source tells what is planted"
     assert runs.read_json(made.path / "planted.json")["seed"] == 5
+    listed = Store(made.store).findings()
+    for side in SIDES:
+        own = [finding for finding in result.findings if finding.side == side]
+        assert result.listed[side] == (listed["side"] == side).sum()
+        assert len(own) == min(FIRST, result.listed[side])
+        assert [finding.rank for finding in own] == list(range(len(own)))
+        assert all(sum(finding.texts.values()) > 0 and finding.gap > 0 for finding in own)
 
     weights = data / "models" / "planted-5" / "a" / "model.safetensors"
     trained = weights.stat().st_mtime_ns
@@ -66,30 +75,43 @@ def test_a_whole_world(data: Path) -> None:
         planted.one_seed(5, replace(SMALL, topics=2))
 
 
-def _feature(feature_id: int, **changes: Any) -> Feature:
-    found = Feature(feature_id, "a", "exclusive", 0.5, 0.75, "a-fishing", 0.75, {"a-fishing": 3, "sport": 1}, 0.9)
+def _finding(rank: int, **changes: Any) -> PlantedFinding:
+    texts = {"a-fishing": 3, "sport": 1}
+    found = PlantedFinding(
+        rank, "a", 3, "shared", "unclear", 0.25, 0.01, 7, own=0.75, plant="a-fishing", share=0.75, texts=texts
+    )
     return replace(found, **changes)
 
 
 def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None:
-    good, false = _feature(3), _feature(4, own=0.25, share=0.25, sources={"sport": 3, "a-fishing": 1}, steered=None)
+    good, again = _finding(0, steered=0.5), _finding(1, partition="a", steered=0.25)
+    false = _finding(2, feature_id=4, own=0.25, share=0.25, texts={"sport": 3, "a-fishing": 1})
     plants = [
-        PlantResult("a-fishing", "a", "topic", {"a": 0.1, "b": 0.4}, {"exclusive": 1, "dead": 2}, 0.0, good, True),
-        PlantResult("b-mining", "b", "topic", {"a": 0.4, "b": 0.1}, {}, 0.0, None, False),
+        PlantResult("a-fishing", "a", "topic", {"a": 0.1, "b": 0.4}, [good, again], 0.25),
+        PlantResult("b-mining", "b", "topic", {"a": 0.4, "b": 0.1}, [], 0.0),
     ]
     results = [
-        SeedResult(0, {"a": 0.2, "b": 0.21}, plants, {"a": 9, "b": 8}, [good, false], [false, false]),
-        SeedResult(1, {"a": 0.3, "b": 0.2}, plants[1:], {"a": 9, "b": 8}, [], [good]),
+        SeedResult(0, {"a": 0.2, "b": 0.21}, plants, [good, again, false], {"a": 3, "b": 0}),
+        SeedResult(1, {"a": 0.3, "b": 0.2}, plants[1:], [], {"a": 0, "b": 0}),
     ]
     assert results[0].false == [false]
     assert planted_report.summary(results).splitlines()[2:] == [
-        "| 0 | 2 | 1 | 2 | 1 | 0.50 | 2 | 2 |",
-        "| 1 | 1 | 0 | 0 | 0 | – | 1 | 0 |",
-        "| all | 3 | 1 | 2 | 1 | 0.50 | 3 | 2 |",
+        "| 0 | 2 | 1 | 0.50 | 3 | 1 | 0.67 | 1 |",
+        "| 1 | 1 | 0 | 0.00 | 0 | 0 | – | 0 |",
+        "| all | 3 | 1 | 0.33 | 3 | 1 | 0.67 | 1 |",
     ]
     page = planted_report.write(results, Setting(), tmp_path, "python -m dfc planted").read_text(encoding="utf-8")
     assert "by 0.200 and 0.210, 0.300 and 0.200 nats" in page
-    assert "| 0 | a-fishing | 0.10 / 0.40 | 1 exclusive, 2 dead | 3 | 0.50 | 0.75 | 0.90 | 0.00 | yes |" in page
-    assert "| 0 | b-mining | 0.10 / 0.40 | none | – | – | – | – | 0.00 | **no** |" in page
-    assert "| 0 | 4 | A | 0.50 | 0.25 | 3 sport, 1 a-fishing |" in page
-    assert "| 3 × topic | 1 | 1 | 1 exclusive, 2 dead |" in page
+    assert "| a-fishing | 0.10 / 0.40 | 2 | 1 | shared | 7 | 0.250 ± 0.010 | 0.75 | 0.50 | 0.25 | yes |" in page
+    assert "| b-mining | 0.40 / 0.10 |" not in page
+    assert "| b-mining | 0.10 / 0.40 | 0 | – | – | – | – | – | – | 0.00 | **no** |" in page
+    assert "| 0 | A | 3 | shared | 7 | 0.250 ± 0.010 | 0.25 | 3 sport, 1 a-fishing |" in page
+    assert "| 3 × topic | 1 | 0 | 1 |" in page
+
+
+def test_a_difference_of_which_nothing_is_found_is_not_brought_out() -> None:
+    plant = PlantResult("a-fishing", "a", "topic", {"a": 0.1, "b": 0.4}, [_finding(0, steered=0.4)], 0.25)
+    assert plant.found
+    assert not plant.steers
+    assert not replace(plant, findings=[]).found
+    assert replace(plant, findings=[_finding(0, steered=0.4), _finding(1, steered=0.5)]).steers
