@@ -294,9 +294,10 @@ class EvidenceConfig(Section):
     )
     surprise_window: int = Field(default=16, ge=1, description="pairs after a firing by which both are surprised")
     surprise_gap: float = Field(
-        default=0.04,
+        default=0.03,
         gt=0,
-        description="exclusive: least nats a character by which what follows surprises the other model more",
+        description="findings, exclusive: nats a character by which what follows surprises the other model more than at "
+        "matched places, at least",
     )
     surprise_errors: float = Field(default=2.0, ge=0, description="exclusive: and in standard errors")
     false_discovery: float = Field(
@@ -309,12 +310,6 @@ class EvidenceConfig(Section):
         default=5,
         ge=2,
         description="findings: documents in which a feature fires, at least, where surprise is measured",
-    )
-    group_likeness: float = Field(
-        default=0.3,
-        gt=0,
-        le=1,
-        description="findings: least likeness of two features' documents (a cosine) that makes them one finding",
     )
     min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
     min_held_out_firings: int = Field(
