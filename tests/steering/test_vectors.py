@@ -26,7 +26,7 @@ def test_vectors_are_in_the_models_own_space(tiny_run: Run, side: Side) -> None:
     """In the scaled space, the vector is s_max times the decoder vector."""
     crosscoder = crosscoder_model.load(tiny_run.crosscoder)
     ids, vectors = crosscoder.decoder_vectors(side)
-    scale = crosscoder.scale[0 if side == "a" else 1]
+    scale = crosscoder.scale[slice(0, 32) if side == "a" else slice(32, None)]
     for feature in (alive(tiny_run, side), alive(tiny_run, "shared")):
         found = steering_vector(tiny_run, feature, side)
         expected = Store(tiny_run.store).feature(feature).max * vectors[ids == feature][0]
@@ -62,7 +62,7 @@ def test_a_shared_feature_is_read_as_if_the_other_model_agreed(tiny_run: Run) ->
     for side, columns in (("a", slice(0, 32)), ("b", slice(32, None))):
         reader = gauge(tiny_run, feature, side)
         assert not reader.exact
-        scale = crosscoder.scale[0 if side == "a" else 1]
+        scale = crosscoder.scale[columns]
         halves.append(x[:, columns] / scale @ reader.weight + reader.bias)
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole.detach(), atol=1e-3, rtol=1e-4)
 
@@ -79,7 +79,7 @@ def test_with_a_stitch_the_other_half_is_guessed_from_this_one(tiny_copy: Run) -
     both = torch.cat([centred, centred @ b_from_a.T], dim=1)
     expected = part.gain * both @ part.encoder[row] + part.bias[row]
     reader = gauge(tiny_copy, feature, "a")
-    raw = (centred + crosscoder.decoder_bias[:32]) / crosscoder.scale[0]
+    raw = (centred + crosscoder.decoder_bias[:32]) / crosscoder.scale[:32]
     torch.testing.assert_close(raw @ reader.weight + reader.bias, expected.detach(), atol=1e-2, rtol=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_an_exclusive_feature_steers_the_other_model_through_the_stitch(tiny_cop
     found = steering_vector(tiny_copy, feature, "b")
     scale = crosscoder_model.load(tiny_copy.crosscoder).scale
     own = steering_vector(tiny_copy, feature, "a").vector
-    torch.testing.assert_close(found.vector, a_to_b @ (own * scale[0]) / scale[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.vector, a_to_b @ (own * scale[:32]) / scale[32:], atol=1e-4, rtol=1e-4)
     assert (found.transfer, steering_vector(tiny_copy, alive(tiny_copy, "b"), "a").transfer) == (0.25, 0.5)
     with pytest.raises(UserError, match="is exclusive to model A and cannot be read in model B"):
         gauge(tiny_copy, feature, "b")
