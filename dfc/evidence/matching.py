@@ -227,7 +227,7 @@ class _Part:
         rows: how many the shard has.
         row: which of them these are.
         follows: the gap and the characters, (known, 2).
-        pieces: all that the shard's first rows say, up to the last that is known: each from the pair before to its own.
+        pieces: what each of the shard's first rows says, from the end of the one before; all of these documents'.
         until: the last of these rows in each row's window.
     """
 
@@ -250,7 +250,8 @@ def _known(store: ActivationStore, shard: int, documents: pa.Table, ahead: Ahead
     follows = ahead(shard, rows).numpy()
     finite = np.isfinite(follows[:, 0])
     known = np.flatnonzero(finite & store.keep(shard, rows))
-    last = int(finite.nonzero()[0].max(initial=-1)) + 1
+    whole = rows.document <= rows.document[finite].max(initial=-1)  # documents, to the end of the last
+    last = int(whole.sum())
     document, end = rows.document[:last].astype(np.int64), rows.end[:last].astype(np.int64)
     point, pieces = np.zeros(last, dtype=np.int64), []
     for number, own in _runs(document):
