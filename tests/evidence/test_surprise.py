@@ -62,17 +62,20 @@ def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> No
 
 
 def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their tokens are not read once more; what is not paired at all makes no difference."""
+    """Their tokens are not read once more: what is known are the beginnings of documents, and within the windows."""
     surprise.measure(run, 500, WINDOW)
     store = ActivationStore(run.activations)
     rows = [store.rows(shard) for shard in range(len(store))]
-    kept = [surprise._documents(store, shard, 500)[1] for shard in range(len(store))]
+    own = [surprise._beginnings(store, shard, 500, WINDOW) for shard in range(len(store))]
     monkeypatch.delattr(shards, "read_tokens")
-    for shard, (of, known) in enumerate(zip(rows, kept, strict=True)):
-        found = surprise.ahead(store, shard, of, 500, WINDOW).isfinite().all(1)
-        assert 0 < known < len(of)
-        assert found[:known].any()
-        assert not found[known:].any()
+    for shard, (of, beginnings) in enumerate(zip(rows, own, strict=True)):
+        found = surprise.ahead(store, shard, of, 500, WINDOW).isfinite().all(1).numpy()
+        documents = sorted(set(of.document.tolist()))
+        assert 0 < len(beginnings.counts) < len(documents)
+        for document, count in zip(documents, [*beginnings.counts.tolist(), *[0] * len(documents)], strict=False):
+            there = found[of.document == document]
+            assert there[: count - 1].any() == (count > 1)
+            assert not there[max(0, count - 1) :].any()
 
 
 def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
@@ -82,8 +85,29 @@ def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
         surprise.ahead(store, shard, store.rows(shard), 500, WINDOW).isfinite().all(1) for shard in range(len(store))
     ]
     assert 0 < sum(int(part.sum()) for part in known) <= 500
-    assert all(part[: int(part.nonzero().max()) + 1].sum() > 0 for part in known if part.any())
-    assert surprise.ahead(store, 0, store.rows(0), ALL, WINDOW).isnan().all(), "another selection is not taken for it"
+    for pairs, window in ((ALL, WINDOW), (500, WINDOW + 1)):
+        other = surprise.ahead(store, 0, store.rows(0), pairs, window)
+        assert other.isnan().all(), "another selection is not taken for it"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "share", "window", "counts"),
+    [
+        ([100, 3, 50, 40], 193, 2, [100, 3, 50, 40]),  # all
+        ([100, 3, 50, 40], 192, 2, [99, 3, 50, 40]),
+        ([100, 3, 50, 40], 100, 2, [32, 3, 32, 32]),
+        ([100, 3, 50, 40], 30, 2, [9, 3, 9, 9]),
+        ([100, 3, 50, 40], 20, 2, [8, 3, 8]),  # four windows at least: one document goes without
+        ([100, 3, 50, 40], 7, 2, []),
+        ([], 10, 2, []),
+    ],
+)
+def test_from_each_document_comes_as_much_as_from_any(
+    pairs: list[int], share: int, window: int, counts: list[int]
+) -> None:
+    found = surprise.Beginnings.of(np.array(pairs, dtype=np.int64), share, window)
+    assert found.counts.tolist() == counts
+    assert found.total == sum(counts)
 
 
 def test_what_is_measured_stays_and_what_is_missing_is_made_again(run: Run) -> None:
@@ -110,7 +134,7 @@ def test_a_model_that_is_gone_is_named(run: Run, tmp_path: Path) -> None:
     settings = (run.path / "run.yaml").read_text()
     (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(tmp_path / "gone")))
     with pytest.raises(UserError, match="gone"):
-        surprise.measure(Run(run.path), ALL)
+        surprise.measure(Run(run.path), ALL, WINDOW)
 
 
 def test_a_model_that_changed_since_it_was_harvested_is_not_measured(run: Run, tmp_path: Path) -> None:
@@ -120,4 +144,4 @@ def test_a_model_that_changed_since_it_was_harvested_is_not_measured(run: Run, t
     settings = (run.path / "run.yaml").read_text()
     (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(other)))
     with pytest.raises(UserError, match="holds other weights"):
-        surprise.measure(Run(run.path), ALL)
+        surprise.measure(Run(run.path), ALL, WINDOW)
