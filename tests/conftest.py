@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from filelock import FileLock
 
 from dfc import pipeline, runs
 from dfc.runs import Run
-from tests import order, tiny
+from tests import order, processes, tiny
 from tests.real import PROJECT, data_folder, make_real_run
 from tests.shared import once, share_in
 
@@ -34,10 +35,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.ByFile
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is made once lies in the folder of the whole test run; a process of several has its own within that."""
     folder = tmp_path_factory.getbasetemp()
     share_in((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared")
+    yield
+    processes.release()
 
 
 @pytest.fixture(autouse=True)
