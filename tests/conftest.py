@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -11,23 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from filelock import FileLock
 
 from dfc import pipeline, runs
 from dfc.runs import Run
-from tests import order, processes, tiny
+from tests import order, processes
 from tests.real import PROJECT, data_folder, make_real_run
 from tests.shared import once, share_in
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # what is not on this machine is not fetched
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background work ignores it, and so would children
-torch.set_num_threads(1)  # two threads of a tiny model wait for each other whenever another process is busy
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order.arrange(items)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: a collection, which Streamlit makes after every page, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.ByFile:
@@ -37,6 +42,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.ByFile
 @pytest.fixture(scope="session", autouse=True)
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is made once lies in the folder of the whole test run; a process of several has its own within that."""
+    import torch  # not above: the process that hands out the tests to others needs none of it
+
+    torch.set_num_threads(1)  # two threads of a tiny model wait for each other whenever another process is busy
     folder = tmp_path_factory.getbasetemp()
     share_in((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "shared")
     yield
@@ -60,6 +68,7 @@ def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny_models(shared: None) -> tuple[Path, Path]:
     """Folders of two tiny models."""
+    from tests import tiny
 
     def make(folder: Path) -> None:
         tiny.make_llama(folder / "llama")
@@ -72,6 +81,7 @@ def tiny_models(shared: None) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A whole run on the tiny models; tests only read it. A process has its own, for what reads may lock."""
+    from tests import tiny
 
     def make(folder: Path) -> None:
         with data_folder(folder / "data"):
