@@ -102,9 +102,16 @@ def tiny_copy(tiny_run: Run, data: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def real_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A small run on the two real models of the demo; tests only read it."""
+def real_run(shared: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small run on the two real models of the demo. A process has its own, to which what it measures is added."""
     models = PROJECT / "data" / "models"
     models.mkdir(parents=True, exist_ok=True)
-    with FileLock(models / ".tests.lock"):  # another test run may fetch and convert them, too
-        return make_real_run(tmp_path_factory.mktemp("real"))
+
+    def make(folder: Path) -> None:
+        with FileLock(models / ".tests.lock"):  # another test run may fetch and convert them, too
+            make_real_run(folder)
+
+    run = Path("runs") / "real"
+    copy = tmp_path_factory.mktemp("real") / run
+    shutil.copytree(once("real", make) / run, copy)
+    return Run(copy)

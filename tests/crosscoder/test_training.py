@@ -212,7 +212,7 @@ def test_equal_seeds_give_equal_weights(tiny_run: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stream", "steps"), [(False, 2_000), (True, 400)])
+@pytest.mark.parametrize(("stream", "steps"), [(False, 800), (True, 400)])
 def test_killed_and_resumed_equals_undisturbed(stream: bool, steps: int, tiny_run: Run) -> None:
     choices = {"steps": steps, "checkpoint_every": 40, "stream": stream}
     killed, whole = (copied(tiny_run, name, **choices) for name in ("killed", "whole"))

@@ -209,7 +209,7 @@ def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypa
     sampling = RolloutSampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)
     settings, asked, folder = tmp_path / "run.yaml", tmp_path / "asked.jsonl", tmp_path / "killed"
     settings.write_text(config.dump(run), encoding="utf-8")
-    asked.write_text("\n".join(json.dumps({"text": text}) for _, text in tiny.texts(36)), encoding="utf-8")
+    asked.write_text("\n".join(json.dumps({"text": text}) for _, text in tiny.texts(24)), encoding="utf-8")
     command = ["-m", "dfc", "rollouts", str(settings), "--prompts", str(asked), "--folder", str(folder)]
     command += ["--tokens", "30", "--temperature", "1.5", "--top-p", "0.95", "--seed", "3", "--batch", "1"]
     finished = 0
