@@ -21,17 +21,21 @@ from pathlib import Path
 
 NOT_LOADED = ("dfc.bench", "dfc.ui")
 """Pages make caches where they are imported, which must belong to an app."""
-LOADED = ("streamlit.web.cli", "transformers.models.llama.modeling_llama", "transformers.models.gemma3.modeling_gemma3")
+FIRST = ("streamlit.web.cli", "streamlit.web.server.starlette", "uvicorn", "anyio._backends._asyncio")
+"""What an app loads at its start, before its pages load nnsight: that adds to `object`, which anyio cannot bear."""
+THEN = ("transformers.models.llama.modeling_llama", "transformers.models.gemma3.modeling_gemma3")
 
 
 def load() -> None:
     """Import what the commands of dfc import, and what its pages do."""
+    for name in FIRST:
+        importlib.import_module(name)
     import dfc
 
     for module in pkgutil.walk_packages(dfc.__path__, "dfc."):
         if not module.name.startswith(NOT_LOADED) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in LOADED:
+    for name in THEN:
         importlib.import_module(name)
 
 
