@@ -29,6 +29,7 @@ QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 _LOAD_SECONDS = 180.0
 _held: dict[Path, socket.socket] = {}
 """Connections that keep a template alive for as long as this process wants."""
+_running: list[Forked] = []
 _mine: list[subprocess.Popen[bytes]] = []
 """Templates that this process has started."""
 
@@ -47,6 +48,7 @@ class Forked:
         self._template = template.makefile("r")
         template.close()
         self.pid = int(self._template.readline())
+        _running.append(self)
 
     def poll(self) -> int | None:
         """Its exit code, as Popen has it, or None while it runs."""
@@ -60,6 +62,7 @@ class Forked:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
             self.returncode = int(self._template.readline())
             self._template.close()
+            _running.remove(self)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -138,6 +141,8 @@ def dfc(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def release() -> None:
     """No more are wanted. Whoever started the template sees it end: nothing stays behind, and its time is counted."""
+    for process in list(_running):  # those that a test has left behind
+        process.kill()
     for connection in _held.values():
         connection.close()
     _held.clear()
