@@ -5,27 +5,31 @@ from __future__ import annotations
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-REAL = (
-    "tests/steering/test_live_proof.py",
-    "tests/test_end_to_end.py",
-    "tests/ui/test_real_run.py",
-    "tests/ui/test_stories.py",
-)
-"""The files on the real models. One process does them all: it makes their run, and holds the models."""
+REAL = {
+    "tests/steering/test_live_proof.py": "their models",
+    "tests/test_end_to_end.py": "their models",
+    "tests/ui/test_real_run.py": "their pages",
+    "tests/ui/test_stories.py": "their pages",
+}
+"""The files on the real models. One process does all that load them; another may open pages on a copy of their run."""
 
 FIRST = (
-    *REAL,
+    "tests/steering/test_live_proof.py",
+    "tests/test_end_to_end.py",
     "tests/ui/test_browser.py",
+    "tests/ui/steer/test_browser.py",
     "tests/activations/test_interrupted.py",
     "tests/crosscoder/test_training.py",
-    "tests/ui/steer/test_browser.py",
+    "tests/ui/test_stories.py",
+    "tests/ui/test_real_run.py",
     "tests/cli/test_cli.py",
-    "tests/models/test_rollouts.py",
     "tests/ui/test_browser_notes.py",
-    "tests/ui/shell/test_downloads.py",
+    "tests/ui/lists/test_notes.py",
+    "tests/ui/steer/test_kept.py",
     "tests/ui/prompt/test_browser.py",
+    "tests/ui/shell/test_links.py",
     "tests/ui/shell/test_frame.py",
-    "tests/activations/test_streaming.py",
+    "tests/ui/shell/test_downloads.py",
 )
 """Files that take long, the longest first: what begins last is to be short, or one process works on alone."""
 
@@ -37,7 +41,7 @@ class ByFile(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "real" if file_of(nodeid) in REAL else file_of(nodeid)
+        return REAL.get(file_of(nodeid), file_of(nodeid))
 
 
 def arrange(items: list[pytest.Item]) -> None:

@@ -23,9 +23,14 @@ def sharing() -> bool:
     return _FOLDER in os.environ
 
 
+def lasting() -> Path:
+    """The folder of what is shared, there for as long as the test run."""
+    return Path(os.environ[_FOLDER])
+
+
 def once(name: str, make: Callable[[Path], object]) -> Path:
     """The shared folder of this name, filled by `make` if nobody has done so yet. It is only to be read."""
-    folder = Path(os.environ[_FOLDER]) / name
+    folder = lasting() / name
     made = folder.with_suffix(".made")
     with FileLock(folder.with_suffix(".lock")):
         if not made.exists():

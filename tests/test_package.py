@@ -36,9 +36,10 @@ def test_dependencies_are_stated_once_and_are_those_that_are_imported() -> None:
     assert "dependencies" in PROJECT["project"]["dynamic"]
     assert PROJECT["tool"]["hatch"]["metadata"]["hooks"]["requirements_txt"]["files"] == ["requirements.txt"]
     stated = re.findall(r"^([\w-]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
+    names = imported()
     for name in ("torch", "transformers", "nnsight", "streamlit", "plotly", "pandas", "duckdb", "numpy", "pyarrow"):
         assert name in stated
-        assert name in imported()
+        assert name in names
 
 
 @pytest.mark.parametrize("name", dfc.__all__)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import dfc.cli
 from dfc import config, pipeline, runs
 from dfc.config import RunConfig, Section, SettingsError, UserError
 from dfc.store.reader import FeatureQuery, Store
+from tests import processes
 from tests.test_config import SMALL
 
 GLOSSARY = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
@@ -47,10 +46,10 @@ def test_a_second_process_is_kept_out() -> None:
     run = runs.create(settings())
     code = f"from dfc import runs\nwith runs.find({str(run.path)!r}).lock(): pass"
     with run.lock():
-        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        second = processes.run("-c", code)
     assert second.returncode
     assert "another process is working on this run" in second.stderr
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert processes.run("-c", code).returncode == 0
 
 
 def test_settings_may_change_until_something_was_made_with_them() -> None:

@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,8 +27,7 @@ from dfc.runs import Run
 from dfc.store.reader import Store
 from tests import tiny
 from tests.activations.test_harvest import files
-
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+from tests.processes import QUIET, fresh, start, together
 
 
 @pytest.fixture
@@ -43,10 +40,6 @@ def made(settings: dict[str, object], name: str) -> Run:
     return runs.create(config.parse({**settings, "name": name}, origin="test"))
 
 
-def command(run: Run, *launcher: str) -> list[str]:
-    return [sys.executable, *launcher, "-m", "dfc", "harvest", str(run.path)]
-
-
 @pytest.mark.slow
 def test_killed_at_any_moment_no_pair_is_lost_or_doubled(many_shards: dict[str, object]) -> None:
     whole, killed = made(many_shards, "whole"), made(many_shards, "killed")
@@ -55,7 +48,7 @@ def test_killed_at_any_moment_no_pair_is_lost_or_doubled(many_shards: dict[str, 
     kills = 0
     while not killed.done()["harvest"]:
         before = written(killed)
-        process = subprocess.Popen(command(killed), env={**os.environ, **ENVIRONMENT}, stderr=subprocess.DEVNULL)
+        process = start("-m", "dfc", "harvest", str(killed.path))
         wanted = before + draw.randint(1, 40)
         while process.poll() is None and written(killed) < wanted:
             time.sleep(0.002)
@@ -81,13 +74,8 @@ def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> N
     training = {"training": {"stream": True}}  # what is refused is training so, not harvesting for it
     one, two = made(many_shards, "one"), made({**many_shards, **training}, "two")
     pipeline.run_stages(one, until="harvest")
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, **ENVIRONMENT}
-    done = subprocess.run(
-        command(two, *torchrun), env=environment, cwd=root, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    for done in together(2, "-m", "dfc", "harvest", str(two.path)):
+        assert done.returncode == 0, done.stderr
     assert files(two) == files(one)
 
 
@@ -96,13 +84,11 @@ def test_two_processes_do_everything_from_a_yaml(tiny_models: tuple[Path, Path],
     """The first makes the run's folder and its store; the others neither write beside it nor wait for its lock."""
     settings = tmp_path / "both.yaml"
     settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models, name="both")))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    root = Path(__file__).parents[2]
-    for _ in range(2):
-        done = subprocess.run(
-            [*torchrun, "-m", "dfc", "run", str(settings)], env={**os.environ, **ENVIRONMENT}, cwd=root, check=False
-        )
-        assert done.returncode == 0
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    done = fresh(*torchrun, "-m", "dfc", "run", str(settings), env={**os.environ, **QUIET})
+    assert done.returncode == 0, done.stderr
+    for done in together(2, "-m", "dfc", "run", str(settings)):
+        assert done.returncode == 0, done.stderr
     assert Store(runs.find("both").store).facts()["verified"]
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from dfc.activations.streaming import stream_batches
 from dfc.config import UserError
 from dfc.runs import Run
 from tests import tiny
+from tests.processes import together
 
 
 def made(models: tuple[Path, Path], folder: Path, pairs: int, **training: object) -> Run:
@@ -103,15 +101,8 @@ def test_several_processes_do_not_begin_what_streams(tiny_models: tuple[Path, Pa
     settings = tiny.tiny_settings(tmp_path / "texts", tiny_models, name="streams", training={"stream": True})
     described = tmp_path / "streams.yaml"
     described.write_text(yaml.safe_dump(settings))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    ended = subprocess.run(
-        [*torchrun, "-m", "dfc", "run", str(described)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode != 0
-    assert ended.stderr.count("training.stream works in one process, and 2 were started") == 1
+    ended = together(2, "-m", "dfc", "run", str(described))
+    assert all(process.returncode != 0 for process in ended)
+    said = "".join(process.stderr for process in ended)
+    assert said.count("training.stream works in one process, and 2 were started") == 1
     assert not any(runs.find("streams").done().values())

@@ -1,10 +1,7 @@
-"""The command line as a user meets it, each command in a process of its own."""
+"""The command line as a user meets it, each command in a process of its own; those that load little load it anew."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +10,8 @@ import yaml
 from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from tests import tiny
+from tests.processes import dfc, fresh
 from tests.ui.folders import make_run
-
-ROOT = Path(__file__).parents[2]
-
-
-def dfc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m dfc …` with this test's data folder."""
-    command = [sys.executable, "-m", "dfc", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.slow
@@ -92,7 +82,7 @@ def test_what_cannot_be_done_is_one_sentence(
     ],
 )
 def test_what_is_not_there(arguments: tuple[str, ...]) -> None:
-    result = dfc(*arguments)
+    result = fresh("-m", "dfc", *arguments)
     assert result.returncode == 2
     assert result.stderr.startswith(f"dfc: {arguments[1]}: ")
 
@@ -114,7 +104,7 @@ def test_pairing_is_shown_without_a_run(tiny_models: tuple[Path, Path], tmp_path
 
 
 def test_doctor_says_what_is_missing() -> None:
-    printed = dfc("doctor").stdout
+    printed = fresh("-m", "dfc", "doctor").stdout
     for word in ("torch", "cores", "memory", "disk free", "a finished run: `make demo` makes one"):
         assert word in printed
 

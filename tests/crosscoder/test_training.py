@@ -5,12 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -30,6 +27,7 @@ from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
 from dfc.crosscoder.training import fit, k_at, learning_rate_at, new_state
 from dfc.runs import Run
+from tests import processes
 from tests.crosscoder import reference
 
 CHOICES = [
@@ -215,20 +213,20 @@ def test_equal_seeds_give_equal_weights(tiny_run: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stream", "steps"), [(False, 2_000), (True, 400)])
+@pytest.mark.parametrize(("stream", "steps"), [(False, 800), (True, 400)])
 def test_killed_and_resumed_equals_undisturbed(stream: bool, steps: int, tiny_run: Run) -> None:
     choices = {"steps": steps, "checkpoint_every": 40, "stream": stream}
     killed, whole = (copied(tiny_run, name, **choices) for name in ("killed", "whole"))
-    command = [sys.executable, "-m", "dfc", "train", str(killed.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    command = ("-m", "dfc", "train", str(killed.path))
+    process = processes.start(*command)
     while not (killed.crosscoder / "checkpoint.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed.crosscoder / "model.safetensors").exists()
-    resumed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    resumed = processes.run(*command)
+    assert resumed.returncode == 0, resumed.stderr
     assert "going on from step" in resumed.stderr
     training.train(whole)
     assert_same_training(killed, whole)
@@ -382,17 +380,8 @@ def test_two_processes_train_as_one(budget: str, tiny_run: Run) -> None:
         runs.write_text(run.path / "run.yaml", config.dump(run.config().model_copy(update={"crosscoder": crosscoder})))
     one, two = runs.find("one"), runs.find("two")
     training.train(one)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "-m", "dfc", "train", str(two.path / "run.yaml")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stderr
+    for done in processes.together(2, "-m", "dfc", "train", str(two.path / "run.yaml")):
+        assert done.returncode == 0, done.stderr
     for name, tensor in weights(one).items():
         torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
     for first, second in zip(one.metric_lines(), two.metric_lines(), strict=True):

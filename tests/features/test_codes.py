@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +22,7 @@ from dfc.features import codes, contexts, logit_lens
 from dfc.features.codes import CodesOnDisk
 from dfc.runs import Run
 from dfc.store import TABLES
+from tests import processes
 
 
 @pytest.fixture
@@ -90,9 +88,7 @@ def test_a_killed_index_goes_on_and_ends_the_same(
 ) -> None:
     """The process is killed while codes are made, between the models' logits, and while the store is written."""
     tiny_copy.store.unlink()
-    command = [sys.executable, "-m", "dfc", "index", str(tiny_copy.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    process = processes.start("-m", "dfc", "index", str(tiny_copy.path))
     while not (tiny_copy.path / at).exists():
         assert process.poll() is None
         time.sleep(0.001)

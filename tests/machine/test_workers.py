@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from dfc.machine import workers
 from dfc.machine.workers import Worker
+from tests import processes
 
-ROOT = Path(__file__).parents[2]
 COMPUTING = """
 import sys, threading, torch
 from dfc.cli import base
@@ -51,7 +48,7 @@ base.main()
 )
 def test_the_exit_code_is_the_commands_whatever_computes(heeds: bool, ends: str, code: int, said: str) -> None:
     program = COMPUTING.format(heeds=heeds, ends=ends)
-    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    result = processes.run("-c", program)
     assert result.returncode == code, result.stderr
     assert result.stdout == "written\n"
     assert said in result.stderr

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +22,9 @@ from dfc.config import ModelConfig, RunConfig, UserError
 from dfc.corpus import Document, Turn, plain
 from dfc.models import LoadedModel, rollouts
 from dfc.requests import RolloutSampling
-from tests import tiny
-from tests.cli.test_cli import ROOT, dfc
+from tests import processes, tiny
 from tests.models.test_families import FAMILIES, TOKENIZER
+from tests.processes import dfc
 
 GREEDY = RolloutSampling(tokens=12, temperature=0.0)
 DRAWN = RolloutSampling(samples=2, tokens=10, temperature=1.5, top_p=0.95, seed=3, batch=3)
@@ -212,14 +209,13 @@ def test_killed_it_goes_on_where_it_was(run: RunConfig, tmp_path: Path, monkeypa
     sampling = RolloutSampling(tokens=30, temperature=1.5, top_p=0.95, seed=3, batch=1)
     settings, asked, folder = tmp_path / "run.yaml", tmp_path / "asked.jsonl", tmp_path / "killed"
     settings.write_text(config.dump(run), encoding="utf-8")
-    asked.write_text("\n".join(json.dumps({"text": text}) for _, text in tiny.texts(36)), encoding="utf-8")
-    command = [sys.executable, "-m", "dfc", "rollouts", str(settings), "--prompts", str(asked), "--folder", str(folder)]
+    asked.write_text("\n".join(json.dumps({"text": text}) for _, text in tiny.texts(24)), encoding="utf-8")
+    command = ["-m", "dfc", "rollouts", str(settings), "--prompts", str(asked), "--folder", str(folder)]
     command += ["--tokens", "30", "--temperature", "1.5", "--top-p", "0.95", "--seed", "3", "--batch", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     finished = 0
     for side in ("a", "b", "b"):
         batches = folder / f"{side}.batches"
-        process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+        process = processes.start(*command)
         while process.poll() is None and not (batches.exists() and batches.read_bytes().count(b"\n") >= finished + 3):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import dfc.cli
 from dfc.config import UserError
 from dfc.runs import Run
 from dfc.steering import sweeps
+from tests import processes
 from tests.steering.test_vectors import alive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +68,7 @@ def test_a_sweep_and_again(tiny_copy: Run) -> None:
 
 def test_an_interrupt_ends_a_sweep_and_keeps_what_was_written(tiny_copy: Run) -> None:
     arguments = ["--sweep", "--feature", str(alive(tiny_copy, "a")), "--tokens", "100", "--plain"]
-    command = [sys.executable, "-m", "dfc", "steer", str(tiny_copy.path), *arguments, "--prompts", "beginnings"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = processes.start("-m", "dfc", "steer", str(tiny_copy.path), *arguments, "--prompts", "beginnings")
     made, end = 0, time.monotonic() + 120
     while not made and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)

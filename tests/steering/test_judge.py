@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,8 +20,9 @@ from dfc.steering import judge as judging
 from dfc.steering import sweeps
 from dfc.steering.judge import WrongAnswerError, identity, judge_sweep, score
 from dfc.store.steering import SteeringStore
+from tests import processes
 from tests.steering.endpoint import Answer, Endpoint, configure, in_turn, says, serving
-from tests.steering.test_command import ROOT, said, steer
+from tests.steering.test_command import said, steer
 from tests.steering.test_vectors import alive
 from tests.store.test_steering import output
 
@@ -357,17 +356,16 @@ def test_an_interrupt_while_judging_ends_the_process(tiny_copy: Run, endpoint: E
     kept.add_outputs([output(sweep_id="abcdef")])
     configure(tiny_copy, endpoint.judge().model_copy(update={"timeout": 600.0}))
     endpoint.answer = lambda body: (late.wait(120), says("1"))[1]
-    command = [sys.executable, "-m", "dfc", "steer", str(tiny_copy.path), "--score", "abc"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        end = time.monotonic() + 60
-        while not endpoint.asked and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        try:
-            _, said_to = process.communicate(timeout=60)
-        finally:
-            late.set()
-            process.kill()
+    process = processes.start("-m", "dfc", "steer", str(tiny_copy.path), "--score", "abc")
+    end = time.monotonic() + 60
+    while not endpoint.asked and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, said_to = process.communicate(timeout=60)
+    finally:
+        late.set()
+        process.kill()
     assert endpoint.asked
     assert process.returncode != 0
     assert "Traceback" not in said_to

@@ -323,7 +323,7 @@ def test_many_threads(store: Store) -> None:
         return (store.feature(number % 80), store.contexts(number % 80)) == expected[number % 80]
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, range(800)))
+        assert all(pool.map(read, range(240)))
 
 
 def test_an_open_store_sees_the_new_file_and_nobody_is_cut_off(tmp_path: Path) -> None:

@@ -9,11 +9,8 @@ with app_server(data_folder) as address, browser(chromium) as new_page:
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +21,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_playwright
+
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
@@ -69,18 +68,16 @@ class Complaints:
 def app_server(data_folder: Path, environment: dict[str, str] | None = None, port: int | None = None) -> Iterator[str]:
     """`streamlit run app.py` on the given data and port, or a free one; yields its address."""
     port = port or free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command = ["-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     command += ["--server.headless", "true", "--server.fileWatcherType", "none"]
-    settings = {**os.environ, "DFC_DATA": str(data_folder.resolve()), **(environment or {})}
-    log = data_folder.resolve() / f"server-{port}.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            _wait_for(f"http://localhost:{port}/_stcore/health", process, log)
-            yield f"http://localhost:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    settings = {"DFC_DATA": str(data_folder.resolve()), **(environment or {})}
+    process = processes.start(*command, environment=settings)
+    try:
+        _wait_for(f"http://localhost:{port}/_stcore/health", process)
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def free_port() -> int:
@@ -163,14 +160,15 @@ def click_cell(page: Page, table: int = 0, row: int = 0, column_x: float = 30.0)
     frame.click(position={"x": column_x, "y": 36 * (row + 1) + 18})
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(address: str, process: processes.Process) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"the app ended at its start:\n{log.read_text()}")
+            raise RuntimeError(f"the app ended at its start:\n{process.communicate()[1]}")
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise RuntimeError(f"the app did not start within {START_SECONDS:.0f} s:\n{log.read_text()}")
+            time.sleep(0.05)
+    process.kill()
+    raise RuntimeError(f"the app did not start within {START_SECONDS:.0f} s:\n{process.communicate()[1]}")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 
 from dfc import runs
 from dfc.cli import doctor
@@ -11,6 +13,14 @@ from dfc.runs import Run
 from dfc.steering import sweeps
 from tests.ui.browser import Complaints, NewPage, app_server, browser
 from tests.ui.folders import make_half_run, make_run, make_steerable_run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components() -> Iterator[None]:
+    """Every page that is run without a browser looks through all installed packages for components: once is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture(scope="session")
