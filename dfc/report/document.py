@@ -68,6 +68,8 @@ class Measure:
     value: float
     drawing: Markup
     where: str
+    shown: str
+    """The number as it is written, with its standard error where there is one."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,9 @@ def measures_of(
             continue
         populations = _populations(one.name, feature.partition, reference, null, names)
         drawing = Markup(strip(value, populations, *one.axis))
-        measures.append(Measure(one.words, one.meaning, value, drawing, position(value, populations)))
+        error = evidence.values.get(one.error)
+        shown = one.format % value + ("" if error is None else f" ± {one.format % error}")
+        measures.append(Measure(one.words, one.meaning, value, drawing, position(value, populations), shown))
     return measures
 
 

@@ -34,9 +34,9 @@ def test_what_each_partition_adds(finished: Path) -> None:
 def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     run = make_run(data)
     assert "python -m dfc verify demo" in text(calm(visit("app.py", run="demo")))
-    assert "python -m dfc verify demo" in text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    assert "python -m dfc verify demo" in text(calm(visit("pages/3_Feature.py", run="demo", feature="0")))
     judge(run.store)
-    page = text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    page = text(calm(visit("pages/3_Feature.py", run="demo", feature="0")))
     assert "<b>exclusive</b>&ensp;confidence 0.90" in page
     assert "R² 0.41" in page
     overview = text(calm(visit("app.py", run="demo")))
