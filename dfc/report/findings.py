@@ -12,7 +12,7 @@ import pandas as pd
 
 from dfc.config import Partition, Side, Verdict
 from dfc.report.heatmap import excerpt, label, visible
-from dfc.store.reader import Context, Store
+from dfc.store.reader import Context, EvidenceRow, Store
 
 UNIT = "nats a character"
 _MANY_SOURCES = 3  # that are named where findings are counted by their source
@@ -113,6 +113,34 @@ def counts(findings: Sequence[Finding]) -> str:
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
     others = f", {rest} on {len(by_source) - _MANY_SOURCES} other sources" if rest else ""
     return f"{size} {'finding' if size == 1 else 'findings'}: {', '.join(named)}{others}"
+
+
+def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Side, str]) -> str:
+    """To which finding a feature belongs, and its own gaps in favour of that finding's model; empty if to none."""
+    finding = next((one for one in found if one.finding == evidence.finding), None)
+    if finding is None:
+        return ""
+    of_side = sum(one.side == finding.side for one in found)
+    here = "the best" if evidence.place == 0 else f"number {int(evidence.place) + 1:,}"
+    which = "its only feature" if finding.members == 1 else f"{here} of its {finding.members:,} features"
+    return (
+        f"Finding {finding.rank:,} of {of_side:,} where {names[finding.side]} knows better what follows; this is "
+        f"{which}. {gaps(evidence)}"
+    )
+
+
+def gaps(evidence: EvidenceRow) -> str:
+    """A feature's own gaps as a sentence, in favour of the model that knows better by the matched one."""
+    sign = -1.0 if evidence.matched_gap < 0 else 1.0  # the store has them in favour of the feature's own model
+
+    def told(name: str) -> str:
+        gap = evidence.values[f"{name}_gap"]
+        return amount(None if gap is None else sign * gap, evidence.values[f"{name}_error"])
+
+    return (
+        f"By {told('matched')} {UNIT} beyond matched places ({told('held_out')} on held-out documents); by "
+        f"{told('surprise')} beyond the middle document."
+    )
 
 
 def frame(findings: Sequence[Finding]) -> pd.DataFrame:

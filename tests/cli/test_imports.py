@@ -37,6 +37,7 @@ def test_the_command_line_loads_without_torch() -> None:
         ["steer", "none", "--feature", "3"],
         ["report", "none", "--feature", "3"],
         ["report", "none"],
+        ["findings", "none"],
         ["null", "none"],
         ["stability", "none"],
     ],

@@ -54,21 +54,19 @@ def _key(names: dict[Side, str]) -> str:
 def _trait(view: View, trait: str, table: pd.DataFrame, longest: float) -> None:
     st.markdown(f"**{_TITLES[trait]}**")
     ordered = table.sort_values("gap", key=lambda gap: -gap.abs(), kind="stable")
-    everything = len(ordered) <= SHOWN or st.session_state.get(f"all_{trait}", False)
-    rows: Any = (ordered if everything else ordered.head(SHOWN)).itertuples()
-    with st.container(gap=None, key=f"texts_{trait}"):
+    listed = st.container(gap=None, key=f"texts_{trait}")
+    rest = ordered.iloc[SHOWN:]
+    if len(rest):
+        words = f"all {len(ordered)}; the others differ by at most {rest['gap'].abs().max():.3f}"
+        everything = st.toggle(words, key=f"all_{trait}", bind="query-params")
+        ordered = ordered if everything else ordered.head(SHOWN)
+    rows: Any = ordered.itertuples()
+    with listed:
         for row in rows:
             name, drawing = st.columns([2, 5], vertical_alignment="center", gap="small")
             with name:
                 _name(view, trait, row.name)
             drawing.html(_bar(row, longest))
-    if len(ordered) > SHOWN:
-        rest = ordered.iloc[SHOWN:]
-        st.toggle(
-            f"all {len(ordered)}; the others differ by at most {rest['gap'].abs().max():.3f}",
-            key=f"all_{trait}",
-            bind="query-params",
-        )
 
 
 def _name(view: View, trait: str, name: str) -> None:

@@ -27,6 +27,8 @@ queries = st.builds(
     label=st.just("") | words,
     search=st.just("") | words,
     verdicts=st.sampled_from([(), ("exclusive",), ("exclusive", "unclear"), VERDICTS]),
+    found=st.sampled_from([None, "a", "b"]),
+    finding=st.none() | st.integers(0, 5_000),
     order=st.sampled_from(["specificity", "density", "feature_id", "confidence"]),
     descending=st.booleans(),
 )
