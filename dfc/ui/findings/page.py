@@ -30,7 +30,7 @@ from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import plain
 
 Claim = Literal["any", "only", "shared"]
-_CLAIMS: dict[Claim, str] = {"any": "any", "only": "dedicated", "shared": "shared"}
+_CLAIMS: dict[Claim, str] = {"any": "any partition", "only": "dedicated", "shared": "shared"}
 """Whether only the model that knows better may use the best feature, or both."""
 _TITLES = {"both": "side by side", "a": "of A", "b": "of B"}
 _FIRST = "finding"
@@ -173,6 +173,7 @@ def _download(view: View, tools: Any, narrowed: list[FeatureQuery]) -> None:
 
 def _rule(settings: str) -> str:
     return plain(
-        f"{settings} What a gap is beyond: what follows at matched places, in texts of the same source, said by the "
-        "same speaker, at a token of the same kind, as far into the document, where the feature does not fire."
+        f"{settings} The surest come first: by the gap less two standard errors. What a gap is beyond: what follows at "
+        "matched places, in texts of the same source, said by the same speaker, at a token of the same kind, as far "
+        "into the document, where the feature does not fire."
     )

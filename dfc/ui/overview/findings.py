@@ -24,7 +24,7 @@ def show(view: View, names: dict[Side, str]) -> bool:
     found = data.findings(view.store)
     if not found:
         if tested := data.tested(view.store):
-            st.caption(findings.lacking(data.facts(view.store), tested, view.run.name))
+            _none(view, tested)
         return False
     section(
         "What one model knows better",
@@ -34,7 +34,21 @@ def show(view: View, names: dict[Side, str]) -> bool:
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
             _of_one(view, side, found, names)
+    st.space("small")
     return True
+
+
+def _none(view: View, tested: int) -> None:
+    """One looked for them, and found none."""
+    st.caption(findings.lacking(data.facts(view.store), tested, view.run.name))
+    if not view.store.texts().empty:
+        st.page_link(
+            address.FINDINGS_PAGE,
+            label="Which kinds of text one model knows better as a whole",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            query_params={"run": view.run.name},
+        )
 
 
 def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side, str]) -> None:

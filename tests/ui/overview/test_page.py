@@ -82,3 +82,6 @@ def test_where_none_passed_the_overview_says_so_and_is_as_before(data: Path) -> 
     test = calm(visit(OVERVIEW, run="demo"))
     assert "There is no finding: 299 features" in text(test)
     assert "What one model knows better" not in text(test)
+    links = [link.proto.label for link in test.get("page_link")]
+    assert "Which kinds of text one model knows better as a whole" in links
+    assert len([label for label in links if label.startswith("Feature ")]) == 2  # those called exclusive
