@@ -66,9 +66,9 @@ DOCUMENTS = {source: [(n, text) for n, (of, text) in enumerate(_EVERY) if of == 
 """For each source (number, text) of its documents."""
 MODELS = [
     {"side": "a", "name": "SmolLM2-135M-Instruct", "source": "HuggingFaceTB/SmolLM2-135M-Instruct", "layer": 15,
-     "layers": 30, "width": 576, "scale": 0.31, "fve": 0.695},
+     "layers": 30, "width": 576, "scale": [0.31] * 576, "fve": 0.695},
     {"side": "b", "name": "Gemma-3-270m", "source": "google/gemma-3-270m", "layer": 9,
-     "layers": 18, "width": 640, "scale": 0.0021, "fve": 0.698},
+     "layers": 18, "width": 640, "scale": [0.0021] * 640, "fve": 0.698},
 ]  # fmt: skip
 
 
@@ -197,6 +197,8 @@ def _feature(random: np.random.Generator, feature_id: int, partition: str, alive
         "histogram": histogram.tolist(),
         "norm_a": norm_a,
         "norm_b": norm_b,
+        "raw_norm_a": 4.1 * norm_a,
+        "raw_norm_b": 530 * norm_b,
         "relative_norm": norm_a / (norm_a + norm_b),
         "peak_tokens": [],
         "main_source": source if alive else "",
@@ -316,6 +318,19 @@ def _commonest(tokens: list[str], count: int = 5) -> list[str]:
     return sorted(set(tokens), key=lambda token: (-tokens.count(token), token))[:count]
 
 
+def make_older(path: Path) -> None:
+    """Make a store what schema 6 wrote: a scale for each stream, norms of the scaled space, and none raw."""
+    older = path.with_name("older.duckdb")  # the file itself may be open in this process
+    shutil.copy(path, older)
+    with duckdb.connect(str(older)) as connection:
+        for name in ("raw_norm_a", "raw_norm_b"):
+            connection.execute(f"ALTER TABLE features DROP {name}")
+        connection.execute("ALTER TABLE models ALTER scale TYPE DOUBLE USING scale[1]")
+        connection.execute("DELETE FROM run WHERE key IN ('variance_a', 'variance_b')")
+        connection.execute("UPDATE run SET value = '6' WHERE key = 'schema_version'")
+    older.replace(path)
+
+
 def _facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
     share = {
         partition: float(np.mean([row["alive"] for row in rows if row["partition"] == partition]))
@@ -333,7 +348,7 @@ def _facts(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "fve_added": {
             "a": {"a": 0.07, "b": 0.0}, "b": {"a": 0.0, "b": 0.06}, "shared": {"a": 0.61, "b": 0.64},
         },
-        "features": len(rows), "k": 32,
+        "variance_a": 620.0, "variance_b": 590.0, "features": len(rows), "k": 32,
     }  # fmt: skip
 
 
@@ -344,6 +359,7 @@ _SCHEMAS = {
         ("alive", pa.bool_()), ("count", pa.int64()), ("density", pa.float64()), ("mean", pa.float32()),
         ("variance", pa.float32()), ("max", pa.float32()), ("quantiles", _FLOATS),
         ("histogram", pa.list_(pa.int64())), ("norm_a", pa.float32()), ("norm_b", pa.float32()),
+        ("raw_norm_a", pa.float32()), ("raw_norm_b", pa.float32()),
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),
         ("specificity", pa.float32()), ("label", pa.string()), ("label_origin", pa.string()),
     ]),

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from dfc import models, runs
-from dfc.activations import pairing, shards
-from dfc.activations.shards import Manifest, Rows, ShardFacts, SideFacts
-from dfc.config import SIDES, HarvestConfig, RunConfig, SettingsError, Side, UserError
+from dfc.activations import manifest, pairing, scales, shards
+from dfc.activations.manifest import Manifest, Scale, ShardFacts, SideFacts
+from dfc.activations.shards import Rows
+from dfc.config import SIDES, HarvestConfig, RunConfig, ScaleRule, SettingsError, Side, UserError
 from dfc.machine import devices, progress
 from dfc.machine.processes import ALONE, Group
 from dfc.models import Description, LoadedModel
@@ -24,6 +25,7 @@ from dfc.runs import Run
 
 _CPU_TOKENS = 2_048  # in one pass; more does not make a CPU faster
 _GPU_TOKENS = 65_536  # where to begin; halved until it fits
+_SPREAD_ROWS = 1_000_000  # of normal numbers, as many tell the variance to a seventh of a per cent
 Reader = Callable[[Tensor, Tensor], list[Tensor]]
 
 
@@ -65,7 +67,7 @@ def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
     group.wait()
     for run in sites if group.leads else ():
         config = run.config()
-        shards.write_manifest(run.activations, _manifest(run, config, count))
+        manifest.write(run.activations, _manifest(run, config, count))
         runs.record(run, "harvest", models=config.models.model_dump(mode="json"), processes=group.size)
 
 
@@ -198,31 +200,69 @@ def _lengths(run: Run, side: Side, shard: int) -> npt.NDArray[np.int64]:
 
 
 def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
-    """Medians, scales and the outliers' limits from the norms of all rows."""
+    """Medians and outliers' limits from the norms of all rows, scales from these or from the rows that are kept."""
+    skip_first = config.harvest.skip_first
     origins = [shards.flatten(shards.read_tokens(run.activations, shard)) for shard in range(count)]
-    late = np.concatenate([np.minimum(r.index_a, r.index_b) >= config.harvest.skip_first for r in origins])
+    late = np.concatenate([np.minimum(r.index_a, r.index_b) >= skip_first for r in origins])
     described = {side: models.describe(config.models.side(side)) for side in SIDES}
-    target = float(np.sqrt(sum(model.width for model in described.values()) / 2))
-    facts: dict[Side, SideFacts] = {}
+    norms: dict[Side, npt.NDArray[np.float32]] = {}
     for side in SIDES:
-        norms = np.concatenate([shards.read_norms(run.activations, side, shard) for shard in range(count)])
-        usable = norms[late & np.isfinite(norms)]
-        if not len(usable):
+        found = np.concatenate([shards.read_norms(run.activations, side, shard) for shard in range(count)])
+        norms[side] = found[late & np.isfinite(found)]
+        if not len(norms[side]):
             raise UserError(
-                f"{run.path}: every pair of model {side.upper()} lies in the first {config.harvest.skip_first} tokens "
+                f"{run.path}: every pair of model {side.upper()} lies in the first {skip_first} tokens "
                 f"or is not finite; use longer texts, or dtype float32 or bfloat16."
             )
-        facts[side] = _side_facts(config, side, described[side], usable, target)
-    listed = tuple(_shard_facts(run, config, shard, rows, facts) for shard, rows in enumerate(origins))
-    return Manifest(facts["a"], facts["b"], config.harvest.skip_first, listed)
+    limits = _norm_limit(config.harvest, norms["a"]), _norm_limit(config.harvest, norms["b"])
+    keep = [shards.keep_mask(run.activations, shard, rows, skip_first, limits) for shard, rows in enumerate(origins)]
+    target = float(np.sqrt(sum(model.width for model in described.values()) / 2))
+    scale = {side: _scale(run, config.harvest.scale, side, norms[side], keep, target) for side in SIDES}
+    a, b = (
+        _side_facts(config, side, described[side], float(np.median(norms[side])), limit, scale[side])
+        for side, limit in zip(SIDES, limits, strict=True)
+    )
+    return Manifest(a, b, skip_first, tuple(map(_shard_facts, origins, keep)))
+
+
+def _norm_limit(rules: HarvestConfig, norms: npt.NDArray[np.float32]) -> float:
+    """The largest norm that is no outlier's."""
+    return float(np.median(norms)) * rules.outlier_factor if rules.outlier_factor else float(np.finfo(np.float32).max)
+
+
+def _scale(
+    run: Run,
+    rule: ScaleRule,
+    side: Side,
+    norms: npt.NDArray[np.float32],
+    keep: list[npt.NDArray[np.bool_]],
+    target: float,
+) -> Scale:
+    try:
+        return scales.factors(rule, norms, lambda: scales.variances(_drawn_rows(run, side, keep)), target)
+    except ValueError as error:
+        raise UserError(
+            f"{run.path}: model {side.upper()} cannot be scaled by harvest.scale: {rule}, since {error}; read another "
+            f"layer, give more texts, or set harvest.scale: none."
+        ) from None
+
+
+def _drawn_rows(run: Run, side: Side, keep: list[npt.NDArray[np.bool_]]) -> Iterator[Tensor]:
+    """One model's kept rows, all of them up to _SPREAD_ROWS; of more every second, every third and so on."""
+    total = sum(int(mask.sum()) for mask in keep)
+    every, seen = max(1, -(-total // _SPREAD_ROWS)), 0
+    with progress.bar(f"variance of {side.upper()}", total, "pairs") as bar:
+        for shard, mask in enumerate(keep):
+            places = np.flatnonzero(mask)
+            yield shards.read_rows(run.activations, side, shard)[torch.from_numpy(places[-seen % every :: every])]
+            seen += len(places)
+            bar.update(len(places))
 
 
 def _side_facts(
-    config: RunConfig, side: Side, described: Description, norms: npt.NDArray[np.float32], target: float
+    config: RunConfig, side: Side, described: Description, median: float, limit: float, scale: Scale
 ) -> SideFacts:
-    model, rules = config.models.side(side), config.harvest
-    median = float(np.median(norms))
-    typical = {"median": median, "rms": float(np.sqrt(np.mean(np.square(norms, dtype=np.float64)))), "none": target}
+    model = config.models.side(side)
     origin = models.fingerprint(model)
     return SideFacts(
         name=model.title,
@@ -237,13 +277,11 @@ def _side_facts(
         width=described.width,
         dtype=model.dtype,
         median_norm=median,
-        norm_limit=median * rules.outlier_factor if rules.outlier_factor else float(np.finfo(np.float32).max),
-        scale=target / typical[rules.scale],
+        norm_limit=limit,
+        scale=scale,
     )
 
 
-def _shard_facts(run: Run, config: RunConfig, shard: int, rows: Rows, facts: dict[Side, SideFacts]) -> ShardFacts:
-    limits = facts["a"].norm_limit, facts["b"].norm_limit
-    keep = shards.keep_mask(run.activations, shard, rows, config.harvest.skip_first, limits)
+def _shard_facts(rows: Rows, keep: npt.NDArray[np.bool_]) -> ShardFacts:
     held_out = int((keep & rows.held_out).sum())
     return ShardFacts(len(keep), int(keep.sum()) - held_out, held_out)

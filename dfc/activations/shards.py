@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from dfc import runs
-from dfc.activations import int8
+from dfc.activations import int8, manifest
 from dfc.config import SIDES, DamagedError, MissingError, Side, UserError
 
 Format = Literal["bfloat16", "int8"]
@@ -48,64 +48,6 @@ TOKENS_SCHEMA = pa.schema(
 )
 _BYTES_PER_VALUE: dict[Format, int] = {"bfloat16": 2, "int8": 1}
 _TOKENS_BYTES_PER_PAIR = 24  # measured on the demo's texts, compressed; a little is added for languages of many tokens
-
-
-@dataclass(frozen=True)
-class SideFacts:
-    """What the rows of one model are, and what is needed to make them again.
-
-    Attributes:
-        weights, tokenizer, template: hashes of what the model was made of; a hub commit stands for its weights.
-        bos: whether its tokenizer puts a token before a plain text.
-        scale: the stream times this has the median norm √((d_a + d_b) / 2) (the paper's scaling).
-        norm_limit: rows with a larger norm are outliers.
-    """
-
-    name: str
-    source: str
-    revision: str | None
-    weights: str
-    tokenizer: str
-    template: str
-    bos: bool
-    layer: int
-    layers: int
-    width: int
-    dtype: str
-    median_norm: float
-    norm_limit: float
-    scale: float
-
-
-@dataclass(frozen=True)
-class ShardFacts:
-    """Rows of one shard: all, kept for training, kept and held out."""
-
-    pairs: int
-    train: int
-    held_out: int
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an activation store holds."""
-
-    a: SideFacts
-    b: SideFacts
-    skip_first: int
-    shards: tuple[ShardFacts, ...]
-
-    @property
-    def pairs(self) -> int:
-        return sum(shard.pairs for shard in self.shards)
-
-    @property
-    def kept(self) -> int:
-        """Pairs that are neither first positions nor outliers nor non-finite."""
-        return sum(shard.train + shard.held_out for shard in self.shards)
-
-    def side(self, side: Side) -> SideFacts:
-        return self.a if side == "a" else self.b
 
 
 @dataclass(frozen=True)
@@ -142,19 +84,7 @@ class ActivationStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / "manifest.json"
-        if not path.exists():
-            raise MissingError(
-                f"{folder}: the activations are not complete; go on with `python -m dfc harvest {folder.parent}`."
-            )
-        with runs.reading(path, f"delete it and run `python -m dfc harvest {folder.parent}`"):
-            content = runs.read_json(path)
-            self.manifest = Manifest(
-                SideFacts(**content["a"]),
-                SideFacts(**content["b"]),
-                content["skip_first"],
-                tuple(ShardFacts(**shard) for shard in content["shards"]),
-            )
+        self.manifest = manifest.read(folder)
 
     def __len__(self) -> int:
         """Number of shards."""
@@ -166,7 +96,7 @@ class ActivationStore:
 
     def column_scale(self) -> Tensor:
         """The scale of each column of `raw`, (width_a + width_b,)."""
-        return torch.cat([torch.full((facts.width,), facts.scale) for facts in (self.manifest.a, self.manifest.b)])
+        return torch.cat([facts.column_scale() for facts in (self.manifest.a, self.manifest.b)])
 
     def rows(self, shard: int) -> Rows:
         """Where each row of a shard comes from."""
@@ -338,11 +268,6 @@ def predicted_bytes(pairs: int, widths: tuple[int, int], form: Format) -> int:
     values = sum(widths) * _BYTES_PER_VALUE[form]
     factors = 2 * 4 * (2 if form == "int8" else 1)  # norms, and int8's scales, of both models
     return pairs * (values + factors + _TOKENS_BYTES_PER_PAIR)
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Mark the store as complete."""
-    runs.write_json(folder / "manifest.json", asdict(manifest))
 
 
 def repair(folder: Path) -> str:

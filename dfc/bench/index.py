@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from dfc.activations import documents as stored
-from dfc.activations import shards
+from dfc.activations import manifest, shards
 from dfc.activations.loader import kept_rows
-from dfc.activations.shards import ActivationStore, Manifest, ShardFacts, SideFacts
+from dfc.activations.manifest import Manifest, ShardFacts, SideFacts
+from dfc.activations.shards import ActivationStore
 from dfc.bench import large_store
 from dfc.bench.figures import Figure
 from dfc.config import SIDES, CrosscoderConfig
@@ -115,5 +116,5 @@ def _synthetic(folder: Path, features: int, k: int, pairs: int, shard_pairs: int
             shards.write_rows(folder, side, shard, own)
     a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
     facts = tuple(ShardFacts(shard_pairs, shard_pairs, 0) for _ in range(pairs // shard_pairs))
-    shards.write_manifest(folder, Manifest(a, b, 0, facts))
+    manifest.write(folder, Manifest(a, b, 0, facts))
     return crosscoder, ActivationStore(folder)

@@ -302,7 +302,7 @@ def _values(random: np.random.Generator, kind: str, tokens: pa.StringArray, coun
 
 def _models() -> pa.Table:
     named = [{"side": side, "name": f"invented-{side}", "source": "none"} for side in SIDES]
-    sizes: dict[str, Any] = {"layer": 16, "layers": 32, "width": 4_096, "scale": 0.1, "fve": 0.7}
+    sizes: dict[str, Any] = {"layer": 16, "layers": 32, "width": 4_096, "scale": [0.1] * 4_096, "fve": 0.7}
     return pa.Table.from_pylist([{**names, **sizes} for names in named])
 
 
@@ -314,6 +314,7 @@ def _facts(features: int) -> dict[str, Any]:
         "features": features,
         "k": 200,
         **dict.fromkeys(each, 0.7),
+        **dict.fromkeys(("variance_a", "variance_b"), 4_096.0),
         "l0": 200.0,
         **{f"l0_{partition}": 20.0 if partition != "shared" else 160.0 for partition in PARTITIONS},
         "pairs": _PAIRS,

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfc.activations import shards
+from dfc.activations import manifest, shards
 from dfc.activations.loader import training_batches
-from dfc.activations.shards import ActivationStore, Manifest, ShardFacts, SideFacts
+from dfc.activations.manifest import Manifest, ShardFacts, SideFacts
+from dfc.activations.shards import ActivationStore
 from dfc.bench.figures import Figure, high_water, milliseconds
 from dfc.config import SIDES, CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
@@ -145,7 +146,7 @@ def _random_store(folder: Path) -> ActivationStore:
         for side, width in zip(SIDES, WIDTHS, strict=True):
             shards.write_rows(folder, side, shard, torch.randn(pairs, width))
     a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
-    shards.write_manifest(folder, Manifest(a, b, 0, tuple(ShardFacts(pairs, pairs, 0) for _ in range(count))))
+    manifest.write(folder, Manifest(a, b, 0, tuple(ShardFacts(pairs, pairs, 0) for _ in range(count))))
     return ActivationStore(folder)
 
 

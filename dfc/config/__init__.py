@@ -34,6 +34,7 @@ from dfc.config.sections import (
     ModelConfig,
     ModelPair,
     RunConfig,
+    ScaleRule,
     SourceConfig,
     TrainingConfig,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Part",
     "Partition",
     "RunConfig",
+    "ScaleRule",
     "Section",
     "SettingsError",
     "Side",

@@ -14,6 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from dfc.config.base import AnyTime, Part, Section, Side
 from dfc.config.judge import JudgeConfig
 
+ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
+"""How the factors are found by which both streams are multiplied: `activations/scales.py`."""
+
 
 class ModelConfig(Section):
     """One of the two models: where it comes from, the block that is read, and how it runs."""
@@ -138,10 +141,12 @@ class HarvestConfig(Section):
     outlier_factor: float | None = Field(
         default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median; null: leave out none"
     )
-    scale: Literal["median", "rms", "none"] = Field(
+    scale: ScaleRule = Field(
         default="median",
-        description="which norm of each model's stream is brought to √((d_a + d_b) / 2): its median, its root mean "
-        "square, or none, the stream as it is",
+        description="what is made equal between the models: variance, each stream's total variance about its mean, "
+        "which is what the loss adds up; columns, that, and every column's share of it, where a column that hardly "
+        "moves is taken to have a hundredth of the median column's deviation; median or rms, that norm; none, the "
+        "stream as it is",
     )
 
 
@@ -294,9 +299,10 @@ class EvidenceConfig(Section):
     )
     surprise_window: int = Field(default=16, ge=1, description="pairs after a firing by which both are surprised")
     surprise_gap: float = Field(
-        default=0.04,
+        default=0.03,
         gt=0,
-        description="exclusive: least nats a character by which what follows surprises the other model more",
+        description="findings, exclusive: least nats a character by which what follows surprises the other model more "
+        "than at matched places",
     )
     surprise_errors: float = Field(default=2.0, ge=0, description="exclusive: and in standard errors")
     false_discovery: float = Field(
@@ -309,12 +315,6 @@ class EvidenceConfig(Section):
         default=5,
         ge=2,
         description="findings: documents in which a feature fires, at least, where surprise is measured",
-    )
-    group_likeness: float = Field(
-        default=0.3,
-        gt=0,
-        le=1,
-        description="findings: least likeness of two features' documents (a cosine) that makes them one finding",
     )
     min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
     min_held_out_firings: int = Field(

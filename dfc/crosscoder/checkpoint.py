@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.config import SettingsError
-from dfc.crosscoder.model import Crosscoder, misfit, shapes_of
+from dfc.crosscoder.model import Crosscoder, column_scale, misfit, shapes_of
 
 
 @dataclass
@@ -70,6 +70,8 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
     ):
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+        if "model.scale" in tensors:
+            tensors["model.scale"] = column_scale(tensors["model.scale"], crosscoder.widths)
         if difference := misfit(_expected(crosscoder), shapes_of(tensors)):
             raise SettingsError(
                 f"{path}: is of a crosscoder with other settings, or of another version of dfc ({difference}); "

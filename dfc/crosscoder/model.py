@@ -53,19 +53,16 @@ class Dictionary(nn.Module):
         self, name: Part, features: int, first_id: int, config: CrosscoderConfig, widths: tuple[int, int]
     ) -> None:
         super().__init__()
-        width_a, width_b = widths
         self.name = name
         self.first_id = first_id
         self.widths = widths
-        self.columns = {"a": slice(0, width_a), "b": slice(width_a, width_a + width_b)}.get(
-            name, slice(0, width_a + width_b)
-        )
+        self.columns = columns_of(name, widths)
         self.gain = 0.5 if self.partition == "shared" and config.shared_combine == "mean" else 1.0
         width = self.columns.stop - self.columns.start
         self.encoder = nn.Parameter(torch.zeros(features, width))
         self.bias = nn.Parameter(torch.zeros(features))
         # Designated features have one decoder vector for both models (kind: dsf).
-        self.decoder_weight = nn.Parameter(torch.zeros(features, width_a if name == "designated" else width))
+        self.decoder_weight = nn.Parameter(torch.zeros(features, widths[0] if name == "designated" else width))
         self.register_buffer("threshold", torch.zeros(()))
 
     def __len__(self) -> int:
@@ -123,7 +120,7 @@ class Crosscoder(nn.Module):
     Args:
         config: sizes and choices.
         widths: widths of the two residual streams.
-        scales: what each model's stream is multiplied by before it is encoded.
+        scale: what each column of both streams is multiplied by before it is encoded, (width_a + width_b,); None: 1.
 
     Raises:
         SettingsError: if decoders are to be tied between streams of different width.
@@ -131,9 +128,7 @@ class Crosscoder(nn.Module):
 
     scale: Tensor
 
-    def __init__(
-        self, config: CrosscoderConfig, widths: tuple[int, int], scales: tuple[float, float] = (1.0, 1.0)
-    ) -> None:
+    def __init__(self, config: CrosscoderConfig, widths: tuple[int, int], scale: Tensor | None = None) -> None:
         super().__init__()
         if config.kind == "dsf" and widths[0] != widths[1]:
             raise SettingsError(
@@ -148,7 +143,7 @@ class Crosscoder(nn.Module):
             self.dictionaries[name] = Dictionary(name, size, first_id, config, widths)
             first_id += size
         self.decoder_bias = nn.Parameter(torch.zeros(sum(widths)))
-        self.register_buffer("scale", torch.tensor(scales))
+        self.register_buffer("scale", torch.ones(sum(widths)) if scale is None else scale.float().clone())
 
     @property
     def parts(self) -> list[Dictionary]:
@@ -226,7 +221,7 @@ class Crosscoder(nn.Module):
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Rows of the two streams side by side, in the space the crosscoder sees."""
-        return raw.float() * torch.repeat_interleave(self.scale, torch.tensor(self.widths, device=self.scale.device))
+        return raw.float() * self.scale
 
     def decoder_vectors(self, side: Side) -> tuple[Tensor, Tensor]:
         """Global ids of the features that act in one model, and their scaled decoder vectors, (features, width)."""
@@ -235,9 +230,26 @@ class Crosscoder(nn.Module):
         vectors = [part.decoder.detach()[:, part.of_side(side)] for part in acting]
         return torch.cat(ids), torch.cat(vectors)
 
+    def raw_vectors(self, side: Side) -> tuple[Tensor, Tensor]:
+        """The same ids, and what a unit of activation adds to the model's own, unscaled stream, (features, width)."""
+        ids, vectors = self.decoder_vectors(side)
+        return ids, vectors / self.scale[columns_of(side, self.widths)]
+
     def partitions(self) -> list[Partition]:
         """Partition of each global feature id."""
         return [part.partition for part in self.parts for _ in range(len(part))]
+
+
+def columns_of(part: Part, widths: tuple[int, int]) -> slice:
+    """The columns of x = [x_a, x_b] that a part of the dictionary sees and writes: one model's, or all."""
+    width_a, width_b = widths
+    own = {"a": slice(0, width_a), "b": slice(width_a, width_a + width_b)}
+    return own.get(part, slice(0, width_a + width_b))
+
+
+def column_scale(stored: Tensor, widths: tuple[int, int]) -> Tensor:
+    """The scale of each column, (width_a + width_b,), from a file; older ones hold a factor for each model, (2,)."""
+    return stored.repeat_interleave(torch.tensor(widths)) if stored.shape == (2,) else stored
 
 
 def save(crosscoder: Crosscoder, folder: Path) -> None:
@@ -268,7 +280,7 @@ def load(folder: Path) -> Crosscoder:
         crosscoder = Crosscoder(config, widths)
         tensors = load_file(weights)
         check_weights(folder, shapes_of(crosscoder.state_dict()), shapes_of(tensors))
-        crosscoder.load_state_dict(tensors)
+        crosscoder.load_state_dict({**tensors, "scale": column_scale(tensors["scale"], widths)})
     return crosscoder.eval()
 
 
@@ -315,11 +327,15 @@ def misfit(expected: Mapping[str, list[int]], found: Mapping[str, list[int]]) ->
 def check_weights(folder: Path, expected: Mapping[str, list[int]], found: Mapping[str, list[int]]) -> None:
     """See that model.safetensors holds the tensors that config.json beside it asks for.
 
+    Its scale may be of the older form, which `column_scale` reads.
+
     Raises:
         VersionError: if it holds others, of other names.
         DamagedError: if their sizes differ: one of the two files is of another crosscoder.
     """
     path = folder / "model.safetensors"
+    if found.get("scale") == [2]:
+        found = {**found, "scale": expected["scale"]}
     if expected.keys() != found.keys():
         raise runs.other_version(path, misfit(expected, found), _keep(folder))
     if difference := misfit(expected, found):

@@ -202,7 +202,7 @@ def compute_dtype(training: TrainingConfig, device: torch.device) -> torch.dtype
 def new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore) -> Crosscoder:
     """A crosscoder at step 0, its decoder bias at the median of the first batch."""
     a, b = store.manifest.a, store.manifest.b
-    crosscoder = Crosscoder(config, (a.width, b.width), (a.scale, b.scale))
+    crosscoder = Crosscoder(config, (a.width, b.width), store.column_scale())
     first = next(training_batches(store, training.batch, training.window_shards, training.seed))
     crosscoder.initialise(training.seed, first.median(dim=0).values)
     return crosscoder.to(devices.pick(training.device))

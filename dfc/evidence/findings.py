@@ -1,7 +1,7 @@
 """Findings: where one model knows better what follows, wherever in the dictionary the feature stands that shows it.
 
-Every feature is tested in either direction, in its own partition or in the shared one, and those that pass are joined
-to groups: features that fire in the same texts are one thing to read.
+Every feature is tested in either direction, in its own partition or in the shared one. A feature that passes only
+because of passages for which another stands already says nothing new: the two are one finding.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import torch
 
 from dfc.config import SIDES, EvidenceConfig
 from dfc.crosscoder.model import Crosscoder
+from dfc.evidence.matching import ratio
 from dfc.evidence.pieces import Columns, Found, Numbers, Piece, Profiles
 
 Ints = npt.NDArray[np.int64]
+CORE = 0.5
+"""Of a feature's average density, what a passage must reach for its finding to stand for it."""
 SURE = 2.0
 """Standard errors taken off a gap for what it is at least; findings are sorted by that."""
 
@@ -30,13 +33,11 @@ class Group:
     Attributes:
         side: the model that knows better.
         members: their numbers, the best first.
-        likeness: of each to the best, (members,); 1 for itself.
         documents: in how many documents any of them fires.
     """
 
     side: str
     members: Ints
-    likeness: Numbers
     documents: int
 
 
@@ -45,19 +46,19 @@ def piece(crosscoder: Crosscoder) -> Piece:
 
     def columns(found: Found) -> Columns:
         gap, error = found.numbers("matched_gap"), found.numbers("matched_error")
-        documents = np.zeros(len(gap), dtype=np.int64)
-        if found.profiles is not None:
-            documents = np.bincount(found.profiles.feature, minlength=len(gap))
-        chance = false_discovery(p_values(gap, error, documents, found.config))
-        toward_a = np.where(found.of_a, gap, -gap)
-        groups = [] if found.profiles is None else grouped(toward_a, error, chance, found.profiles, found.config)
-        found.tables["findings"] = table(groups, {**found.columns, "false_discovery": chance})
         number, place = np.full(len(gap), -1), np.full(len(gap), -1)
         knows = np.full(len(gap), "", dtype=object)
+        profiles = found.profiles
+        assert profiles is not None, "the gaps come first"
+        documents = _documents(profiles, len(gap))
+        chance = p_values(gap, error, documents, found.config)
+        rate = false_discovery(chance)
+        groups = grouped(np.where(found.of_a, gap, -gap), error, chance, rate, profiles, found.config)
         for finding, group in enumerate(groups):
             number[group.members], place[group.members] = finding, np.arange(len(group.members))
             knows[group.members] = group.side
-        return {"false_discovery": chance, "finding": number, "place": place, "knows": knows}
+        found.tables["findings"] = table(groups, {**found.columns, "false_discovery": rate})
+        return {"false_discovery": rate, "finding": number, "place": place, "knows": knows}
 
     return Piece(columns)
 
@@ -91,63 +92,93 @@ def false_discovery(chance: Numbers) -> Numbers:
 
 
 def grouped(
-    toward_a: Numbers, error: Numbers, chance: Numbers, profiles: Profiles, config: EvidenceConfig
+    toward_a: Numbers, error: Numbers, chance: Numbers, rate: Numbers, profiles: Profiles, config: EvidenceConfig
 ) -> list[Group]:
     """The features that pass, joined to findings, those first whose gap is largest for sure.
 
-    The best feature that is left leads; it takes along all that know the same way and fire in the same documents: the
-    cosine of the square roots of how much of either lies in each is `group_likeness` at least.
+    The best feature begins a finding, which stands for the passages in which it fires at least half as densely as on
+    average. Each further one, from the best on, begins a finding of its own if its gap passes as well on the passages
+    for which none stands yet; otherwise it joins the finding that stands for most of its nats.
 
     Args:
         toward_a: matched gaps in favour of model A, (features,).
         error: their standard errors, (features,).
-        chance: their rates of false discoveries, (features,).
+        chance, rate: their p-values and rates of false discoveries, (features,).
         profiles: where they fire.
         config: thresholds.
     """
     sure = np.abs(toward_a) - SURE * error
-    passing = np.flatnonzero(np.nan_to_num(chance, nan=1.0) <= config.false_discovery)
+    passing = np.flatnonzero(np.nan_to_num(rate, nan=1.0) <= config.false_discovery)
+    largest = chance[passing].max(initial=0.0)
     groups: list[Group] = []
     for side, sign in zip(SIDES, (1, -1), strict=True):
         own = passing[sign * toward_a[passing] > 0]
-        left = own[np.argsort(-sure[own], kind="stable")]
-        rows = _Rows(profiles, left)
-        while len(left):
-            likeness = rows.likeness(left)
-            likeness[0] = 1.0
-            chosen = likeness >= config.group_likeness
-            members = left[chosen]
-            groups.append(Group(side, members, likeness[chosen], rows.documents(members)))
-            left = left[~chosen]
+        passages = _Passages(profiles, sign, largest, config)
+        members: list[list[int]] = []
+        for feature in own[np.argsort(-sure[own], kind="stable")].tolist():
+            gap = sign * float(toward_a[feature])
+            if not members or passages.says_something_new(feature, gap):
+                passages.stand_for(feature, len(members))
+                members.append([feature])
+            else:
+                members[passages.finding_of(feature)].append(feature)
+        groups += [Group(side, np.array(some), passages.documents(some)) for some in members]
     return sorted(groups, key=lambda group: -sure[group.members[0]])
 
 
-class _Rows:
-    """Profiles of some features as rows of a sparse matrix, each of length 1."""
+class _Passages:
+    """Which finding of a model stands for which passage."""
 
-    def __init__(self, profiles: Profiles, features: Ints) -> None:
-        first = np.searchsorted(profiles.feature, features)
-        last = np.searchsorted(profiles.feature, features, side="right")
-        self._of = dict(zip(features.tolist(), zip(first.tolist(), last.tolist(), strict=True), strict=True))
-        self._document, self._weight = profiles.document, profiles.weight
-        self._dense = np.zeros(int(profiles.document.max(initial=-1)) + 1)
+    def __init__(self, profiles: Profiles, sign: int, largest: float, config: EvidenceConfig) -> None:
+        self._profiles, self._sign, self._largest, self._config = profiles, sign, largest, config
+        self._owner = np.full(len(profiles.document), -1)
+        self._begins = np.searchsorted(profiles.feature, np.arange(int(profiles.feature.max(initial=-1)) + 2))
 
-    def likeness(self, features: Ints) -> Numbers:
-        """Of each to the first of them, (features,)."""
-        document, weight = self._row(int(features[0]))
-        self._dense[document] = weight
-        found = np.array([float(self._dense[row] @ values) for row, values in map(self._row, features.tolist())])
-        self._dense[document] = 0
-        return found
+    def says_something_new(self, feature: int, gap: float) -> bool:
+        """Whether a feature's gap passes where no finding stands for the passage."""
+        passage, weight, beyond = self._of(feature)
+        expected = beyond.sum() / weight.sum() - gap  # lower by what its own firings move
+        free = self._owner[passage] < 0
+        document = self._profiles.document[passage[free]]
+        if len(np.unique(document)) < self._config.finding_documents:
+            return False
+        left, error = ratio(document, np.stack([beyond[free], weight[free]], axis=1))
+        some = np.array([left - expected]), np.array([error]), np.array([len(np.unique(document))])
+        return bool(some[0] > 0 and p_values(*some, self._config) <= self._largest)
 
-    def documents(self, features: Ints) -> int:
+    def stand_for(self, feature: int, finding: int) -> None:
+        """Let a finding stand for a feature's passages, as far as none does."""
+        passage, weight, _ = self._of(feature)
+        density = weight / self._profiles.characters[passage]
+        dense = density >= CORE * (density @ weight) / weight.sum()
+        self._owner[passage[dense & (self._owner[passage] < 0)]] = finding
+
+    def finding_of(self, feature: int) -> int:
+        """The finding that stands for most of the nats that speak for a feature; else for most of its firing."""
+        passage, weight, beyond = self._of(feature)
+        owner = self._owner[passage]
+        owned = owner >= 0
+        for values in (beyond.clip(0), weight):
+            sums = np.bincount(owner[owned], values[owned])
+            if sums.any():
+                return int(sums.argmax())
+        return 0
+
+    def documents(self, features: list[int]) -> int:
         """In how many documents any of them fires."""
-        return len(np.unique(np.concatenate([self._row(feature)[0] for feature in features.tolist()])))
+        return len(np.unique(self._profiles.document[np.concatenate([self._of(one)[0] for one in features])]))
 
-    def _row(self, feature: int) -> tuple[Ints, Numbers]:
-        first, last = self._of[feature]
-        weight = np.sqrt(self._weight[first:last])
-        return self._document[first:last], weight / max(float(np.sqrt((weight**2).sum())), np.finfo(float).tiny)
+    def _of(self, feature: int) -> tuple[Ints, Numbers, Numbers]:
+        """Passages of a feature, weights, and nats in favour of the model."""
+        own = slice(self._begins[feature], self._begins[feature + 1])
+        profiles = self._profiles
+        return profiles.passage[own], profiles.weight[own], self._sign * profiles.beyond[own]
+
+
+def _documents(profiles: Profiles, features: int) -> Ints:
+    """In how many documents each feature fires where its gap was measured, (features,)."""
+    pairs = np.unique(np.stack([profiles.feature, profiles.document[profiles.passage]]), axis=1)
+    return np.bincount(pairs[0], minlength=features)
 
 
 def table(groups: list[Group], columns: Columns) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
@@ -14,15 +14,17 @@ class Following:
     Attributes:
         gap: by how many nats model B is more surprised by it than model A, float64; NaN where it is not known.
         characters: how many it has, float64.
-        beyond: the gap less what it comes to, over as many characters, at matched places (`matching`), float64.
+        beyond: the gap less what is expected at matched places (`matching`), float64.
         cell: number of the kind of place with which it is matched; −1 where nothing is known.
+        passage: number of the stretch of its document in which it stands; likewise.
     """
 
     gap: Tensor
     characters: Tensor
     beyond: Tensor
     cell: Tensor
+    passage: Tensor
 
     def take(self, rows: Tensor) -> Following:
         """Of some of the rows."""
-        return Following(self.gap[rows], self.characters[rows], self.beyond[rows], self.cell[rows])
+        return Following(*(getattr(self, entry.name)[rows] for entry in fields(self)))

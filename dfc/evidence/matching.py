@@ -2,14 +2,18 @@
 
 A model that was trained on more Chinese is less surprised by Chinese, wherever in it. So what follows a firing is
 compared with what follows at places that are like it but for the feature: in texts of the same source, said by the
-same speaker, at a token of the same kind, as far into the document.
+same speaker, at a token of the same kind, as far into the document. Rare words surprise the lesser model more, wherever
+they stand; so what a table of the corpus's own words explains is taken off as well.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +38,12 @@ TEXTS_SCHEMA = pa.schema(
     }
 )
 Ahead = Callable[[int, Rows], Tensor]
-DOCUMENTS = 30
-"""Of a kind of place, at least; with fewer it is joined to what is like it but for one trait less."""
+DOCUMENTS = 10
+"""Of a kind of place, at least; with fewer it is joined to what is like it but for one trait less. What so few say is
+unsure, and the errors of the gaps say so."""
+PASSAGE = 32
+"""Pairs of a document in a row that are one passage."""
+_LONGEST = 1 << 31  # characters: more than any document has
 _DEPTHS = (16, 64, 256)  # pairs into the document, between which places count as alike: models warm up
 
 
@@ -121,13 +129,15 @@ def match(
     parts = [_known(store, shard, documents, ahead) for shard in range(len(store))]
     document, role, point, depth = (np.concatenate([getattr(part, name) for part in parts]) for name in _TRAITS)
     follows = np.concatenate([part.follows for part in parts])
+    rarity = np.concatenate(list(_rarities(parts)))
     points, place = np.unique(point, return_inverse=True)
     names = [kind_of(chr(one)) for one in points.tolist()]
     kinds = tuple(sorted(set(names)))
     kind = np.array([kinds.index(name) for name in names], dtype=np.int64)[place]
     places = Places(document, source_of[document], role, kind, depth, kinds)
     cell = places.cells(DOCUMENTS)
-    beyond = follows[:, 0] - _ratios(cell, follows)[cell] * follows[:, 1]
+    beyond = unexpected(cell, places.source, follows, rarity)
+    passage = _numbered(document, depth // PASSAGE)
     until = np.cumsum([len(part.row) for part in parts])
 
     def following(shard: int) -> Following:
@@ -135,12 +145,30 @@ def match(
         own = slice(until[shard] - len(part.row), until[shard])
         values = np.full((part.rows, 3), np.nan)
         values[part.row] = np.column_stack([part.follows, beyond[own]])
-        numbers = np.full(part.rows, -1)
-        numbers[part.row] = cell[own]
-        gap, characters, rest = torch.from_numpy(values).unbind(1)
-        return Following(gap, characters, rest, torch.from_numpy(numbers))
+        numbers = np.full((part.rows, 2), -1)
+        numbers[part.row] = np.column_stack([cell[own], passage[own]])
+        return Following(*torch.from_numpy(values).unbind(1), *torch.from_numpy(numbers).unbind(1))
 
     return Matched(following, texts(places, sources, follows))
+
+
+def unexpected(cell: Ints, source: Ints, follows: Numbers, rarity: Numbers) -> Numbers:
+    """Nats of the gap beyond what is expected of each row, (rows,): over each cell they add up to 0.
+
+    What is expected is β c + γ r for c characters of rarity r: β of the row's cell, and γ, of its source, by least
+    squares within the cells.
+
+    Args:
+        cell, source: of each row.
+        follows: the gap in nats and the characters, (rows, 2).
+        rarity: of what follows: Σ −log of each piece's share of all pieces, (rows,).
+    """
+    gap, rare = (
+        column - _ratios(cell, column, follows[:, 1])[cell] * follows[:, 1] for column in (follows[:, 0], rarity)
+    )
+    together, alone = np.bincount(source, gap * rare), np.bincount(source, rare * rare)
+    slope = together / np.maximum(alone, np.finfo(float).tiny)
+    return gap - slope[source] * rare
 
 
 def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
@@ -193,11 +221,21 @@ def kind_of(character: str) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """Kept rows of a shard of which it is known what follows; arrays are (known,) but for `follows`, (known, 2)."""
+    """Kept rows of a shard of which it is known what follows; arrays are (known,) unless said.
+
+    Attributes:
+        rows: how many the shard has.
+        row: which of them these are.
+        follows: the gap and the characters, (known, 2).
+        pieces: what each of the shard's first rows says, from the end of the one before; all of these documents'.
+        until: the last of these rows in each row's window.
+    """
 
     rows: int
     row: Ints
     follows: Numbers
+    pieces: list[str]
+    until: Ints
     document: Ints
     role: Ints
     point: Ints
@@ -210,18 +248,39 @@ _TRAITS = ("document", "role", "point", "depth")
 def _known(store: ActivationStore, shard: int, documents: pa.Table, ahead: Ahead) -> _Part:
     rows = store.rows(shard)
     follows = ahead(shard, rows).numpy()
-    known = np.flatnonzero(np.isfinite(follows[:, 0]) & store.keep(shard, rows))
-    document = rows.document.astype(np.int64)
-    depth = np.arange(len(rows)) - np.searchsorted(document, document)
-    point = np.zeros(len(known), dtype=np.int64)
-    some, first = np.unique(document[known], return_index=True)
-    for number, own in zip(some.tolist(), np.split(np.arange(len(known)), first[1:]), strict=True):
+    finite = np.isfinite(follows[:, 0])
+    known = np.flatnonzero(finite & store.keep(shard, rows))
+    whole = rows.document <= rows.document[finite].max(initial=-1)  # documents, to the end of the last
+    last = int(whole.sum())
+    document, end = rows.document[:last].astype(np.int64), rows.end[:last].astype(np.int64)
+    point, pieces = np.zeros(last, dtype=np.int64), []
+    for number, own in _runs(document):
         content = "".join(documents["contents"][number].as_py())
         points = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        point[own] = points[rows.end[known[own]] - 1]
-    return _Part(
-        len(rows), known, follows[known], document[known], rows.role[known].astype(np.int64), point, depth[known]
-    )
+        point[own] = points[end[own] - 1]
+        pieces += [content[first:until] for first, until in pairwise([0, *end[own].tolist()])]
+    place = document * _LONGEST + end
+    until = np.searchsorted(place, place[known] + follows[known, 1].astype(np.int64))
+    depth = np.arange(last) - np.searchsorted(document, document)
+    role = rows.role[known].astype(np.int64)
+    return _Part(len(rows), known, follows[known], pieces, until, document[known], role, point[known], depth[known])
+
+
+def _rarities(parts: list[_Part]) -> Iterator[Numbers]:
+    """Of what follows each known row, part by part: Σ −log of each piece's share of all pieces, in nats."""
+    counts = Counter(piece for part in parts for piece in part.pieces)
+    whole = math.log(max(1, counts.total()))
+    for part in parts:
+        nats = np.array([whole - math.log(counts[piece]) for piece in part.pieces])
+        behind = np.cumsum(nats)
+        yield behind[part.until] - behind[part.row]
+
+
+def _runs(document: Ints) -> Iterator[tuple[int, slice]]:
+    """Each document and its rows, of rows in the order of documents."""
+    begins = np.flatnonzero(np.diff(document, prepend=-1)).tolist()
+    for first, until in pairwise([*begins, len(document)]):
+        yield int(document[first]), slice(first, until)
 
 
 def _numbered(*traits: Ints) -> Ints:
@@ -246,10 +305,9 @@ def _sums(number: Ints, values: Numbers) -> Numbers:
     return np.stack([np.bincount(number, column) for column in values.T], axis=1)
 
 
-def _ratios(cell: Ints, follows: Numbers) -> Numbers:
-    """Nats a character of each cell, (cells,)."""
-    nats, characters = _sums(cell, follows).T if len(cell) else np.zeros((2, 0))
-    return nats / characters
+def _ratios(cell: Ints, upper: Numbers, lower: Numbers) -> Numbers:
+    """Σ upper / Σ lower of each cell, (cells,)."""
+    return np.bincount(cell, upper) / np.bincount(cell, lower)
 
 
 def _middle(document: Ints, follows: Numbers) -> float:

@@ -40,18 +40,24 @@ class Piece:
 
 @dataclass(frozen=True)
 class Profiles:
-    """How much of each feature's firing, as far as its surprise gap was measured, lies in each document.
+    """How much of each feature's firing, as far as its surprise gap was measured, lies in each passage.
 
-    One entry for each feature and document in which it fires, in the order of features.
+    One entry for each feature and passage in which it fires, in the order of features.
 
     Attributes:
-        feature, document: (entries,).
+        feature, passage: (entries,).
         weight: Σ activation · characters that follow, (entries,).
+        beyond: Σ activation · nats beyond what is expected, in favour of model A, (entries,).
+        document: of each passage, (passages,).
+        characters: Σ characters that follow, over all rows of each passage, (passages,).
     """
 
     feature: npt.NDArray[np.int64]
-    document: npt.NDArray[np.int64]
+    passage: npt.NDArray[np.int64]
     weight: Numbers
+    beyond: Numbers
+    document: npt.NDArray[np.int64]
+    characters: Numbers
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Found:
         crosscoder, config: whose features are judged, and by which settings.
         collected: sums over all rows.
         columns: of the pieces before.
-        profiles: in which documents each feature fires, once the surprise gaps are known.
+        profiles: in which passages each feature fires, once the surprise gaps are known.
         tables: that pieces leave beside the columns, by name.
     """
 

@@ -1,17 +1,21 @@
 """How surprised each model is by the text, pair by pair: what a model knows shows in what it expects.
 
-Both models run whole over some of the documents. What they lost is kept beside the activations, shard by shard:
+Both models run whole over the beginnings of documents: what is measured is spread over as many documents as there are,
+since a document counts as one observation. What they lost is kept beside the activations, shard by shard:
 
     activations/surprise/
         a-00000-5f1c09ab.npy    (pairs,) float32 nats that model A lost from a document's beginning to each of its pairs
-        b-00000-77d20e1f.npy    likewise; of the shard's first documents only, and of these weights and tokenizer
+        b-00000-77d20e1f.npy    likewise; of the shard's beginnings, and of these weights, tokenizer and settings
 """
 
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,26 +33,58 @@ from dfc.models import LoadedModel, origin
 from dfc.runs import Run
 
 _LOGITS = 2**26  # in one pass, 256 MB, unless a single document has more
+_WINDOWS = 4  # in the beginning of a document, at least
 
 
-def measure(run: Run, pairs: int) -> None:
-    """Run both models over as many documents as hold so many pairs, and write how surprised they are.
+@dataclass(frozen=True)
+class Beginnings:
+    """Which pairs of a shard are measured: the first ones of its first documents.
 
-    What was measured before stays, as long as as many pairs are asked for.
+    Attributes:
+        counts: how many of each of these documents, (documents,).
+    """
+
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, pairs: npt.NDArray[np.int64], share: int, window: int) -> Self:
+        """Of a shard's documents, whose pairs are given, about so many pairs in all, none more.
+
+        From each document as many as from any, as far as it has them; but at least some windows' worth, so that where
+        there are too many documents for that, the last ones go without.
+        """
+        lengths = range(int(pairs.max(initial=0)) + 1)
+        longest = bisect_right(lengths, share, key=lambda length: np.minimum(pairs, length).sum()) - 1
+        length = max(longest, _WINDOWS * window)
+        cut = np.minimum(pairs, length)
+        return cls(cut[: int(np.searchsorted(np.cumsum(cut), share, side="right"))])
+
+    @property
+    def total(self) -> int:
+        """Pairs in all."""
+        return int(self.counts.sum())
+
+
+def measure(run: Run, pairs: int, window: int) -> None:
+    """Run both models over the beginnings of documents, so many pairs in all, and write how surprised they are.
+
+    What was measured before stays, as long as the same is asked for.
 
     Args:
         run: whose documents are paired and harvested.
         pairs: of all shards together, at most.
+        window: pairs that are looked ahead.
 
     Raises:
         UserError: if a model does not load or is not the one that was harvested, or the activations are damaged.
     """
     store = ActivationStore(run.activations)
-    first = [_documents(store, shard, pairs) for shard in range(len(store))]
+    first = [_beginnings(store, shard, pairs, window) for shard in range(len(store))]
     for side in SIDES:
-        missing = [shard for shard, (_, kept) in enumerate(first) if _read(store, side, shard, kept) is None]
+        known = [_read(store, _path(store, side, shard, pairs, window), own.total) for shard, own in enumerate(first)]
+        missing = {shard: own for shard, own in enumerate(first) if known[shard] is None}
         if missing:
-            _measure_side(run, store, side, {shard: first[shard][0] for shard in missing})
+            _measure_side(run, store, side, missing, pairs, window)
 
 
 def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: int) -> Tensor:
@@ -58,39 +94,40 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
     characters it has. It ends with the turn.
 
     Args:
-        store: of a run that was measured with as many `pairs`; otherwise all is unknown.
+        store: of a run that was measured with the same `pairs` and `window`; otherwise all is unknown.
         shard: number of the shard.
         rows: where all its rows come from.
-        pairs: as `measure` was told.
-        window: pairs to look ahead.
+        pairs, window: as `measure` was told.
 
     Raises:
         UserError: if what was measured is damaged.
     """
-    ends = np.append(np.flatnonzero(np.diff(rows.document)) + 1, len(rows))  # of documents that have pairs
-    known = int(ends[ends <= _share(store, shard, pairs)].max(initial=0))
-    lost = [_read(store, side, shard, known) for side in SIDES]
+    begins = np.flatnonzero(np.diff(rows.document, prepend=-1))  # of documents that have pairs
+    held = np.diff(begins, append=len(rows))
+    own = Beginnings.of(held, _share(store, shard, pairs), window)
+    known = np.concatenate([np.arange(first, first + count) for first, count in zip(begins, own.counts, strict=False)])
+    lost = [_read(store, _path(store, side, shard, pairs, window), own.total) for side in SIDES]
     following = np.full((len(rows), 2), np.nan)
-    if lost[0] is not None and lost[1] is not None:
-        place = np.arange(known)
-        until = np.minimum(place + window, _turn_ends(rows)[:known])
-        gap = (lost[1] - lost[0]).astype(np.float64)
-        later = until > place
-        following[place[later], 0] = (gap[until] - gap[place])[later]
-        following[place[later], 1] = (rows.end[until] - rows.end[place])[later]
+    if lost[0] is not None and lost[1] is not None and len(known):
+        gap = np.full(len(rows), np.nan)
+        gap[known] = lost[1] - lost[0]
+        last = np.repeat(begins[: len(own.counts)] + own.counts - 1, own.counts)
+        until = np.minimum(np.minimum(known + window, last), _turn_ends(rows)[known])
+        later = until > known
+        place, until = known[later], until[later]
+        following[place, 0] = gap[until] - gap[place]
+        following[place, 1] = rows.end[until] - rows.end[place]
     return torch.from_numpy(following)
 
 
-def _documents(store: ActivationStore, shard: int, pairs: int) -> tuple[int, int]:
-    """How many of a shard's documents are measured, the first ones, and how many pairs these have."""
+def _beginnings(store: ActivationStore, shard: int, pairs: int, window: int) -> Beginnings:
+    """Of all of a shard's documents, those without pairs left out."""
     counts = pc.list_value_length(shards.read_tokens(store.folder, shard, ["ends"])["ends"]).to_numpy()
-    until = np.cumsum(counts)
-    documents = int(np.searchsorted(until, _share(store, shard, pairs), side="right"))
-    return documents, int(until[documents - 1]) if documents else 0
+    return Beginnings.of(counts[counts > 0], _share(store, shard, pairs), window)
 
 
 def _share(store: ActivationStore, shard: int, pairs: int) -> int:
-    """How many of so many pairs a shard has to give, whole documents of them."""
+    """How many of so many pairs a shard has to give."""
     return -(-pairs * store.manifest.shards[shard].pairs // store.manifest.pairs)
 
 
@@ -100,7 +137,9 @@ def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:
     return ends[np.searchsorted(ends, np.arange(len(rows)))]
 
 
-def _measure_side(run: Run, store: ActivationStore, side: Side, missing: dict[int, int]) -> None:
+def _measure_side(
+    run: Run, store: ActivationStore, side: Side, missing: dict[int, Beginnings], pairs: int, window: int
+) -> None:
     config, facts = run.config(), store.manifest.side(side)
     if (weights := origin.weights(config.models.side(side))) != facts.weights:
         raise UserError(
@@ -110,18 +149,28 @@ def _measure_side(run: Run, store: ActivationStore, side: Side, missing: dict[in
     model = models.load(config.models.side(side))
     limit = Limit(config.harvest, model)
     limit.tokens = min(limit.tokens, max(1, _LOGITS // model.model.config.get_text_config().vocab_size))
-    columns = [f"ids_{side}", f"index_{side}"]
-    tokens = {
-        shard: shards.read_tokens(store.folder, shard, columns).slice(0, documents)
-        for shard, documents in missing.items()
-    }
-    total = sum(int(pc.sum(pc.list_value_length(table[columns[0]]), min_count=0).as_py()) for table in tokens.values())
+    read = {shard: _tokens(store, shard, side, own) for shard, own in missing.items()}
+    total = sum(len(ids) for documents, _ in read.values() for ids in documents)
     with progress.bar(f"surprise of {model.title}"[:22], total, "tokens") as bar, model.lock:
-        for shard, table in tokens.items():
-            ids, paired = (table[column].to_pylist() for column in columns)
+        for shard, (ids, paired) in read.items():
             lost = paired_rows(ids, paired, partial(_lost, model), limit, model, bar.update)
-            with runs.replacing(_path(store, side, shard)) as temporary, temporary.open("wb") as file:
+            with (
+                runs.replacing(_path(store, side, shard, pairs, window)) as temporary,
+                temporary.open("wb") as file,
+            ):
                 np.save(file, lost[0][:, 0].numpy() if lost else np.empty(0, np.float32), allow_pickle=False)
+
+
+def _tokens(store: ActivationStore, shard: int, side: Side, own: Beginnings) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of the beginnings, each to its last pair, and which of them are paired."""
+    table = shards.read_tokens(store.folder, shard, [f"ids_{side}", f"index_{side}"])
+    ids, paired = [], []
+    columns = (table[name].to_pylist() for name in table.column_names)
+    documents = ((tokens, index) for tokens, index in zip(*columns, strict=True) if index)
+    for (tokens, index), count in zip(documents, own.counts.tolist(), strict=False):
+        ids.append(tokens[: index[count - 1] + 1])
+        paired.append(index[:count])
+    return ids, paired
 
 
 def _lost(model: LoadedModel, ids: Tensor, mask: Tensor) -> list[Tensor]:
@@ -132,9 +181,8 @@ def _lost(model: LoadedModel, ids: Tensor, mask: Tensor) -> list[Tensor]:
         return [torch.nn.functional.pad(lost.cumsum(1), (1, 0))[..., None]]
 
 
-def _read(store: ActivationStore, side: Side, shard: int, pairs: int) -> npt.NDArray[np.float32] | None:
+def _read(store: ActivationStore, path: Path, pairs: int) -> npt.NDArray[np.float32] | None:
     """What a model lost up to each of so many pairs; None if that was not measured."""
-    path = _path(store, side, shard)
     if not path.exists():
         return None
     with runs.reading(path, f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"):
@@ -142,7 +190,7 @@ def _read(store: ActivationStore, side: Side, shard: int, pairs: int) -> npt.NDA
     return lost if lost.shape == (pairs,) else None
 
 
-def _path(store: ActivationStore, side: Side, shard: int) -> Path:
+def _path(store: ActivationStore, side: Side, shard: int, pairs: int, window: int) -> Path:
     facts = store.manifest.side(side)
-    model = zlib.crc32(f"{facts.weights} {facts.tokenizer}".encode())
-    return store.folder / "surprise" / f"{side}-{shard:05d}-{model:08x}.npy"
+    of = zlib.crc32(f"{facts.weights} {facts.tokenizer} {pairs} {window}".encode())
+    return store.folder / "surprise" / f"{side}-{shard:05d}-{of:08x}.npy"

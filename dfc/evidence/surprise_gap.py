@@ -85,10 +85,10 @@ class SurpriseSums:
 
     def __init__(self, features: int) -> None:
         self._features = features
-        self._fired = KeyedSums(3)  # by feature and document: z · nats, z · characters, z · nats beyond
+        self._fired = KeyedSums(3)  # by feature and passage: z · nats, z · characters, z · nats beyond
         self._alike = KeyedSums(4)  # by feature and cell: nats beyond, characters, z · characters, z · nats beyond
         self._cells = KeyedSums(2)  # by cell and document: nats beyond, characters
-        self._whole = KeyedSums(2)  # by document and nothing: nats, characters
+        self._whole = KeyedSums(2)  # by document and passage: nats, characters
         self._held_out: set[int] = set()
 
     def observe(self, batch: Batch, codes: Codes) -> None:
@@ -101,12 +101,12 @@ class SurpriseSums:
         every = (following.cell >= 0).nonzero()[:, 0]
         known, place = following.take(every), document[every]
         self._cells.add(known.cell, place, torch.stack([known.beyond, known.characters], 1))
-        self._whole.add(place, torch.zeros_like(place), torch.stack([known.gap, known.characters], 1))
+        self._whole.add(place, known.passage, torch.stack([known.gap, known.characters], 1))
         chosen = following.cell[codes.rows] >= 0
         rows, features, z = codes.rows[chosen], codes.features[chosen], codes.values[chosen].double()
         own = following.take(rows)
         weighted = z[:, None] * torch.stack([own.gap, own.characters, own.beyond], 1)
-        self._fired.add(features, document[rows], weighted)
+        self._fired.add(features, own.passage, weighted)
         self._alike.add(features, own.cell, torch.stack([own.beyond, own.characters, *weighted[:, 1:].T], 1))
         if held_out:
             self._held_out.update(torch.unique(document).tolist())
@@ -118,23 +118,33 @@ class SurpriseSums:
         C₀ characters, over all of which the nats beyond add up to 0, what is expected where it does not fire is lower
         by R / (C₀ − C) a character. The standard error of a cell's own ratio is added to that of the feature.
         """
-        feature, document, sums = self._fired.total()
+        document, passage, whole = self._whole.total()
+        stands = torch.zeros(int(passage.max()) + 1 if len(passage) else 0, dtype=torch.long)
+        stands[passage] = document
+        size = torch.zeros(len(stands), dtype=torch.float64).index_add_(0, passage, whole[:, 1])
+        fired, where, parts = self._fired.total()
+        feature, document, sums = _merged(fired, stands[where], parts)
         nats, characters, beyond = sums.unbind(1)
         raw = self._ratio(feature, nats, characters)
         plain = self._ratio(feature, beyond, characters)
-        _, _, whole = self._whole.total()
-        middle = float(np.median((whole[:, 0] / whole[:, 1]).numpy())) if len(whole) else np.nan
         lift, inflation, unsure, share = self._matching()
         out = torch.isin(document, torch.tensor(sorted(self._held_out), dtype=torch.long))
         held_out = self._ratio(feature[out], beyond[out], characters[out])
-        mean = self._sum(feature, beyond) / self._sum(feature, characters)
         return Gaps(
-            SurpriseGap((raw[0] - middle).numpy(), raw[1].numpy()),
-            _corrected(mean, plain[1], lift - mean, inflation, unsure),
-            _corrected(*held_out, lift - mean, inflation, unsure),
+            SurpriseGap((raw[0] - self._middle()).numpy(), raw[1].numpy()),
+            _corrected(*plain, lift - plain[0], inflation, unsure),
+            _corrected(*held_out, lift - plain[0], inflation, unsure),
             share.numpy(),
-            Profiles(feature.numpy(), document.numpy(), characters.numpy()),
+            Profiles(*(part.numpy() for part in (fired, where, *parts.T[1:], stands, size))),
         )
+
+    def _middle(self) -> float:
+        """Nats a character of the middle document (the median)."""
+        document, _, sums = self._whole.total()
+        _, place = torch.unique(document, return_inverse=True)
+        whole = torch.zeros(int(place.max()) + 1 if len(place) else 0, 2, dtype=torch.float64)
+        whole.index_add_(0, place, sums)
+        return float(np.median((whole[:, 0] / whole[:, 1]).numpy())) if len(whole) else np.nan
 
     def _matching(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of each feature the matched gap, by what leaving out its own firings multiplies its error, the variance of
@@ -172,3 +182,10 @@ class SurpriseSums:
 
 def _corrected(gap: Tensor, error: Tensor, lift: Tensor, inflation: Tensor, unsure: Tensor) -> SurpriseGap:
     return SurpriseGap((gap + lift).numpy(), ((inflation * error).square() + unsure).sqrt().numpy())
+
+
+def _merged(feature: Tensor, document: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums by feature and document, of sums by feature and passage."""
+    merged = KeyedSums(sums.shape[1])
+    merged.add(feature, document, sums)
+    return merged.total()

@@ -187,7 +187,7 @@ def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> m
     """
     pairs, window = config.surprise_pairs, config.surprise_window
     try:
-        surprise.measure(run, pairs)
+        surprise.measure(run, pairs, window)
     except UserError as error:
         raise UserError(
             f"how surprised the models are by the text, by which features are judged, could not be measured: {error} "

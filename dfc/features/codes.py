@@ -5,7 +5,8 @@ encoded and goes on with the next shard; when the feature store is written, they
 
     index.part/
         key.json            hashes of the crosscoder, the activations and the settings that these belong to
-        00000.safetensors   codes of a shard sorted by feature, and how well its held-out pairs are explained
+        00000.safetensors   codes of a shard sorted by feature, how well its held-out pairs are explained, and how far
+                            all its pairs spread
         logits_a.parquet    other results of the index that are not made twice
 """
 
@@ -30,6 +31,7 @@ from safetensors.numpy import load_file, save_file
 
 from dfc import runs
 from dfc.activations.loader import KeptRows, kept_rows
+from dfc.activations.scales import Spread
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Partition, UserError
 from dfc.crosscoder.model import Codes, Crosscoder
@@ -41,6 +43,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _BYTES = 8  # of an entry on disk
+_FORM = 2  # of a shard's file; one that an older version left is made anew
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ class CodesOnDisk:
             for shard in missing:
                 rows = kept_rows(self.store, shard)
                 held_out = HeldOut.of(self.crosscoder)
+                spread = self._spread()
+                spread.add(rows.x)
                 codes = encode_shard(self.crosscoder, rows, self._batch, held_out)
                 content = {
                     "counts": codes.counts.astype(np.int32),
@@ -170,6 +175,8 @@ class CodesOnDisk:
                     "values": codes.values,
                     "held_out_rows": np.array([held_out.all.rows]),
                     "held_out_sums": held_out.sums(),
+                    "kept_rows": np.array([spread.rows]),
+                    "kept_sums": spread.sums.numpy(),
                 }
                 with runs.replacing(self._path(shard)) as temporary:
                     save_file(content, temporary)
@@ -191,6 +198,22 @@ class CodesOnDisk:
             content = self._read(shard)
             result.merge(int(content["held_out_rows"][0]), content["held_out_sums"])
         return result
+
+    def total_variance(self) -> tuple[float, float]:
+        """Of model A's scaled stream and of B's, over all kept pairs: what a loss finds there before anything is said.
+
+        NaN without pairs.
+        """
+        whole = self._spread()
+        for shard in range(len(self)):
+            content = self._read(shard)
+            whole.rows += int(content["kept_rows"][0])
+            whole.sums += torch.from_numpy(content["kept_sums"])
+        a, b = whole.variances().split(self.crosscoder.widths)
+        return float(a.sum()), float(b.sum())
+
+    def _spread(self) -> Spread:
+        return Spread(self.crosscoder.decoder_bias.detach())
 
     def table(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:
         """A table that is made at most once."""
@@ -259,6 +282,7 @@ def _key(run: Run) -> dict[str, Any]:
     for path in [run.activations / "manifest.json", *sorted(run.activations.glob("[ab]/*.json"))]:
         facts.update(path.read_bytes())
     return {
+        "form": _FORM,
         "crosscoder": _digest(run.crosscoder / "model.safetensors"),
         "activations": facts.hexdigest(),
         "corpus": _digest(run.corpus),

@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+from torch import Tensor
 
 from dfc import models, runs
 from dfc.activations import documents as stored
@@ -81,17 +83,16 @@ def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, feature
 def _lens(run: Run, crosscoder: Crosscoder, side: Side) -> pa.Table:
     config = run.config()
     model = models.load(config.models.side(side))
-    return logit_lens.logit_lens(model, side, *crosscoder.decoder_vectors(side), config.index.logit_tokens)
+    return logit_lens.logit_lens(model, side, *crosscoder.raw_vectors(side), config.index.logit_tokens)
 
 
 def _features(
     crosscoder: Crosscoder, collected: Statistics, peaks: list[pa.Table], names: list[str], sources: list[str]
 ) -> pa.Table:
     partitions = crosscoder.partitions()
-    norms = {side: np.zeros(len(partitions), dtype=np.float32) for side in SIDES}
-    for side in SIDES:
-        ids, vectors = crosscoder.decoder_vectors(side)
-        norms[side][ids.numpy()] = vectors.norm(dim=1).numpy()
+    norms = {side: _norms(crosscoder.decoder_vectors(side), len(partitions)) for side in SIDES}
+    for side, variance in zip(SIDES, collected.total_variance, strict=True):
+        norms[side] /= np.float32(np.sqrt(variance))
     # A few firings spread evenly are added, so that a feature that fired once is not called specific.
     rates = collected.by_source / np.maximum(collected.source_pairs, 1) + EVEN_FIRINGS / collected.pairs
     strongest = rates.argmax(axis=1)
@@ -111,6 +112,7 @@ def _features(
             "histogram": list(collected.histogram),
             "norm_a": norms["a"],
             "norm_b": norms["b"],
+            **{f"raw_norm_{side}": _norms(crosscoder.raw_vectors(side), len(partitions)) for side in SIDES},
             "relative_norm": norms["a"] / np.maximum(norms["a"] + norms["b"], np.finfo(np.float32).tiny),
             "peak_tokens": contexts.peak_tokens(peaks, len(partitions)),
             "main_source": [sources[source] if lives else "" for source, lives in zip(strongest, alive, strict=True)],
@@ -119,6 +121,14 @@ def _features(
             "label_origin": [labels.WORDS if name else "" for name in names],
         }
     )
+
+
+def _norms(of: tuple[Tensor, Tensor], features: int) -> npt.NDArray[np.float32]:
+    """Lengths of vectors that come with their features' ids, (features,); 0 where a feature has none."""
+    ids, vectors = of
+    norms = np.zeros(features, dtype=np.float32)
+    norms[ids.numpy()] = vectors.norm(dim=1).numpy()
+    return norms
 
 
 def _models(store: ActivationStore, collected: Statistics) -> pa.Table:
@@ -133,7 +143,7 @@ def _models(store: ActivationStore, collected: Statistics) -> pa.Table:
                 "layer": facts.layer,
                 "layers": facts.layers,
                 "width": facts.width,
-                "scale": facts.scale,
+                "scale": facts.column_scale().double().tolist(),
                 "fve": fve,
             }
         )
@@ -170,6 +180,8 @@ def _facts(
         "features": crosscoder.config.features,
         "k": crosscoder.config.k,
         **{f"fve_{side}": fve for side, fve in zip(SIDES, collected.held_out.all.fve(), strict=True)},
+        # Of each scaled stream: the squared error that the loss would have if every row were taken for the mean.
+        **{f"variance_{side}": of for side, of in zip(SIDES, collected.total_variance, strict=True)},
         "l0": float(collected.count.sum() / collected.pairs),
         "pairs": store.manifest.pairs,
         "kept_pairs": collected.pairs,

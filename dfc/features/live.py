@@ -24,7 +24,8 @@ from torch import Tensor
 
 from dfc import alignment, corpus, models
 from dfc.activations import harvest, pairing, shards
-from dfc.activations.shards import ActivationStore, Manifest
+from dfc.activations.manifest import Manifest
+from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side, UserError
 from dfc.corpus import Document, Turn
 from dfc.crosscoder import model as crosscoder_model

@@ -69,6 +69,7 @@ class Statistics:
         sample: documents drawn uniformly from those on which the feature fires, by their peak.
         source_pairs, role_pairs: kept pairs of each source, (sources,), and of each role, (roles,).
         held_out: how well held-out pairs are explained.
+        total_variance: of model A's scaled stream and of B's, over kept pairs.
         pairs: kept pairs in all.
     """
 
@@ -84,6 +85,7 @@ class Statistics:
     source_pairs: Ints
     role_pairs: Ints
     held_out: HeldOut
+    total_variance: tuple[float, float]
     pairs: int = 0
 
     def mean(self) -> npt.NDArray[np.float64]:
@@ -131,6 +133,7 @@ def collect(codes: CodesOnDisk, source_of: Ints, sources: int, top: int) -> Stat
         source_pairs=np.zeros(sources, dtype=np.int64),
         role_pairs=np.zeros(len(ROLES), dtype=np.int64),
         held_out=codes.held_out(),
+        total_variance=codes.total_variance(),
     )
     generator = np.random.default_rng(0)
     with progress.bar("features: statistics", codes.store.manifest.kept, "pairs") as bar:

@@ -21,7 +21,7 @@ _EXCERPT = (60, 40)  # columns of text before and after the peak
 
 @dataclass(frozen=True)
 class Finding:
-    """Features that fire in the same texts, where one model knows better what follows.
+    """A feature where one model knows better what follows, with those that show nothing beyond it.
 
     Attributes:
         rank: among the findings of its model, from 1.

@@ -24,7 +24,7 @@ class SteeringVector:
 
     Attributes:
         side, feature_id: whose it is.
-        vector: s_max · d_i / scale, (width,): adding α times this is steering at strength α.
+        vector: s_max · d_i / scale, column by column, (width,): adding α times this is steering at strength α.
         s_max: the feature's largest activation on the run's texts.
         transfer: held-out R² of the stitch that carried it over from the other model; None: it is this model's own.
     """
@@ -85,8 +85,8 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     else:
         carrier = stitch_file.load(run, part.sides[0])
         vector, transfer = carrier.matrix @ part.decoder.detach()[0], carrier.r2
-    own_scale = float(scale[0 if side == "a" else 1])
-    return SteeringVector(side, feature_id, vector * (feature.max / own_scale), feature.max, transfer)
+    own_scale = scale[crosscoder_model.columns_of(side, part.widths)]
+    return SteeringVector(side, feature_id, feature.max * vector / own_scale, feature.max, transfer)
 
 
 def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
@@ -95,7 +95,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     Raises:
         UserError: if the run has no such feature, or it cannot be read in this model.
     """
-    feature, part, scales, decoder_bias, config = _read(run, feature_id)
+    feature, part, scale, decoder_bias, config = _read(run, feature_id)
     if side not in part.sides:
         owner = part.sides[0].upper()
         raise UserError(
@@ -108,7 +108,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     rank = part.rank_weight(config.rank_by)
     threshold = float(part.threshold)
     return Gauge(
-        weight=weight * float(scales[0 if side == "a" else 1]),
+        weight=weight * scale[crosscoder_model.columns_of(side, part.widths)],
         bias=float(part.bias.detach()[0] - weight @ centre),
         least=threshold if rank is None else threshold / max(float(rank[0]), torch.finfo(torch.float32).tiny),
         limit=ActivationStore(run.activations).manifest.side(side).norm_limit,
@@ -129,9 +129,9 @@ def _live_encoder(run: Run, part: Dictionary, side: Side) -> Tensor:
 
 
 def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Tensor, CrosscoderConfig]:
-    """A feature's row, its piece of the dictionary, both scales, the decoder bias, and what it was made with.
+    """A feature's row, its piece of the dictionary, the scale, the decoder bias, and what it was made with.
 
-    No other row of the weights is read.
+    The scale is of each column. No other row of the weights is read.
     """
     feature = Store(run.store).feature(feature_id)
     weights = run.crosscoder / "model.safetensors"
@@ -150,4 +150,5 @@ def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Te
             for name in ("encoder", "bias", "decoder_weight")
         }
         part.load_state_dict({**rows, "threshold": file.get_tensor(f"{prefix}.threshold")})
-        return feature, part, file.get_tensor("scale"), file.get_tensor("decoder_bias"), config
+        scale = crosscoder_model.column_scale(file.get_tensor("scale"), widths)
+        return feature, part, scale, file.get_tensor("decoder_bias"), config

@@ -3,9 +3,12 @@
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
-SCHEMA_VERSION = 6
-READABLE = (5, SCHEMA_VERSION)
-"""Versions of features.duckdb that are read; up to 5 the evidence stood in it, and is read there."""
+SCHEMA_VERSION = 7
+READABLE = (5, 6, SCHEMA_VERSION)
+"""Versions of features.duckdb that are read. Up to 5 the evidence stood in it, and is read there.
+
+Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale.
+"""
 EVIDENCE_VERSION = 2
 EVIDENCE_READABLE = (1, EVIDENCE_VERSION)
 """Versions of evidence.duckdb that are read; 1 had no findings and no matched places."""

@@ -3,11 +3,13 @@
 One cursor per call, so that any number of threads and processes may read at once. Files that were replaced are attached
 anew at the next call; whoever still reads the old ones reads them to the end. What both hold together stands in views:
 `judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`.
+`features` and `models` are as this version writes them, whichever wrote the file.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -50,6 +52,7 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
             return known[1]
         made = duckdb.connect(config={"python_enable_replacements": False})  # no table is a variable of this code
         made.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY)")
+        _make_current(made)
         _make_views(made, _origin(made))
         if evidence_path(path).exists():
             _connect_evidence(made, evidence_path(path))
@@ -95,6 +98,17 @@ def _origin(made: duckdb.DuckDBPyConnection) -> str:
     return "store" if "evidence" in _tables(made, "store") else ""
 
 
+def _make_current(made: duckdb.DuckDBPyConnection) -> None:
+    """Views of tables that have changed: figures that an older file does not hold are null, and one factor for a whole
+    stream is that of each of its columns."""
+    held = _columns(made, "store", "features")
+    lacking = "".join(f", NULL::{one.kind} AS {one.name}" for one in columns.FEATURES if one.name not in held)
+    made.execute(f"CREATE VIEW features AS SELECT *{lacking} FROM store.features")
+    whole = _columns(made, "store", "models").get("scale") == "DOUBLE"
+    scale = "list_resize([scale], width, scale)" if whole else "scale"
+    made.execute(f"CREATE VIEW models AS SELECT * REPLACE ({scale} AS scale) FROM store.models")
+
+
 def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False, first: bool = False) -> None:
     """The views, with the evidence of a database; empty if it is none, or what it was too early to hold.
 
@@ -104,10 +118,10 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
         stale: whether evidence is there that is of other features.
         first: whether the evidence is of version 1; what stands in an older store is, too.
     """
-    held = _columns(made, origin)
+    held = _columns(made, origin, "evidence")
     figures = ", ".join(f"{_figure(one, held)} AS {one.name}" for one in columns.EVIDENCE)
     evidence = f"{origin}.evidence" if origin else "(SELECT NULL::INTEGER AS feature_id LIMIT 0)"
-    joined = f"store.features LEFT JOIN {evidence} USING (feature_id)"
+    joined = f"features LEFT JOIN {evidence} USING (feature_id)"
     made.execute(f"CREATE OR REPLACE VIEW judged AS SELECT features.*, {figures} FROM {joined}")
     nothing = {
         "reference": "SELECT ''::VARCHAR AS measure, '' AS population, []::FLOAT[] AS quantiles LIMIT 0",
@@ -125,7 +139,7 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
     made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale)}")
 
 
-def _figure(one: Column, held: set[str]) -> str:
+def _figure(one: Column, held: Collection[str]) -> str:
     """A column of the evidence, where the file holds it; else what it is made of, or null."""
     if one.name in held:
         return f"coalesce({one.name}, {one.sql})" if one.sql else one.name
@@ -150,11 +164,13 @@ def _tables(made: duckdb.DuckDBPyConnection, database: str) -> set[str]:
     return {name for (name,) in rows}
 
 
-def _columns(made: duckdb.DuckDBPyConnection, database: str) -> set[str]:
+def _columns(made: duckdb.DuckDBPyConnection, database: str, table: str) -> dict[str, str]:
+    """Name and SQL type of each column of a table."""
     rows = made.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND table_name = 'evidence'", [database]
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? AND table_name = ?",
+        [database, table],
     ).fetchall()
-    return {name for (name,) in rows}
+    return dict(rows)
 
 
 def _quoted(path: Path) -> str:

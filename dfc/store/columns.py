@@ -86,31 +86,42 @@ FEATURES: tuple[Column, ...] = (
         "features",
         look="bars",
     ),
-    Column(
-        "norm_a",
-        "FLOAT",
-        "‖d_A‖",
-        "Length of its decoder vector in model A; 0 where it has none.",
-        "features",
-        called="decoder norm in A",
-        sorted=True,
-        width=64,
+    *(
+        Column(
+            f"norm_{side.lower()}",
+            "FLOAT",
+            f"‖d_{side}‖",
+            f"How far one unit of its activation moves model {side}'s stream, in that stream's typical deviation from "
+            f"its mean: 0.1 is a tenth of it; 0 where it has no vector there.",
+            "features",
+            called=f"decoder norm in {side}",
+            unit="typical deviations",
+            sorted=True,
+            format="%.3f",
+            width=64,
+        )
+        for side in ("A", "B")
     ),
-    Column(
-        "norm_b",
-        "FLOAT",
-        "‖d_B‖",
-        "Length of its decoder vector in model B; 0 where it has none.",
-        "features",
-        called="decoder norm in B",
-        sorted=True,
-        width=64,
+    *(
+        Column(
+            f"raw_norm_{side.lower()}",
+            "FLOAT",
+            f"‖d_{side}‖ raw",
+            f"The length of the vector that one unit of its activation adds to model {side}'s stream, in the stream's "
+            f"own units: not to be compared between models.",
+            "features",
+            called=f"raw decoder norm in {side}",
+            unit="the stream's own units",
+            sorted=True,
+            format="%.3g",
+        )
+        for side in ("A", "B")
     ),
     Column(
         "relative_norm",
         "FLOAT",
         "relative",
-        "‖d_A‖ / (‖d_A‖ + ‖d_B‖): 1 only in A, 0 only in B.",
+        "‖d_A‖ / (‖d_A‖ + ‖d_B‖), each in its model's typical deviation: 1 only in A, 0 only in B.",
         "features",
         called="relative norm",
         sorted=True,

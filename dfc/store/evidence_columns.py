@@ -59,7 +59,8 @@ EVIDENCE: tuple[Column, ...] = (
         "gap",
         "By how many nats a character what follows its firings surprises the other model more than its own, beyond "
         "matched places, where it does not fire: in texts of the same source, said by the same speaker, at a token of "
-        "the same kind, as far into the document. Below 0 the other model knows better.",
+        "the same kind, as far into the document; less what the rarity of the words that follow explains. Below 0 the "
+        "other model knows better.",
         called="gap beyond matched places",
         unit="nats a character",
         sorted=True,

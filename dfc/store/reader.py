@@ -22,7 +22,11 @@ __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow"
 
 @dataclass(frozen=True)
 class FeatureRow:
-    """One row of the table `features`; schema.sql says what each column means."""
+    """One row of the table `features`; schema.sql says what each column means.
+
+    Attributes:
+        raw_norm_a, raw_norm_b: None in a store of before schema 7.
+    """
 
     feature_id: int
     partition: Partition
@@ -37,6 +41,8 @@ class FeatureRow:
     histogram: list[int]
     norm_a: float
     norm_b: float
+    raw_norm_a: float | None
+    raw_norm_b: float | None
     relative_norm: float
     peak_tokens: list[str]
     main_source: str
@@ -105,8 +111,8 @@ class Store:
             raise DamagedError(f"{problem}; {again}.", problem) from None
 
     def models(self) -> pd.DataFrame:
-        """One row per side, indexed by 'a' and 'b'."""
-        return self._frame("SELECT * FROM store.models ORDER BY side").set_index("side")
+        """One row per side, indexed by 'a' and 'b'; `scale` is a list of the scales of all columns."""
+        return self._frame("SELECT * FROM models ORDER BY side").set_index("side")
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
@@ -141,7 +147,7 @@ class Store:
         Raises:
             UserError: if the run has no such feature.
         """
-        rows = self._rows("SELECT * FROM store.features WHERE feature_id = ?", [feature_id])
+        rows = self._rows("SELECT * FROM features WHERE feature_id = ?", [feature_id])
         if not rows:
             last = self.count(FeatureQuery(alive_only=False)) - 1
             raise UserError(f"feature {feature_id} does not exist in this run; its features are 0 to {last}.")
@@ -290,11 +296,14 @@ class Store:
     def norms(self) -> pd.DataFrame:
         """What the norm charts draw: one row per feature; `verdict` and `decoder_cosine` are null before `verify`.
 
+        The raw norms are null in a store of before schema 7, whose norms are lengths in the scaled space.
+
         Partitions and verdicts are categories, and no text becomes a Python object: there may be 100,000 rows.
         """
         partition, verdict = (f"ENUM ({str(names)[1:-1]})" for names in (PARTITIONS, VERDICTS))
-        sql = f"""SELECT feature_id, partition::{partition} AS partition, alive, density, norm_a, norm_b, relative_norm,
-                         verdict::{verdict} AS verdict, decoder_cosine, coalesce(peak_tokens[1], '') AS peak_token
+        sql = f"""SELECT feature_id, partition::{partition} AS partition, alive, density, norm_a, norm_b,
+                         raw_norm_a, raw_norm_b, relative_norm, verdict::{verdict} AS verdict, decoder_cosine,
+                         coalesce(peak_tokens[1], '') AS peak_token
                   FROM judged ORDER BY feature_id"""
         with self._cursor() as cursor:
             return cursor.sql(sql).to_arrow_table().to_pandas()

@@ -13,7 +13,7 @@ CREATE TABLE models (       -- one row per side
     layer   INTEGER NOT NULL,   -- the block whose output was read
     layers  INTEGER NOT NULL,
     width   INTEGER NOT NULL,
-    scale   DOUBLE  NOT NULL,   -- stream × scale = what the crosscoder sees
+    scale   DOUBLE[] NOT NULL,  -- of each column: stream × scale = what the crosscoder sees
     fve     DOUBLE  NOT NULL    -- fraction of variance explained, held-out documents
 );
 
@@ -29,8 +29,10 @@ CREATE TABLE features (
     max           FLOAT   NOT NULL,
     quantiles     FLOAT[] NOT NULL,  -- of the non-zero activations, at run.quantile_levels
     histogram     BIGINT[] NOT NULL, -- counts between run.histogram_edges
-    norm_a        FLOAT   NOT NULL,  -- decoder norm in each model, 0 where it has no parameters
-    norm_b        FLOAT   NOT NULL,
+    norm_a        FLOAT   NOT NULL,  -- decoder norm in each model, in standard deviations of that model's scaled
+    norm_b        FLOAT   NOT NULL,  -- stream, √run.variance_a and √run.variance_b; 0 where it has no parameters
+    raw_norm_a    FLOAT   NOT NULL,  -- decoder norm in each model's own stream: of decoder / scale, column by column
+    raw_norm_b    FLOAT   NOT NULL,
     relative_norm FLOAT   NOT NULL,  -- norm_a / (norm_a + norm_b)
     peak_tokens   VARCHAR[] NOT NULL, -- commonest texts at the peak of the top contexts
     main_source   VARCHAR NOT NULL,  -- source with the highest firing rate

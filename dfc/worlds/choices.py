@@ -22,6 +22,7 @@ from dfc.crosscoder.training import fit, new_crosscoder, new_state
 from dfc.crosscoder.variance import ExplainedVariance
 from dfc.machine import progress
 from dfc.runs import Run
+from dfc.worlds import scale_choices
 from dfc.worlds.toy import draw, score, train_together
 from dfc.worlds.toy_experiment import PRESETS
 
@@ -101,10 +102,11 @@ def on_run(run: Run, steps: int) -> dict[str, Row]:
 
 
 def write(run: Run, folder: Path, workers: int, steps: int | None = None) -> Path:
-    """Train everything and write both tables to choices.md; on the run for `steps` steps, or as many as it says."""
+    """Train everything and write the tables to choices.md; on the run for `steps` steps, or as many as it says."""
     experiment, config = PRESETS["small"], run.config()
     steps = steps or config.training.steps
     toy, own = on_toy_worlds(workers), on_run(run, steps)
+    by_scale = scale_choices.run(experiment, SEEDS, workers)
     path = folder / "choices.md"
     runs.write_text(
         path,
@@ -120,6 +122,16 @@ Each line changes the defaults in what it names. Partition fractions are 5 % eac
 [toy.md](toy.md).
 
 {_table(toy)}
+
+## Scales, on toy worlds
+
+The defaults, with each `harvest.scale`. *B like A*: the worlds above. *Constant*: a vector of
+{scale_choices.CONSTANT:g} times B's root mean square norm is added to each of B's rows. *Dominant column*: one column
+of B also has a standard deviation of {scale_choices.DOMINANT:g} times that norm, of its own. *variance A : B*: of the
+scaled streams, as the loss adds them up. FVE is of the scaled streams, so that its figures under different scales are
+about different things. ± is the standard deviation over worlds.
+
+{scale_choices.table(by_scale)}
 
 ## {config.models.a.title} against {config.models.b.title}
 

@@ -2,6 +2,8 @@
 
 The rotation changes nothing that a model knows, but everything that a crosscoder sees: its
 decoder vectors in the two copies have nothing in common but what training gives them.
+Where each column has a scale of its own (`harvest.scale: columns`), the scaled stream is
+what is rotated: both copies give every direction the weight that it has in the run.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ def _with_itself(config: RunConfig) -> RunConfig:
 
 def _rotate(run: Run, made: Run, seed: int) -> None:
     """Model A's activations, and the same in a random orthonormal basis as model B's."""
-    width = shards.ActivationStore(run.activations).manifest.a.width
+    facts = shards.ActivationStore(run.activations).manifest.a
+    width, scale = facts.width, facts.column_scale()
+    shape = scale / scale.median()  # exactly 1 where all columns have one factor
     generator = torch.Generator().manual_seed(seed)
     rotation = torch.linalg.qr(torch.randn(width, width, generator=generator)).Q
     pairing.share(run, [made])
@@ -71,7 +75,7 @@ def _rotate(run: Run, made: Run, seed: int) -> None:
             shards.write_tokens(made.activations, shard, _as_both(shards.read_tokens(run.activations, shard)))
             rows = shards.read_rows(run.activations, "a", shard).float()
             shards.write_rows(made.activations, "a", shard, rows, form)
-            shards.write_rows(made.activations, "b", shard, rows @ rotation, form)
+            shards.write_rows(made.activations, "b", shard, (rows * shape) @ rotation, form)
             bar.update()
     harvest.harvest([made])  # finds all written, and writes the manifest
 

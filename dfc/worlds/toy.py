@@ -6,15 +6,16 @@ A concept is recovered if some decoder vector has a cosine above 0.8 with its di
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from dfc.config import SIDES, CrosscoderConfig, Section, Side, TrainingConfig
+from dfc.activations import scales
+from dfc.config import SIDES, CrosscoderConfig, ScaleRule, Section, Side, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.training import fit, held_out_fve, new_state
 
@@ -32,6 +33,14 @@ class WorldConfig(Section):
     correlation_rank: int = Field(default=10, ge=1, description="rank of the correlations between concepts")
     decay: float = Field(default=0.001, ge=0, description="how fast frequency falls with a concept's rank")
     noise: float = Field(default=0.01, ge=0, description="standard deviation of the noise on every coordinate")
+    constant: float = Field(
+        default=0.0,
+        ge=0,
+        description="length of a vector that is added to every row of B, in B's root mean square norm",
+    )
+    dominant: float = Field(
+        default=0.0, ge=0, description="standard deviation that one column of B has on its own, in the same unit"
+    )
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,9 @@ class World:
         directions: for each model, (concepts, width); a concept that is not in it has a direction all the same.
         in_model: for each model, which concepts it has, (concepts,).
         loadings, decay: of the firing logits and probabilities.
-        scales: of each model's activations.
+        scale: of each column of both models' activations, (2 · width,).
+        constant: what is added to every row of B, (width,).
+        dominant: standard deviation of what B's first column has on its own.
     """
 
     config: WorldConfig
@@ -50,10 +61,16 @@ class World:
     in_model: dict[Side, Tensor]
     loadings: Tensor
     decay: Tensor
-    scales: tuple[float, float]
+    scale: Tensor
+    constant: Tensor
+    dominant: float = 0.0
 
     def sample(self, rows: int, generator: torch.Generator) -> Tensor:
         """Both models' activations side by side, scaled, (rows, 2 · width)."""
+        return self.raw(rows, generator) * self.scale
+
+    def raw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """The same as the models have them, unscaled."""
         n, r = self.loadings.shape
         shared = torch.randn(rows, r, generator=generator) @ self.loadings.T
         logits = shared + torch.randn(rows, n, generator=generator)
@@ -62,15 +79,22 @@ class World:
         fires = torch.rand(rows, n, generator=generator) < p
         strengths = fires * torch.rand(rows, n, generator=generator)
         sides = []
-        for side, scale in zip(SIDES, self.scales, strict=True):
+        for side in SIDES:
             clean = (strengths * self.in_model[side]) @ self.directions[side]
             noise = self.config.noise * torch.randn(rows, self.config.width, generator=generator)
-            sides.append(scale * (clean + noise))
+            sides.append(clean + noise)
+        sides[1] += self.constant
+        if self.dominant:  # others draw what they have always drawn
+            sides[1][:, 0] += self.dominant * torch.randn(rows, generator=generator)
         return torch.cat(sides, dim=1)
 
 
-def draw(config: WorldConfig, seed: int) -> World:
-    """A world: B's directions are a random affine map of A's, scaled to the same median norm."""
+def draw(config: WorldConfig, seed: int, rule: ScaleRule = "median") -> World:
+    """A world: B's directions are a random affine map of A's, of the same median norm.
+
+    Its activations are scaled by a rule of `harvest.scale`, as a run's are. Worlds that differ in the rule alone are
+    the same, and so are their samples but for their scale.
+    """
     generator = torch.Generator().manual_seed(seed)
     n, d, r = config.concepts, config.width, config.correlation_rank
     in_a = torch.nn.functional.normalize(torch.randn(n, d, generator=generator), dim=1)
@@ -85,34 +109,65 @@ def draw(config: WorldConfig, seed: int) -> World:
     loadings = torch.randn(n, r, generator=generator) * (0.5 / r**0.5) ** 0.5
     rank = torch.randperm(n, generator=generator).float()
     decay = torch.exp(-config.decay * rank * (_DENSE_RANKS / n))
-    world = World(config, {"a": in_a, "b": in_b}, in_model, loadings, decay, (1.0, 1.0))
-    sample = world.sample(_CALIBRATION_ROWS, generator)
-    scales = [d**0.5 / float(part.norm(dim=1).median()) for part in sample.split(d, dim=1)]
-    return World(config, world.directions, in_model, loadings, decay, (scales[0], scales[1]))
+    world = World(config, {"a": in_a, "b": in_b}, in_model, loadings, decay, torch.ones(2 * d), torch.zeros(d))
+    if config.constant or config.dominant:
+        world = _lopsided(world, generator)
+    sample = world.raw(_CALIBRATION_ROWS, generator)
+    return replace(world, scale=torch.cat([_column_scale(rule, part) for part in sample.split(d, dim=1)]))
+
+
+def _lopsided(world: World, generator: torch.Generator) -> World:
+    """The same with B's constant vector and dominant column."""
+    config, own = world.config, world.raw(_CALIBRATION_ROWS, generator)[:, world.config.width :]
+    unit = float(own.square().sum(dim=1).mean().sqrt())
+    constant = torch.nn.functional.normalize(torch.randn(config.width, generator=generator), dim=0)
+    return replace(world, constant=config.constant * unit * constant, dominant=config.dominant * unit)
+
+
+def _column_scale(rule: ScaleRule, rows: Tensor) -> Tensor:
+    """The scale of each column of a model's activations, (rows, width), as a harvest finds it."""
+    width = rows.shape[1]
+    norms = rows.norm(dim=1).numpy()
+    return torch.tensor(scales.factors(rule, norms, lambda: scales.variances([rows]), width**0.5)).expand(width)
 
 
 def batches(world: World, rows: int, seed: int) -> Iterator[Tensor]:
-    """Endless fresh samples."""
+    """Endless fresh samples, scaled, (rows, 2 · width) each."""
+    return (raw * world.scale for raw in _raw_batches(world, rows, seed))
+
+
+def _raw_batches(world: World, rows: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield world.sample(rows, generator)
+        yield world.raw(rows, generator)
 
 
 def train_together(
-    world: World, settings: list[tuple[CrosscoderConfig, TrainingConfig]], every: int
+    world: World,
+    settings: list[tuple[CrosscoderConfig, TrainingConfig]],
+    every: int,
+    column_scales: Sequence[Tensor] | None = None,
 ) -> Iterator[tuple[int, list[Crosscoder]]]:
     """Train several crosscoders on the same samples, step by step; gives them at every `every`-th step and the last.
 
-    The settings' steps, batches and seeds are to be alike.
+    Decoder biases begin at B's constant vector, as a run's begin at the median of its first batch.
+
+    Args:
+        world: that is sampled.
+        settings: of each; their steps, batches and seeds are to be alike.
+        every: steps between what is given.
+        column_scales: of the world's columns, for each, (2 · width,); by default the world's own for all.
     """
     common = settings[0][1]
     widths = (world.config.width, world.config.width)
-    crosscoders = [Crosscoder(config, widths) for config, _ in settings]
-    feeds = itertools.tee(batches(world, common.batch, common.seed), len(settings))
+    own = column_scales or [world.scale] * len(settings)
+    crosscoders = [Crosscoder(config, widths, scale) for (config, _), scale in zip(settings, own, strict=True)]
+    feeds = itertools.tee(_raw_batches(world, common.batch, common.seed), len(settings))
+    centre = torch.cat([torch.zeros_like(world.constant), world.constant])
     runs = []
     for crosscoder, (_, training), feed in zip(crosscoders, settings, feeds, strict=True):
-        crosscoder.initialise(training.seed, torch.zeros(sum(widths)))
-        runs.append(fit(crosscoder, new_state(crosscoder, training), feed, training))
+        crosscoder.initialise(training.seed, crosscoder.scaled(centre))
+        runs.append(fit(crosscoder, new_state(crosscoder, training), map(crosscoder.scaled, feed), training))
     for step, _ in enumerate(zip(*runs, strict=True), start=1):
         if step % every == 0 or step == common.steps:
             yield step, crosscoders
@@ -148,10 +203,13 @@ def score(world: World, crosscoder: Crosscoder, rows: int = 8_192, seed: int = 1
 
 @torch.no_grad()
 def recovered(world: World, crosscoder: Crosscoder) -> dict[Side, Tensor]:
-    """For each model, which concepts' directions each feature's decoder vector has, (features, concepts) of bool."""
+    """For each model, which concepts' directions each feature's decoder vector has, (features, concepts) of bool.
+
+    Directions are of the models' own streams, and so decoder vectors are compared there.
+    """
     hits = {}
     for side in SIDES:
-        ids, vectors = crosscoder.decoder_vectors(side)
+        ids, vectors = crosscoder.raw_vectors(side)
         concepts = torch.nn.functional.normalize(world.directions[side], dim=1)
         hits[side] = torch.zeros(crosscoder.config.features, len(concepts), dtype=torch.bool)
         hits[side][ids] = torch.nn.functional.normalize(vectors, dim=1) @ concepts.T > RECOVERED

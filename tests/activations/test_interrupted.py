@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dfc import config, models, pipeline, runs
 from dfc.activations import harvest, int8, pairing, shards
+from dfc.activations.loader import kept_rows
 from dfc.config import SettingsError, UserError
 from dfc.machine import processes
 from dfc.machine.processes import ALONE, Group
@@ -213,8 +214,8 @@ def test_a_store_in_int8_holds_nearly_the_same_rows(tiny_run: Run) -> None:
 
 
 def test_scale_and_outlier_rules(tiny_run: Run) -> None:
-    norms, kept = {}, {}
-    for rule, factor in (("median", None), ("rms", 1.1), ("none", None)):
+    norms, kept, variances = {}, {}, {}
+    for rule, factor in (("variance", 1.5), ("columns", 1.5), ("median", None), ("rms", 1.1), ("none", None)):
         settings = tiny_run.config().model_dump(mode="json")
         settings["harvest"] |= {"scale": rule, "outlier_factor": factor}
         run = made(settings, rule)
@@ -227,10 +228,17 @@ def test_scale_and_outlier_rules(tiny_run: Run) -> None:
         late = [np.minimum(rows.index_a, rows.index_b) >= 4 for rows in map(store.rows, range(len(store)))]
         scaled = torch.cat([(store.raw(shard) * store.column_scale())[mask] for shard, mask in enumerate(late)])
         norms[rule] = scaled[:, :32].norm(dim=1)
+        x = torch.cat([kept_rows(store, shard).x for shard in range(len(store))]).double().numpy()
+        variances[rule] = x.var(axis=0)
     target = ((32 + 40) / 2) ** 0.5
     assert float(norms["median"].median()) == pytest.approx(target, rel=1e-2)
     assert float(norms["rms"].square().mean().sqrt()) == pytest.approx(target, rel=1e-2)
     assert (store.manifest.a.scale, store.manifest.b.scale) == (1.0, 1.0)
+    for rule in ("variance", "columns"):
+        assert [part.sum() for part in np.split(variances[rule], [32])] == pytest.approx([36.0, 36.0], rel=1e-5)
+    assert variances["columns"][:32] == pytest.approx(36 / 32, rel=1e-5)
+    assert variances["columns"][32:] == pytest.approx(36 / 40, rel=1e-5)
+    assert np.ptp(variances["variance"]) > 0.5
     assert kept["rms"] < kept["median"] == kept["none"] == len(norms["none"])
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from dfc.config import CrosscoderConfig, DamagedError, TrainingConfig, UserError
 from dfc.crosscoder import model
@@ -19,7 +20,7 @@ WIDTHS = (6, 10)
 
 def make(kind: str = "dfc", widths: tuple[int, int] = WIDTHS, **choices: object) -> Crosscoder:
     config = CrosscoderConfig(features=60, k=4, kind=kind, **choices)  # type: ignore[arg-type]
-    crosscoder = Crosscoder(config, widths, (0.5, 2.0))
+    crosscoder = Crosscoder(config, widths, torch.linspace(0.5, 2.0, sum(widths)))
     crosscoder.initialise(0, torch.zeros(sum(widths)))
     return crosscoder
 
@@ -110,7 +111,36 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert again.config == crosscoder.config
     for name, tensor in crosscoder.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor)
-    assert again.scale.tolist() == [0.5, 2.0]
+    assert again.scale.tolist() == torch.linspace(0.5, 2.0, 16).tolist()
+
+
+def test_each_column_is_scaled_and_scaled_back() -> None:
+    crosscoder, raw = make(), torch.randn(5, 16, dtype=torch.bfloat16)
+    expected = raw.float().numpy() * np.linspace(0.5, 2.0, 16, dtype=np.float32)
+    np.testing.assert_allclose(crosscoder.scaled(raw).numpy(), expected, rtol=1e-6)
+    for side, columns in (("a", slice(0, 6)), ("b", slice(6, 16))):
+        ids, vectors = crosscoder.raw_vectors(side)  # type: ignore[arg-type]
+        scaled_ids, scaled = crosscoder.decoder_vectors(side)  # type: ignore[arg-type]
+        assert torch.equal(ids, scaled_ids)
+        torch.testing.assert_close(vectors * crosscoder.scale[columns], scaled)
+
+
+def test_a_model_with_a_scale_for_each_stream_is_read(tmp_path: Path) -> None:
+    """As files were written before each column had its own."""
+    crosscoder = trained(make())
+    model.save(crosscoder, tmp_path)
+    older = load_file(tmp_path / "model.safetensors") | {"scale": torch.tensor([0.5, 2.0])}
+    save_file(older, tmp_path / "model.safetensors")
+    again = model.load(tmp_path)
+    assert again.scale.tolist() == [0.5] * 6 + [2.0] * 10
+    raw = torch.randn(5, 16)
+    expected = torch.cat([0.5 * raw[:, :6], 2.0 * raw[:, 6:]], dim=1)
+    assert torch.equal(again.scaled(raw), expected)
+    assert torch.equal(again.parts[0].encoder, crosscoder.parts[0].encoder)
+    for wrong in (torch.ones(3), torch.ones(17)):
+        save_file(older | {"scale": wrong}, tmp_path / "model.safetensors")
+        with pytest.raises(DamagedError, match=r"does not belong to config\.json .*`scale` is"):
+            model.load(tmp_path)
 
 
 def test_loading_what_is_not_there_or_does_not_fit(tmp_path: Path) -> None:

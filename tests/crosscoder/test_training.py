@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfc import config, pipeline, runs
-from dfc.activations.loader import rows_of_batch
+from dfc.activations.loader import rows_of_batch, training_batches
 from dfc.activations.shards import ActivationStore
-from dfc.config import CrosscoderConfig, TrainingConfig, UserError
-from dfc.crosscoder import objective, training
+from dfc.config import SIDES, CrosscoderConfig, TrainingConfig, UserError
+from dfc.crosscoder import checkpoint, objective, training
 from dfc.crosscoder.checkpoint import saved_step
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
@@ -231,6 +232,29 @@ def test_killed_and_resumed_equals_undisturbed(stream: bool, steps: int, tiny_ru
     assert "going on from step" in resumed.stderr
     training.train(whole)
     assert_same_training(killed, whole)
+
+
+def test_training_goes_on_from_a_checkpoint_with_a_scale_for_each_stream(
+    tiny_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As checkpoints were written before each column had its own."""
+    whole, older = (copied(tiny_run, name, steps=40) for name in ("whole", "older"))
+    training.train(whole)
+    config_, store = older.config(), ActivationStore(older.activations)
+    crosscoder = training.new_crosscoder(config_.crosscoder, config_.training, store)
+    state = new_state(crosscoder, config_.training)
+    batches = training_batches(store, config_.training.batch, config_.training.window_shards, config_.training.seed)
+    assert len(list(zip(range(20), fit(crosscoder, state, batches, config_.training), strict=False))) == 20
+    checkpoint.save(older.crosscoder, crosscoder, state)
+    path = older.crosscoder / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    factors = [store.manifest.side(side).scale for side in SIDES]
+    save_file(tensors | {"model.scale": torch.tensor(factors)}, path, metadata=metadata)
+    training.train(older)
+    assert "going on from step 20" in capsys.readouterr().err
+    assert torch.equal(weights(older)["scale"], store.column_scale())
+    assert all(torch.equal(tensor, weights(older)[name]) for name, tensor in weights(whole).items())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_run: Run) -> None:

@@ -50,53 +50,55 @@ def test_those_pass_that_benjamini_and_hochberg_let_pass(chances: list[float], r
             assert (at <= rate) == (bool(limits) and value <= max(limits))
 
 
-def _profiles(*rows: dict[int, float]) -> Profiles:
-    entries = [(feature, *entry) for feature, row in enumerate(rows) for entry in sorted(row.items())]
-    feature, document, weight = zip(*entries, strict=True)
-    return Profiles(np.array(feature), np.array(document), np.array(weight, dtype=float))
+def _profiles(*rows: dict[int, tuple[float, float]], document: list[int]) -> Profiles:
+    """Of each feature, by passage, the weight and the gap there; all passages have 10 characters."""
+    entries = [(feature, where, *entry) for feature, row in enumerate(rows) for where, entry in sorted(row.items())]
+    feature, passage, weight, gap = map(np.array, zip(*entries, strict=True))
+    return Profiles(feature, passage, weight, weight * gap, np.array(document), np.full(len(document), 10.0))
 
 
-def test_features_that_fire_in_the_same_documents_and_know_the_same_way_are_one_finding() -> None:
+def _grouped(profiles: Profiles, gap: list[float], chance: list[float]) -> list[tuple[str, list[int], int]]:
+    """Model, members and documents of each finding; what passes has a chance below 0.01."""
+    chances, error = np.array(chance), np.full(len(gap), 0.001)
+    rate = np.where(chances < 0.01, 0.02, 0.9)
+    config = CONFIG.model_copy(update={"finding_documents": 2})
+    found = findings.grouped(np.array(gap), error, chances, rate, profiles, config)
+    return [(group.side, group.members.tolist(), group.documents) for group in found]
+
+
+def test_what_another_feature_stands_for_is_no_finding_of_its_own() -> None:
     profiles = _profiles(
-        {0: 1.0, 1: 1.0, 2: 1.0},
-        {1: 4.0, 2: 4.0, 3: 4.0},  # two of three documents are those of feature 0
-        {7: 1.0, 8: 2.0},
-        {0: 1.0, 1: 1.0, 2: 1.0},  # where feature 0 fires, but there the other model knows better
-        {0: 9.0, 5: 991.0},  # hardly where feature 0 fires
-        {0: 1.0, 1: 1.0, 2: 1.0},  # does not pass
+        {0: (1.0, 0.3), 1: (1.0, 0.3), 2: (1.0, 0.3)},
+        {1: (4.0, 0.2), 2: (4.0, 0.2)},  # where feature 0 fires: it says nothing new
+        {1: (1.0, 0.1), 5: (1.0, 0.25), 6: (1.0, 0.25)},  # elsewhere as well, in two documents
+        {0: (1.0, -0.4), 1: (1.0, -0.4)},  # the other way: there the other model knows better
+        {5: (9.0, 0.15), 7: (9.0, 0.15)},  # one passage is taken, of the other there is one document
+        {3: (1.0, 0.3), 4: (1.0, 0.3)},  # does not pass
+        document=list(range(8)),
     )
-    toward_a = np.array([0.3, 0.2, 0.25, -0.4, 0.1, 0.3])
-    error = np.array([0.01, 0.01, 0.01, 0.1, 0.01, 0.01])
-    chance = np.array([0.001, 0.001, 0.05, 0.001, 0.001, 0.06])
-    found = findings.grouped(toward_a, error, chance, profiles, CONFIG)
-    assert [(group.side, group.members.tolist(), group.documents) for group in found] == [
-        ("a", [0, 1], 4),
-        ("a", [2], 2),
-        ("b", [3], 3),
-        ("a", [4], 2),
+    gap = [0.3, 0.2, 0.2, -0.4, 0.15, 0.3]
+    assert _grouped(profiles, gap, [0.001, 0.001, 0.001, 0.001, 0.009, 0.5]) == [
+        ("b", [3], 2),
+        ("a", [0, 1], 3),
+        ("a", [2, 4], 4),
     ]
-    assert found[0].likeness.tolist() == pytest.approx([1, 2 / 3])
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_groups_are_those_of_dense_profiles(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    features, documents = 12, 9
-    dense = random.random((features, documents)) * (random.random((features, documents)) < 0.4)
-    dense[:, 0] += dense.sum(1) == 0
-    feature, document = dense.nonzero()
-    toward_a, error = random.normal(size=features), np.full(features, 0.01)
-    found = findings.grouped(
-        toward_a, error, np.zeros(features), Profiles(feature, document, dense[feature, document]), CONFIG
+def test_a_finding_stands_for_passages_in_which_its_feature_fires_densely() -> None:
+    thin = dict.fromkeys(range(3, 8), (0.01, 0.3))
+    profiles = _profiles(
+        {0: (1.0, 0.3), 1: (1.0, 0.3), 2: (1.0, 0.3), **thin},
+        {3: (1.0, 0.2), 4: (1.0, 0.2)},
+        document=list(range(8)),
     )
-    unit = np.sqrt(dense) / np.linalg.norm(np.sqrt(dense), axis=1, keepdims=True)
-    left = sorted(range(features), key=lambda one: -abs(toward_a[one]))
-    expected = []
-    while left:
-        best, *others = left
-        same = [one for one in others if toward_a[one] * toward_a[best] > 0]
-        members = [best, *(one for one in same if unit[best] @ unit[one] >= CONFIG.group_likeness)]
-        expected.append((members, int((dense[members].sum(0) > 0).sum())))
-        left = [one for one in left if one not in members]
-    assert [(group.members.tolist(), group.documents) for group in found] == expected
+    assert _grouped(profiles, [0.3, 0.2], [0.001, 0.001]) == [("a", [0], 8), ("a", [1], 2)]
+
+
+def test_what_is_left_must_pass_itself() -> None:
+    """Where no finding stands, the second feature's gap is no larger than the threshold: the rest was the first's."""
+    profiles = _profiles(
+        {0: (1.0, 0.5), 1: (1.0, 0.5)},
+        {0: (5.0, 0.5), 1: (5.0, 0.5), 2: (1.0, 0.01), 3: (1.0, 0.012), 4: (1.0, 0.011)},
+        document=list(range(5)),
+    )
+    assert _grouped(profiles, [0.5, 0.4], [0.001, 0.001]) == [("a", [0, 1], 5)]

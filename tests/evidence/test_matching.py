@@ -110,36 +110,92 @@ def test_kinds_of_text_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> No
     assert [row["gap"] + middle for row in found] == pytest.approx([4 / 4, 8 / 6, 1 / 2, 7 / 3])
 
 
+def test_what_is_expected_is_fitted_within_cells_and_sources() -> None:
+    random = np.random.default_rng(3)
+    cell, source = np.repeat([0, 1, 2], 30), np.repeat([0, 0, 1], 30)
+    characters, rarity = random.integers(5, 50, 90).astype(float), random.random(90) * 40
+    gap = np.array([0.1, -0.3, 0.5])[cell] * characters + np.array([0.02, -0.07])[source] * rarity
+    follows = np.stack([gap + random.normal(size=90), characters], axis=1)
+    found = matching.unexpected(cell, source, follows, rarity)
+    for one in range(3):
+        assert found[cell == one].sum() == pytest.approx(0, abs=1e-9)
+    # γ is the least-squares slope of the two, each less what the cell's characters have of it.
+    for one in range(2):
+        own = source == one
+        parts = [
+            np.concatenate([v[cell == c] - v[cell == c].sum() / characters[cell == c].sum() * characters[cell == c]
+                            for c in sorted(set(cell[own]))])
+            for v in (follows[:, 0], rarity)
+        ]  # fmt: skip
+        slope = (parts[0] @ parts[1]) / (parts[1] @ parts[1])
+        assert found[own] == pytest.approx(parts[0] - slope * parts[1])
+        assert slope == pytest.approx([0.02, -0.07][one], abs=0.02)
+
+
+def _ahead(run: Run, seed: int) -> list[np.ndarray]:
+    """For each shard, of some rows, an invented gap and the characters of up to three rows that follow."""
+    store, random = ActivationStore(run.activations), np.random.default_rng(seed)
+    found = []
+    for shard in range(len(store)):
+        rows = store.rows(shard)
+        until = [min(row + 3, int(np.flatnonzero(rows.document == rows.document[row])[-1])) for row in range(len(rows))]
+        characters = (rows.end[until] - rows.end).astype(float)
+        gap = np.where((characters > 0) & (random.random(len(rows)) < 0.9), random.normal(size=len(rows)), np.nan)
+        found.append(np.stack([gap, np.where(np.isfinite(gap), characters, np.nan)], axis=1))
+    return found
+
+
 def test_a_run_is_matched_over_all_its_shards(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "DOCUMENTS", 4)
     store, documents = ActivationStore(tiny_run.activations), stored.read(tiny_run)
     sources = [source.name for source in tiny_run.config().corpus.sources]
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()])
-    random = np.random.default_rng(0)
-    rows = [store.rows(shard) for shard in range(len(store))]
-    ahead = [np.stack([random.normal(size=len(of)), random.integers(1, 9, len(of))], axis=1) for of in rows]
-    for part in ahead:
-        part[random.random(len(part)) < 0.1] = np.nan
+    ahead = _ahead(tiny_run, seed=0)
     matched = matching.match(store, documents, source_of, sources, lambda shard, _: torch.from_numpy(ahead[shard]))
 
-    by_cell: dict[int, list[tuple[float, float]]] = {}
+    contents = ["".join(turns) for turns in documents["contents"].to_pylist()]
+    by_cell: dict[int, list[float]] = {}
+    passages: dict[int, set[tuple[int, int]]] = {}
     seen: Counter[tuple[str, str]] = Counter()
-    for shard, of in enumerate(rows):
-        found = matched.following(shard)
+    for shard in range(len(store)):
+        of, found = store.rows(shard), matched.following(shard)
         known = np.isfinite(ahead[shard][:, 0]) & store.keep(shard, of)
-        assert (found.cell.numpy() >= 0).tolist() == known.tolist()
+        assert (found.cell.numpy() >= 0).tolist() == known.tolist() == (found.passage.numpy() >= 0).tolist()
         assert found.gap.numpy()[known] == pytest.approx(ahead[shard][known, 0])
-        for row in np.flatnonzero(known):
-            cell = int(found.cell[row])
-            by_cell.setdefault(cell, []).append((float(found.beyond[row]), float(ahead[shard][row, 1])))
-            content = "".join(documents["contents"][int(of.document[row])].as_py())
-            kind = matching.kind_of(content[of.end[row] - 1])
+        for row in np.flatnonzero(known).tolist():
+            by_cell.setdefault(int(found.cell[row]), []).append(float(found.beyond[row]))
+            before = int((of.document[:row] == of.document[row]).sum())
+            passages.setdefault(int(found.passage[row]), set()).add((int(of.document[row]), before // matching.PASSAGE))
             seen["source", sources[source_of[of.document[row]]]] += 1
-            if kind.isupper():
-                seen["script", kind.lower()] += 1
-    for rest in by_cell.values():
-        assert sum(nats for nats, _ in rest) == pytest.approx(0, abs=1e-9)
+            kind = matching.kind_of(contents[of.document[row]][of.end[row] - 1])
+            seen["script", kind.lower()] += kind.isupper()
+    assert all(sum(rest) == pytest.approx(0, abs=1e-9) for rest in by_cell.values())
     assert len(by_cell) > 3
+    assert all(len(stands) == 1 for stands in passages.values())
+    assert len({next(iter(stands)) for stands in passages.values()}) == len(passages)
     told = {(row["trait"], row["name"]): row["pairs"] for row in matched.texts.to_pylist() if row["trait"] != "role"}
     assert told == {name: seen[name] for name in told}
     assert {trait for trait, _ in told} == {"source", "script"}
+
+
+def test_what_follows_is_as_rare_as_its_pieces(tiny_run: Run) -> None:
+    store, documents, ahead = ActivationStore(tiny_run.activations), stored.read(tiny_run), _ahead(tiny_run, seed=1)
+    parts = [
+        matching._known(store, shard, documents, lambda number, _: torch.from_numpy(ahead[number]))
+        for shard in range(len(store))
+    ]
+    said: list[list[str]] = []
+    for shard in range(len(store)):
+        rows, before = store.rows(shard), (-1, 0)
+        said.append([])
+        for document, end in zip(rows.document.tolist(), rows.end.tolist(), strict=True):
+            first = before[1] if before[0] == document else 0
+            said[-1].append("".join(documents["contents"][document].as_py())[first:end])
+            before = document, end
+    counts = Counter(piece for pieces in said for piece in pieces)
+    for part, pieces, rarity in zip(parts, said, matching._rarities(parts), strict=True):
+        ends = np.cumsum([len(piece) for piece in pieces])
+        for row, (_, characters), found in zip(part.row, part.follows, rarity, strict=True):
+            rest = [piece for piece, end in zip(pieces[row + 1 :], ends[row + 1 :], strict=True)
+                    if end <= ends[row] + characters]  # fmt: skip
+            assert found == pytest.approx(sum(-np.log(counts[piece] / counts.total()) for piece in rest))

@@ -53,7 +53,7 @@ def expected(run: Run, shard: int) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
 
 
 def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> None:
-    surprise.measure(run, ALL)
+    surprise.measure(run, ALL, WINDOW)
     store = ActivationStore(run.activations)
     for shard in (0, len(store) - 1):
         found = surprise.ahead(store, shard, store.rows(shard), ALL, WINDOW)
@@ -63,7 +63,7 @@ def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> No
 
 def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their tokens are not read once more; what is not paired at all makes no difference."""
-    surprise.measure(run, 500)
+    surprise.measure(run, 500, WINDOW)
     store = ActivationStore(run.activations)
     rows = [store.rows(shard) for shard in range(len(store))]
     kept = [surprise._documents(store, shard, 500)[1] for shard in range(len(store))]
@@ -77,7 +77,7 @@ def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.Monke
 
 def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
     store = ActivationStore(run.activations)
-    surprise.measure(run, 500)
+    surprise.measure(run, 500, WINDOW)
     known = [
         surprise.ahead(store, shard, store.rows(shard), 500, WINDOW).isfinite().all(1) for shard in range(len(store))
     ]
@@ -87,23 +87,23 @@ def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
 
 
 def test_what_is_measured_stays_and_what_is_missing_is_made_again(run: Run) -> None:
-    surprise.measure(run, ALL)
+    surprise.measure(run, ALL, WINDOW)
     files = sorted((run.activations / "surprise").iterdir())
     assert len(files) == 2 * len(ActivationStore(run.activations))
     contents = [path.read_bytes() for path in files]
     files[1].unlink()
     stamps = [path.stat().st_mtime_ns for path in files if path != files[1]]
-    surprise.measure(run, ALL)
+    surprise.measure(run, ALL, WINDOW)
     assert [path.read_bytes() for path in files] == contents
     assert [path.stat().st_mtime_ns for path in files if path != files[1]] == stamps
 
 
 def test_a_damaged_file_is_named_with_the_remedy(run: Run) -> None:
-    surprise.measure(run, ALL)
+    surprise.measure(run, ALL, WINDOW)
     [*_, last] = sorted((run.activations / "surprise").iterdir())
     last.write_bytes(b"\x93NUMPY")
     with pytest.raises(UserError, match=r"surprise.*dfc verify"):
-        surprise.measure(run, ALL)
+        surprise.measure(run, ALL, WINDOW)
 
 
 def test_a_model_that_is_gone_is_named(run: Run, tmp_path: Path) -> None:

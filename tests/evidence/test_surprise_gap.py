@@ -22,7 +22,9 @@ def codes(*entries: tuple[int, int, float]) -> Codes:
     return Codes(torch.tensor(rows), torch.tensor(features), torch.tensor(values))
 
 
-def following(ahead: list[list[float]] | Numbers, cell: list[int] | npt.NDArray[np.int64]) -> Following:
+def following(
+    ahead: list[list[float]] | Numbers, cell: list[int] | npt.NDArray[np.int64], passage: npt.ArrayLike
+) -> Following:
     """What follows rows, the nats beyond what their cells' rows come to together."""
     nats, characters = np.array(ahead, dtype=np.float64).T
     numbers = np.where(np.isfinite(nats), cell, -1)
@@ -30,8 +32,8 @@ def following(ahead: list[list[float]] | Numbers, cell: list[int] | npt.NDArray[
     for one in set(numbers) - {-1}:
         own = numbers == one
         beyond[own] = nats[own] - nats[own].sum() / characters[own].sum() * characters[own]
-    columns = (torch.from_numpy(column) for column in (nats, characters, beyond, numbers))
-    return Following(*columns)
+    columns = (nats, characters, beyond, numbers, np.where(numbers >= 0, passage, -1))
+    return Following(*map(torch.from_numpy, columns))
 
 
 def test_by_hand() -> None:
@@ -40,7 +42,7 @@ def test_by_hand() -> None:
     sums.add(
         codes((0, 0, 1.0), (2, 0, 3.0), (3, 1, 1.0)),
         torch.tensor([5, 5, 6, 6]),
-        following([[4.0, 2.0], [0.0, 2.0], [2.0, 4.0], [NAN, NAN]], [0, 0, 0, 0]),
+        following([[4.0, 2.0], [0.0, 2.0], [2.0, 4.0], [NAN, NAN]], [0, 0, 0, 0], [0, 1, 2, 2]),
     )
     found = sums.gaps()
     middle, own = (4 / 4 + 2 / 4) / 2, (1 * 4 + 3 * 2) / (1 * 2 + 3 * 4)
@@ -53,11 +55,10 @@ def test_by_hand() -> None:
     for gap in (found.raw, found.matched, found.held_out):
         assert np.isnan([gap.gap[1], gap.error[1], gap.gap[2], gap.error[2]]).all()
     profiles = found.profiles
-    assert [profiles.feature.tolist(), profiles.document.tolist(), profiles.weight.tolist()] == [
-        [0, 0],
-        [5, 6],
-        [2, 12],
-    ]
+    assert [profiles.feature.tolist(), profiles.passage.tolist()] == [[0, 0], [0, 2]]
+    assert profiles.weight.tolist() == [2, 12]
+    assert profiles.document.tolist() == [5, 5, 6]
+    assert profiles.characters.tolist() == [2, 2, 4]
 
 
 def test_a_feature_that_fires_at_all_places_of_a_kind_is_not_matched_there() -> None:
@@ -67,7 +68,7 @@ def test_a_feature_that_fires_at_all_places_of_a_kind_is_not_matched_there() -> 
     sums.add(
         codes((0, 0, 1.0), (2, 0, 1.0), (3, 0, 1.0), (2, 1, 1.0), (3, 1, 1.0)),
         torch.tensor([0, 1, 2, 3]),
-        following(ahead, [0, 0, 1, 1]),
+        following(ahead, [0, 0, 1, 1], [0, 1, 2, 3]),
     )
     found = sums.gaps()
     assert found.matched.gap[0] == pytest.approx(1.0)
@@ -79,7 +80,7 @@ def test_a_feature_that_fires_at_all_places_of_a_kind_is_not_matched_there() -> 
 def test_one_document_has_no_error_and_nothing_at_all_gives_nothing() -> None:
     sums = SurpriseSums(2)
     assert np.isnan(sums.gaps().raw.gap).all()
-    sums.add(codes((0, 0, 1.0), (1, 0, 1.0)), torch.tensor([3, 3]), following([[1.0, 1.0], [1.0, 2.0]], [0, 0]))
+    sums.add(codes((0, 0, 1.0), (1, 0, 1.0)), torch.tensor([3, 3]), following([[1.0, 1.0], [1.0, 2.0]], [0, 0], [0, 0]))
     found = sums.gaps()
     assert found.raw.gap[0] == pytest.approx(0)
     assert np.isnan([found.raw.error[0], found.matched.error[0]]).all()
@@ -95,7 +96,8 @@ def test_sums_over_batches_are_those_over_all_rows(seed: int, step: int) -> None
     ahead = np.stack([random.normal(size=rows), random.integers(1, 9, rows)], axis=1).astype(float)
     ahead[random.random(rows) < 0.2] = NAN
     z = np.float32(random.random((rows, 4)) * (random.random((rows, 4)) < 0.5)).astype(float)
-    follows = following(ahead, random.integers(0, 3, rows))
+    passage = np.arange(rows) // 3 + 20 * document  # several of a document, none of two
+    follows = following(ahead, random.integers(0, 3, rows), passage)
     sums = SurpriseSums(4)
     for out in (False, True):
         for first in range(0, rows, step):
@@ -104,7 +106,18 @@ def test_sums_over_batches_are_those_over_all_rows(seed: int, step: int) -> None
             features, places = part.T.nonzero(as_tuple=True)
             chosen = Codes(places, features, part[places, features].float())
             sums.add(chosen, torch.from_numpy(document)[own], follows.take(own), out)
-    _check(sums.gaps(), z, document, held_out, ahead, follows.cell.numpy())
+    found = sums.gaps()
+    _check(found, z, document, held_out, ahead, follows.cell.numpy())
+    profiles, beyond, known = found.profiles, follows.beyond.numpy(), follows.cell.numpy() >= 0
+    entries = zip(profiles.feature, profiles.passage, profiles.weight, profiles.beyond, strict=True)
+    for feature, where, weight, nats in entries:
+        own = known & (passage == where) & (z[:, feature] > 0)
+        assert weight == pytest.approx((z[own, feature] * ahead[own, 1]).sum())
+        assert nats == pytest.approx((z[own, feature] * beyond[own]).sum(), abs=1e-6)
+        assert profiles.document[where] == document[own][0]
+        assert profiles.characters[where] == ahead[known & (passage == where), 1].sum()
+    fired = {(feature, one) for feature in range(4) for one in passage[known & (z[:, feature] > 0)].tolist()}
+    assert set(zip(profiles.feature.tolist(), profiles.passage.tolist(), strict=True)) == fired
 
 
 def _check(found: Gaps, z: Numbers, document: Numbers, held_out: Numbers, ahead: Numbers, cell: Numbers) -> None:

@@ -19,6 +19,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
+from dfc.features import index, logit_lens
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, LargestOfEach
 from dfc.runs import Run
 from dfc.store import SCHEMA_VERSION
@@ -195,12 +196,23 @@ def _place(text: str, tokens: list[str], peak: int, end: int) -> int:
 
 
 def test_norms(dense: Dense, store: Store) -> None:
-    table = store.norms()
-    for side in SIDES:
-        ids, vectors = dense.crosscoder.decoder_vectors(side)
-        expected = np.zeros(64, dtype=np.float32)
-        expected[ids.numpy()] = vectors.norm(dim=1).numpy()
-        assert table[f"norm_{side}"].to_numpy() == pytest.approx(expected)
+    """In the typical deviation of each model's scaled stream, and in the stream's own units."""
+    table, facts, models_ = store.norms(), store.facts(), store.models()
+    for side, columns in (("a", slice(0, 32)), ("b", slice(32, 72))):
+        ids, vectors = dense.crosscoder.decoder_vectors(side)  # type: ignore[arg-type]
+        x = dense.x[:, columns].double().numpy()
+        variance = ((x - x.mean(axis=0)) ** 2).sum(axis=1).mean()
+        assert facts[f"variance_{side}"] == pytest.approx(variance, rel=1e-6)
+        scale = np.array(models_.loc[side, "scale"])
+        assert scale == pytest.approx(dense.crosscoder.scale[columns].numpy())
+        expected, raw = np.zeros((2, 64))
+        expected[ids.numpy()] = np.linalg.norm(vectors.numpy(), axis=1) / np.sqrt(variance)
+        raw[ids.numpy()] = np.linalg.norm(vectors.numpy() / scale, axis=1)
+        assert table[f"norm_{side}"].to_numpy() == pytest.approx(expected, rel=1e-5)
+        assert table[f"raw_norm_{side}"].to_numpy() == pytest.approx(raw, rel=1e-5)
+    shared = table[table["partition"] == "shared"]
+    relative = shared["norm_a"] / (shared["norm_a"] + shared["norm_b"])
+    assert shared["relative_norm"].to_numpy() == pytest.approx(relative.to_numpy(), rel=1e-5)
     assert set(table["relative_norm"][table["partition"] == "a"]) == {1.0}
     assert set(table["relative_norm"][table["partition"] == "b"]) == {0.0}
 
@@ -276,3 +288,17 @@ def test_largest_of_each_against_sorting(offers: list[list[tuple[int, int]]], si
         origin = {row: (f, key) for f, key, row in everything}
         assert all(origin[int(row)][0] == feature for row in table.rows[feature][held])
         assert len(set(table.rows[feature][held].tolist())) == len(expected)
+
+
+def test_the_logit_lens_reads_what_is_added_to_the_stream_itself(tiny_run: Run) -> None:
+    """With a scale for each column, that is the decoder vector with each column scaled back."""
+    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
+    crosscoder.scale.copy_(torch.linspace(0.1, 5.0, 72))
+    for side, columns in (("a", slice(0, 32)), ("b", slice(32, 72))):
+        ids, vectors = crosscoder.decoder_vectors(side)  # type: ignore[arg-type]
+        loaded = models.load(tiny_run.config().models.side(side))  # type: ignore[arg-type]
+        tokens = tiny_run.config().index.logit_tokens
+        expected = logit_lens.logit_lens(loaded, side, ids, vectors / crosscoder.scale[columns], tokens)  # type: ignore[arg-type]
+        found = index._lens(tiny_run, crosscoder, side)  # type: ignore[arg-type]
+        assert found.equals(expected)
+        assert not found.equals(logit_lens.logit_lens(loaded, side, ids, vectors, tokens))  # type: ignore[arg-type]

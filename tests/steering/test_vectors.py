@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dfc import config
 from dfc.activations.shards import ActivationStore
@@ -14,6 +15,8 @@ from dfc.runs import Run
 from dfc.steering import stitch_file
 from dfc.steering.vectors import gauge, steering_vector
 from dfc.store.reader import FeatureQuery, Store
+
+_NAMES = ("encoder", "decoder_weight", "bias")
 
 
 def alive(run: Run, partition: str) -> int:
@@ -26,7 +29,7 @@ def test_vectors_are_in_the_models_own_space(tiny_run: Run, side: Side) -> None:
     """In the scaled space, the vector is s_max times the decoder vector."""
     crosscoder = crosscoder_model.load(tiny_run.crosscoder)
     ids, vectors = crosscoder.decoder_vectors(side)
-    scale = crosscoder.scale[0 if side == "a" else 1]
+    scale = crosscoder.scale[slice(0, 32) if side == "a" else slice(32, None)]
     for feature in (alive(tiny_run, side), alive(tiny_run, "shared")):
         found = steering_vector(tiny_run, feature, side)
         expected = Store(tiny_run.store).feature(feature).max * vectors[ids == feature][0]
@@ -62,7 +65,7 @@ def test_a_shared_feature_is_read_as_if_the_other_model_agreed(tiny_run: Run) ->
     for side, columns in (("a", slice(0, 32)), ("b", slice(32, None))):
         reader = gauge(tiny_run, feature, side)
         assert not reader.exact
-        scale = crosscoder.scale[0 if side == "a" else 1]
+        scale = crosscoder.scale[columns]
         halves.append(x[:, columns] / scale @ reader.weight + reader.bias)
     torch.testing.assert_close((halves[0] + halves[1]) / 2, whole.detach(), atol=1e-3, rtol=1e-4)
 
@@ -79,7 +82,7 @@ def test_with_a_stitch_the_other_half_is_guessed_from_this_one(tiny_copy: Run) -
     both = torch.cat([centred, centred @ b_from_a.T], dim=1)
     expected = part.gain * both @ part.encoder[row] + part.bias[row]
     reader = gauge(tiny_copy, feature, "a")
-    raw = (centred + crosscoder.decoder_bias[:32]) / crosscoder.scale[0]
+    raw = (centred + crosscoder.decoder_bias[:32]) / crosscoder.scale[:32]
     torch.testing.assert_close(raw @ reader.weight + reader.bias, expected.detach(), atol=1e-2, rtol=1e-3)
 
 
@@ -93,7 +96,7 @@ def test_an_exclusive_feature_steers_the_other_model_through_the_stitch(tiny_cop
     found = steering_vector(tiny_copy, feature, "b")
     scale = crosscoder_model.load(tiny_copy.crosscoder).scale
     own = steering_vector(tiny_copy, feature, "a").vector
-    torch.testing.assert_close(found.vector, a_to_b @ (own * scale[0]) / scale[1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.vector, a_to_b @ (own * scale[:32]) / scale[32:], atol=1e-4, rtol=1e-4)
     assert (found.transfer, steering_vector(tiny_copy, alive(tiny_copy, "b"), "a").transfer) == (0.25, 0.5)
     with pytest.raises(UserError, match="is exclusive to model A and cannot be read in model B"):
         gauge(tiny_copy, feature, "b")
@@ -125,3 +128,46 @@ def test_the_gauge_reads_as_the_crosscoder_was_made_whatever_became_of_the_runs_
     changed = settings.crosscoder.model_copy(update={"rank_by": "value"})
     (tiny_copy.path / "run.yaml").write_text(config.dump(settings.model_copy(update={"crosscoder": changed})))
     assert gauge(tiny_copy, feature, "a").least == before.least
+
+
+def with_column_scales(run: Run) -> torch.Tensor:
+    """Give the run's crosscoder a scale for each column, as `harvest.scale: columns` does; these."""
+    scale = torch.exp(torch.randn(72, generator=torch.Generator().manual_seed(5)))
+    weights = run.crosscoder / "model.safetensors"
+    save_file(load_file(weights) | {"scale": scale}, weights)
+    return scale
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_scale_for_each_column_is_taken_out_of_vectors_and_gauges(tiny_copy: Run, side: Side) -> None:
+    """By hand: the decoder over the scale, and the encoder on the stream times the scale, column by column."""
+    columns = slice(0, 32) if side == "a" else slice(32, 72)
+    scale = with_column_scales(tiny_copy)[columns]
+    feature, weights = alive(tiny_copy, side), load_file(tiny_copy.crosscoder / "model.safetensors")
+    row = feature - (0 if side == "a" else len(weights["dictionaries.a.bias"]))
+    encoder, decoder, bias = (weights[f"dictionaries.{side}.{name}"][row] for name in _NAMES)
+    found = steering_vector(tiny_copy, feature, side)
+    torch.testing.assert_close(found.vector, Store(tiny_copy.store).feature(feature).max * decoder / scale)
+
+    stream, reader = ActivationStore(tiny_copy.activations).raw(0)[:, columns].float(), gauge(tiny_copy, feature, side)
+    expected = (stream * scale - weights["decoder_bias"][columns]) @ encoder + bias
+    torch.testing.assert_close(stream @ reader.weight + reader.bias, expected, atol=1e-3, rtol=1e-4)
+
+    codes = crosscoder_model.load(tiny_copy.crosscoder)
+    raw = ActivationStore(tiny_copy.activations).raw(0)
+    encoded = codes.encode(codes.scaled(raw))
+    mine = encoded.features == feature
+    dense = torch.zeros(len(raw)).index_put((encoded.rows[mine],), encoded.values[mine])
+    inlying = stream.norm(dim=1) <= reader.limit
+    assert (dense > 0).any()
+    torch.testing.assert_close(reader(stream)[inlying], dense[inlying], atol=1e-3, rtol=1e-4)
+
+
+def test_a_model_with_a_scale_for_each_stream_steers_as_before(tiny_copy: Run) -> None:
+    feature, weights = alive(tiny_copy, "shared"), tiny_copy.crosscoder / "model.safetensors"
+    before = {side: (steering_vector(tiny_copy, feature, side), gauge(tiny_copy, feature, side)) for side in SIDES}
+    tensors = load_file(weights)
+    save_file(tensors | {"scale": tensors["scale"][[0, -1]]}, weights)
+    for side, (vector, reader) in before.items():
+        assert torch.equal(steering_vector(tiny_copy, feature, side).vector, vector.vector)
+        assert torch.equal(gauge(tiny_copy, feature, side).weight, reader.weight)

@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ from dfc.config import UserError
 from dfc.store import EVIDENCE_VERSION, attached
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.writer import StoreWriter, evidence_writer
-from tests.stores import make_store, write_store
+from tests.stores import make_older, make_store, write_store
 
 EVERYTHING = FeatureQuery(alive_only=False, limit=10_000, order="feature_id", descending=False)
 
@@ -94,6 +95,25 @@ def test_evidence_of_other_features_is_left_out(tmp_path: Path) -> None:
     assert store.evidence(3) is not None
     make_store(path, features=20)  # the same features, indexed again: the evidence still holds
     assert store.evidence(3) is not None
+
+
+def test_a_store_of_before_raw_norms_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    store = Store(path)
+    features, models, row = store.features(EVERYTHING), store.models(), store.feature(3)
+    assert row.raw_norm_a is not None
+    make_older(path)
+    judge(path)
+    assert "variance_a" not in store.facts()
+    pd.testing.assert_frame_equal(store.models(), models)
+    assert store.models().loc["a", "scale"].tolist() == [0.31] * 576
+    older, raw = store.features(EVERYTHING), ["raw_norm_a", "raw_norm_b"]
+    kept = [name for name in features if name not in raw and features[name].notna().any()]
+    pd.testing.assert_frame_equal(older[kept], features[kept])
+    assert older[raw].isna().all(axis=None)
+    assert store.norms()[raw].isna().all(axis=None)
+    assert store.feature(3) == replace(row, raw_norm_a=None, raw_norm_b=None)
 
 
 def test_evidence_that_is_damaged_is_named(tmp_path: Path) -> None:
@@ -225,7 +245,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(tmp_path: Pat
     make_store(path, features=20)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match=r"schema 0, this version reads 6; make it again with .* index --again"):
+    with pytest.raises(UserError, match=r"schema 0, this version reads 7; make it again with .* index --again"):
         Store(path)
 
 

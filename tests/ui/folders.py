@@ -184,7 +184,7 @@ def make_steerable_run(data_folder: Path, name: str = "steer", models: ModelPair
     import torch
 
     from dfc import models as loading
-    from dfc.activations.shards import Manifest, SideFacts
+    from dfc.activations.manifest import Manifest, SideFacts
     from dfc.crosscoder import model as crosscoder_model
 
     pair = models or ModelPair(

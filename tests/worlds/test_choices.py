@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_the_page(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     worlds = dict(zip((variant.name for variant in some), choices._one_world(0), strict=True))
     monkeypatch.setattr(choices, "on_toy_worlds", lambda _: worlds)
     text = choices.write(tiny_run, tmp_path, workers=1).read_text()
+    assert len(re.findall(r"^\| B .* \| (?:median|variance|columns) \|", text, re.M)) == 9
     for variant in some:
         assert text.count(f"| {variant.name} |") == 2
     own = choices.on_run(tiny_run, steps=60)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dfc import runs
+from dfc.activations import shards
 from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
 from dfc.crosscoder import model as crosscoder_model
@@ -47,6 +48,21 @@ def test_the_copies_differ_by_a_rotation_alone(run: Run) -> None:
     for shard in range(len(store)):
         rows = store.rows(shard)
         assert (rows.index_a == rows.index_b).all()
+
+
+def test_with_a_scale_for_each_column_the_scaled_stream_is_rotated(run: Run) -> None:
+    scale = torch.linspace(0.2, 3.0, 32)
+    content = runs.read_json(run.activations / "manifest.json")
+    content["a"]["scale"] = scale.tolist()
+    runs.write_json(run.activations / "manifest.json", content)
+    made = Run(run.path.with_name("rotated"))
+    made.path.mkdir()
+    shutil.copy(run.path / "run.yaml", made.path)
+    null._rotate(run, made, seed=0)
+    raw = torch.cat([shards.read_rows(made.activations, "a", shard) for shard in range(2)]).float()
+    copied = torch.cat([shards.read_rows(made.activations, "b", shard) for shard in range(2)]).float()
+    rotation = torch.linalg.lstsq(raw * scale, copied).solution * scale.median()
+    torch.testing.assert_close(rotation.T @ rotation, torch.eye(32), atol=2e-2, rtol=0)
 
 
 def test_it_goes_on_where_it_was(run: Run) -> None:

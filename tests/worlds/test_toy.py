@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from dfc.config import CrosscoderConfig
+from dfc.config import CrosscoderConfig, ScaleRule
 from dfc.crosscoder.model import Crosscoder
 from dfc.report.line_chart import Line, line_chart
-from dfc.worlds import toy_experiment
+from dfc.worlds import toy, toy_experiment
 from dfc.worlds.toy import World, WorldConfig, batches, draw, score
 from dfc.worlds.toy_experiment import VARIANTS, Experiment
 
@@ -40,8 +42,55 @@ def test_scale_and_sparsity(world: World) -> None:
     assert torch.equal(next(batches(world, 10, seed=3)), next(batches(world, 10, seed=3)))
 
 
-def perfect(world: World, shuffled: bool = False) -> Crosscoder:
-    """Every concept has a feature in its own partition; `shuffled` puts shared concepts into the exclusive ones."""
+LOPSIDED = SMALL.model_copy(update={"constant": 20.0, "dominant": 2.0})
+
+
+def test_a_constant_and_a_dominant_column_are_added_to_b_alone(world: World) -> None:
+    """The rest of the world is the same; both are measured in B's root mean square norm without them."""
+    other = draw(LOPSIDED, seed=0)
+    for side in ("a", "b"):
+        assert torch.equal(other.directions[side], world.directions[side])  # type: ignore[index]
+    generator = torch.Generator().manual_seed(5)
+    plain = world.raw(40_000, generator)
+    generator.manual_seed(5)
+    a, b = other.raw(40_000, generator).split(64, dim=1)
+    assert torch.equal(a, plain[:, :64])
+    unit = float(plain[:, 64:].square().sum(dim=1).mean().sqrt())
+    added = b - plain[:, 64:]
+    assert float(other.constant.norm()) == pytest.approx(20 * unit, rel=0.02)
+    torch.testing.assert_close(added[:, 1:], other.constant[1:].expand(40_000, 63), atol=1e-4, rtol=1e-4)
+    assert float(added[:, 0].mean()) == pytest.approx(float(other.constant[0]), abs=0.05 * unit)
+    assert float(added[:, 0].std()) == pytest.approx(2 * unit, rel=0.03)
+
+
+@pytest.mark.parametrize("config", [SMALL, LOPSIDED], ids=["alike", "lopsided"])
+@pytest.mark.parametrize("rule", ["variance", "columns"])
+def test_worlds_are_scaled_as_runs_are(config: WorldConfig, rule: ScaleRule) -> None:
+    sample = next(batches(draw(config, 0, rule), 8_192, seed=2)).double().numpy()
+    for part in np.split(sample, 2, axis=1):
+        assert part.var(axis=0).sum() == pytest.approx(64, rel=0.08)
+        if rule == "columns":
+            assert part.std(axis=0) == pytest.approx(1, rel=0.15)
+    if (config, rule) == (LOPSIDED, "variance"):
+        assert sample.var(axis=0)[64] > 0.7 * 64
+
+
+@pytest.mark.parametrize("rule", ["median", "columns"])
+def test_directions_are_recovered_in_the_models_own_streams(rule: ScaleRule) -> None:
+    world = draw(LOPSIDED, 0, rule)
+    found = perfect(world, scale=world.scale)
+    both = world.in_model["a"] & world.in_model["b"]
+    for side, ids in (("a", range(4)), ("b", range(4, 8))):
+        hits = toy.recovered(world, found)[side]  # type: ignore[index]
+        assert (hits[list(ids)].sum(dim=1) == 1).all()
+        assert torch.equal(hits[8:, both], torch.eye(32, dtype=torch.bool))
+
+
+def perfect(world: World, shuffled: bool = False, scale: Tensor | None = None) -> Crosscoder:
+    """Every concept has a feature in its own partition; `shuffled` puts shared concepts into the exclusive ones.
+
+    `scale` is of the columns, and its vectors are scaled as they are.
+    """
     crosscoder = Crosscoder(
         CrosscoderConfig(features=40, k=5, exclusive_a=0.1, exclusive_b=0.1, rank_by="value"), (64, 64)
     )
@@ -54,7 +103,10 @@ def perfect(world: World, shuffled: bool = False) -> Crosscoder:
     a.decoder_weight.data = world.directions["a"][only_a].clone()
     b.decoder_weight.data = world.directions["b"][only_b].clone()
     shared.decoder_weight.data = torch.cat([world.directions["a"][both], world.directions["b"][both]], dim=1)
+    if scale is not None:
+        crosscoder.scale.copy_(scale)
     for part in crosscoder.parts:
+        part.decoder_weight.data *= crosscoder.scale[part.columns]
         part.encoder.data = part.decoder_weight.data.clone()
     return crosscoder
 

@@ -19,6 +19,12 @@ from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import number, percent
 
 LOGITS = 10
+_MOVES = {
+    True: "How far one unit of its activation moves each model's stream, in that stream's typical deviation from its "
+    "mean.",
+    False: "How long a vector it adds to each model's stream, as the crosscoder sees it: an older version wrote this.",
+}
+"""What its norms say, by whether they compare."""
 
 
 def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
@@ -43,8 +49,8 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     related.show(view, feature)
     st.markdown(
         "**Decoder norms**",
-        help="How long a vector the feature adds to each model's stream. Exclusive features have no vector in the "
-        "other model, by construction.",
+        help=f"{_MOVES[data.norms_compare(view.store)]} Exclusive features have no vector in the other model, by "
+        "construction.",
     )
     st.html(_norms(feature, names))
     _logit_lens(view.store.logits(feature.feature_id), names)
@@ -108,7 +114,7 @@ def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
     rows = "".join(
         f'<span class="dfc-word dfc-{side}">{side_name(side, names)}</span>'
         f'<span class="dfc-bar dfc-{side}"><i style="width:{100 * norms[side] / top:.1f}%"></i></span>'
-        f'<span class="dfc-value">{number(norms[side]) if norms[side] else "none"}</span>'
+        f'<span class="dfc-value">{number(norms[side], 3) if norms[side] else "none"}</span>'
         for side in SIDES
     )
     return f'<div class="dfc-bars">{rows}</div>'

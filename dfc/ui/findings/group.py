@@ -31,7 +31,7 @@ def offer(view: View, finding: Finding) -> None:
         key=f"unfold_{finding.finding}",
         on_click=_fold if unfolded else _unfold,
         args=() if unfolded else (finding,),
-        help="They fire in the same texts as the best of them, and where they do the same model knows better.",
+        help="Where they fire the same model knows better, but nowhere clearly that a better one does not show too.",
     )
     if unfolded:
         _members(view, finding)

@@ -37,7 +37,7 @@ _FIRST = "finding"
 """The order at first: by rank."""
 _LEAD = (
     "Where one model knows better what follows than the other, in texts that both read: the surest first. A finding is "
-    "a group of features that fire in the same texts; it is shown by its best one. Whether both models may use that "
+    "a feature with those that show nothing beyond it, and is shown by its best one. Whether both models may use that "
     "feature or only one does not decide."
 )
 
@@ -175,5 +175,5 @@ def _rule(settings: str) -> str:
     return plain(
         f"{settings} The surest come first: by the gap less two standard errors. What a gap is beyond: what follows at "
         "matched places, in texts of the same source, said by the same speaker, at a token of the same kind, as far "
-        "into the document, where the feature does not fire."
+        "into the document, where the feature does not fire, and what the rarity of the words that follow explains."
     )

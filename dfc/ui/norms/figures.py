@@ -20,6 +20,10 @@ from dfc.ui.shell.charts import empty_figure, escape
 from dfc.ui.shell.norm_region import COLUMNS, Chart, Region
 
 Colouring = Literal["partition", "verdict", "density"]
+NormChart = Literal["norms", "raw"]
+TYPICAL, RAW, SCALED = "in its typical deviation", "in units of its stream", "in the crosscoder's scaled space"
+"""What norms are measured in; the last is how stores of before schema 7 have them."""
+SHARED_MEDIAN = "median of the shared features"
 _BINS = np.linspace(0, 1, 41)
 _LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
 _NOT_JUDGED = "not judged"
@@ -47,13 +51,13 @@ class Axes:
         return COLUMNS[self.chart]
 
 
-def norm_axes(norms: pd.DataFrame, names: dict[Side, str]) -> Axes:
-    """‖d_A‖ across, ‖d_B‖ up."""
-    top_a, top_b = (float(norms[f"norm_{side}"].max()) or 1.0 for side in ("a", "b"))
+def norm_axes(norms: pd.DataFrame, names: dict[Side, str], chart: NormChart = "norms", unit: str = TYPICAL) -> Axes:
+    """‖d_A‖ across, ‖d_B‖ up, as the chart's columns have them; `unit` is what they are measured in, in words."""
+    top_a, top_b = (float(norms[column].max()) or 1.0 for column in COLUMNS[chart])
     return Axes(
-        "norms",
-        f"‖d_A‖ in {names['a']}",
-        f"‖d_B‖ in {names['b']}",
+        chart,
+        f"‖d_A‖ in {names['a']}, {unit}",
+        f"‖d_B‖ in {names['b']}, {unit}",
         (-0.02 * top_a, 1.04 * top_a),
         (-0.03 * top_b, 1.04 * top_b),
     )
@@ -72,7 +76,7 @@ def cosine_axes(norms: pd.DataFrame) -> Axes:
 
 
 def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: Theme) -> go.Figure:
-    """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis."""
+    """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis; a line is the shared features' median."""
     figure = empty_figure(theme, height=330)
     for partition in PARTITIONS:
         values = norms.loc[norms["partition"] == partition, "relative_norm"]
@@ -86,12 +90,25 @@ def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: The
             marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
             hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
         )
+    shared = norms.loc[norms["partition"] == "shared", "relative_norm"]
+    if len(shared):
+        line = {"color": THEMES[theme].ink, "width": 1.5, "dash": "dash"}
+        figure.add_vline(x=float(shared.median()), line=line, name=SHARED_MEDIAN, showlegend=True)
     figure.update_layout(barmode="stack", legend=_LEGEND | {"traceorder": "normal"})
     figure.update_xaxes(
         title_text="relative norm: 0 only B, 1 only A", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
     )
     figure.update_yaxes(type="log", title_text="features (logarithmic)", dtick=1)
     return figure
+
+
+def shared_median(norms: pd.DataFrame, axes: Axes) -> tuple[float, float] | None:
+    """The median of the shared features across and up; None if there are none."""
+    shared = norms.loc[norms["partition"] == "shared", list(axes.columns)].dropna()
+    if shared.empty:
+        return None
+    across, up = (float(shared[column].median()) for column in axes.columns)
+    return across, up
 
 
 def scatter(
@@ -101,8 +118,12 @@ def scatter(
     labels: dict[Partition, str],
     theme: Theme,
     region: Region | None = None,
+    middle: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn."""
+    """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn.
+
+    A cross marks `middle`, the shared features' median.
+    """
     figure = empty_figure(theme, height=480)
     across, up = axes.columns
     codes, tokens = pd.factorize(norms["peak_token"])
@@ -120,11 +141,24 @@ def scatter(
             customdata=rows["feature_id"].to_numpy(np.int32)[:, None],
             text=words[place_of[rows.index].to_numpy()],
             marker={"size": 6, "line": {"width": 0}, **marker},
-            hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.2f}, %{y:.2f}<extra></extra>",
+            hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
             selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
+            showlegend=colouring != "density",
+        )
+    if middle is not None:
+        cross = {"symbol": "cross-thin", "size": 18, "line": {"color": THEMES[theme].ink, "width": 2.5}}
+        figure.add_scattergl(
+            x=[middle[0]],
+            y=[middle[1]],
+            mode="markers",
+            name=SHARED_MEDIAN,
+            marker=cross,
+            unselected={"marker": {"opacity": 1}},
+            hovertemplate=f"{SHARED_MEDIAN}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
+            showlegend=True,
         )
     legend = _LEGEND | {"traceorder": "reversed"}  # those on top, which are drawn last, first
-    figure.update_layout(legend=legend, hovermode="closest", dragmode="select", showlegend=colouring != "density")
+    figure.update_layout(legend=legend, hovermode="closest", dragmode="select")
     line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
     shapes = region.shapes() if region is not None else []
     figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, Partition, Side
 from dfc.report.words import whose
+from dfc.store import columns
 from dfc.store.reader import FeatureQuery
 from dfc.ui.norms import figures
 from dfc.ui.norms.figures import Axes, Colouring
@@ -27,9 +28,11 @@ def show(view: View) -> None:
     names = model_names(view.config)
     labels = {partition: whose(partition, names) for partition in PARTITIONS}
     st.html(
-        '<div class="dfc-hero"><h1>Decoder norms</h1><p>A feature adds a vector to each model\'s stream; its length '
-        "says how much that model uses the feature. Dedicated features have a vector in one model only. Among the "
-        "shared ones, look at the edges: a feature with most of its norm on one side leans to that model.</p></div>"
+        '<div class="dfc-hero"><h1>Decoder norms</h1><p>A feature adds a vector to each model\'s stream. Its length '
+        "says how far one unit of the feature's activation moves that stream, in the stream's typical deviation from "
+        "its mean: 0.1 is a tenth of it. Dedicated features have a vector in one model only. Among the shared ones, "
+        "look at the edges: a feature with most of its norm on one side moves that model most. How strongly and how "
+        "often it fires is not in the norms.</p></div>"
     )
     if (place := address.place()) is not None and place.region:
         # As on the table's page: the first step back in the browser brings the feature's parameters with this path.
@@ -45,7 +48,7 @@ def show(view: View) -> None:
         return
     st.markdown(
         "**Relative norm**",
-        help="‖d_A‖ / (‖d_A‖ + ‖d_B‖). 1: only A has a vector, 0: only B, 0.5: both use it alike. "
+        help=f"{columns.meaning('relative_norm')} 0.5: it moves both alike. "
         "The count is logarithmic, so that single features at the edges can be seen.",
     )
     figure = figures.relative_norms(norms, labels, view.theme)
@@ -63,7 +66,7 @@ def _scatter(
         "address.",
     )
     judged = bool(norms["verdict"].notna().any())
-    axes, colouring = _choices(norms, names, judged)
+    axes, colouring = _choices(view, norms, names, judged)
     norms = norms[norms[axes.columns[1]].notna()]
     if norms.empty:
         st.html('<p class="dfc-muted">No feature has both decoder vectors: there is no cosine to draw.</p>')
@@ -74,12 +77,18 @@ def _scatter(
     drawn = _thinned(norms)
     key = f"chart_scatter_{axes.chart}"
     look = (view.run.name, view.theme, axes.chart, colouring, alive_only)
-    figure = figures.scatter(drawn, axes, colouring, labels, view.theme, _outlined(key, look, region))
+    middle = figures.shared_median(norms, axes)
+    figure = figures.scatter(drawn, axes, colouring, labels, view.theme, _outlined(key, look, region), middle)
     charts.select(figure, key, "Scatter of the features' decoder norms", lambda: _keep(key, axes.chart))
     if len(drawn) < len(norms):
         st.caption(
             f"{len(drawn):,} of {len(norms):,} points are drawn: all exclusive ones, and a sample of the shared. "
             "A selection takes in those that are not drawn, too."
+        )
+    if not data.norms_compare(view.store):
+        st.caption(
+            "Written by an older version: these norms are as the crosscoder sees them, and differ between the models "
+            f"as their scales do. `python -m dfc index --again {view.run.name}` measures them so that they compare."
         )
     _listed(view, norms, region, alive_only)
 
@@ -123,17 +132,24 @@ def _choose(run: str, features: list[int]) -> None:
     chosen.update(features)
 
 
-def _choices(norms: pd.DataFrame, names: dict[Side, str], judged: bool) -> tuple[Axes, Colouring]:
+def _choices(view: View, norms: pd.DataFrame, names: dict[Side, str], judged: bool) -> tuple[Axes, Colouring]:
     """What is drawn against what, and what the colours say; what needs evidence is offered once there is some."""
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+        titles = dict(TITLES)
+        if norms["raw_norm_a"].isna().all():  # an older store
+            del titles["raw"]
+        if not (judged and norms["decoder_cosine"].notna().any()):
+            del titles["cosine"]
         shown: Chart = "norms"
-        if judged and norms["decoder_cosine"].notna().any():
+        if len(titles) > 1:
             shown = choice.one_of(
                 "Axes",
-                TITLES,
+                titles,
                 "axes",
-                help="Cosine: whether both models write a shared feature in the same direction, A's vector carried "
-                "into B's space by the stitch, a linear map between the streams. 1: the same, 0: nothing in common.",
+                help="Norms: in each model's typical deviation, so that they compare. Raw: in each stream's own units, "
+                "which differ between models. Cosine: whether both models write a shared feature in the same "
+                "direction, A's vector carried into B's space by the stitch, a linear map between the streams. 1: the "
+                "same, 0: nothing in common.",
             )
         names_of_colours: dict[Colouring, str] = {name: name for name in get_args(Colouring)}
         if not judged:
@@ -145,7 +161,10 @@ def _choices(norms: pd.DataFrame, names: dict[Side, str], judged: bool) -> tuple
             help="Partition: which model may use the feature. Verdict: what the evidence says of it. Density: share of "
             "all token pairs on which it fires, on a logarithmic scale.",
         )
-    return (figures.norm_axes(norms, names) if shown == "norms" else figures.cosine_axes(norms)), colouring
+    if shown == "cosine":
+        return figures.cosine_axes(norms), colouring
+    unit = figures.RAW if shown == "raw" else figures.TYPICAL if data.norms_compare(view.store) else figures.SCALED
+    return figures.norm_axes(norms, names, shown, unit), colouring
 
 
 def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
@@ -189,5 +208,7 @@ def _listed(view: View, norms: pd.DataFrame, region: Region | None, alive_only: 
     with shown:
         table = view.store.features(query)
         known = feature_table.chosen(table, alone=True)  # a label and a verdict only where there are some
-        columns = tuple(name for name in COLUMNS if name not in ("label", "verdict") or name in known)
-        feature_table.show(view, table, "selected", columns, place)
+        raw = region.chart == "raw"
+        names = (f"raw_{name}" if raw and name.startswith("norm_") else name for name in COLUMNS)
+        shown_columns = tuple(name for name in names if name not in ("label", "verdict") or name in known)
+        feature_table.show(view, table, "selected", shown_columns, place)

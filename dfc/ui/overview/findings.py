@@ -28,7 +28,7 @@ def show(view: View, names: dict[Side, str]) -> bool:
         return False
     section(
         "What one model knows better",
-        "Groups of features behind which one model knows better what follows than the other does, the surest first, "
+        "Features where they fire one model knows better what follows than the other does, the surest first, "
         f"with the gap in {findings.UNIT} beyond matched places. Read the contexts before you believe one.",
     )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):

@@ -14,10 +14,12 @@ from dfc.ui.overview import findings, verdicts
 from dfc.ui.shell import address, charts, data, feature_list, meaning
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section, side_name
-from dfc.ui.shell.text import count, number, percent
+from dfc.ui.shell.text import count, number, percent, plain
 
 FOUND, FEW = 10, 3
 """Exclusive features that are shown of each model: without findings, and below them."""
+LOPSIDED = 3.0
+"""How many times one model's variance exceeds the other's where the page says so."""
 _FIRST = {
     (True, True): "and that the evidence calls exclusive, the surest first",
     (False, True): "those first for which the evidence is best",
@@ -60,7 +62,7 @@ def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
             f"{side_name('b', names)} alone. Whether these show a difference, the evidence says."
         )
     else:
-        rest = "All of them may be used by both models; decoder norms tell which one uses them."
+        rest = "All of them may be used by both models; decoder norms tell which one each of them moves."
     if facts.get("kind") == "dfc":
         what = "a dedicated feature crosscoder"
     st.html(
@@ -129,6 +131,8 @@ def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
     alive = data.partitions(view.store)
     share = alive["alive"].sum() / max(1, alive["features"].sum())
     columns[3].metric("Alive", percent(float(share)), border=True, help=meaning.RUN["alive"])
+    if warning := _lopsided(facts, names):
+        st.warning(warning, icon=":material/balance:")
     st.html(_partition_table(view, facts, names))
     lines = data.metric_lines(view.run)
     if lines:
@@ -169,6 +173,20 @@ def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) 
         if partition in table.index
     )
     return f'<table class="dfc-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _lopsided(facts: dict[str, Any], names: dict[Side, str]) -> str:
+    """One sentence, as Markdown, if a model weighs much more in the loss than the other; empty if not, or not known."""
+    a, b = (float(facts.get(f"variance_{side}") or 0) for side in SIDES)
+    most, least = max(a, b), min(a, b)
+    if not least or not most >= LOPSIDED * least:
+        return ""
+    heavy, light = (plain(names[side]) for side in (SIDES if a > b else reversed(SIDES)))
+    return (
+        f"The loss looks at {heavy} {most / least:.1f} times as much as at {light}: the variances of their scaled "
+        f"streams are {number(most, 1)} and {number(least, 1)}, so that less is found of what {light} has; a run under "
+        f"another `name` with `harvest.scale: variance` or `columns` weighs both alike."
+    )
 
 
 def _points(share: float | None) -> str:

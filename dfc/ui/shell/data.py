@@ -25,6 +25,11 @@ def norms(store: Store) -> pd.DataFrame:
     return _norms(str(store.path), attached.stamp(store.path))
 
 
+def norms_compare(store: Store) -> bool:
+    """Whether norms are in their model's typical deviation; those of older stores are as the crosscoder sees them."""
+    return "variance_a" in facts(store)
+
+
 def metric_lines(run: Run) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl."""
     return _metric_lines(str(run.path), _stamp(run.metrics))

@@ -18,14 +18,15 @@ import pandas as pd
 from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 
-Chart = Literal["norms", "cosine"]
+Chart = Literal["norms", "raw", "cosine"]
 COLUMNS: dict[Chart, tuple[str, str]] = {
     "norms": ("norm_a", "norm_b"),
+    "raw": ("raw_norm_a", "raw_norm_b"),
     "cosine": ("relative_norm", "decoder_cosine"),
 }
 """Which columns of `Store.norms` each chart draws, across and up."""
 
-TITLES: dict[Chart, str] = {"norms": "both norms", "cosine": "relative norm and cosine"}
+TITLES: dict[Chart, str] = {"norms": "both norms", "raw": "both raw norms", "cosine": "relative norm and cosine"}
 """What each chart is called on the page."""
 
 MOST_CORNERS = 60

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dfc.config import EvidenceConfig
 from dfc.store.query import FeatureQuery
 from dfc.ui.findings import texts
 from dfc.ui.shell import address, paging
@@ -114,9 +115,10 @@ def test_many_are_chosen_by_ticks(found: Path) -> None:
 
 
 def test_by_which_rule_is_said(found: Path) -> None:
+    least = EvidenceConfig().surprise_gap
     captions = [caption.value.replace("\\", "") for caption in calm(visit(FINDINGS, run="demo")).caption]
     assert any("299 features that fire in at least 5 documents were tested" in caption for caption in captions)
-    assert any("more than 0.04 nats a character" in caption and "at most 5 %" in caption for caption in captions)
+    assert any(f"more than {least:g} nats a character" in caption and "at most 5 %" in caption for caption in captions)
 
 
 def test_kinds_of_text_and_the_features_of_each(found: Path) -> None:

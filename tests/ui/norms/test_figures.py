@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfc.config import Partition
+from dfc.config import Partition, Side
 from dfc.ui.norms import figures
 from dfc.ui.shell.norm_region import Region
 
@@ -21,6 +21,8 @@ def norms() -> pd.DataFrame:
             "density": [0.1, 0.01, 0.0, 0.5],
             "norm_a": [1.0, 0.0, 0.5, 0.4],
             "norm_b": [0.0, 1.0, 0.5, 0.1],
+            "raw_norm_a": [10.0, 0.0, 5.0, 4.0],
+            "raw_norm_b": [0.0, 300.0, 150.0, 30.0],
             "relative_norm": [1.0, 0.0, 0.5, 0.8],
             "decoder_cosine": [math.nan, math.nan, 0.9, -0.2],
             "verdict": ["exclusive", None, "unclear", "shared-like"],
@@ -36,6 +38,26 @@ def test_histogram_counts_every_feature() -> None:
     points = figures.scatter(norms(), figures.norm_axes(norms(), {"a": "A", "b": "B"}), "partition", LABELS, "light")
     assert points.layout.legend.traceorder == "reversed"
     assert [trace.name for trace in points.data] == [bar.name for bar in reversed(figure.data)]
+
+
+def test_the_median_of_the_shared_features_is_marked() -> None:
+    [line] = figures.relative_norms(norms(), LABELS, "light").layout.shapes
+    assert (line.x0, line.x1, line.name, line.showlegend) == (0.65, 0.65, figures.SHARED_MEDIAN, True)
+    names: dict[Side, str] = {"a": "A", "b": "B"}
+    for axes, middle in (
+        (figures.norm_axes(norms(), names), (0.45, 0.3)),
+        (figures.norm_axes(norms(), names, "raw", figures.RAW), (4.5, 90.0)),
+        (figures.cosine_axes(norms()), (0.65, 0.35)),
+    ):
+        found = figures.shared_median(norms(), axes)
+        assert found == pytest.approx(middle)
+        figure = figures.scatter(norms(), axes, "density", LABELS, "dark", middle=found)
+        assert [trace.name for trace in figure.data if trace.showlegend] == [figures.SHARED_MEDIAN]
+        assert (figure.data[-1].x[0], figure.data[-1].y[0]) == pytest.approx(middle)
+        assert figure.data[-1].customdata is None  # it is no feature, and cannot be selected
+    alone = norms()[norms()["partition"] != "shared"]
+    assert figures.shared_median(alone, figures.norm_axes(alone, names)) is None
+    assert not figures.relative_norms(alone, LABELS, "light").layout.shapes
 
 
 @pytest.mark.parametrize("colouring", ["partition", "verdict", "density"])

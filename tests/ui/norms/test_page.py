@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.norm_region import Region
-from tests.ui.folders import A_FEATURE, B_FEATURE
+from tests.stores import make_older
+from tests.ui.folders import A_FEATURE, B_FEATURE, make_run
 from tests.ui.pages import FEATURE, NORMS, calm, parameter, text, visit
 
 
@@ -39,6 +42,53 @@ def test_a_selection_in_the_address_is_drawn_listed_and_read_through(finished: P
     test.button(key="clear_region").click().run()
     assert "region" not in test.query_params
     assert "Nothing is selected" in text(calm(test))
+
+
+def drawn(test: AppTest) -> dict[str, Any]:
+    """The scatter, as it reaches the browser."""
+    return dict(json.loads(test.get("plotly_chart")[1].proto.spec))
+
+
+def titles(test: AppTest) -> list[str]:
+    return [drawn(test)["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis")]
+
+
+def test_norms_are_in_typical_deviations_and_raw_where_the_address_says_so(finished: Path) -> None:
+    table = Store(finished / "runs" / "demo" / "features.duckdb").norms()
+    shared = table[(table["partition"] == "shared") & table["alive"]]
+    names = ("SmolLM2-135M-Instruct", "Gemma-3-270m")
+    for axes, unit, prefix in ((None, "in its typical deviation", ""), ("raw", "in units of its stream", "raw_")):
+        test = calm(visit(NORMS, run="demo", **({"axes": axes} if axes else {})))
+        assert [title.split(", ") for title in titles(test)] == [
+            [f"‖d_{side}‖ in {name}", unit] for side, name in zip("AB", names, strict=True)
+        ]
+        mark = drawn(test)["data"][-1]
+        assert mark["name"] == "median of the shared features"
+        found = mark["x"][0], mark["y"][0]
+        assert found == pytest.approx(tuple(shared[f"{prefix}norm_{side}"].median() for side in "ab"))
+
+
+def test_a_selection_among_raw_norms_lists_raw_norms(finished: Path) -> None:
+    region = "raw~0_1000_0_1000"
+    test = calm(visit(NORMS, run="demo", axes="raw", region=region))
+    store = Store(finished / "runs" / "demo" / "features.duckdb")
+    inside = Region("raw", ((0, 1000, 0, 1000),)).members(store.norms(), alive_only=True)
+    assert f"**{len(inside):,} selected**" in text(test)
+    shown = set(test.dataframe[0].proto.column_order)
+    assert {"raw_norm_a", "raw_norm_b"} <= shown
+    assert not {"norm_a", "norm_b"} & shown
+    place = Place(FeatureQuery(order="density"), 1, region=region)
+    feature = calm(visit(FEATURE, run="demo", feature=str(inside[1]), list=address.pack(place)))
+    assert parameter(feature, "feature") == str(inside[1])
+
+
+def test_an_older_store_says_in_what_its_norms_are(data: Path) -> None:
+    run = make_run(data, features=40)
+    assert "index --again" not in text(calm(visit(NORMS, run="demo")))
+    make_older(run.store)
+    test = calm(visit(NORMS, run="demo", axes="raw"))
+    assert [title.split(", ")[1] for title in titles(test)] == ["in the crosscoder's scaled space"] * 2
+    assert "python -m dfc index --again demo" in text(test)
 
 
 def test_a_selection_goes_to_the_table_as_what_is_chosen(finished: Path) -> None:

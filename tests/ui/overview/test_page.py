@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import duckdb
+
+from tests.stores import make_older
 from tests.ui.folders import find, judge, make_run
 from tests.ui.pages import OVERVIEW, calm, text, visit
 
@@ -85,3 +89,31 @@ def test_where_none_passed_the_overview_says_so_and_is_as_before(data: Path) -> 
     links = [link.proto.label for link in test.get("page_link")]
     assert "Which kinds of text one model knows better as a whole" in links
     assert len([label for label in links if label.startswith("Feature ")]) == 2  # those called exclusive
+
+
+def test_a_model_that_outweighs_the_other_is_named(data: Path) -> None:
+    run = make_run(data, features=60)
+    said = "The loss looks at"
+    assert not any(said in warning.value for warning in calm(visit(OVERVIEW, run="demo")).warning)
+    copy = run.store.with_name("other.duckdb")
+    for a, b, sentence in (
+        (292.0, 97.5, ""),
+        (292.0, 32.0, "SmolLM2\\-135M\\-Instruct 9.1 times as much as at Gemma\\-3\\-270m"),
+        (30.0, 90.0, "Gemma\\-3\\-270m 3.0 times as much as at SmolLM2\\-135M\\-Instruct"),
+    ):
+        shutil.copy(run.store, copy)
+        with duckdb.connect(str(copy)) as connection:
+            for side, value in (("a", a), ("b", b)):
+                connection.execute("UPDATE run SET value = ? WHERE key = ?", [str(value), f"variance_{side}"])
+        copy.replace(run.store)
+        found = [one.value for one in calm(visit(OVERVIEW, run="demo")).warning if said in one.value]
+        assert len(found) == bool(sentence)
+        if sentence:
+            assert f"{said} {sentence}" in found[0]
+            assert f"are {max(a, b):.1f} and {min(a, b):.1f}," in found[0]
+            assert "`harvest.scale: variance` or `columns`" in found[0]
+
+
+def test_a_store_that_does_not_know_the_variances_warns_of_nothing(data: Path) -> None:
+    make_older(make_run(data, features=60).store)
+    assert "The loss looks at" not in text(calm(visit(OVERVIEW, run="demo")))
