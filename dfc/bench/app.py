@@ -121,15 +121,15 @@ def visits(features: int, rounds: int) -> Iterator[Visit]:
         feature = str(int(random.integers(features)))
         at = {"run": "large"}
         yield Visit("app.py", at)
-        yield Visit("pages/1_Exclusive_features.py", {**at, "page": str(number + 2)})
+        yield Visit("pages/2_Exclusive_features.py", {**at, "page": str(number + 2)})
         yield Visit(
-            "pages/1_Exclusive_features.py", {**at, "order": "density", "show": "shared", "page": str(number + 1)}
+            "pages/2_Exclusive_features.py", {**at, "order": "density", "show": "shared", "page": str(number + 1)}
         )
-        yield Visit("pages/1_Exclusive_features.py", {**at, "search": word})
-        yield Visit("pages/2_Feature.py", {**at, "feature": feature})
-        yield Visit("pages/2_Feature.py", {**at, "feature": feature, "tokens": "both"})
-        yield Visit("pages/3_Decoder_norms.py", {**at, "colour": ("partition", "verdict", "density")[number % 3]})
-        yield Visit("pages/4_Steer.py", {**at, "feature": feature})
-        yield Visit("pages/5_Prompt.py", at)
-        yield Visit("pages/6_Runs.py", at)
-        yield Visit("pages/7_Lists.py", at)
+        yield Visit("pages/2_Exclusive_features.py", {**at, "search": word})
+        yield Visit("pages/3_Feature.py", {**at, "feature": feature})
+        yield Visit("pages/3_Feature.py", {**at, "feature": feature, "tokens": "both"})
+        yield Visit("pages/4_Decoder_norms.py", {**at, "colour": ("partition", "verdict", "density")[number % 3]})
+        yield Visit("pages/5_Steer.py", {**at, "feature": feature})
+        yield Visit("pages/6_Prompt.py", at)
+        yield Visit("pages/7_Runs.py", at)
+        yield Visit("pages/8_Lists.py", at)

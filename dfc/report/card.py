@@ -19,13 +19,15 @@ from dfc.config import SIDES, Partition, Side
 from dfc.report import palette, render
 from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label, side_of
 from dfc.report.palette import Theme
-from dfc.store.reader import Context, FeatureRow, Store
+from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
 
 TOP_CONTEXTS = 6
 LOGIT_TOKENS = 8
 SOURCES = 8
 EXCERPT = (130, 80)
 """Columns of text before and after the peak of a context."""
+
+_SURE = 2.0  # standard errors from 0, below which no model is said to know better
 
 TITLES: dict[Partition, str] = {"a": "Only in model A", "b": "Only in model B", "shared": "Shared by both models"}
 
@@ -93,7 +95,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         heatmap_css=Markup(HEATMAP_CSS),
         font_stack=Markup(render.font_stack()),
         ramp=palette.ramp(feature.partition, theme),
-        numbers=_numbers(feature),
+        numbers=_numbers(feature, store.evidence(feature_id)),
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
         token_lists=token_lists(store.logits(feature_id)),
@@ -168,8 +170,8 @@ def _short(name: str, limit: int = 24) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
-def _numbers(feature: FeatureRow) -> list[tuple[str, str, str]]:
-    """Name, value and remark of each key number."""
+def _numbers(feature: FeatureRow, evidence: EvidenceRow | None = None) -> list[tuple[str, str, str]]:
+    """Name, value and remark of each key number, with how much better a model knows what follows where it is sure."""
     if not feature.alive:
         return []
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density < 0.5 else "of tokens"
@@ -178,7 +180,24 @@ def _numbers(feature: FeatureRow) -> list[tuple[str, str, str]]:
         ("Max activation", f"{feature.max:.3g}", "on one token"),
         ("Mean activation", f"{feature.mean:.3g}", "where it fires"),
         ("Main source", _short(feature.main_source), f"specificity {percent(feature.specificity)}"),
+        *_gap(feature, evidence),
     ]
+
+
+def _gap(feature: FeatureRow, evidence: EvidenceRow | None) -> list[tuple[str, str, str]]:
+    """The gap beyond matched places, with the model that it speaks for; none where it speaks for neither for sure, or
+    of a shared feature without a finding."""
+    if evidence is None or evidence.matched_gap is None or evidence.matched_error is None:
+        return []
+    gap, error = evidence.matched_gap, evidence.matched_error
+    if abs(gap) < _SURE * error:
+        return []
+    own, other = ("a", "b") if feature.partition == "a" else ("b", "a")
+    knows = evidence.knows or ("" if feature.partition == "shared" else own if gap > 0 else other)
+    if not knows:
+        return []
+    remark = f"± {error:.3f} nats a character beyond matched places"
+    return [(f"{knows.upper()} knows better", f"{abs(gap):.3f}", remark)]
 
 
 def token_lists(logits: pd.DataFrame) -> list[TokenList]:

@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
-from dfc.report import card, palette, render, steered
+from dfc.report import card, findings, palette, render, steered
+from dfc.report.findings import Finding
 from dfc.report.heatmap import HEATMAP_CSS, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
 from dfc.report.steered import Steered
@@ -68,6 +69,8 @@ class Measure:
     value: float
     drawing: Markup
     where: str
+    shown: str
+    """The number as it is written, with its standard error where there is one."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class Entry:
     token_lists: list[card.TokenList]
     sources: list[card.Bar]
     steered: Steered
+    finding: str
+    """To which finding it belongs, as a sentence; empty where to none."""
 
     @property
     def side(self) -> Side:
@@ -146,8 +151,9 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     present = store.fingerprints(chosen.features)
     tried = steered.kept(SteeringStore(run.steering), present)
     reference = store.reference()
+    found = findings.of(store)
     entries = [
-        _entry(store, identity, said.get(identity, Remarks()), chosen.list_name, tried, reference, null, names)
+        _entry(store, identity, said.get(identity, Remarks()), chosen.list_name, tried, reference, null, names, found)
         for identity in chosen.features
         if identity in present
     ]
@@ -216,6 +222,7 @@ def _entry(
     reference: dict[str, dict[str, list[float]]],
     null: NullRun | None,
     names: dict[Side, str],
+    found: Sequence[Finding],
 ) -> Entry:
     feature, evidence = store.feature(identity), store.evidence(identity)
     return Entry(
@@ -231,6 +238,7 @@ def _entry(
         card.token_lists(store.logits(identity)),
         card.sources(store.sources(identity)),
         tried.get(identity, Steered()),
+        "" if evidence is None else findings.belonging(evidence, found, names),
     )
 
 
@@ -249,7 +257,9 @@ def measures_of(
             continue
         populations = _populations(one.name, feature.partition, reference, null, names)
         drawing = Markup(strip(value, populations, *one.axis))
-        measures.append(Measure(one.words, one.meaning, value, drawing, position(value, populations)))
+        error = evidence.values.get(one.error)
+        shown = one.format % value + ("" if error is None else f" ± {one.format % error}")
+        measures.append(Measure(one.words, one.meaning, value, drawing, position(value, populations), shown))
     return measures
 
 

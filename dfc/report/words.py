@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dfc.config import SIDES, Partition, Side, Verdict
 
 VERDICT_HELP: dict[Verdict, str] = {
-    "exclusive": "What follows where it fires surprises the other model clearly more than its own, and nothing in the "
-    "other model fires like it. (Without the models' surprise: only its own model's activations predict it.)",
+    "exclusive": "What follows where it fires surprises the other model more than its own, clearly beyond matched "
+    "places, and nothing in the other model fires like it. (Without the models' surprise: only its own model's "
+    "activations predict it.)",
     "mirrored": "A feature of the other exclusive partition fires like it: one concept stands on both sides.",
     "shared-like": "The other model's activations predict it nearly as well, or a shared feature fires like it.",
     "unclear": "The other model seems to know as well what follows, or too few held-out firings carry the evidence.",

@@ -28,9 +28,10 @@ class Column:
         called: its name where it is sorted by, filtered by, or drawn; the title if there is none.
         unit: what it is measured in; none for shares, correlations and counts.
         sql: what it is made of where a store does not hold it, of other columns.
-        sorted: whether features can be sorted by it.
+        sorted: whether features can be sorted by it; `rising`: the lowest number comes first then, as of a rank.
         steps: of the slider that filters by it; an end at the first or last lets everything pass. None: no filter.
-        spread: whether it is drawn on its spread over other features; `axis`: the ends of that drawing.
+        spread: whether it is drawn on its spread over other features; `axis`: the ends of that drawing; `error`: the
+            column of its standard error.
         look: how a table shows it; none: a table does not.
         asked: whether a table shows it only where features are sorted by it.
         format, width: of a table's column; format as for %, width in pixels.
@@ -46,9 +47,11 @@ class Column:
     unit: str = ""
     sql: str = ""
     sorted: bool = False
+    rising: bool = False
     steps: tuple[float, ...] = ()
     spread: bool = False
     axis: tuple[float, float] = (0.0, 1.0)
+    error: str = ""
     look: Look = "number"
     asked: bool = False
     format: str = "%.2f"
@@ -68,3 +71,8 @@ class Column:
     def is_text(self) -> bool:
         """Whether it is sorted by the alphabet."""
         return self.kind == "VARCHAR"
+
+    @property
+    def begins_low(self) -> bool:
+        """Whether the first comes first: of texts A, of ranks the lowest; else the highest figure does."""
+        return self.is_text or self.rising

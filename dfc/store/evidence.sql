@@ -1,5 +1,5 @@
 -- Tables of a run's evidence.duckdb: whose each feature is. It stands beside features.duckdb, and is made anew without it.
--- The table `evidence`, a row a feature, is made of the columns in columns.py.
+-- The table `evidence`, a row a feature, is made of the columns in evidence_columns.py.
 
 CREATE TABLE run (          -- facts about the evidence, each value as JSON
     key   VARCHAR NOT NULL,

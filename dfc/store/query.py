@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dfc.config import PARTITIONS, Partition, Verdict
+from dfc.config import PARTITIONS, Partition, Side, Verdict
 from dfc.store import columns
 
 Ends = tuple[float, float]
@@ -39,6 +39,8 @@ class FeatureQuery:
         label: passes if the label holds this text, whatever its case.
         ids: passes if among these; None: all.
         verdicts: passes if among these; none: all, those not judged included.
+        found: the best features of the findings of this model alone; None: all.
+        finding: the features of the finding of this number alone; None: all.
     """
 
     partitions: tuple[Partition, ...] = ("a", "b", "shared")
@@ -51,6 +53,8 @@ class FeatureQuery:
     source: str | None = None  # fires on it more often than on the corpus
     role: str | None = None  # likewise, on what somebody says
     verdicts: tuple[Verdict, ...] = ()  # none: all, those not judged included
+    found: Side | None = None  # the best features of this model's findings
+    finding: int | None = None  # its features
     order: str = "specificity"
     descending: bool = True
     limit: int = 100
@@ -130,6 +134,12 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.verdicts:
         terms.append("list_contains(?, verdict)")
         values.append(list(query.verdicts))
+    if query.found is not None:
+        terms.append("place = 0 AND knows = ?")
+        values.append(query.found)
+    if query.finding is not None:
+        terms.append("finding = ?")
+        values.append(query.finding)
     if query.search:
         parts = dict.fromkeys((rare_end(query.search), query.search))
         terms.append(

@@ -252,6 +252,10 @@ class Store:
             [side],
         )
 
+    def tested(self) -> int:
+        """Features of which it was asked whether one model knows better where they fire; 0 without surprise."""
+        return int(self._rows("SELECT count(false_discovery) AS number FROM judged")[0]["number"])
+
     def members(self, finding: int) -> pd.DataFrame:
         """The features of a finding, the best first: feature_id, partition, label, matched_gap, matched_error."""
         return self._frame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from tests import tiny
 from tests.processes import dfc, fresh
-from tests.ui.folders import make_run
+from tests.ui.folders import find, make_run
 
 
 @pytest.mark.slow
@@ -125,3 +126,27 @@ def test_a_report_of_a_list(data: Path) -> None:
         refused = dfc("report", *wrong)
         assert refused.returncode == 2
         assert refused.stderr.startswith("dfc: ")
+
+
+def test_findings_are_printed_or_given_as_json(data: Path) -> None:
+    run = make_run(data)
+    result = dfc("findings", "demo")
+    assert (result.returncode, result.stdout.strip()) == (
+        0,
+        "Not judged yet: python -m dfc verify demo looks for findings, then reload.",
+    )
+    find(run.store)
+    result = dfc("findings", "demo", "--first", "2")
+    assert result.returncode == 0, result.stderr
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0].startswith("A  SmolLM2-135M-Instruct  12 findings: ")
+    assert [line for line in lines if "beyond matched places" in line] == [
+        "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020",
+        "0.280 ± 0.010 nats a character beyond matched places; held out 0.280 ± 0.020",
+        "0.290 ± 0.010 nats a character beyond matched places; held out –",
+    ]
+    assert lines[-1].startswith("299 features that fire in at least 5 documents were tested")
+    told = json.loads(dfc("findings", "demo", "--first", "2", "--json").stdout)
+    assert [(one["side"], one["rank"], one["feature_id"]) for one in told] == [("a", 1, 150), ("a", 2, 1), ("b", 1, 60)]
+    assert told[2]["claim"] == "only B may use it, and knows better what follows"
+    assert all("[" in one["context"] for one in told)

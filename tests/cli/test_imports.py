@@ -35,6 +35,7 @@ COMMANDS = [
     ["steer", "none", "--feature", "3"],
     ["report", "none", "--feature", "3"],
     ["report", "none"],
+    ["findings", "none"],
     ["null", "none"],
     ["stability", "none"],
 ]

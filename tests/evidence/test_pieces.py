@@ -20,8 +20,8 @@ from dfc.store import columns
 from dfc.store.column import SHARES, Column
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery, Store
+from dfc.ui.shell import feature_filters as filters
 from dfc.ui.shell import orders
-from dfc.ui.table import filters
 from tests.ui.pages import FEATURE, TABLE, calm, text, visit
 
 EVENNESS = Column(

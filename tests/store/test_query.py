@@ -33,7 +33,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     def some() -> list[float | None]:
         return [None if random.random() < 0.3 else float(random.random()) for _ in range(SIZE)]
 
+    finding = [feature // 10 if feature < 40 else None for feature in range(SIZE)]
     evidence = {
+        "finding": finding,
+        "place": [None if number is None else feature % 10 for feature, number in enumerate(finding)],
+        "knows": ["" if number is None else "ab"[number % 2] for number in finding],
         "feature_id": list(range(SIZE)),
         "held_out_count": [9] * SIZE,
         "documents": [3] * SIZE,
@@ -100,6 +104,16 @@ def test_labels_are_found_by_label_and_by_search(store: Store) -> None:
     assert found(store, label=part) == expected
     assert found(store, search=part) >= expected
     assert found(store, label="'; DROP TABLE features; --") == set()
+
+
+def test_findings_are_listed_by_their_best_features_in_the_order_of_their_rank(store: Store) -> None:
+    for side, expected in (("a", [0, 20]), ("b", [10, 30])):
+        query = FeatureQuery(partitions=("a", "b", "shared"), alive_only=False, found=side, order="finding")  # type: ignore[arg-type]
+        for descending, listed in ((False, expected), (True, expected[::-1])):
+            assert store.features(replace(query, descending=descending))["feature_id"].tolist() == listed
+    members = FeatureQuery(alive_only=False, finding=2, order="place", descending=False)
+    assert store.features(members)["feature_id"].tolist() == list(range(20, 30))
+    assert found(store, finding=7) == set()
 
 
 def test_ids_and_fingerprints(store: Store) -> None:

@@ -69,7 +69,7 @@ def _strips(view: View, feature: FeatureRow, evidence: EvidenceRow, names: dict[
     measures = measures_of(feature, evidence, data.reference(view.store), null_result.read(view.run), names)
     rows = "".join(
         f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
-        f'<span class="dfc-value">{number(one.value)}</span>'
+        f'<span class="dfc-value" title="{escape(one.shown)}">{escape(one.shown)}</span>'
         for one in measures
     )
     return f'<div class="dfc-spreads">{rows}</div>'

@@ -115,16 +115,7 @@ def _controls(view: View, feature: FeatureRow) -> None:
         if place is None:
             st.html(f'<span class="dfc-small">{where}</span>', width="content")
         else:
-            in_norms = bool(place.region)
-            st.page_link(
-                address.NORMS_PAGE if in_norms else address.TABLE_PAGE,
-                label=where,
-                icon=":material/scatter_plot:" if in_norms else ":material/table_rows:",
-                help="Back to the selection in the chart." if in_norms else "Back to this list in the table.",
-                query_params=norm_region.params(view.run.name, place, paging.TABLE_ROWS)
-                if in_norms
-                else address.list_params(view.run.name, place),
-            )
+            _back(view.run.name, place, where)
         st.space("stretch")
         links.steer(view.run.name, feature)
         with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
@@ -140,6 +131,18 @@ def _controls(view: View, feature: FeatureRow) -> None:
             key="card",
             help="A picture of this feature for a report or a slide; made when you click.",
         )
+
+
+def _back(run: str, place: Place, where: str) -> None:
+    """To the list from which the feature was opened."""
+    page, icon, words = address.TABLE_PAGE, ":material/table_rows:", "Back to this list in the table."
+    params: Any = address.list_params(run, place)
+    if place.region:
+        page, icon, words = address.NORMS_PAGE, ":material/scatter_plot:", "Back to the selection in the chart."
+        params = norm_region.params(run, place, paging.TABLE_ROWS)
+    elif place.query.found is not None or place.query.finding is not None:
+        page, icon, words = address.FINDINGS_PAGE, ":material/lightbulb:", "Back to the findings."
+    st.page_link(page, label=where, icon=icon, help=words, query_params=params)
 
 
 def _card(store: Store, run: Run, identity: int, theme: Theme) -> bytes:
@@ -164,12 +167,20 @@ def _neighbours(
     if place is not None:
         query = notebook.narrow(run, place.query, place.kept)
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
-        by = "" if place.query.order == "feature_id" else f", by {orders().get(place.query.order, place.query.order)}"
-        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} in the list{by}"
+        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} {_listed(place.query)}"
     before, after = (
         None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)
     )
     return before, after, "by number, in its partition"
+
+
+def _listed(query: FeatureQuery) -> str:
+    """What a list is of, and how it is sorted."""
+    first = "place" if query.finding is not None else "finding" if query.found is not None else "feature_id"
+    by = "" if query.order == first else f", by {orders().get(query.order, query.order)}"
+    if query.finding is not None:
+        return f"in its finding{by}"
+    return f"findings of {query.found.upper()}{by}" if query.found is not None else f"in the list{by}"
 
 
 def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | None:

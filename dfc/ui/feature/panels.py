@@ -12,7 +12,7 @@ from dfc.config import SIDES, Side
 from dfc.report.heatmap import label
 from dfc.store import columns
 from dfc.store.reader import FeatureRow
-from dfc.ui.feature import evidence, related
+from dfc.ui.feature import evidence, finding, related
 from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
@@ -29,6 +29,7 @@ _MOVES = {
 
 def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     """Draw the panels, one under the other."""
+    finding.show(view, feature, names)
     evidence.show(view, feature, names)
     facts = data.facts(view.store)
     if feature.alive and any(feature.histogram):

@@ -10,13 +10,14 @@ import streamlit as st
 from dfc.config import PARTITIONS, SIDES, Side
 from dfc.report.words import whose
 from dfc.store.reader import FeatureQuery
-from dfc.ui.overview import verdicts
+from dfc.ui.overview import findings, verdicts
 from dfc.ui.shell import address, charts, data, feature_list, meaning
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section, side_name
 from dfc.ui.shell.text import count, number, percent, plain
 
-FOUND = 10
+FOUND, FEW = 10, 3
+"""Exclusive features that are shown of each model: without findings, and below them."""
 LOPSIDED = 3.0
 """How many times one model's variance exceeds the other's where the page says so."""
 _FIRST = {
@@ -31,19 +32,20 @@ def show(view: View) -> None:
     """Draw the page."""
     facts, names = data.facts(view.store), model_names(view.config)
     _hero(view, facts, names)
+    found = findings.show(view, names)
     _models(view, names)
     _corpus(view, facts)
     _health(view, facts, names)
     if data.partitions(view.store).index.isin(SIDES).any():
         verdicts.overview(view, names)
         for side in SIDES:
-            _found(view, side, names)
+            _found(view, side, names, FEW if found else FOUND)
     else:
         section(
             "What only one of them has", "This crosscoder has no dedicated partitions: every feature may serve both."
         )
         st.page_link(
-            "pages/3_Decoder_norms.py",
+            address.NORMS_PAGE,
             label="See which model uses which feature",
             icon=":material/scatter_plot:",
             query_params={"run": view.run.name},
@@ -57,7 +59,7 @@ def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
     if only["a"] or only["b"]:
         rest = (
             f"{count(only['a'])} of them may be used by {side_name('a', names)} alone and {count(only['b'])} by "
-            f"{side_name('b', names)} alone. What those fire on is what the models do not share."
+            f"{side_name('b', names)} alone. Whether these show a difference, the evidence says."
         )
     else:
         rest = "All of them may be used by both models; decoder norms tell which one each of them moves."
@@ -192,13 +194,13 @@ def _points(share: float | None) -> str:
     return f"{100 * share:+.1f} points" if share else "–"
 
 
-def _found(view: View, side: Side, names: dict[Side, str]) -> None:
+def _found(view: View, side: Side, names: dict[Side, str], number_shown: int) -> None:
     verdicts_here: Any = data.verdicts(view.store)
     judged = not verdicts_here.empty
     standing = judged and bool(verdicts_here.get("exclusive", {}).get(side, 0))
     query = FeatureQuery(
         partitions=(side,),
-        limit=FOUND,
+        limit=number_shown,
         order="confidence" if judged else "specificity",
         verdicts=("exclusive",) if standing else (),
     )

@@ -44,7 +44,7 @@ def overview(view: View, names: dict[Side, str]) -> None:
         "What the evidence says",
         f"{_LEAD} One rule asked of every feature whether the other model's activations predict it on documents kept "
         f"out of training, whether another feature fires like it, and whether what follows where it fires surprises "
-        f"the other model more. As exclusive stand {held}.",
+        f"the other model more than at places like it. As exclusive stand {held}.",
     )
     result = null_result.read(view.run)
     st.html(_table(split, result, names, view.theme))

@@ -14,13 +14,14 @@ from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, VERDICTS, UserError
+from dfc.config import PARTITIONS, SIDES, VERDICTS, UserError
 from dfc.store import query as queries
 from dfc.store.query import FeatureQuery
 from dfc.ui.shell import pages
 from dfc.ui.shell.notebook import Kept
 
 FEATURE_PAGE = pages.script("feature")
+FINDINGS_PAGE = pages.script("findings")
 TABLE_PAGE = pages.script("table")
 NORMS_PAGE = pages.script("norms")
 STEER_PAGE = pages.script("steer")
@@ -115,6 +116,10 @@ def pack(place: Place) -> str:
     entries += [(key, text) for key, text in (("tag", kept.tag), ("on", kept.on_list)) if text is not None]
     if place.region:
         entries.append(("region", place.region))
+    if query.found:
+        entries.append(("found", query.found))
+    if query.finding is not None:
+        entries.append(("finding", query.finding))
     if query.verdicts:
         entries.append(("verdict", ",".join(query.verdicts)))
     entries += [(name, f"{low!r}..{high!r}") for name, (low, high) in query.within]
@@ -154,6 +159,8 @@ def unpack(text: str) -> Place | None:
         partitions=partitions,
         alive_only="dead" not in entries,
         verdicts=verdicts,
+        finding=whole(entries.get("finding", "")),
+        found=next((side for side in SIDES if side == entries.get("found")), None),
         order=order,
         descending="up" not in entries,
         **{name: entries[key] for key, name in _TEXTS.items() if key in entries},  # type: ignore[arg-type]
@@ -171,7 +178,7 @@ def _ends(text: str) -> tuple[float, float]:
 
 
 def list_params(run_name: str, place: Place) -> dict[str, str]:
-    """The address of the table that shows this place of a list."""
+    """The address of the page that shows this place of a list: of the table, or of the findings."""
     return {"run": run_name, "list": pack(place)}
 
 

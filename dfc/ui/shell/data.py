@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dfc.report import findings as found
+from dfc.report.findings import Finding
 from dfc.runs import Run
 from dfc.store import attached
 from dfc.store.reader import FeatureQuery, Store
@@ -51,6 +53,16 @@ def verdicts(store: Store) -> pd.DataFrame:
 def reference(store: Store) -> dict[str, dict[str, list[float]]]:
     """Quantiles of each measure of the evidence in each partition."""
     return _reference(str(store.path), attached.stamp(store.path))
+
+
+def findings(store: Store) -> tuple[Finding, ...]:
+    """The findings of both models, the surest first."""
+    return _findings(str(store.path), attached.stamp(store.path))
+
+
+def tested(store: Store) -> int:
+    """How many features were tested for being findings."""
+    return _tested(str(store.path), attached.stamp(store.path))
 
 
 def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
@@ -95,6 +107,16 @@ def _verdicts(path: str, stamp: object) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _reference(path: str, stamp: object) -> dict[str, dict[str, list[float]]]:
     return Store(Path(path)).reference()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _findings(path: str, stamp: object) -> tuple[Finding, ...]:
+    return found.of(Store(Path(path)))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _tested(path: str, stamp: object) -> int:
+    return Store(Path(path)).tested()
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching …")

@@ -21,6 +21,7 @@ from dfc.ui.shell.text import called
 MOST_BARS = 16
 _MARKS = "★ for a favourite, and its tags."
 _CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
+_TOWARD = "Nats a character by which the finding's model knows better what follows, beyond matched places."
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
 WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_norm", "norm_a", "norm_b")
@@ -145,6 +146,7 @@ def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bo
     config = st.column_config
     return {
         "marks": config.TextColumn("★", help=_MARKS, width=36 if tight else 48),
+        "toward": config.NumberColumn("gap", help=_TOWARD, format="%.3f", width=64),
         "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight else 130),
         **{one.name: column_config(one, colour, widths.get(one.name)) for one in columns.columns()},
     }

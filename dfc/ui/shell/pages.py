@@ -33,13 +33,14 @@ class Page:
 
 PAGES = (
     Page("app.py", "Overview", ":material/space_dashboard:", "overview"),
-    Page("pages/1_Exclusive_features.py", "Exclusive features", ":material/table_rows:", "table"),
-    Page("pages/2_Feature.py", "Feature", ":material/frame_inspect:", "feature"),
-    Page("pages/3_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:", "norms"),
-    Page("pages/4_Steer.py", "Steer", ":material/explore:", "steer"),
-    Page("pages/5_Prompt.py", "Prompt", ":material/edit_note:", "prompt"),
-    Page("pages/6_Runs.py", "Runs", ":material/stacked_line_chart:", "runs"),
-    Page("pages/7_Lists.py", "Notes and lists", ":material/bookmarks:", "lists"),
+    Page("pages/1_Findings.py", "Findings", ":material/lightbulb:", "findings"),
+    Page("pages/2_Exclusive_features.py", "Exclusive features", ":material/table_rows:", "table"),
+    Page("pages/3_Feature.py", "Feature", ":material/frame_inspect:", "feature"),
+    Page("pages/4_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:", "norms"),
+    Page("pages/5_Steer.py", "Steer", ":material/explore:", "steer"),
+    Page("pages/6_Prompt.py", "Prompt", ":material/edit_note:", "prompt"),
+    Page("pages/7_Runs.py", "Runs", ":material/stacked_line_chart:", "runs"),
+    Page("pages/8_Lists.py", "Notes and lists", ":material/bookmarks:", "lists"),
 )
 
 

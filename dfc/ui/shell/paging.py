@@ -8,6 +8,8 @@ import streamlit as st
 
 TABLE_ROWS = 50
 """Rows of one page of a table of features."""
+FINDING_ROWS = 20
+"""Of one page of a list of findings."""
 
 
 def choose(rows: int, page_rows: int) -> int:

@@ -6,13 +6,27 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dfc.config import Side
+from dfc.config import Partition, Side
+from dfc.report.words import PARTS
 from dfc.store.reader import FeatureQuery
-from dfc.ui.shell import address, data, feature_table, look, notebook, orders, paging, selection
+from dfc.ui.shell import (
+    address,
+    data,
+    feature_filters,
+    feature_table,
+    list_tools,
+    look,
+    notebook,
+    orders,
+    paging,
+    selection,
+)
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
-from dfc.ui.table import filters
-from dfc.ui.table.filters import SHOW, Filters
+
+SHOW: dict[str, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
+"""Choices of what is shown, and the tables that each stands for."""
+_TITLES = {"both": "side by side", "a": PARTS["a"], "b": PARTS["b"], "shared": PARTS["shared"]}
 
 
 def show(view: View) -> None:
@@ -23,9 +37,11 @@ def show(view: View) -> None:
     if (place := address.place()) is not None:
         # The feature's page links back here with the list; and where Streamlit changes the page, the
         # first step back in the browser brings the new page's parameters with the old page's path.
-        params = filters.params(view, place, paging.TABLE_ROWS)
+        single = next((name for name, partitions in SHOW.items() if partitions == place.query.partitions), "")
+        first, show = orders.default_order(view), "" if place.beside else single
+        params = feature_filters.params(place, paging.TABLE_ROWS, first, show)
         st.switch_page(address.TABLE_PAGE, query_params={"run": view.run.name, **params})
-    chosen = filters.draw(view)
+    chosen = feature_filters.draw(view, _TITLES, orders.default_order(view))
     judged = orders.default_order(view) == "confidence"
     whose = "both models use" if chosen.show == "shared" else "one model use alone"
     first = "Those come first of which the evidence is surest" if judged else "The order is a first guess"
@@ -36,7 +52,7 @@ def show(view: View) -> None:
     queries = [replace(chosen.query, partitions=(partition,)) for partition in SHOW[chosen.show]]
     narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
-    many = _tools(view, chosen, queries, narrowed, totals)
+    many = list_tools.draw(view, chosen, queries, narrowed, totals)
     marking, tables = st.container(), st.container()
     page = paging.choose(max(totals), paging.TABLE_ROWS)
     with tables:
@@ -48,36 +64,6 @@ def show(view: View) -> None:
     if many:
         with marking:  # drawn last, when the ticks are known
             selection.bar(view, narrowed, sum(totals))
-
-
-def _tools(
-    view: View,
-    chosen: Filters,
-    queries: list[FeatureQuery],
-    narrowed: list[FeatureQuery],
-    totals: list[int],
-) -> bool:
-    """Reading in order and choosing many; whether many are to be chosen."""
-    with chosen.tools:
-        st.space("stretch")
-        if any(totals) and st.button(
-            "Read in order",
-            icon=":material/menu_book:",
-            key="read",
-            shortcut="Enter",
-            help="Opens the first feature of the list; there, ← and → go on through it.",
-        ):
-            first = next(place for place, total in enumerate(totals) if total)
-            ids = data.features(view.store, replace(narrowed[first], limit=1, offset=0))["feature_id"]
-            at = Place(queries[first], 0, len(queries) > 1, chosen.kept)
-            params = address.feature_params(view.run.name, int(ids.iloc[0]), at)
-            st.switch_page(address.FEATURE_PAGE, query_params=params)
-        return st.toggle(
-            "Select",
-            key="select",
-            bind="query-params",
-            help="Tick rows, on as many pages as you like, to give them tags, put them on a list or download them.",
-        )
 
 
 def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dict[Side, str], many: bool) -> None:

@@ -12,6 +12,7 @@ from tests.ui.folders import (
     DEAD_FEATURE,
     HOSTILE_FEATURE,
     SHARED_FEATURE,
+    find,
     judge,
     make_run,
 )
@@ -107,3 +108,29 @@ def test_wrong_feature_is_one_sentence(feature: str, sentence: str, finished: Pa
     test = visit(FEATURE, run="demo", feature=feature)
     assert not test.exception
     assert [error.value for error in test.error] == [plain(sentence)]
+
+
+def test_it_says_to_which_finding_it_belongs_and_links_the_others(data: Path) -> None:
+    find(make_run(data).store)
+    test = calm(visit(FEATURE, run="demo", feature="0"))
+    words = text(test)
+    assert "Finding 1 of 12 where SmolLM2-135M-Instruct knows better what follows; this is number 2 of its 3" in words
+    assert words.index(">0.299 ± 0.010</span>") < words.index(">0.598 ± 0.030</span>")
+    links = {link.proto.label.split("\u2002")[0]: link.proto for link in test.get("page_link")}
+    assert {"150", "151"} < links.keys()
+    assert "0" not in links
+    back = links["All 3 among the findings"]
+    assert "finding%3D0" in back.query_string
+    assert "Which finding it belongs to" not in text(calm(visit(FEATURE, run="demo", feature="2")))
+
+
+def test_next_follows_the_findings_and_the_features_of_one(data: Path) -> None:
+    find(make_run(data).store)
+    for place, at, then in (
+        ("at=0&in=a,b,shared&found=a&by=finding&up=1", "1 of 12 findings of A", "1"),
+        ("at=0&in=a,b,shared&dead=1&finding=0&by=place&up=1", "1 of 3 in its finding", "0"),
+    ):
+        test = calm(visit(FEATURE, run="demo", feature="150", list=place))
+        assert at in [link.proto.label for link in test.get("page_link")]
+        test.button(key="next").click().run()
+        assert parameter(calm(test), "feature") == then

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from tests.stores import make_older
-from tests.ui.folders import judge, make_run
+from tests.ui.folders import find, judge, make_run
 from tests.ui.pages import OVERVIEW, calm, text, visit
 
 
@@ -38,9 +38,9 @@ def test_what_each_partition_adds(finished: Path) -> None:
 def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     run = make_run(data)
     assert "python -m dfc verify demo" in text(calm(visit("app.py", run="demo")))
-    assert "python -m dfc verify demo" in text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    assert "python -m dfc verify demo" in text(calm(visit("pages/3_Feature.py", run="demo", feature="0")))
     judge(run.store)
-    page = text(calm(visit("pages/2_Feature.py", run="demo", feature="0")))
+    page = text(calm(visit("pages/3_Feature.py", run="demo", feature="0")))
     assert "<b>exclusive</b>&ensp;confidence 0.90" in page
     assert "R² 0.41" in page
     overview = text(calm(visit("app.py", run="demo")))
@@ -59,6 +59,36 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     assert "2 of 400 dedicated features (0.500 %) came out exclusive" in overview
     assert "judged by probes and correlations alone" in overview
     assert "null run, dedicated</td><td>2</td><td>0</td><td>0</td><td>7</td><td>0</td>" in overview
+
+
+def test_the_first_findings_of_each_model_come_before_the_corpus(data: Path) -> None:
+    run = make_run(data)
+    find(run.store)
+    test = calm(visit(OVERVIEW, run="demo"))
+    words = text(test)
+    places = [words.index(part) for part in ("against", "What one model knows better", "What they read", "Only in ")]
+    assert places == sorted(places)
+    assert "12 findings: " in words
+    assert "1 finding: 1 mainly on" in words
+    assert words.count('class="dfc-gap') == 11
+    links = [link.proto for link in test.get("page_link")]
+    first = next(link for link in links if link.label.startswith("1\u2002"))
+    assert "feature=150" in first.query_string
+    assert "found%3Da" in first.query_string
+    assert [link.query_string for link in links if link.label == "All 12 with filters"] == ["run=demo&whose=a"]
+    exclusive = [link.label for link in links if link.label.startswith("Feature ")]
+    assert exclusive == ["Feature 0", "Feature 60"]
+
+
+def test_where_none_passed_the_overview_says_so_and_is_as_before(data: Path) -> None:
+    run = make_run(data)
+    find(run.store, passing=False)
+    test = calm(visit(OVERVIEW, run="demo"))
+    assert "There is no finding: 299 features" in text(test)
+    assert "What one model knows better" not in text(test)
+    links = [link.proto.label for link in test.get("page_link")]
+    assert "Which kinds of text one model knows better as a whole" in links
+    assert len([label for label in links if label.startswith("Feature ")]) == 2  # those called exclusive
 
 
 def test_a_model_that_outweighs_the_other_is_named(data: Path) -> None:

@@ -20,7 +20,7 @@ from dfc.ui.shell.text import plain
 from tests.ui.folders import make_run
 from tests.ui.pages import calm, text, visit
 
-PROMPT = "pages/5_Prompt.py"
+PROMPT = "pages/6_Prompt.py"
 BRIDGE = "the old bridge and the river carried a boat under the old bridge while people watched"
 
 NO_SPANS = ("3-1", "0-5", "", "-1", "x", "²", "1-2-3")

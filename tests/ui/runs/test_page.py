@@ -15,7 +15,7 @@ from dfc.worlds.stability_result import Match, StabilityResult
 from tests.ui.folders import judge, make_broken_run, make_half_run, make_run
 from tests.ui.pages import calm, parameter, text, visit
 
-RUNS = "pages/6_Runs.py"
+RUNS = "pages/7_Runs.py"
 
 
 @pytest.fixture

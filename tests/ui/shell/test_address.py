@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 from dfc.config import VERDICTS
 from dfc.store.query import FeatureQuery, ranges
 from dfc.ui.shell import address, text
+from dfc.ui.shell import feature_filters as filters
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.notebook import Kept
-from dfc.ui.table import filters
 
 words = st.text(min_size=1, max_size=20).filter(str.isprintable)
 ends = st.tuples(st.floats(-1, 1) | st.just(-math.inf), st.floats(0, 50) | st.just(math.inf))
@@ -27,6 +27,8 @@ queries = st.builds(
     label=st.just("") | words,
     search=st.just("") | words,
     verdicts=st.sampled_from([(), ("exclusive",), ("exclusive", "unclear"), VERDICTS]),
+    found=st.sampled_from([None, "a", "b"]),
+    finding=st.none() | st.integers(0, 5_000),
     order=st.sampled_from(["specificity", "density", "feature_id", "confidence"]),
     descending=st.booleans(),
 )

@@ -126,12 +126,12 @@ def test_a_page_is_a_room_a_script_and_a_line(data: Path, tmp_path: Path, monkey
     room.show = lambda view: st.write(f"extra of {view.run.name}")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "dfc.ui.extra", types.ModuleType("dfc.ui.extra"))
     monkeypatch.setitem(sys.modules, "dfc.ui.extra.page", room)
-    script = (project / "pages" / "3_Decoder_norms.py").read_text().replace("dfc.ui.norms", "dfc.ui.extra")
-    (project / "pages" / "8_Extra.py").write_text(script)
-    extra = pages.Page("pages/8_Extra.py", "Extra", ":material/star:", "extra")
+    script = (project / "pages" / "4_Decoder_norms.py").read_text().replace("dfc.ui.norms", "dfc.ui.extra")
+    (project / "pages" / "9_Extra.py").write_text(script)
+    extra = pages.Page("pages/9_Extra.py", "Extra", ":material/star:", "extra")
     monkeypatch.setattr(pages, "PAGES", (*pages.PAGES, extra))
     test = AppTest.from_file(str(project / "app.py"), default_timeout=120)
-    test.switch_page("pages/8_Extra.py")
+    test.switch_page("pages/9_Extra.py")
     test.query_params["run"] = "demo"
     assert "extra of demo" in text(calm(test.run()))
     assert "Extra" in [link.label for link in test.sidebar.get("page_link")]

@@ -17,7 +17,7 @@ from dfc.runs import Run
 from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from dfc.ui.shell import data as read
-from tests.ui.folders import A_FEATURE, B_FEATURE, judge, make_half_run, make_run
+from tests.ui.folders import A_FEATURE, B_FEATURE, find, judge, make_half_run, make_run
 from tests.ui.pages import PAGES, ROOT, calm, text
 
 Opened = Callable[[AppTest], bool]
@@ -221,6 +221,15 @@ def test_a_link_to_what_was_judged_opens_what_it_opened(data: Path, monkeypatch:
     monkeypatch.setattr(read, "norms", lambda store: norms(store).assign(decoder_cosine=0.5))
     test = follow("Decoder_norms?run=demo&axes=relative+norm+and+cosine&colour=verdict")
     assert (seen(test, "axes"), seen(test, "colour")) == ("relative norm and cosine", "verdict")
+
+
+def test_a_link_to_findings_opens_what_it_opened(data: Path) -> None:
+    find(make_run(data).store)
+    test = follow("Findings?run=demo&whose=b&claim=only&sort=density")
+    assert [seen(test, key) for key in ("whose", "claim", "sort")] == ["of B", "dedicated", "density"]
+    assert says("Only B may use it, and knows better what follows.")(test)
+    test = follow("Findings?run=demo&list=at%3D0%26in%3Da%2Cb%2Cshared%26dead%3D1%26up%3D1%26by%3Dplace%26finding%3D0")
+    assert tables(test)[0]["feature_id"].tolist() == [150, 0, 151]
 
 
 def test_a_link_to_texts_opens_what_it_opened(steerable: Run) -> None:

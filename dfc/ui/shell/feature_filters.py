@@ -1,16 +1,17 @@
-"""The filters above the table of features: a few in sight, the rest folded away, all of them in the address."""
+"""The filters above a list of features: a few in sight, the rest folded away, all of them in the address."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dfc.config import VERDICTS, Partition
-from dfc.report.words import PARTS, VERDICT_HELP
+from dfc.config import VERDICTS
+from dfc.report.words import VERDICT_HELP
 from dfc.store import columns
 from dfc.store.column import Column
 from dfc.store.query import Ends
@@ -19,19 +20,26 @@ from dfc.ui.shell import choice, data, notebook, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.notebook import Kept
-from dfc.ui.shell.orders import default_order, orders
+from dfc.ui.shell.orders import orders
 
-Show = Literal["both", "a", "b", "shared"]
-SHOW: dict[Show, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
-"""Choices of what is shown, and the tables that each stands for."""
-_TITLES: dict[Show, str] = {"both": "side by side", "a": PARTS["a"], "b": PARTS["b"], "shared": PARTS["shared"]}
+
+@dataclass(frozen=True)
+class Keys:
+    """Names in the address of what is shown, and in which order."""
+
+    show: str = "show"
+    order: str = "order"
+
+
+FINDINGS = Keys("whose", "sort")
+"""On the page of findings."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What the reader chose above the table."""
+    """What the reader chose above the list; `show` is an id of what there was to choose from."""
 
-    show: Show
+    show: str
     query: FeatureQuery
     kept: Kept
     tools: DeltaGenerator
@@ -100,13 +108,20 @@ _MORE = ("source", "fires_on", "role", "label", "tag", "on", "starred", "noted",
 """Keys of the filters that are folded away, beside the ranges."""
 
 
-def draw(view: View) -> Filters:
-    """The filter bar."""
-    judged = default_order(view) == "confidence"
+def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys()) -> Filters:
+    """The filter bar.
+
+    Args:
+        view: the page.
+        titles: what can be shown: ids, and what is read in their place; the first of them is shown at first.
+        first: the order at first.
+        keys: of the choices of what is shown and of the order, which else a page takes over from another.
+    """
+    judged = not data.verdicts(view.store).empty
     reset: Any = {"bind": "query-params", "on_change": paging.first}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
     with top[0]:
-        shown = choice.one_of("Show", _TITLES, "show", on_change=paging.first)
+        shown = choice.one_of("Show", titles, keys.show, on_change=paging.first)
     search = top[1].text_input(
         "Search",
         key="search",
@@ -131,10 +146,10 @@ def draw(view: View) -> Filters:
         order = choice.one_of_many(
             "Order by",
             orders(judged),
-            "order",
-            default_order(view),
-            help="Sorts all features, not this page alone: the highest figure first, texts from A to Z; reversed: the "
-            "lowest first, texts from Z. Features without the figure come last.",
+            keys.order,
+            first,
+            help="Sorts all features, not this page alone: the highest figure first, ranks from the best, texts from A "
+            "to Z; reversed, the other way round. Features without the figure come last.",
             on_change=paging.first,
         )
     turned = row[2].toggle("reversed", key="rising", **reset)
@@ -146,7 +161,7 @@ def draw(view: View) -> Filters:
         search=(search or "").strip(),
         verdicts=tuple(verdicts),
         order=order,
-        descending=turned == columns.column(order).is_text,
+        descending=turned == columns.column(order).begins_low,
         **chosen,
     ).ranged(**limits)
     return Filters(shown, query, kept, tools)
@@ -222,14 +237,21 @@ def _clear() -> None:
             st.session_state[entry.field] = (entry.steps[0], entry.steps[-1])
 
 
-def params(view: View, place: Place, page_rows: int) -> dict[str, str | list[str]]:
-    """The address at which the bar shows this place of a list: what widgets write, unless it is their default."""
+def params(place: Place, page_rows: int, first: str, show: str = "", keys: Keys = Keys()) -> dict[str, str | list[str]]:
+    """The address at which the bar shows this place of a list: what widgets write, unless it is their default.
+
+    Args:
+        place: of the list.
+        page_rows: of a page of it.
+        first: the order at first.
+        show: which of what can be shown; none: the first.
+        keys: as for `draw`.
+    """
     query, kept = place.query, place.kept
-    single = next((name for name, partitions in SHOW.items() if partitions == query.partitions), None)
     entries: dict[str, tuple[bool, str | list[str]]] = {
-        "show": (single is not None and not place.beside, single or ""),
-        "order": (query.order != default_order(view), query.order),
-        "rising": (query.descending == columns.column(query.order).is_text, "true"),
+        keys.show: (show != "", show),
+        keys.order: (query.order != first, query.order),
+        "rising": (query.descending == columns.column(query.order).begins_low, "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
         "fires_on": (query.source is not None, query.source or ""),

@@ -1,0 +1,61 @@
+"""The findings of a run without the app."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dfc import runs
+from dfc.cli.base import app
+from dfc.config import SIDES
+
+
+@app.command()
+def findings(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
+    first: Annotated[int, typer.Option(min=1, help="findings of each model, the surest first")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, a list of findings")] = False,
+) -> None:
+    """Print where one model knows better what follows: gap, label, what is claimed, and a context of each finding."""
+    run = runs.find(name)
+    from dfc.report import findings as found
+    from dfc.store.reader import Store
+
+    store = Store(run.store)
+    everything = found.of(store)
+    chosen = [one for side in SIDES for one in everything if one.side == side and one.rank <= first]
+    contexts = store.strongest_contexts([one.feature_id for one in chosen])
+    quotes = {
+        identity: found.quoted(contexts[identity], one.side)
+        for one in chosen
+        if (identity := one.feature_id) in contexts
+    }
+    if as_json:
+        told = [
+            asdict(one)
+            | {
+                "claim": found.claim(one.side, one.partition),
+                "peak_tokens": store.feature(one.feature_id).peak_tokens,
+                "context": quotes.get(one.feature_id),
+            }
+            for one in chosen
+        ]
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    facts, tested = store.facts(), store.tested()
+    if not everything:
+        print(found.lacking(facts, tested, run.name).replace("`", ""))
+        return
+    models = store.models()["name"]
+    for side in SIDES:
+        own = [one for one in everything if one.side == side]
+        print(f"{side.upper()}  {models[side]}  {found.counts(own)}")
+        for one in (one for one in chosen if one.side == side):
+            print(f"\n{one.rank:4d}  {found.title(one, store.feature(one.feature_id).peak_tokens)}")
+            for line in found.lines(one, quotes.get(one.feature_id)):
+                print(f"      {line}")
+        print()
+    print(found.settings(facts, tested))

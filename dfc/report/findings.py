@@ -1,0 +1,224 @@
+"""Findings in words: what is claimed of each, how sure it is, and by which settings they were found."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pandas as pd
+
+from dfc.config import Partition, Side, Verdict
+from dfc.report.heatmap import excerpt, label, visible
+from dfc.store.reader import Context, EvidenceRow, Store
+
+UNIT = "nats a character"
+_MANY_SOURCES = 3  # that are named where findings are counted by their source
+_EXCERPT = (60, 40)  # columns of text before and after the peak
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A feature where one model knows better what follows, with those that show nothing beyond it.
+
+    Attributes:
+        rank: among the findings of its model, from 1.
+        finding: its number, by rank among those of both models, from 0.
+        side: the model that knows better.
+        feature_id, partition, label, main_source, verdict: of its best feature.
+        members: features in it.
+        documents: in which any of them fires.
+        gap, error: of the best feature, in favour of `side`: nats a character beyond matched places.
+        held_out_gap, held_out_error: the same on documents kept out of training; None where it fires on too few.
+        raw_gap, raw_error: beyond the middle document.
+        false_discovery: the least rate at which it passes.
+    """
+
+    rank: int
+    finding: int
+    side: Side
+    feature_id: int
+    partition: Partition
+    label: str
+    main_source: str
+    verdict: Verdict
+    members: int
+    documents: int
+    gap: float
+    error: float
+    held_out_gap: float | None
+    held_out_error: float | None
+    raw_gap: float
+    raw_error: float
+    false_discovery: float
+
+
+def of(store: Store) -> tuple[Finding, ...]:
+    """The findings of both models, the surest first; none before `verify`, and without the models' surprise."""
+    ranks: Counter[str] = Counter()
+    found = []
+    rows: Any = store.findings().itertuples(index=False)
+    for row in rows:
+        ranks[row.side] += 1
+        found.append(
+            Finding(
+                ranks[row.side],
+                int(row.finding),
+                row.side,
+                int(row.feature_id),
+                row.partition,
+                row.label,
+                row.main_source,
+                row.verdict,
+                int(row.members),
+                int(row.documents),
+                float(row.gap),
+                float(row.error),
+                _known(row.held_out_gap),
+                _known(row.held_out_error),
+                float(row.raw_gap),
+                float(row.raw_error),
+                float(row.false_discovery),
+            )
+        )
+    return tuple(found)
+
+
+def claim(side: Side, partition: Partition) -> str:
+    """What is claimed of a finding, by its model and its best feature's partition, as a sentence without an end."""
+    knows = side.upper()
+    if partition == "shared":
+        return f"both may use it, {knows} knows better what follows"
+    if partition == side:
+        return f"only {knows} may use it, and knows better what follows"
+    return f"only {partition.upper()} may use it, yet {knows} knows better what follows"
+
+
+def amount(gap: float | None, error: float | None) -> str:
+    """A gap with its standard error, in nats a character; a dash where there is none."""
+    if gap is None or not math.isfinite(gap):
+        return "–"
+    return f"{gap:.3f}" if error is None or not math.isfinite(error) else f"{gap:.3f} ± {error:.3f}"
+
+
+def counts(findings: Sequence[Finding]) -> str:
+    """How many there are, and on which sources most of them are mainly, e.g. `12 findings: 7 mainly on python`."""
+    if not findings:
+        return "no finding"
+    size = len(findings)
+    by_source = Counter(finding.main_source for finding in findings).most_common()
+    named = [f"{number} mainly on {source}" for source, number in by_source[:_MANY_SOURCES]]
+    rest = sum(number for _, number in by_source[_MANY_SOURCES:])
+    others = f", {rest} on {len(by_source) - _MANY_SOURCES} other sources" if rest else ""
+    return f"{size} {'finding' if size == 1 else 'findings'}: {', '.join(named)}{others}"
+
+
+def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Side, str]) -> str:
+    """To which finding a feature belongs, and its own gaps in favour of that finding's model; empty if to none."""
+    finding = next((one for one in found if one.finding == evidence.finding), None)
+    if finding is None:
+        return ""
+    of_side = sum(one.side == finding.side for one in found)
+    here = "the best" if evidence.place == 0 else f"number {int(evidence.place) + 1:,}"
+    which = "its only feature" if finding.members == 1 else f"{here} of its {finding.members:,} features"
+    return (
+        f"Finding {finding.rank:,} of {of_side:,} where {names[finding.side]} knows better what follows; this is "
+        f"{which}. {gaps(evidence)}"
+    )
+
+
+def gaps(evidence: EvidenceRow) -> str:
+    """A feature's own gaps as a sentence, in favour of the model that knows better by the matched one."""
+    sign = -1.0 if evidence.matched_gap < 0 else 1.0  # the store has them in favour of the feature's own model
+
+    def told(name: str) -> str:
+        gap = evidence.values[f"{name}_gap"]
+        return amount(None if gap is None else sign * gap, evidence.values[f"{name}_error"])
+
+    return (
+        f"By {told('matched')} {UNIT} beyond matched places ({told('held_out')} on held-out documents); by "
+        f"{told('surprise')} beyond the middle document."
+    )
+
+
+def frame(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Findings as a table, a row each."""
+    names = [field.name for field in fields(Finding)]
+    return pd.DataFrame([asdict(finding) for finding in findings], columns=names)
+
+
+def settings(facts: Mapping[str, Any], tested: int) -> str:
+    """By which rule the findings of a run were found, as one sentence.
+
+    Args:
+        facts: of the run and its evidence.
+        tested: features that were tested.
+    """
+    rate = (facts.get("evidence") or {}).get("false_discovery")
+    chance = (
+        ""
+        if rate is None
+        else f"; of those that pass, at most {100 * rate:g} % are expected to do so by chance (false discovery rate)"
+    )
+    return f"{_tests(facts, tested)}{chance}."
+
+
+def _tests(facts: Mapping[str, Any], tested: int) -> str:
+    """Which features were tested for what."""
+    asked = facts.get("evidence") or {}
+    gap, documents = asked.get("surprise_gap"), asked.get("finding_documents")
+    which = "" if documents is None else f" that fire in at least {documents} documents"
+    how = "" if gap is None else f", each for a gap of more than {gap:g} {UNIT} in favour of either model"
+    return f"{tested:,} features{which} were tested{how}"
+
+
+def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
+    """Why a run has no findings, as one sentence."""
+    again = f"`python -m dfc verify {run_name}`"
+    if not facts.get("verified"):
+        return f"Not judged yet: {again} looks for findings, then reload."
+    if tested:
+        return f"There is no finding: {_tests(facts, tested)}, and none passed."
+    if facts.get("rule") == "probes":
+        return (
+            "This run was judged without the models' surprise, by which findings are found: where both models are to "
+            f"be had, {again} measures it."
+        )
+    if "false_discovery" not in (facts.get("evidence") or {}):
+        return f"The evidence of this run was made before there were findings: {again} makes it anew."
+    return "There is no finding: no feature fires in enough documents to be tested."
+
+
+def title(finding: Finding, peak_tokens: Sequence[str]) -> str:
+    """What its best feature is called, or in brackets on which tokens that peaks; as plain text."""
+    peaks = ", ".join(label(token[:16]) for token in peak_tokens[:3])
+    return "".join(visible(mark) for mark in finding.label) or (f"({peaks})" if peaks else "(no label)")
+
+
+def lines(finding: Finding, quote: str | None) -> list[str]:
+    """What is said of a finding as plain text, a line each."""
+    size = "1 feature" if finding.members == 1 else f"{finding.members:,} features"
+    dedicated = f" (evidence: {finding.verdict})" if finding.partition != "shared" else ""
+    return [
+        f"{amount(finding.gap, finding.error)} {UNIT} beyond matched places; "
+        f"held out {amount(finding.held_out_gap, finding.held_out_error)}",
+        f"{claim(finding.side, finding.partition)}{dedicated}",
+        f"feature {finding.feature_id}, {size}, {finding.documents:,} documents, mainly on {finding.main_source}",
+        *([quote] if quote is not None else []),
+    ]
+
+
+def quoted(context: Context, side: Side) -> str:
+    """A short stretch of a context as plain text on one line, the peak in brackets; nothing in it is hidden."""
+    cut = excerpt(context, side, *_EXCERPT)
+    tokens, peak = (cut.tokens_a, cut.peak_a) if side == "a" else (cut.tokens_b, cut.peak_b)
+    shown = [visible(token) if token else "" for token in tokens]
+    before, after = "".join(shown[:peak]), "".join(shown[peak + 1 :])
+    word = shown[peak].lstrip(" ")
+    return f"{before}{' ' * (len(shown[peak]) - len(word))}[{word}]{after}".strip()
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,52 @@
+"""To which finding a feature belongs, and what else is in it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import PARTITIONS, Side
+from dfc.report import findings
+from dfc.store import columns
+from dfc.store.reader import FeatureQuery, FeatureRow
+from dfc.ui.shell import address, data, links
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.text import called, plain
+
+OTHERS = 4
+"""Features of the same finding that are linked to."""
+
+
+def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+    """Draw the panel, if it belongs to one."""
+    evidence = view.store.evidence(feature.feature_id)
+    if evidence is None or evidence.finding is None:
+        return
+    found = data.findings(view.store)
+    finding = next((one for one in found if one.finding == evidence.finding), None)
+    if finding is None:
+        return
+    st.markdown("**Which finding it belongs to**", help=columns.meaning("finding"))
+    words, figures = findings.belonging(evidence, found, names), findings.gaps(evidence)
+    st.html(
+        f'<div class="dfc-claim">{escape(words.removesuffix(figures))}</div>'
+        f'<div class="dfc-small">{escape(figures)}</div>'
+    )
+    query = FeatureQuery(
+        partitions=PARTITIONS, finding=finding.finding, alive_only=False, order="place", descending=False
+    )
+    rows: Any = data.features(view.store, query).head(OTHERS + 1).itertuples()
+    with st.container(gap="xxsmall", key="others"):
+        shown = [(place, row) for place, row in enumerate(rows) if row.feature_id != feature.feature_id][:OTHERS]
+        for place, row in shown:
+            title = f"{int(row.feature_id)}\u2002{plain(called(row.label, row.peak_tokens))}"
+            links.feature(view.run.name, int(row.feature_id), title, Place(query, place))
+        st.page_link(
+            address.FINDINGS_PAGE,
+            label="Among the findings" if finding.members == 1 else f"All {finding.members:,} among the findings",
+            icon=":material/lightbulb:",
+            query_params=address.list_params(view.run.name, Place(query, 0)),
+        )

@@ -1,0 +1,1 @@
+"""Where one model knows better what follows: the findings of a run."""

@@ -1,0 +1,179 @@
+"""The findings of a run: of each model what it knows better, the surest first, with filters as above the features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import streamlit as st
+
+from dfc.config import PARTITIONS, SIDES, Partition, Side
+from dfc.report import findings, tables
+from dfc.report.findings import Finding
+from dfc.store.reader import FeatureQuery
+from dfc.ui.findings import group, texts
+from dfc.ui.shell import (
+    address,
+    choice,
+    data,
+    downloads,
+    feature_filters,
+    finding_rows,
+    list_tools,
+    notebook,
+    paging,
+    selection,
+)
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View, model_names
+from dfc.ui.shell.look import side_name
+from dfc.ui.shell.text import plain
+
+Claim = Literal["any", "only", "shared"]
+_CLAIMS: dict[Claim, str] = {"any": "any partition", "only": "dedicated", "shared": "shared"}
+"""Whether only the model that knows better may use the best feature, or both."""
+_TITLES = {"both": "side by side", "a": "of A", "b": "of B"}
+_FIRST = "finding"
+"""The order at first: by rank."""
+_LEAD = (
+    "Where one model knows better what follows than the other, in texts that both read: the surest first. A finding is "
+    "a feature with those that show nothing beyond it, and is shown by its best one. Whether both models may use that "
+    "feature or only one does not decide."
+)
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    names, found = model_names(view.config), data.findings(view.store)
+    st.html(f'<div class="dfc-hero"><h1>Findings</h1><p>{_LEAD}</p></div>')
+    notebook.opened()
+    if (place := address.place()) is not None:  # as the page of features does, for the same reasons
+        st.switch_page(address.FINDINGS_PAGE, query_params={"run": view.run.name, **_params(place, found)})
+    facts, tested = data.facts(view.store), data.tested(view.store)
+    if found:
+        _list(view, found, names)
+        st.caption(_rule(findings.settings(facts, tested)))
+    else:
+        st.info(findings.lacking(facts, tested, view.run.name), icon=":material/lightbulb:")
+    texts.show(view, names)
+
+
+def _params(place: Place, found: tuple[Finding, ...]) -> dict[str, str | list[str]]:
+    """The address at which the page shows a place of a list of findings, or the finding whose features are listed."""
+    if place.query.finding is not None:
+        number = place.query.finding
+        rank = next((one.rank for one in found if one.finding == number), 1)
+        page = (rank - 1) // paging.FINDING_ROWS + 1
+        unfolded: dict[str, str | list[str]] = {group.KEY: str(number)}
+        return unfolded | ({"page": str(page)} if page > 1 else {})
+    whose = "" if place.beside else place.query.found or ""
+    params = feature_filters.params(place, paging.FINDING_ROWS, _FIRST, whose, feature_filters.FINDINGS)
+    partitions = place.query.partitions
+    claim: Claim = "shared" if partitions == ("shared",) else "only" if len(partitions) == 1 else "any"
+    return params | ({"claim": claim} if claim != "any" else {})
+
+
+def _list(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None:
+    chosen = feature_filters.draw(view, _TITLES, _FIRST, feature_filters.FINDINGS)
+    with chosen.tools:
+        claim = choice.one_of("Best feature", _CLAIMS, "claim", label="collapsed", on_change=paging.first)
+    sides = SIDES if chosen.show == "both" else tuple(side for side in SIDES if side == chosen.show)
+    queries = [replace(chosen.query, found=side, partitions=_partitions(claim, side)) for side in sides]
+    narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
+    totals = [data.count(view.store, query) for query in narrowed]
+    many = list_tools.draw(view, chosen, queries, narrowed, totals)
+    _download(view, chosen.tools, narrowed)
+    marking, listed = st.container(), st.container()
+    page = paging.choose(max(totals), paging.FINDING_ROWS)
+    with listed:
+        columns = st.columns(len(queries), gap="large")
+    for column, side, query, whole, total in zip(columns, sides, queries, narrowed, totals, strict=True):
+        place = Place(query, (page - 1) * paging.FINDING_ROWS, len(queries) > 1, chosen.kept)
+        with column:
+            _of_one(view, side, found, place, whole, total, names, many)
+    if many:
+        with marking:  # drawn last, when the ticks are known
+            selection.bar(view, narrowed, sum(totals))
+
+
+def _partitions(claim: Claim, side: Side) -> tuple[Partition, ...]:
+    return {"any": PARTITIONS, "only": (side,), "shared": ("shared",)}[claim]
+
+
+def _of_one(
+    view: View,
+    side: Side,
+    found: tuple[Finding, ...],
+    place: Place,
+    whole: FeatureQuery,
+    total: int,
+    names: dict[Side, str],
+    many: bool,
+) -> None:
+    """A page of one model's findings."""
+    own = tuple(one for one in found if one.side == side)
+    number = f"{len(own):,}" if total == len(own) else f"{total:,} of {len(own):,}"
+    shown = f"{number} {'finding' if len(own) == 1 else 'findings'}"
+    st.html(
+        f'<h3 class="dfc-side">{side_name(side, names)} knows better what follows</h3>'
+        f'<div class="dfc-small" title="{finding_rows.MEASURED}">{shown}; bars: gap in {findings.UNIT} beyond matched '
+        "places</div>"
+    )
+    table = data.features(view.store, replace(whole, limit=paging.FINDING_ROWS, offset=place.position))
+    if table.empty:
+        words = (
+            "No finding: nowhere does it know better by so much for sure."
+            if not own
+            else "No more on this page."
+            if total
+            else "No finding passes these filters. Widen one of them or clear them all."
+        )
+        st.html(f'<p class="dfc-muted">{words}</p>')
+        return
+    by_feature, longest = {one.feature_id: one for one in own}, finding_rows.scale(found)
+    contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
+    rows: Any = table.itertuples()
+    for position, row in enumerate(rows):
+        finding = by_feature[int(row.feature_id)]
+        at = address.neighbour(place, position)
+        with st.container(key=f"finding_{finding.finding}"):
+            if many:
+                _tick(view, finding)
+            room: finding_rows.Room = "half" if place.beside else "wide"
+            finding_rows.row(view, finding, row, contexts.get(finding.feature_id), at, longest, room)
+            group.offer(view, finding)
+
+
+def _tick(view: View, finding: Finding) -> None:
+    identity = finding.feature_id
+    key = f"tick_{selection.round_number()}_{identity}"
+    ticked = st.checkbox(f"Choose feature {identity}", value=identity in selection.chosen(view.run.name), key=key)
+    selection.take(view.run.name, [identity], [identity] if ticked else [])
+
+
+def _download(view: View, tools: Any, narrowed: list[FeatureQuery]) -> None:
+    """What the lists show, all pages, as a table."""
+    store, found, name = view.store, data.findings(view.store), view.run.name
+
+    def make() -> bytes:
+        kept = {identity for query in narrowed for identity in store.feature_ids(query)}
+        return tables.csv(findings.frame([one for one in found if one.feature_id in kept]))
+
+    with tools:
+        downloads.button(
+            "CSV",
+            make,
+            f"{name}-findings.csv",
+            "text/csv",
+            icon=":material/download:",
+            key="findings_csv",
+            help="All findings that pass the filters, by rank, with their figures.",
+        )
+
+
+def _rule(settings: str) -> str:
+    return plain(
+        f"{settings} The surest come first: by the gap less two standard errors. What a gap is beyond: what follows at "
+        "matched places, in texts of the same source, said by the same speaker, at a token of the same kind, as far "
+        "into the document, where the feature does not fire, and what the rarity of the words that follow explains."
+    )

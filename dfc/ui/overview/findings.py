@@ -1,0 +1,77 @@
+"""The best findings of each model on the front page, beside each other."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from dfc.config import PARTITIONS, SIDES, Side
+from dfc.report import findings
+from dfc.report.findings import Finding
+from dfc.store.reader import FeatureQuery
+from dfc.ui.shell import address, data, finding_rows
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import section, side_name
+
+FIRST = 10
+
+
+def show(view: View, names: dict[Side, str]) -> bool:
+    """Draw the section, and say whether there are findings; where one looked for them and found none, say so."""
+    found = data.findings(view.store)
+    if not found:
+        if tested := data.tested(view.store):
+            _none(view, tested)
+        return False
+    section(
+        "What one model knows better",
+        "Features where they fire one model knows better what follows than the other does, the surest first, "
+        f"with the gap in {findings.UNIT} beyond matched places. Read the contexts before you believe one.",
+    )
+    for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
+        with column:
+            _of_one(view, side, found, names)
+    st.space("small")
+    return True
+
+
+def _none(view: View, tested: int) -> None:
+    """One looked for them, and found none."""
+    st.caption(findings.lacking(data.facts(view.store), tested, view.run.name))
+    if not view.store.texts().empty:
+        st.page_link(
+            address.FINDINGS_PAGE,
+            label="Which kinds of text one model knows better as a whole",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            query_params={"run": view.run.name},
+        )
+
+
+def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side, str]) -> None:
+    own = tuple(one for one in found if one.side == side)
+    st.html(
+        f'<h3 class="dfc-side">{side_name(side, names)}</h3><div class="dfc-small">{escape(findings.counts(own))}</div>'
+    )
+    if not own:
+        return
+    query = FeatureQuery(partitions=PARTITIONS, found=side, order="finding", descending=False, limit=FIRST)
+    table = data.features(view.store, query)
+    by_feature = {one.feature_id: one for one in own}
+    contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
+    rows: Any = table.itertuples()
+    for position, row in enumerate(rows):
+        finding = by_feature[int(row.feature_id)]
+        with st.container(key=f"finding_{finding.finding}"):
+            context, longest = contexts.get(finding.feature_id), finding_rows.scale(found)
+            finding_rows.row(view, finding, row, context, Place(query, position, True), longest, "compact")
+    st.page_link(
+        address.FINDINGS_PAGE,
+        label=f"All {len(own):,} with filters" if len(own) > FIRST else "With filters and more of each",
+        icon=":material/arrow_forward:",
+        icon_position="right",
+        query_params={"run": view.run.name, "whose": side},
+    )

@@ -1,0 +1,104 @@
+"""A finding in a list: what it fires on, how much better its model knows what follows, and what is claimed."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Literal
+
+import streamlit as st
+
+from dfc.report import findings
+from dfc.report.findings import Finding
+from dfc.report.heatmap import context_html, excerpt
+from dfc.store import columns
+from dfc.store.reader import Context
+from dfc.ui.shell import links
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.look import verdict_badge
+from dfc.ui.shell.text import called, plain
+
+Room = Literal["wide", "half", "compact"]
+"""For a row: the page's width, half of it, or half of it and few lines."""
+_EXCERPTS: dict[Room, tuple[int, int]] = {"wide": (150, 110), "half": (90, 60), "compact": (44, 20)}
+MEASURED = (
+    "By how many nats a character its model knows better what follows the firings of its best feature, beyond matched "
+    "places; thin line: one standard error to either side."
+)
+
+
+def row(
+    view: View,
+    finding: Finding,
+    feature: Any,
+    context: Context | None,
+    place: Place,
+    longest: float,
+    room: Room,
+) -> None:
+    """One finding: a link to its best feature with its rank, the gap as a bar, its strongest context, what is claimed.
+
+    Args:
+        view: the page.
+        finding: which.
+        feature: its best feature, a row of `Store.features` as a named tuple.
+        context: its strongest context, if it has one.
+        place: in the list of findings, passed on to the feature's page.
+        longest: the gap that fills the bar.
+        room: how much there is for it.
+    """
+    title = called(feature.label, feature.peak_tokens)
+    left, right = st.columns([2, 3], gap="medium") if room == "wide" else (st.container(), st.container())
+    with left:
+        links.feature(view.run.name, finding.feature_id, f"{finding.rank}\u2002**{plain(title)}**", place)
+        st.html(bar(finding, longest))
+        if room == "wide":
+            st.html(_about(view, finding, feature))
+    if context is None:
+        right.html('<p class="dfc-muted">No context was kept.</p>')
+    else:
+        shown = excerpt(context, finding.side, *_EXCERPTS[room])
+        right.html(f'<div class="dfc-text">{context_html(shown, finding.side, feature.max, finding.partition)}</div>')
+    if room == "half":
+        st.html(_about(view, finding, feature))
+    if room == "compact":
+        st.html(f'<div class="dfc-small">{escape(_briefly(finding))}</div>')
+
+
+def scale(listed: tuple[Finding, ...]) -> float:
+    """The gap that fills a bar, for all findings of a run alike."""
+    return max((finding.gap + finding.error for finding in listed), default=1.0)
+
+
+def bar(finding: Finding, longest: float) -> str:
+    """The gap as a bar in the model's colour, with its standard error."""
+    middle, low, high = (
+        100 * min(1.0, max(0.0, value / longest))
+        for value in (finding.gap, finding.gap - finding.error, finding.gap + finding.error)
+    )
+    return (
+        f'<div class="dfc-gap dfc-{finding.side}" title="{escape(MEASURED)}"><span class="dfc-bar">'
+        f'<i style="width:{middle:.1f}%"></i><b style="left:{low:.1f}%;width:{high - low:.1f}%"></b></span>'
+        f"<span>{findings.amount(finding.gap, finding.error)}</span></div>"
+    )
+
+
+def _about(view: View, finding: Finding, feature: Any) -> str:
+    """What is claimed, and on how much it stands."""
+    words = findings.claim(finding.side, finding.partition)
+    dedicated = finding.partition != "shared"
+    verdict = f" {verdict_badge(finding.verdict, float(feature.confidence), view.theme)}" if dedicated else ""
+    held_out = findings.amount(finding.held_out_gap, finding.held_out_error)
+    return (
+        f'<div class="dfc-claim">{escape(words[0].upper() + words[1:])}.{verdict}</div>'
+        f'<div class="dfc-small"><span title="{escape(columns.meaning("held_out_gap"))}">held out {held_out}</span> · '
+        f"mainly on {escape(finding.main_source)} · "
+        f"{finding.documents:,} documents · feature {finding.feature_id}</div>"
+    )
+
+
+def _briefly(finding: Finding) -> str:
+    whose = {"shared": "both may use it", finding.side: f"only {finding.side.upper()} may use it"}
+    claimed = whose.get(finding.partition, f"only {finding.partition.upper()} may use it")
+    size = "" if finding.members == 1 else f" · {finding.members:,} features"
+    return f"{claimed} · {finding.main_source}{size} · {finding.documents:,} documents"

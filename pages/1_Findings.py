@@ -1,0 +1,7 @@
+"""Where one model knows better what follows, and on what."""
+
+from dfc.ui.findings import page
+from dfc.ui.shell.frame import frame
+
+with frame("Findings") as view:
+    page.show(view)

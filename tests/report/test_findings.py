@@ -1,0 +1,178 @@
+"""Findings in words."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dfc.report import findings, tables
+from dfc.report.card import feature_card_html
+from dfc.report.document import Chosen, report_html
+from dfc.runs import Run
+from dfc.store.contexts import Context
+from dfc.store.notes import Notebook
+from dfc.store.reader import Store
+from tests.report.test_card import Page
+from tests.ui.folders import FOUND, find, judge, make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with findings; nobody writes to it."""
+    made = make_run(tmp_path_factory.mktemp("findings"))
+    find(made.store)
+    return made
+
+
+@pytest.fixture
+def store(run: Run) -> Store:
+    return Store(run.store)
+
+
+def test_findings_are_ranked_within_their_model(store: Store) -> None:
+    found = findings.of(store)
+    assert [(one.finding, one.side, one.rank) for one in found[:4]] == [
+        (0, "a", 1),
+        (1, "b", 1),
+        (2, "a", 2),
+        (3, "a", 3),
+    ]
+    assert [(one.feature_id, one.members) for one in found] == [(of[0], len(of)) for _, of in FOUND.values()]
+    assert [one.partition for one in found[:4]] == ["shared", "b", "a", "shared"]
+    assert (found[0].held_out_gap, found[1].held_out_gap) == (pytest.approx(0.30), None)
+    assert store.tested() == 299
+
+
+def test_before_verify_and_without_surprise_there_are_none(data: Path) -> None:
+    made = make_run(data)
+    assert (findings.of(Store(made.store)), Store(made.store).tested()) == ((), 0)
+    judge(made.store)
+    assert (findings.of(Store(made.store)), Store(made.store).tested()) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("side", "partition", "words"),
+    [
+        ("a", "shared", "both may use it, A knows better what follows"),
+        ("b", "shared", "both may use it, B knows better what follows"),
+        ("a", "a", "only A may use it, and knows better what follows"),
+        ("b", "a", "only A may use it, yet B knows better what follows"),
+    ],
+)
+def test_what_is_claimed(side: findings.Side, partition: findings.Partition, words: str) -> None:
+    assert findings.claim(side, partition) == words
+
+
+@pytest.mark.parametrize(
+    ("gap", "error", "shown"), [(0.1234, 0.01, "0.123 ± 0.010"), (0.1234, None, "0.123"), (None, None, "–")]
+)
+def test_a_gap_with_its_error(gap: float | None, error: float | None, shown: str) -> None:
+    assert findings.amount(gap, error) == shown
+
+
+def test_they_are_counted_by_source(store: Store) -> None:
+    one = findings.of(store)[0]
+    sources = ["web"] * 3 + ["code"] * 2 + ["news", "zh", "chats"]
+    assert findings.counts([replace(one, main_source=source) for source in sources]) == (
+        "8 findings: 3 mainly on web, 2 mainly on code, 1 mainly on news, 2 on 2 other sources"
+    )
+    assert findings.counts([one]) == f"1 finding: 1 mainly on {one.main_source}"
+    assert findings.counts([]) == "no finding"
+
+
+def test_by_which_rule_they_were_found() -> None:
+    asked = {"false_discovery": 0.05, "surprise_gap": 0.04, "finding_documents": 5}
+    assert findings.settings({"evidence": asked}, 1_200) == (
+        "1,200 features that fire in at least 5 documents were tested, each for a gap of more than 0.04 nats a "
+        "character in favour of either model; of those that pass, at most 5 % are expected to do so by chance (false "
+        "discovery rate)."
+    )
+    assert findings.settings({}, 3) == "3 features were tested."
+
+
+@pytest.mark.parametrize(
+    ("facts", "tested", "words"),
+    [
+        ({}, 0, "Not judged yet: `python -m dfc verify demo`"),
+        (
+            {"verified": True, "rule": "surprise", "evidence": {"false_discovery": 0.1}},
+            7,
+            "7 features were tested, and none",
+        ),
+        ({"verified": True, "rule": "probes"}, 0, "judged without the models' surprise"),
+        ({"verified": True, "rule": "surprise", "evidence": {}}, 0, "made before there were findings"),
+        ({"verified": True, "rule": "surprise", "evidence": {"false_discovery": 0.1}}, 0, "no feature fires in enough"),
+    ],
+)
+def test_why_there_are_none(facts: dict[str, object], tested: int, words: str) -> None:
+    assert words in findings.lacking(facts, tested, "demo")
+
+
+def test_a_context_is_quoted_on_one_line_with_its_peak() -> None:
+    a, b = ["a\n", " old", "", " b\x1b"], ["a\n old", " b\x1b"]
+    context = Context(0, 0, 0, 1, "web", 2.0, a, b, [0.0, 2.0, 0.0, 0.0], [2.0, 0.0], 1, 0, "text", 0, 8)
+    assert findings.quoted(context, "a") == "a↵ [old] b‹U+001B›"
+    assert findings.quoted(context, "b") == "[a↵ old] b‹U+001B›"
+
+
+def test_lines_of_the_command_line(store: Store) -> None:
+    first, second, third, *_ = findings.of(store)
+    assert findings.lines(first, "here") == [
+        "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020",
+        "both may use it, A knows better what follows",
+        f"feature 150, 3 features, 1,000 documents, mainly on {first.main_source}",
+        "here",
+    ]
+    assert findings.lines(second, None) == [
+        "0.290 ± 0.010 nats a character beyond matched places; held out –",
+        "only B may use it, and knows better what follows (evidence: exclusive)",
+        f"feature 60, 1 feature, 1,001 documents, mainly on {second.main_source}",
+    ]
+    assert findings.title(replace(third, label=""), [" the", "x\n"]) == "(␣the, x↵)"
+    assert findings.title(replace(third, label="a\x1b[31m"), []) == "a‹U+001B›[31m"
+
+
+@pytest.mark.parametrize(
+    ("feature", "words"),
+    [
+        (
+            0,
+            "this is number 2 of its 3 features. By 0.299 ± 0.010 nats a character beyond matched places (0.299",
+        ),
+        (60, "Finding 1 of 1 where Bee knows better what follows; this is its only feature. By 0.290"),
+        (61, "Finding 2 of 12 where Ay knows better what follows; this is number 2 of its 2 features. By 0.279"),
+        (2, ""),
+    ],
+)
+def test_to_which_one_a_feature_belongs(feature: int, words: str, store: Store) -> None:
+    evidence = store.evidence(feature)
+    assert evidence is not None
+    told = findings.belonging(evidence, findings.of(store), {"a": "Ay", "b": "Bee"})
+    assert words in told
+    assert bool(told) is bool(words)
+
+
+def test_they_are_a_table(store: Store) -> None:
+    table = pd.read_csv(io.BytesIO(tables.csv(findings.frame(findings.of(store)))))
+    assert table["feature_id"].tolist() == [of[0] for _, of in FOUND.values()]
+    assert table["side"].tolist().count("a") == 12
+    assert findings.frame([]).columns.tolist() == table.columns.tolist()
+
+
+@pytest.mark.parametrize(
+    ("feature", "tile"), [(150, "A knows better"), (60, "B knows better"), (61, "A knows better"), (2, "")]
+)
+def test_a_card_says_which_model_knows_better_where_it_is_sure(feature: int, tile: str, store: Store) -> None:
+    words = Page(feature_card_html(store, feature, "demo")).text
+    assert tile in words
+    assert ("knows better" in words) is bool(tile)
+
+
+def test_a_report_has_the_gap_beyond_matched_places_first_and_the_finding(run: Run, tmp_path: Path) -> None:
+    html = report_html(run, Chosen("Findings", (150,)), Notebook(tmp_path / "notes.duckdb"), None)
+    assert "Finding 1 of 12 where SmolLM2-135M-Instruct knows better what follows; this is the best of its 3" in html
+    assert html.index("<b>0.300 ± 0.010</b>") < html.index("<b>0.600 ± 0.030</b>")

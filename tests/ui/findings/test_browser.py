@@ -1,0 +1,57 @@
+"""Findings in a real browser: from the list to a feature, on through the list, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, leave, open_page, wait_until_idle
+from tests.ui.folders import find, make_run
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of an app on a run with findings."""
+    folder: Path = tmp_path_factory.mktemp("findings")
+    find(make_run(folder).store)
+    with app_server(folder) as server:
+        yield server
+
+
+def test_from_the_front_page_to_a_finding_on_through_the_list_and_back(
+    address: str, new_page: NewPage, complaints: Complaints
+) -> None:
+    page = open_page(new_page(), f"{address}/?run=demo")
+    page.get_by_test_id("stMain").get_by_role("link").filter(has_text=re.compile(r"^1\s")).first.click()
+    expect(page.get_by_role("heading", name="Feature 150")).to_be_visible()
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("link", name="2 of 12 findings of A")).to_be_visible()
+    assert "feature=1&" in page.url
+    page.get_by_role("link", name="2 of 12 findings of A").click()
+    expect(page.get_by_role("heading", name="SmolLM2-135M-Instruct knows better what follows")).to_be_visible()
+    wait_until_idle(page)
+    page.get_by_role("button", name="3 features").click()
+    wait_until_idle(page)
+    assert "group=0" in page.url
+    click_cell(page, row=2)
+    expect(page.get_by_role("heading", name="Feature 151")).to_be_visible()
+    page.get_by_role("link", name="3 of 3 in its finding").click()
+    wait_until_idle(page)
+    assert "group=0" in page.url
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    assert failures(page) == []
+    assert complaints.found == []
+    leave(page)
+
+
+def test_the_list_as_a_file(address: str, new_page: NewPage) -> None:
+    page = open_page(new_page("dark"), f"{address}/Findings?run=demo&whose=b")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    lines = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(",")[:4] for line in lines] == [["rank", "finding", "side", "feature_id"], ["1", "1", "b", "60"]]
+    leave(page)

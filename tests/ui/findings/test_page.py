@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dfc.config import EvidenceConfig
+from dfc.store.query import FeatureQuery
+from dfc.ui.findings import texts
+from dfc.ui.shell import address, paging
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.notebook import book
+from tests.ui.folders import FOUND, find, judge, make_run
+from tests.ui.pages import FINDINGS, calm, parameter, text, visit
+
+OF_A = [members[0] for side, members in FOUND.values() if side == "a"]
+
+
+@pytest.fixture
+def found(data: Path) -> Path:
+    """A run with findings."""
+    find(make_run(data).store)
+    return data
+
+
+def listed(test: AppTest) -> list[int]:
+    """Best features of the findings on the page, in order."""
+    links = [link.proto for link in test.get("page_link") if "\u2002" in link.proto.label]
+    return [int(unquote(link.query_string).split("feature=")[1].split("&")[0]) for link in links]
+
+
+def test_both_models_beside_each_other_by_rank(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo"))
+    assert listed(test) == [*OF_A, 60]
+    words = text(test)
+    assert ">12 findings; bars" in words
+    assert ">1 finding; bars" in words
+    assert "Both may use it, A knows better what follows." in words
+    assert "Only B may use it, and knows better what follows." in words
+    assert "<b>exclusive</b>&ensp;confidence 0.90" in words
+    assert "0.290 ± 0.010" in words
+    assert "1,000 documents" in words
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "emptied"),
+    [
+        ({"whose": "b"}, [60], 0),
+        ({"whose": "a", "rising": "true"}, OF_A[::-1], 0),
+        ({"claim": "only"}, [1, 60], 0),
+        ({"claim": "shared"}, [feature for feature in OF_A if feature != 1], 1),
+        ({"verdict": "exclusive"}, [60], 1),
+        ({"search": "no such text anywhere"}, [], 2),
+    ],
+)
+def test_the_address_narrows_the_list(asked: dict[str, str], shown: list[int], emptied: int, found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo", **asked))
+    assert listed(test) == shown
+    assert text(test).count("No finding passes these filters") == emptied
+
+
+def test_readers_marks_narrow_it_too(found: Path) -> None:
+    book().mark("demo", {1: "", 160: ""}, "favourite")
+    assert listed(calm(visit(FINDINGS, run="demo", starred="true"))) == [1, 160]
+
+
+def test_a_row_passes_on_its_list_which_leads_back(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo", whose="a", claim="shared"))
+    link = [link.proto for link in test.get("page_link") if "\u2002" in link.proto.label][1]
+    place = address.unpack(unquote(unquote(link.query_string).split("list=")[1]))
+    assert place is not None
+    assert (place.position, place.query.found, place.query.partitions) == (1, "a", ("shared",))
+    back = calm(visit(FINDINGS, run="demo", list=address.pack(place)))
+    assert (parameter(back, "whose"), parameter(back, "claim")) == ("a", "shared")
+    assert listed(back) == listed(test)
+
+
+def test_the_features_of_a_finding_unfold(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo"))
+    assert not test.dataframe
+    test.button(key="unfold_0").click().run()
+    assert parameter(calm(test), "group") == "0"
+    [table] = [frame.value for frame in test.dataframe]
+    assert table["feature_id"].tolist() == [150, 0, 151]
+    assert table["toward"].tolist() == pytest.approx([0.3, 0.299, 0.298])
+    test.button(key="unfold_0").click().run()
+    assert not calm(test).dataframe
+    assert [button.label for button in test.button if button.key.startswith("unfold")] == ["3 features", "2 features"]
+
+
+def test_a_feature_leads_back_to_the_page_on_which_its_finding_stands(
+    found: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "FINDING_ROWS", 1)
+    query = FeatureQuery(partitions=("a", "b", "shared"), finding=2, alive_only=False, order="place", descending=False)
+    test = calm(visit(FINDINGS, run="demo", list=address.pack(Place(query, 1))))
+    assert (parameter(test, "group"), parameter(test, "page")) == ("2", "2")
+    [table] = [frame.value for frame in test.dataframe]
+    assert table["feature_id"].tolist() == [1, 61]
+    assert table["toward"].tolist() == pytest.approx([0.28, 0.279])  # the store has the second in favour of B
+
+
+def test_many_are_chosen_by_ticks(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo", select="true"))
+    assert "<b>0</b>" in text(test)
+    next(box for box in test.checkbox if box.label == "Choose feature 150").check().run()
+    assert "<b>1</b>" in text(calm(test))
+    test.button(key="mark_favourite").click().run()
+    assert book().marks("demo")["feature_id"].tolist() == [150]
+    test.button(key="choose_all").click().run()
+    assert "<b>13</b>" in text(calm(test))
+    assert all(box.value for box in test.checkbox if box.label.startswith("Choose"))
+
+
+def test_by_which_rule_is_said(found: Path) -> None:
+    least = EvidenceConfig().surprise_gap
+    captions = [caption.value.replace("\\", "") for caption in calm(visit(FINDINGS, run="demo")).caption]
+    assert any("299 features that fire in at least 5 documents were tested" in caption for caption in captions)
+    assert any(f"more than {least:g} nats a character" in caption and "at most 5 %" in caption for caption in captions)
+
+
+def test_kinds_of_text_and_the_features_of_each(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo"))
+    words = text(test)
+    places = [words.index(told) for told in ("B 0.300 ± 0.020", "A 0.200 ± 0.010", "A 0.010 ± 0.020", "B 0.040<small>")]
+    assert places == sorted(places)
+    assert 'dfc-both dfc-shared"><span class="dfc-bar"><i style="left:50.0%;width:1.6%' in words  # no sure difference
+    links = {link.proto.label: link.proto.query_string for link in test.get("page_link")}
+    assert "fires_on=code" in links["code"]
+    assert "role=text" in links["text \\(no chat\\)"]
+    assert "latin" not in links
+
+
+def test_many_sources_are_cut_and_it_is_said(found: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = calm(visit(FINDINGS, run="demo"))
+    assert "all_source" not in [toggle.key for toggle in whole.toggle]
+    monkeypatch.setattr(texts, "SHOWN", 2)
+    cut = calm(visit(FINDINGS, run="demo"))
+    assert cut.toggle(key="all_source").label == "all 3; the others differ by at most 0.010"
+    assert "A 0.010 ± 0.020" not in text(cut)
+    assert "A 0.010 ± 0.020" in text(calm(visit(FINDINGS, run="demo", all_source="true")))
+
+
+def test_where_there_are_none_one_sentence_says_why(data: Path) -> None:
+    run = make_run(data)
+    assert "Not judged yet: `python -m dfc verify demo`" in calm(visit(FINDINGS, run="demo")).info[0].value
+    judge(run.store)
+    assert "without the models' surprise" in calm(visit(FINDINGS, run="demo")).info[0].value
+    find(run.store, passing=False)
+    test = calm(visit(FINDINGS, run="demo"))
+    assert "There is no finding: 299 features" in test.info[0].value
+    assert "Kinds of text that one model knows better" in text(test)
+    assert not listed(test)
