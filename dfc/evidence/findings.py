@@ -33,7 +33,7 @@ class Group:
     Attributes:
         side: the model that knows better.
         members: their numbers, the best first.
-        documents: in how many documents any of them fires.
+        documents: in how many documents the passages lie for which it stands.
     """
 
     side: str
@@ -122,7 +122,7 @@ def grouped(
                 members.append([feature])
             else:
                 members[passages.finding_of(feature)].append(feature)
-        groups += [Group(side, np.array(some), passages.documents(some)) for some in members]
+        groups += [Group(side, np.array(some), passages.documents(n)) for n, some in enumerate(members)]
     return sorted(groups, key=lambda group: -sure[group.members[0]])
 
 
@@ -164,9 +164,9 @@ class _Passages:
                 return int(sums.argmax())
         return 0
 
-    def documents(self, features: list[int]) -> int:
-        """In how many documents any of them fires."""
-        return len(np.unique(self._profiles.document[np.concatenate([self._of(one)[0] for one in features])]))
+    def documents(self, finding: int) -> int:
+        """In how many documents the passages lie for which a finding stands."""
+        return len(np.unique(self._profiles.document[self._owner == finding]))
 
     def _of(self, feature: int) -> tuple[Ints, Numbers, Numbers]:
         """Passages of a feature, weights, and nats in favour of the model."""
