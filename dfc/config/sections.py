@@ -142,7 +142,7 @@ class HarvestConfig(Section):
         default=2.0, gt=1, description="leave out pairs whose norm exceeds this times the median; null: leave out none"
     )
     scale: ScaleRule = Field(
-        default="median",
+        default="columns",
         description="what is made equal between the models: variance, each stream's total variance about its mean, "
         "which is what the loss adds up; columns, that, and every column's share of it, where a column that hardly "
         "moves is taken to have a hundredth of the median column's deviation; median or rms, that norm; none, the "

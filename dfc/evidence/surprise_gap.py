@@ -24,6 +24,7 @@ Numbers = npt.NDArray[np.float64]
 _REST = 0.1
 """Share of the characters after a kind of place that a feature must leave alone; with less there is nothing to match
 its firings with."""
+_AT_ONCE = 512
 
 
 def piece(crosscoder: Crosscoder) -> Piece:
@@ -116,24 +117,28 @@ class SurpriseSums:
 
         Matched places: with R and C the nats beyond the expected and the characters of a feature's firings in a cell of
         C₀ characters, over all of which the nats beyond add up to 0, what is expected where it does not fire is lower
-        by R / (C₀ − C) a character. The standard error of a cell's own ratio is added to that of the feature.
+        by R / (C₀ − C) a character. A document moves both what the feature comes to and what it is compared with.
         """
         document, passage, whole = self._whole.total()
         stands = torch.zeros(int(passage.max()) + 1 if len(passage) else 0, dtype=torch.long)
         stands[passage] = document
         size = torch.zeros(len(stands), dtype=torch.float64).index_add_(0, passage, whole[:, 1])
         fired, where, parts = self._fired.total()
-        feature, document, sums = _merged(fired, stands[where], parts)
+        documents, number = torch.unique(document, return_inverse=True)
+        numbered = torch.zeros(len(stands), dtype=torch.long)
+        numbered[passage] = number
+        feature, number, sums = _merged(fired, numbered[where], parts)
         nats, characters, beyond = sums.unbind(1)
-        raw = self._ratio(feature, nats, characters)
-        plain = self._ratio(feature, beyond, characters)
-        lift, inflation, unsure, share = self._matching()
-        out = torch.isin(document, torch.tensor(sorted(self._held_out), dtype=torch.long))
-        held_out = self._ratio(feature[out], beyond[out], characters[out])
+        raw = self._ratio(feature, number, nats, characters)
+        expected = self._expected(documents)
+        plain = self._ratio(feature, number, beyond, characters, expected)
+        lift, inflation, share = self._matching()
+        out = torch.isin(documents, torch.tensor(sorted(self._held_out), dtype=torch.long))[number]
+        held_out = self._ratio(feature[out], number[out], beyond[out], characters[out], expected)
         return Gaps(
             SurpriseGap((raw[0] - self._middle()).numpy(), raw[1].numpy()),
-            _corrected(*plain, lift - plain[0], inflation, unsure),
-            _corrected(*held_out, lift - plain[0], inflation, unsure),
+            _corrected(*plain, lift - plain[0], inflation),
+            _corrected(*held_out, lift - plain[0], inflation),
             share.numpy(),
             Profiles(*(part.numpy() for part in (fired, where, *parts.T[1:], stands, size))),
         )
@@ -146,42 +151,90 @@ class SurpriseSums:
         whole.index_add_(0, place, sums)
         return float(np.median((whole[:, 0] / whole[:, 1]).numpy())) if len(whole) else np.nan
 
-    def _matching(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of each feature the matched gap, by what leaving out its own firings multiplies its error, the variance of
-        what it is compared with, and the share of its firing that has matched places, each (features,)."""
+    def _matching(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each feature the matched gap, by what leaving out its own firings multiplies its error, and the share of
+        its firing that has matched places, each (features,)."""
         cell, _, cells = self._cells.total()
-        count = int(cell[-1]) + 1 if len(cell) else 0
-        size = torch.zeros(count, dtype=torch.float64).index_add_(0, cell, cells[:, 1])
-        documents = torch.bincount(cell, minlength=count).double()
-        spread = torch.bincount(cell, cells[:, 0].square(), count) * documents / (documents - 1).clamp(min=1)
+        size = torch.bincount(cell, cells[:, 1])
         feature, alike, sums = self._alike.total()
         beyond, characters, weight, weighted = sums.unbind(1)
+        fired = self._sum(feature, weight)
         rest = size[alike] - characters
         matched = rest >= _REST * size[alike]
-        feature, alike, rest = feature[matched], alike[matched], rest[matched]
-        beyond, weight_here, weighted = beyond[matched], weight[matched], weighted[matched]
-        own = self._sum(feature, weight_here)
-        gap = self._sum(feature, weighted + beyond / rest * weight_here) / own
-        inflation = self._sum(feature, size[alike] / rest * weight_here) / own
-        variance = spread[alike] / (size[alike] * rest)
-        unsure = self._sum(feature, variance * weight_here.square()) / own.square()
-        return gap, inflation, unsure, own / self._sum(self._alike.total()[0], weight)
+        feature, alike, rest, beyond, weight, weighted = (
+            values[matched] for values in (feature, alike, rest, beyond, weight, weighted)
+        )
+        own = self._sum(feature, weight)
+        gap = self._sum(feature, weighted + beyond / rest * weight) / own
+        inflation = self._sum(feature, size[alike] / rest * weight) / own
+        return gap, inflation, own / fired
+
+    def _expected(self, documents: Tensor) -> Expected:
+        """How what each feature is compared with moves with each of the documents."""
+        cell, document, sums = self._cells.total()
+        size = torch.bincount(cell, sums[:, 1])
+        moves = torch.zeros(len(size), len(documents), dtype=torch.float64)
+        moves[cell, torch.searchsorted(documents, document)] = sums[:, 0] / size[cell]
+        feature, alike, parts = self._alike.total()
+        return Expected(feature, alike, parts[:, 2] / self._sum(feature, parts[:, 2])[feature], moves)
 
     def _sum(self, feature: Tensor, values: Tensor) -> Tensor:
-        return torch.bincount(feature, values, self._features)
+        return torch.zeros(self._features, dtype=torch.float64).index_add_(0, feature, values)
 
-    def _ratio(self, feature: Tensor, upper: Tensor, lower: Tensor) -> tuple[Tensor, Tensor]:
-        """Σ upper / Σ lower of each feature, and its standard error; from a row for each feature and document."""
+    def _ratio(
+        self,
+        feature: Tensor,
+        document: Tensor,
+        upper: Tensor,
+        lower: Tensor,
+        expected: Expected | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Σ upper / Σ lower of each feature, and its standard error.
+
+        Args:
+            feature, document, upper, lower: a row for each feature and document, in their order.
+            expected: if what the feature is compared with moves as well.
+        """
         total = self._sum(feature, lower)
         ratio = self._sum(feature, upper) / total  # 0 / 0 where it fires on nothing that was measured
-        rest = (upper - ratio[feature] * lower).square()
+        moves = (upper - ratio[feature] * lower) / total[feature]
         documents = torch.bincount(feature, minlength=self._features).double()
-        spread = self._sum(feature, rest) * documents / (documents - 1)
-        return ratio, torch.where(documents > 1, spread.sqrt() / total, torch.nan)
+        squares = self._sum(feature, moves.square())
+        if expected is not None:
+            for first in range(0, self._features, _AT_ONCE):
+                own = slice(first, min(first + _AT_ONCE, self._features))
+                against = expected.of(own)
+                begin, end = torch.searchsorted(feature, torch.tensor([own.start, own.stop])).tolist()
+                against[feature[begin:end] - first, document[begin:end]] -= moves[begin:end]
+                squares[own] = against.square().sum(1)
+        spread = squares * documents / (documents - 1)
+        return ratio, torch.where(documents > 1, spread.sqrt(), torch.nan)
 
 
-def _corrected(gap: Tensor, error: Tensor, lift: Tensor, inflation: Tensor, unsure: Tensor) -> SurpriseGap:
-    return SurpriseGap((gap + lift).numpy(), ((inflation * error).square() + unsure).sqrt().numpy())
+@dataclass(frozen=True)
+class Expected:
+    """What each feature is compared with, and how it moves with documents.
+
+    Attributes:
+        feature, cell, share: how much of each feature's firing lies in each cell, in the order of features, (entries,).
+        moves: what each document adds to what is expected in each cell, (cells, documents).
+    """
+
+    feature: Tensor
+    cell: Tensor
+    share: Tensor
+    moves: Tensor
+
+    def of(self, features: slice) -> Tensor:
+        """What each document adds to what these features are compared with, (features, documents)."""
+        begin, end = torch.searchsorted(self.feature, torch.tensor([features.start, features.stop])).tolist()
+        shares = torch.zeros(features.stop - features.start, len(self.moves), dtype=torch.float64)
+        shares[self.feature[begin:end] - features.start, self.cell[begin:end]] = self.share[begin:end]
+        return shares @ self.moves
+
+
+def _corrected(gap: Tensor, error: Tensor, lift: Tensor, inflation: Tensor) -> SurpriseGap:
+    return SurpriseGap((gap + lift).numpy(), (inflation * error).numpy())
 
 
 def _merged(feature: Tensor, document: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:

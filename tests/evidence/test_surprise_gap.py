@@ -142,39 +142,50 @@ def _check(found: Gaps, z: Numbers, document: Numbers, held_out: Numbers, ahead:
         assert _alike(found.share[feature], _weight(z, ahead, feature, matched) / _weight(z, ahead, feature, fired))
 
         plain = np.array([ahead[r, 0] - mean.get(cell[r], NAN) * ahead[r, 1] for r in range(len(z))])
-        both = [_ratio(z[:, feature], plain, ahead[:, 1], some, document) for some in (fired, fired & held_out)]
         weight = {one: _weight(z, ahead, feature, matched & (cell == one)) for one in expected}
         own = sum(weight.values())
         grown = sum(weight[one] * total[one] / ahead[rest[one], 1].sum() for one in weight) / own if own else NAN
-        unsure = sum(
-            (weight[one] / own) ** 2 * _variance(plain, document, cell == one, total[one], ahead[rest[one], 1].sum())
-            for one in weight
-        )
-        for (ratio, error), there in zip(both, (found.matched, found.held_out), strict=True):
-            assert _alike(there.gap[feature], ratio + gap - both[0][0])
-            assert _alike(there.error[feature], np.sqrt((grown * error) ** 2 + unsure))
+        moved = {
+            document_: sum(
+                _weight(z, ahead, feature, fired & (cell == one)) / _weight(z, ahead, feature, fired)
+                * plain[(cell == one) & (document == document_)].sum() / total[one]
+                for one in total
+            )
+            for document_ in set(document[known])
+        }  # fmt: skip
+        of_all = _ratio(z[:, feature], plain, ahead[:, 1], fired, document, moved)
+        for some, there in ((fired, found.matched), (fired & held_out, found.held_out)):
+            ratio, error = _ratio(z[:, feature], plain, ahead[:, 1], some, document, moved)
+            assert _alike(there.gap[feature], ratio + gap - of_all[0])
+            assert _alike(there.error[feature], grown * error)
 
 
 def _weight(z: Numbers, ahead: Numbers, feature: int, some: Numbers) -> float:
     return float((z[some, feature] * ahead[some, 1]).sum())
 
 
-def _ratio(weight: Numbers, upper: Numbers, lower: Numbers, some: Numbers, document: Numbers) -> tuple[float, float]:
-    """Weighted ratio over some rows, and its standard error with documents as clusters."""
+def _ratio(
+    weight: Numbers,
+    upper: Numbers,
+    lower: Numbers,
+    some: Numbers,
+    document: Numbers,
+    moved: dict[int, float] | None = None,
+) -> tuple[float, float]:
+    """Weighted ratio over some rows, and its standard error with documents as clusters.
+
+    With `moved`, each document moves what the ratio is compared with as well, by so much.
+    """
     if not some.any():
         return NAN, NAN
     total = (weight * lower)[some].sum()
     ratio = (weight * upper)[some].sum() / total
-    clusters = [(weight * (upper - ratio * lower))[some & (document == one)].sum() for one in set(document[some])]
-    count = len(clusters)
-    return ratio, np.sqrt(np.square(clusters).sum() * count / (count - 1)) / total if count > 1 else NAN
-
-
-def _variance(beyond: Numbers, document: Numbers, own: Numbers, total: float, rest: float) -> float:
-    """Of a cell's nats a character, with documents as clusters, over the characters of its rows that do not fire."""
-    clusters = [beyond[own & (document == one)].sum() for one in set(document[own])]
-    count = len(clusters)
-    return np.square(clusters).sum() * count / max(count - 1, 1) / (total * rest)
+    moves = {
+        one: (weight * (upper - ratio * lower))[some & (document == one)].sum() / total for one in set(document[some])
+    }
+    count = len(moves)
+    squares = sum((moves.get(one, 0) - (moved or {}).get(one, 0)) ** 2 for one in set(moves) | set(moved or {}))
+    return ratio, np.sqrt(squares * count / (count - 1)) if count > 1 else NAN
 
 
 def _alike(one: float, other: float) -> bool:
