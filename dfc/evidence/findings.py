@@ -33,7 +33,7 @@ class Group:
     Attributes:
         side: the model that knows better.
         members: their numbers, the best first.
-        documents: in how many documents the passages lie for which it stands.
+        documents: in how many documents the best fires, where surprise was measured.
     """
 
     side: str
@@ -50,8 +50,7 @@ def piece(crosscoder: Crosscoder) -> Piece:
         knows = np.full(len(gap), "", dtype=object)
         profiles = found.profiles
         assert profiles is not None, "the gaps come first"
-        documents = _documents(profiles, len(gap))
-        chance = p_values(gap, error, documents, found.config)
+        chance = p_values(gap, error, found.numbers("matched_documents"), found.config)
         rate = false_discovery(chance)
         groups = grouped(np.where(found.of_a, gap, -gap), error, chance, rate, profiles, found.config)
         for finding, group in enumerate(groups):
@@ -63,7 +62,7 @@ def piece(crosscoder: Crosscoder) -> Piece:
     return Piece(columns)
 
 
-def p_values(gap: Numbers, error: Numbers, documents: Ints, config: EvidenceConfig) -> Numbers:
+def p_values(gap: Numbers, error: Numbers, documents: Numbers, config: EvidenceConfig) -> Numbers:
     """How probable a gap so far beyond `surprise_gap`, in its direction, is if it were no larger, (features,).
 
     Student's t with a degree of freedom less than documents, by Wallace's transformation to a normal deviate,
@@ -122,7 +121,7 @@ def grouped(
                 members.append([feature])
             else:
                 members[passages.finding_of(feature)].append(feature)
-        groups += [Group(side, np.array(some), passages.documents(n)) for n, some in enumerate(members)]
+        groups += [Group(side, np.array(some), passages.documents(some[0])) for some in members]
     return sorted(groups, key=lambda group: -sure[group.members[0]])
 
 
@@ -139,12 +138,12 @@ class _Passages:
         passage, weight, beyond = self._of(feature)
         expected = beyond.sum() / weight.sum() - gap  # lower by what its own firings move
         free = self._owner[passage] < 0
-        document = self._profiles.document[passage[free]]
-        if len(np.unique(document)) < self._config.finding_documents:
+        if not free.any():
             return False
-        left, error = ratio(document, np.stack([beyond[free], weight[free]], axis=1))
-        some = np.array([left - expected]), np.array([error]), np.array([len(np.unique(document))])
-        return bool(some[0] > 0 and p_values(*some, self._config) <= self._largest)
+        document = self._profiles.document[passage[free]]
+        left, error, count = ratio(document, np.stack([beyond[free], weight[free]], axis=1))
+        [chance] = p_values(np.array([left - expected]), np.array([error]), np.array([count]), self._config)
+        return bool(left > expected and chance <= self._largest)
 
     def stand_for(self, feature: int, finding: int) -> None:
         """Let a finding stand for a feature's passages, as far as none does."""
@@ -164,21 +163,15 @@ class _Passages:
                 return int(sums.argmax())
         return 0
 
-    def documents(self, finding: int) -> int:
-        """In how many documents the passages lie for which a finding stands."""
-        return len(np.unique(self._profiles.document[self._owner == finding]))
+    def documents(self, feature: int) -> int:
+        """In how many documents a feature fires."""
+        return len(np.unique(self._profiles.document[self._of(feature)[0]]))
 
     def _of(self, feature: int) -> tuple[Ints, Numbers, Numbers]:
         """Passages of a feature, weights, and nats in favour of the model."""
         own = slice(self._begins[feature], self._begins[feature + 1])
         profiles = self._profiles
         return profiles.passage[own], profiles.weight[own], self._sign * profiles.beyond[own]
-
-
-def _documents(profiles: Profiles, features: int) -> Ints:
-    """In how many documents each feature fires where its gap was measured, (features,)."""
-    pairs = np.unique(np.stack([profiles.feature, profiles.document[profiles.passage]]), axis=1)
-    return np.bincount(pairs[0], minlength=features)
 
 
 def table(groups: list[Group], columns: Columns) -> pa.Table:

@@ -196,19 +196,25 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
             own = numbers == number
             documents = len(np.unique(places.document[own]))
             if documents >= DOCUMENTS:
-                gap, error = ratio(places.document[own], follows[own])
+                gap, error, _ = ratio(places.document[own], follows[own])
                 figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap - middle, "error": error}
                 rows.append({"trait": trait, "name": names[number], **figures})
     return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
 
 
-def ratio(document: Ints, follows: Numbers) -> tuple[float, float]:
-    """Σ nats / Σ characters of rows, and its standard error by linearisation with documents as clusters."""
+def ratio(document: Ints, follows: Numbers) -> tuple[float, float, float]:
+    """Σ nats / Σ characters of rows, its standard error, and of how many documents it is for all that.
+
+    The error is by linearisation with documents as clusters. Documents that weigh unevenly tell less than their number:
+    they count as (Σ c)² / Σ c² for c characters of each (Kish's effective sample size).
+    """
     sums = _sums(np.unique(document, return_inverse=True)[1], follows)
     nats, characters = sums.sum(0)
+    count = float(characters**2 / np.square(sums[:, 1]).sum())
+    if len(sums) < 2:
+        return nats / characters, np.nan, count
     rest = np.square(sums[:, 0] - nats / characters * sums[:, 1]).sum()
-    count = len(sums)
-    return nats / characters, float(np.sqrt(rest * count / (count - 1)) / characters) if count > 1 else np.nan
+    return nats / characters, float(np.sqrt(rest * count / (count - 1)) / characters), count
 
 
 def kind_of(character: str) -> str:

@@ -41,6 +41,7 @@ def piece(crosscoder: Crosscoder) -> Piece:
             "matched_gap": own * gaps.matched.gap,
             "matched_error": gaps.matched.error,
             "matched_share": gaps.share,
+            "matched_documents": gaps.documents,
             "held_out_gap": own * gaps.held_out.gap,
             "held_out_error": gaps.held_out.error,
         }
@@ -71,6 +72,8 @@ class Gaps:
         matched: less the same at matched places where the feature does not fire.
         held_out: that on documents kept out of training alone, less the same.
         share: of a feature's firing, what has matched places, (features,).
+        documents: as how many documents those count in which a feature fires, (features,): fewer than there are, where
+            most of its firing lies in some of them.
         profiles: where it fires.
     """
 
@@ -78,6 +81,7 @@ class Gaps:
     matched: SurpriseGap
     held_out: SurpriseGap
     share: Numbers
+    documents: Numbers
     profiles: Profiles
 
 
@@ -140,6 +144,7 @@ class SurpriseSums:
             _corrected(*plain, lift - plain[0], inflation),
             _corrected(*held_out, lift - plain[0], inflation),
             share.numpy(),
+            self._effective(feature, characters).numpy(),
             Profiles(*(part.numpy() for part in (fired, where, *parts.T[1:], stands, size))),
         )
 
@@ -198,7 +203,7 @@ class SurpriseSums:
         total = self._sum(feature, lower)
         ratio = self._sum(feature, upper) / total  # 0 / 0 where it fires on nothing that was measured
         moves = (upper - ratio[feature] * lower) / total[feature]
-        documents = torch.bincount(feature, minlength=self._features).double()
+        documents = self._effective(feature, lower)
         squares = self._sum(feature, moves.square())
         if expected is not None:
             for first in range(0, self._features, _AT_ONCE):
@@ -208,7 +213,12 @@ class SurpriseSums:
                 against[feature[begin:end] - first, document[begin:end]] -= moves[begin:end]
                 squares[own] = against.square().sum(1)
         spread = squares * documents / (documents - 1)
-        return ratio, torch.where(documents > 1, spread.sqrt(), torch.nan)
+        several = torch.bincount(feature, minlength=self._features) > 1
+        return ratio, torch.where(several, spread.sqrt(), torch.nan)
+
+    def _effective(self, feature: Tensor, weight: Tensor) -> Tensor:
+        """As how many documents each feature's count that weigh unevenly, (Σ w)² / Σ w² (Kish)."""
+        return self._sum(feature, weight).square() / self._sum(feature, weight.square())
 
 
 @dataclass(frozen=True)

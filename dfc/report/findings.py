@@ -29,7 +29,7 @@ class Finding:
         side: the model that knows better.
         feature_id, partition, label, main_source, verdict: of its best feature.
         members: features in it.
-        documents: in which the passages lie for which it stands.
+        documents: in which its best feature fires, where surprise was measured.
         gap, error: of the best feature, in favour of `side`: nats a character beyond matched places.
         held_out_gap, held_out_error: the same on documents kept out of training; None where it fires on too few.
         raw_gap, raw_error: beyond the middle document.

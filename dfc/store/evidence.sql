@@ -24,7 +24,7 @@ CREATE TABLE findings (     -- features that fire in the same texts, where one m
     side            VARCHAR NOT NULL,     -- the model that knows better: 'a' | 'b'
     feature_id      INTEGER NOT NULL,     -- the best of its features; which others belong to it, `evidence` says
     members         INTEGER NOT NULL,     -- features, the best included
-    documents       INTEGER NOT NULL,     -- in which the passages lie for which it stands
+    documents       INTEGER NOT NULL,     -- in which the best fires, where surprise was measured
     gap             FLOAT NOT NULL,       -- of the best feature, in favour of `side`: nats a character beyond matched places
     error           FLOAT NOT NULL,
     held_out_gap    FLOAT,                -- the same on documents kept out of training; NULL where it fires on none

@@ -88,6 +88,15 @@ EVIDENCE: tuple[Column, ...] = (
         look="none",
     ),
     Column(
+        "matched_documents",
+        "FLOAT",
+        "counts as",
+        "As how many documents those count in which it fires: fewer than there are, where most of its firing lies in "
+        "some of them.",
+        called="documents it counts as",
+        look="none",
+    ),
+    Column(
         "held_out_gap",
         "FLOAT",
         "held-out gap",

@@ -80,7 +80,7 @@ def test_what_another_feature_stands_for_is_no_finding_of_its_own() -> None:
     assert _grouped(profiles, gap, [0.001, 0.001, 0.001, 0.001, 0.009, 0.5]) == [
         ("b", [3], 2),
         ("a", [0, 1], 3),
-        ("a", [2, 4], 2),
+        ("a", [2, 4], 3),
     ]
 
 
@@ -91,7 +91,7 @@ def test_a_finding_stands_for_passages_in_which_its_feature_fires_densely() -> N
         {3: (1.0, 0.2), 4: (1.0, 0.2)},
         document=list(range(8)),
     )
-    assert _grouped(profiles, [0.3, 0.2], [0.001, 0.001]) == [("a", [0], 3), ("a", [1], 2)]
+    assert _grouped(profiles, [0.3, 0.2], [0.001, 0.001]) == [("a", [0], 8), ("a", [1], 2)]
 
 
 def test_what_is_left_must_pass_itself() -> None:

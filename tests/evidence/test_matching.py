@@ -80,12 +80,15 @@ def test_rows_are_matched_by_the_most_traits_that_enough_documents_have(seed: in
 
 def test_a_ratio_has_the_error_of_its_documents() -> None:
     document = np.array([4, 4, 7, 9])
-    follows = np.array([[1.0, 2.0], [3.0, 2.0], [6.0, 4.0], [2.0, 4.0]])
-    gap, error = matching.ratio(document, follows)
-    assert gap == pytest.approx(12 / 12)
-    rest = [(4 - 4) ** 2, (6 - 4) ** 2, (2 - 4) ** 2]
-    assert error == pytest.approx(np.sqrt(sum(rest) * 3 / 2) / 12)
-    assert np.isnan(matching.ratio(document[:2], follows[:2])[1])
+    follows = np.array([[1.0, 2.0], [3.0, 2.0], [6.0, 4.0], [2.0, 1.0]])
+    gap, error, count = matching.ratio(document, follows)
+    assert gap == pytest.approx(12 / 9)
+    assert count == pytest.approx(81 / (16 + 16 + 1))
+    rest = [(4 - 4 * gap) ** 2, (6 - 4 * gap) ** 2, (2 - gap) ** 2]
+    assert error == pytest.approx(np.sqrt(sum(rest) * count / (count - 1)) / 9)
+    alone = matching.ratio(document[:2], follows[:2])
+    assert np.isnan(alone[1])
+    assert alone[2] == 1
 
 
 def test_kinds_of_text_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> None:

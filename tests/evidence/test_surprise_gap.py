@@ -47,8 +47,9 @@ def test_by_hand() -> None:
     found = sums.gaps()
     middle, own = (4 / 4 + 2 / 4) / 2, (1 * 4 + 3 * 2) / (1 * 2 + 3 * 4)
     assert found.raw.gap[0] == pytest.approx(own - middle)
-    rest = [(4 - own * 2) ** 2, (6 - own * 12) ** 2]
-    assert found.raw.error[0] == pytest.approx(np.sqrt(sum(rest) * 2 / 1) / 14)
+    rest, count = [(4 - own * 2) ** 2, (6 - own * 12) ** 2], (2 + 12) ** 2 / (2**2 + 12**2)
+    assert found.documents[0] == pytest.approx(count)
+    assert found.raw.error[0] == pytest.approx(np.sqrt(sum(rest) * count / (count - 1)) / 14)
     # Only row 1 does not fire, and surprises both alike: what is expected is 0.
     assert found.matched.gap[0] == pytest.approx(own)
     assert found.share[0] == 1
@@ -183,9 +184,10 @@ def _ratio(
     moves = {
         one: (weight * (upper - ratio * lower))[some & (document == one)].sum() / total for one in set(document[some])
     }
-    count = len(moves)
+    weights = np.array([(weight * lower)[some & (document == one)].sum() for one in moves])
+    count = weights.sum() ** 2 / np.square(weights).sum()  # as many as would weigh evenly
     squares = sum((moves.get(one, 0) - (moved or {}).get(one, 0)) ** 2 for one in set(moves) | set(moved or {}))
-    return ratio, np.sqrt(squares * count / (count - 1)) if count > 1 else NAN
+    return ratio, np.sqrt(squares * count / (count - 1)) if len(moves) > 1 else NAN
 
 
 def _alike(one: float, other: float) -> bool:
