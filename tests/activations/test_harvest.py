@@ -57,7 +57,12 @@ def test_norms_scales_and_masks(tiny_run: Run) -> None:
         late = np.concatenate([np.minimum(o.index_a, o.index_b) >= 4 for o in origin])
         facts = manifest.side(side)
         assert facts.median_norm == pytest.approx(float(np.median(torch.cat(rows).numpy()[late])), rel=1e-2)
-        assert facts.scale * facts.median_norm == pytest.approx(((32 + 40) / 2) ** 0.5)
+        stream = torch.cat([store.raw(s)[:, columns][store.keep(s, o)] for s, o in enumerate(origin)]).double()
+        deviation = stream.std(0, correction=0).numpy()
+        deviation = np.maximum(deviation, np.median(deviation) / 100)
+        scaled = deviation * facts.column_scale().numpy()
+        assert scaled == pytest.approx(np.full(len(scaled), scaled[0]), rel=1e-4)
+        assert (scaled**2).sum() == pytest.approx((32 + 40) / 2, rel=1e-4)
         assert facts.norm_limit == pytest.approx(2 * facts.median_norm)
     for shard in range(len(store)):
         origin_rows = store.rows(shard)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -188,6 +189,11 @@ def copied(run: Run, name: str, **changes: object) -> Run:
     return made
 
 
+def _with_one_factor(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest whose streams have one factor each in place of one for each column."""
+    return {**manifest, **{side: {**manifest[side], "scale": manifest[side]["scale"][0]} for side in SIDES}}
+
+
 def weights(run: Run) -> dict[str, Tensor]:
     return load_file(run.crosscoder / "model.safetensors")
 
@@ -237,6 +243,9 @@ def test_training_goes_on_from_a_checkpoint_with_a_scale_for_each_stream(
 ) -> None:
     """As checkpoints were written before each column had its own."""
     whole, older = (copied(tiny_run, name, steps=40) for name in ("whole", "older"))
+    for run in (whole, older):
+        content = runs.read_json(run.activations / "manifest.json")
+        runs.write_json(run.activations / "manifest.json", _with_one_factor(content))
     training.train(whole)
     config_, store = older.config(), ActivationStore(older.activations)
     crosscoder = training.new_crosscoder(config_.crosscoder, config_.training, store)

@@ -74,7 +74,7 @@ def one(**pieces: float) -> Evidence:
         (KNOWS | {"own_r2": 0.04}, "unclear"),
         (KNOWS | {"held_out_firings": 4.0}, "unclear"),
         (KNOWS | {"mirror": 0.7}, "mirrored"),
-        (KNOWS | {"gap": 0.039}, "unclear"),
+        (KNOWS | {"gap": 0.029}, "unclear"),
         (KNOWS | {"gap": -0.5}, "unclear"),
         (KNOWS | {"gap_error": 0.026}, "unclear"),
         (KNOWS | {"gap_error": NAN}, "unclear"),
@@ -116,7 +116,7 @@ def test_confidence_is_the_documented_product() -> None:
     gap = 1 - (0.1 / 0.5 + 0.2 / 0.48) / 2
     assert verdict.confidence(one(), THRESHOLDS)[0] == pytest.approx(gap * 0.95 * 0.8 * 50 / 55)
     knows = one(gap=0.05, gap_error=0.01)
-    assert verdict.confidence(knows, THRESHOLDS)[0] == pytest.approx(gap * 0.95 * 0.8 * 50 / 55 * 0.04 / 0.08)
+    assert verdict.confidence(knows, THRESHOLDS)[0] == pytest.approx(gap * 0.95 * 0.8 * 50 / 55 * 0.04 / 0.07)
     assert verdict.confidence(one(gap=-0.1, gap_error=0.01), THRESHOLDS)[0] == 0
     assert verdict.confidence(one(gap=0.05), THRESHOLDS)[0] == 0, "an error that is not known is no small one"
     assert verdict.confidence(one(firings=19.0), THRESHOLDS)[0] == 0

@@ -218,13 +218,14 @@ def test_norms(dense: Dense, store: Store) -> None:
 
 
 def test_logit_lens_is_norm_and_unembedding(dense: Dense, store: Store) -> None:
+    scale = dict(zip(SIDES, dense.crosscoder.scale.split(dense.crosscoder.widths), strict=True))
     for side in SIDES:
         loaded = models.load(dense.config.models.side(side))
         inner, head = loaded.model.model, loaded.model.lm_head
         ids, vectors = dense.crosscoder.decoder_vectors(side)
         for feature, vector in list(zip(ids.tolist(), vectors, strict=True))[:: len(ids) // 8]:
             with torch.no_grad():
-                logits = head(inner.norm(1e3 * vector[None]))[0]  # long, so that ε counts for nothing
+                logits = head(inner.norm(1e3 * (vector / scale[side])[None]))[0]  # long, so that ε counts for nothing
             logits -= logits.mean()
             lens = store.logits(feature)
             for direction, sign in (("promoted", 1), ("suppressed", -1)):

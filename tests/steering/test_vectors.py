@@ -165,9 +165,11 @@ def test_a_scale_for_each_column_is_taken_out_of_vectors_and_gauges(tiny_copy: R
 
 def test_a_model_with_a_scale_for_each_stream_steers_as_before(tiny_copy: Run) -> None:
     feature, weights = alive(tiny_copy, "shared"), tiny_copy.crosscoder / "model.safetensors"
-    before = {side: (steering_vector(tiny_copy, feature, side), gauge(tiny_copy, feature, side)) for side in SIDES}
     tensors = load_file(weights)
-    save_file(tensors | {"scale": tensors["scale"][[0, -1]]}, weights)
+    factors, widths = tensors["scale"][[0, -1]], torch.tensor([32, 40])
+    save_file(tensors | {"scale": factors.repeat_interleave(widths)}, weights)
+    before = {side: (steering_vector(tiny_copy, feature, side), gauge(tiny_copy, feature, side)) for side in SIDES}
+    save_file(tensors | {"scale": factors}, weights)
     for side, (vector, reader) in before.items():
         assert torch.equal(steering_vector(tiny_copy, feature, side).vector, vector.vector)
         assert torch.equal(gauge(tiny_copy, feature, side).weight, reader.weight)
