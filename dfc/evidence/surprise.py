@@ -59,6 +59,10 @@ class Beginnings:
         cut = np.minimum(pairs, length)
         return cls(cut[: int(np.searchsorted(np.cumsum(cut), share, side="right"))])
 
+    def of_each(self, documents: int) -> npt.NDArray[np.int64]:
+        """How many of each of so many documents, 0 of those that go without, (documents,)."""
+        return np.pad(self.counts, (0, documents - len(self.counts)))
+
     @property
     def total(self) -> int:
         """Pairs in all."""
@@ -105,7 +109,7 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
     begins = np.flatnonzero(np.diff(rows.document, prepend=-1))  # of documents that have pairs
     held = np.diff(begins, append=len(rows))
     own = Beginnings.of(held, _share(store, shard, pairs), window)
-    known = np.concatenate([np.arange(first, first + count) for first, count in zip(begins, own.counts, strict=False)])
+    known = np.flatnonzero(np.arange(len(rows)) < np.repeat(begins + own.of_each(len(begins)), held))
     lost = [_read(store, _path(store, side, shard, pairs, window), own.total) for side in SIDES]
     following = np.full((len(rows), 2), np.nan)
     if lost[0] is not None and lost[1] is not None and len(known):

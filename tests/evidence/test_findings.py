@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfc import pipeline
 from dfc.config import EvidenceConfig
-from dfc.evidence import findings
+from dfc.evidence import findings, matching
 from dfc.evidence.pieces import Profiles
+from dfc.runs import Run
+from dfc.store.reader import Store
 
 NAN = float("nan")
 CONFIG = EvidenceConfig()
@@ -102,3 +106,44 @@ def test_what_is_left_must_pass_itself() -> None:
         document=list(range(5)),
     )
     assert _grouped(profiles, [0.5, 0.4], [0.001, 0.001]) == [("a", [0, 1], 2)]
+
+
+def _judged(run: Run, **evidence: object) -> Store:
+    settings = yaml.safe_load((run.path / "run.yaml").read_text(encoding="utf-8"))
+    settings["evidence"] |= evidence
+    (run.path / "run.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    pipeline.verify(run)
+    return Store(run.store)
+
+
+def test_a_run_has_its_findings_and_kinds_of_text_in_the_store(tiny_copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thresholds that let what two untrained models expect pass."""
+    monkeypatch.setattr(matching, "DOCUMENTS", 4)
+    store = _judged(tiny_copy, surprise_gap=1e-6, false_discovery=0.99, finding_documents=2)
+    table = store.findings()
+    assert len(table) > 0
+    assert table["finding"].tolist() == list(range(len(table)))
+    assert (table["gap"] > 0).all()
+    assert (table["gap"] - findings.SURE * table["error"]).is_monotonic_decreasing
+    for row in table.itertuples():
+        members = store.members(row.finding)
+        assert len(members) == row.members
+        assert members["feature_id"][0] == row.feature_id
+        for feature in members["feature_id"].tolist():
+            evidence = store.evidence(feature)
+            assert evidence is not None
+            assert (evidence.finding, evidence.knows) == (row.finding, row.side)
+            r2_a, r2_b = (NAN if value is None else value for value in (evidence.probe_r2_a, evidence.probe_r2_b))
+            own = "a" if r2_a >= r2_b else "b"
+            owner = store.feature(feature).partition
+            owner = own if owner == "shared" else owner
+            assert (evidence.matched_gap > 0) == (owner == row.side)
+    texts = store.texts()
+    assert set(texts["trait"]) == {"source", "role", "script"}
+    assert store.facts()["rule"] == "surprise"
+
+
+def test_where_too_little_may_be_measured_there_are_none(tiny_copy: Run) -> None:
+    store = _judged(tiny_copy, surprise_pairs=1)
+    assert len(store.findings()) == len(store.texts()) == 0
+    assert store.facts()["rule"] == "probes"

@@ -90,6 +90,13 @@ def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
         assert other.isnan().all(), "another selection is not taken for it"
 
 
+def test_where_no_document_may_be_measured_nothing_is_known(run: Run) -> None:
+    surprise.measure(run, 1, WINDOW)
+    store = ActivationStore(run.activations)
+    for shard in range(len(store)):
+        assert surprise.ahead(store, shard, store.rows(shard), 1, WINDOW).isnan().all()
+
+
 @pytest.mark.parametrize(
     ("pairs", "share", "window", "counts"),
     [
