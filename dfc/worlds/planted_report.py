@@ -56,7 +56,7 @@ trained on hold what it alone is given: model A {setting.topics} topics, an iden
 what is planted, but what goes together with it. The corpus of the comparison holds everything, drawn anew.
 
 The corpus is one source: nothing but what the models make of it tells what is planted from the rest. The settings
-follow from worlds of seeds 100 to 102. The worlds reported here were made once, with all settings fixed.
+follow from worlds of seeds 100 to 102; those reported here had no part in that.
 
 {_examples(results[0], setting)}
 
