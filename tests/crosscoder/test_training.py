@@ -163,6 +163,7 @@ def found_world() -> tuple[Crosscoder, dict[str, Tensor], Tensor]:
     return crosscoder, directions, concepts(4_096, generator, directions)
 
 
+@pytest.mark.slow
 def test_exclusive_concepts_are_found(found_world: tuple[Crosscoder, dict[str, Tensor], Tensor]) -> None:
     crosscoder, directions, _ = found_world
     for side, own, first in (("a", slice(0, 8), 0), ("b", slice(8, 16), 13)):
@@ -173,6 +174,7 @@ def test_exclusive_concepts_are_found(found_world: tuple[Crosscoder, dict[str, T
         assert int(recovered.sum()) >= 6, (side, first)
 
 
+@pytest.mark.slow
 def test_the_threshold_reproduces_the_l0_of_training(found_world: tuple[Crosscoder, dict[str, Tensor], Tensor]) -> None:
     crosscoder, _, rows = found_world
     codes = crosscoder.encode(rows)
@@ -325,6 +327,7 @@ def test_an_auxk_loss_that_is_not_finite_counts_as_nothing() -> None:
     assert float(result.aux_loss.detach()) == 0.0
 
 
+@pytest.mark.slow
 def test_auxk_revives() -> None:
     """Half of the shared features start too weak for BatchTopK to keep; with AuxK they come to fire."""
     generator = torch.Generator().manual_seed(0)
