@@ -50,7 +50,7 @@ def pages() -> None:
 
     test = AppTest.from_file(str(shipped.APP), default_timeout=60).run()
     scripts = sorted(shipped.ROOT.glob("pages/*.py"))
-    assert len(scripts) == 7
+    assert len(scripts) == 8
     for script in (None, *scripts):
         if script is not None:
             test.switch_page(f"pages/{script.name}").run()
