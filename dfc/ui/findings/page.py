@@ -36,9 +36,9 @@ _TITLES = {"both": "side by side", "a": "of A", "b": "of B"}
 _FIRST = "finding"
 """The order at first: by rank."""
 _LEAD = (
-    "Where one model knows better what follows than the other, in texts that both read: the surest first. A finding is "
-    "a feature with those that show nothing beyond it, and is shown by its best one. Whether both models may use that "
-    "feature or only one does not decide."
+    "Where one model knows better than the other what follows, in texts that both read: the surest first. A finding is "
+    "one feature, its best, and all those that show nothing beyond it. Whether both models may use that feature or only "
+    "one does not decide."
 )
 
 

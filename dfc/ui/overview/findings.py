@@ -28,8 +28,8 @@ def show(view: View, names: dict[Side, str]) -> bool:
         return False
     section(
         "What one model knows better",
-        "Features where they fire one model knows better what follows than the other does, the surest first, "
-        f"with the gap in {findings.UNIT} beyond matched places. Read the contexts before you believe one.",
+        "Where these features fire, one model knows better than the other what follows; the surest first, with the "
+        f"gap in {findings.UNIT} beyond matched places. Read the contexts before you believe one.",
     )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
