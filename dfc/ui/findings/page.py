@@ -37,8 +37,8 @@ _FIRST = "finding"
 """The order at first: by rank."""
 _LEAD = (
     "Where one model knows better than the other what follows, in texts that both read: the surest first. A finding is "
-    "one feature, its best, and all those that show nothing beyond it. Whether both models may use that feature or only "
-    "one does not decide."
+    "one feature, its best, and all those that show nothing beyond it. Whether both models may use it or only one does "
+    "not decide."
 )
 
 
