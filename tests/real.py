@@ -36,7 +36,7 @@ def make_real_run(data: Path) -> Run:
         update={
             "name": "real",
             "corpus": preset.corpus.model_copy(update={"pairs": 6_000}),
-            "harvest": preset.harvest.model_copy(update={"shard_pairs": 2_048, "scale": "variance"}),
+            "harvest": preset.harvest.model_copy(update={"shard_pairs": 2_048, "scale": "median"}),
             "crosscoder": preset.crosscoder.model_copy(update={"features": 512, "k": 16}),
             "training": preset.training.model_copy(
                 update={"steps": 400, "batch": 256, "warmup_steps": 20, "k_start": 64, "k_anneal_steps": 40}
