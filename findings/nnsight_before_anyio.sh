@@ -16,7 +16,7 @@ python3 -m venv "$folder/env"
 "$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 nnsight==0.8.1 anyio==4.16.0
 
 run() { # IMPORTS: what a program that imports these and then runs a coroutine ends with
-    "$folder/env/bin/python" - <<EOF 2>&1 | tail -1
+    { "$folder/env/bin/python" - 2>&1 || true; } <<EOF | tail -1
 $1
 
 
