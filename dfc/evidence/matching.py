@@ -184,7 +184,7 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
         `name`, `documents`, `pairs`, `gap` in nats a character in favour of model A, and its standard error, with
         documents as clusters.
     """
-    middle = _middle(places.document, follows)
+    beyond = middle(places.document, follows)
     letters = np.array([name.isupper() for name in places.kinds], dtype=bool)
     rows = []
     for trait, numbers, names, chosen in (
@@ -197,7 +197,7 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
             documents = len(np.unique(places.document[own]))
             if documents >= DOCUMENTS:
                 gap, error, _ = ratio(places.document[own], follows[own])
-                figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap - middle, "error": error}
+                figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap - beyond, "error": error}
                 rows.append({"trait": trait, "name": names[number], **figures})
     return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
 
@@ -215,6 +215,12 @@ def ratio(document: Ints, follows: Numbers) -> tuple[float, float, float]:
         return nats / characters, np.nan, count
     rest = np.square(sums[:, 0] - nats / characters * sums[:, 1]).sum()
     return nats / characters, float(np.sqrt(rest * count / (count - 1)) / characters), count
+
+
+def middle(document: Ints, follows: Numbers) -> float:
+    """Nats a character of the middle document (the median), from rows or sums of rows; NaN without any."""
+    sums = _sums(np.unique(document, return_inverse=True)[1], follows) if len(document) else np.zeros((0, 2))
+    return float(np.median(sums[:, 0] / sums[:, 1])) if len(sums) else np.nan
 
 
 def kind_of(character: str) -> str:
@@ -314,9 +320,3 @@ def _sums(number: Ints, values: Numbers) -> Numbers:
 def _ratios(cell: Ints, upper: Numbers, lower: Numbers) -> Numbers:
     """Σ upper / Σ lower of each cell, (cells,)."""
     return np.bincount(cell, upper) / np.bincount(cell, lower)
-
-
-def _middle(document: Ints, follows: Numbers) -> float:
-    """Nats a character of the middle document (the median); NaN without any."""
-    sums = _sums(np.unique(document, return_inverse=True)[1], follows) if len(document) else np.zeros((0, 2))
-    return float(np.median(sums[:, 0] / sums[:, 1])) if len(sums) else np.nan

@@ -17,6 +17,7 @@ from torch import Tensor
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.evidence.following import Following
 from dfc.evidence.keyed_sums import KeyedSums
+from dfc.evidence.matching import middle
 from dfc.evidence.moments import Batch
 from dfc.evidence.pieces import Columns, Found, Piece, Profiles
 
@@ -140,21 +141,13 @@ class SurpriseSums:
         out = torch.isin(documents, torch.tensor(sorted(self._held_out), dtype=torch.long))[number]
         held_out = self._ratio(feature[out], number[out], beyond[out], characters[out], expected)
         return Gaps(
-            SurpriseGap((raw[0] - self._middle()).numpy(), raw[1].numpy()),
+            SurpriseGap((raw[0] - middle(document.numpy(), whole.numpy())).numpy(), raw[1].numpy()),
             _corrected(*plain, lift - plain[0], inflation),
             _corrected(*held_out, lift - plain[0], inflation),
             share.numpy(),
             self._effective(feature, characters).numpy(),
             Profiles(*(part.numpy() for part in (fired, where, *parts.T[1:], stands, size))),
         )
-
-    def _middle(self) -> float:
-        """Nats a character of the middle document (the median)."""
-        document, _, sums = self._whole.total()
-        _, place = torch.unique(document, return_inverse=True)
-        whole = torch.zeros(int(place.max()) + 1 if len(place) else 0, 2, dtype=torch.float64)
-        whole.index_add_(0, place, sums)
-        return float(np.median((whole[:, 0] / whole[:, 1]).numpy())) if len(whole) else np.nan
 
     def _matching(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each feature the matched gap, by what leaving out its own firings multiplies its error, and the share of

@@ -10,7 +10,6 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -191,11 +190,6 @@ def copied(run: Run, name: str, **changes: object) -> Run:
     return made
 
 
-def _with_one_factor(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest whose streams have one factor each in place of one for each column."""
-    return {**manifest, **{side: {**manifest[side], "scale": manifest[side]["scale"][0]} for side in SIDES}}
-
-
 def weights(run: Run) -> dict[str, Tensor]:
     return load_file(run.crosscoder / "model.safetensors")
 
@@ -247,7 +241,8 @@ def test_training_goes_on_from_a_checkpoint_with_a_scale_for_each_stream(
     whole, older = (copied(tiny_run, name, steps=40) for name in ("whole", "older"))
     for run in (whole, older):
         content = runs.read_json(run.activations / "manifest.json")
-        runs.write_json(run.activations / "manifest.json", _with_one_factor(content))
+        one_factor = {side: {**content[side], "scale": content[side]["scale"][0]} for side in SIDES}
+        runs.write_json(run.activations / "manifest.json", content | one_factor)
     training.train(whole)
     config_, store = older.config(), ActivationStore(older.activations)
     crosscoder = training.new_crosscoder(config_.crosscoder, config_.training, store)
