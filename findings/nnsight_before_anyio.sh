@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # nnsight 0.8.1 meets anyio 4.16.0 (both the newest on 2026-11-29): once nnsight is imported, anyio cannot be used any
-# more in that process, if it had not loaded its parts before. anyio loads them when they are first asked for.
+# more in that process, unless its backend was loaded before; `import anyio.abc` before it is not enough. anyio loads
+# its parts when they are first asked for.
 #
 # Expected: importing one library does not decide whether another works; `import anyio; anyio.run(main)` gives 1.
 # Seen: with `import nnsight` before it, `TypeError: Attribute 'save' is missing its type annotation` from anyio's
