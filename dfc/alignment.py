@@ -15,13 +15,14 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain, groupby
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
-from dfc.corpus import Rendering
+from dfc import corpus
+from dfc.corpus import Encoding, Rendering
 
 Ints = npt.NDArray[np.int64]
 _CUT = "\N{REPLACEMENT CHARACTER}"  # what most tokenizers show for some of a character's bytes; others show nothing
@@ -54,8 +55,9 @@ class Pairs:
     """Paired tokens of documents, one document after another.
 
     Attributes:
-        index_a, index_b: tokens of a document, counted from its first, (pairs,); increasing in each document.
-        ends: where their content ends in the document's content, (pairs,).
+        index_a, index_b: tokens of a document, counted from its first, (pairs,); increasing in each document, but
+            where a template puts its turns into another order.
+        ends: where their content ends in the document's content, (pairs,); increasing in each document.
         first: where each document's pairs begin and, last of all, where all end, (documents + 1,).
     """
 
@@ -67,30 +69,26 @@ class Pairs:
 
 def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Tokens:
     """Tokenise documents with one tokenizer, each cut to `max_tokens`."""
+    return tokens_of(renderings, corpus.encode(renderings, tokenizer, max_tokens), tokenizer)
+
+
+def tokens_of(
+    renderings: Sequence[Rendering], encodings: Sequence[Encoding], tokenizer: PreTrainedTokenizerBase
+) -> Tokens:
+    """The tokens of documents that are encoded already, and where their content ends."""
+    special = corpus.special_tokens(tokenizer)
+    decode = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
     ids: list[list[int]] = []
     offsets: list[list[tuple[int, int]]] = []
     lost: list[bool] = []
-    special = set(tokenizer.all_special_ids)
-    decode = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
-    for add_special_tokens, group in groupby(renderings, key=lambda rendering: rendering.add_special_tokens):
-        texts = [rendering.text for rendering in group]
-        encodings = tokenizer(
-            texts,
-            add_special_tokens=add_special_tokens,
-            return_offsets_mapping=tokenizer.is_fast,
-            return_attention_mask=False,
-            truncation=True,
-            max_length=max_tokens,
-        )
-        ids += encodings["input_ids"]
-        if tokenizer.is_fast:
-            offsets += encodings["offset_mapping"]
-            lost += [False] * len(texts)
-            continue
-        for text, own in zip(texts, encodings["input_ids"], strict=True):
-            covered, gave_up = search_offsets(text, own, [token in special for token in own], decode)
-            offsets.append(covered)
-            lost.append(gave_up)
+    for rendering, encoded in zip(renderings, encodings, strict=True):
+        covered, gave_up = encoded.offsets, False
+        if covered is None:
+            own = [token in special for token in encoded.ids]
+            covered, gave_up = search_offsets(rendering.text, encoded.ids, own, decode)
+        ids.append(encoded.ids)
+        offsets.append(covered)
+        lost.append(gave_up)
     first = np.cumsum([0, *map(len, ids)])
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
     spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
@@ -211,6 +209,10 @@ def align(a: Tokens, b: Tokens) -> Pairs:
     index_a, index_b = matches[last].astype(np.int64), index_b[last]
     ends = b.content_ends[index_b]
     first = np.searchsorted(index_b, b.first)
+    disordered = np.flatnonzero(ends[1:] < ends[:-1]) + 1
+    if len(np.setdiff1d(disordered, first)):  # a template has put one turn behind another that was said after it
+        order = np.lexsort((ends, np.repeat(np.arange(len(first) - 1), np.diff(first))))
+        index_a, index_b, ends = index_a[order], index_b[order], ends[order]
     index_a -= np.repeat(a.first[:-1], np.diff(first))
     index_b -= np.repeat(b.first[:-1], np.diff(first))
     return Pairs(index_a, index_b, ends, first)
@@ -229,6 +231,15 @@ def token_texts(text: str, tokens: Tokens) -> list[str]:
     until = text_ends(tokens)
     since = np.concatenate([[0], until])
     return [text[start:end] for start, end in zip(since.tolist(), until.tolist(), strict=False)]
+
+
+def text_lengths(tokens: Tokens) -> Ints:
+    """Characters of the text that `token_texts` gives each token, (tokens,)."""
+    until = text_ends(tokens)
+    lengths = np.diff(until, prepend=0)
+    starts = tokens.first[:-1][np.diff(tokens.first) > 0]
+    lengths[starts] = until[starts]
+    return lengths
 
 
 def text_ends(tokens: Tokens) -> Ints:

@@ -23,9 +23,11 @@ from pydantic import ValidationError
 
 from dfc import __version__, config
 from dfc.config import (
+    SIDES,
     DamagedError,
     MemoryShortError,
     MissingError,
+    ModelConfig,
     RunConfig,
     SettingsError,
     UserError,
@@ -201,6 +203,7 @@ def create(run_config: RunConfig, again: str | None = None) -> Run:
     """
     run = of(run_config)
     if (run.path / "run.yaml").exists():
+        run_config = _with_dates(run_config, run.config())
         stage, difference = _first_change(run.config(), run_config)
         made = _made_from(run, stage, again) if stage else []
         if made:
@@ -210,6 +213,16 @@ def create(run_config: RunConfig, again: str | None = None) -> Run:
             )
     write_text(run.path / "run.yaml", config.dump(run_config))
     return run
+
+
+def _with_dates(new: RunConfig, old: RunConfig) -> RunConfig:
+    """Settings with the dates that templates were told when texts were paired, where none are asked for."""
+    models: dict[str, ModelConfig] = {
+        side: new.models.side(side).model_copy(update={"date": old.models.side(side).date})
+        for side in SIDES
+        if new.models.side(side).date is None
+    }
+    return new.model_copy(update={"models": new.models.model_copy(update=models)})
 
 
 def _first_change(old: RunConfig, new: RunConfig) -> tuple[str, str]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from dfc import alignment, corpus
 from dfc.activations import pairing
-from dfc.activations.pairing import Pairer
+from dfc.activations.pairing import Pairer, Position
 from dfc.alignment import Pairs, Tokens
 from dfc.config import SIDES, RunConfig
+from dfc.machine import progress
 
 _DOCUMENTS_AT_ONCE = 16
 
@@ -62,7 +63,8 @@ class Window:
 def measure(config: RunConfig, documents: int) -> list[Coverage]:
     """Pair so many documents of a run's corpus; one entry a source that was drawn from.
 
-    Sources are drawn from in the ratio of their weights, until one after another runs dry.
+    Sources are drawn from in the ratio of their weights, until one after another runs dry. What was left out or given
+    otherwise than it stands there is said.
 
     Raises:
         UserError: if a tokenizer does not load or a source cannot be read.
@@ -80,10 +82,12 @@ def measure(config: RunConfig, documents: int) -> list[Coverage]:
             del sources[name]
             continue
         started = time.perf_counter()
-        paired = pairer.pairs(drawn)
+        paired = pairer.pairs(drawn, sum(taken.values()))
         coverages[name].append(_count(name, *paired, time.perf_counter() - started))
         taken[name] += len(drawn)
-    pairing.report_left_out(opened)
+    tallies = {name: {"left_out": source.left_out, "noted": source.noted} for name, source in opened.items()}
+    for sentence in corpus.remarks(pairing.remarks(Position(noted=pairer.noted, sources=tallies)), config):
+        progress.say(sentence)
     return [total(parts, name) for name, parts in coverages.items() if parts]
 
 

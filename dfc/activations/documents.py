@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from dfc import runs
 from dfc.alignment import Pairs
 from dfc.config import UserError
-from dfc.corpus import PLAIN, Document, Turn
+from dfc.corpus import PLAIN, THOUGHT, Document, Turn
 
-ROLES = (PLAIN, "system", "user", "assistant")  # a row's role is an index into these
+ROLES = (PLAIN, "system", "user", "assistant", THOUGHT)  # a row's role is an index into these
 CORPUS_SCHEMA = pa.schema(
     {
         "document": pa.int32(),
@@ -24,6 +24,7 @@ CORPUS_SCHEMA = pa.schema(
         "held_out": pa.bool_(),
         "roles": pa.list_(pa.string()),
         "contents": pa.list_(pa.string()),
+        "given": pa.string(),  # JSON of what a template is given, where that is more than the turns
     }
 )
 
@@ -42,7 +43,8 @@ def read(run: runs.Run) -> pa.Table:
 def document(table: pa.Table, number: int) -> Document:
     """One of them."""
     row = table.slice(number, 1).to_pylist()[0]
-    return Document(row["source"], tuple(Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True)))
+    turns = tuple(Turn(*turn) for turn in zip(row["roles"], row["contents"], strict=True))
+    return Document(row["source"], turns, row.get("given") or "")
 
 
 def find(run: runs.Run, number: int) -> Document:
@@ -67,6 +69,7 @@ def row(document: Document, number: int, held_out: bool) -> dict[str, Any]:
         "held_out": held_out,
         "roles": [turn.role for turn in document.turns],
         "contents": [turn.content for turn in document.turns],
+        "given": document.given or None,
     }
 
 

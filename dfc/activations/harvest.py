@@ -82,7 +82,7 @@ def repair(run: Run) -> list[str]:
     problems = []
     for shard in range(pairing.count_shards(run)):
         try:
-            shards.read_tokens(run.activations, shard)
+            shards.read_shown(run.activations, shard)
         except UserError as error:
             problems.append(error.problem)
             pairing.repair(run, shard)
@@ -222,7 +222,8 @@ def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
         _side_facts(config, side, described[side], float(np.median(norms[side])), limit, scale[side])
         for side, limit in zip(SIDES, limits, strict=True)
     )
-    return Manifest(a, b, skip_first, tuple(map(_shard_facts, origins, keep)))
+    remarks = pairing.remarks(pairing.read_position(run))
+    return Manifest(a, b, skip_first, tuple(map(_shard_facts, origins, keep)), remarks)
 
 
 def _norm_limit(rules: HarvestConfig, norms: npt.NDArray[np.float32]) -> float:

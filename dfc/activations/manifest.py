@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,17 @@ class ShardFacts:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an activation store holds."""
+    """What an activation store holds.
+
+    Attributes:
+        remarks: what of the corpus was left out or given otherwise, see `corpus.remarks`; empty in older stores.
+    """
 
     a: SideFacts
     b: SideFacts
     skip_first: int
     shards: tuple[ShardFacts, ...]
+    remarks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pairs(self) -> int:
@@ -100,6 +105,7 @@ def read(folder: Path) -> Manifest:
             _side(content["b"]),
             content["skip_first"],
             tuple(ShardFacts(**shard) for shard in content["shards"]),
+            content.get("remarks", {}),
         )
 
 

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -22,8 +23,8 @@ from dfc import alignment, corpus, models, runs
 from dfc.activations import documents as stored
 from dfc.activations import shards
 from dfc.alignment import Pairs, Tokens
-from dfc.config import SIDES, CorpusConfig, RunConfig, Side, UserError
-from dfc.corpus import Document
+from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, SettingsError, Side, UserError, dump
+from dfc.corpus import Document, Encoding, Rendering, Tally
 from dfc.machine import progress
 from dfc.runs import Run
 
@@ -37,11 +38,15 @@ class Position:
     Attributes:
         shards: documents in each shard that was written.
         taken, pairs: documents taken from each source, and pairs found in them.
+        noted: what each model was given otherwise than it stands in the documents; None: an older version did not say.
+        sources: what of each source was left out and what was noted, once all is paired.
     """
 
     shards: list[int] = field(default_factory=list)
     taken: dict[str, int] = field(default_factory=dict)
     pairs: dict[str, int] = field(default_factory=dict)
+    noted: dict[Side, Tally] | None = field(default_factory=lambda: {side: Tally() for side in SIDES})
+    sources: dict[str, dict[str, Tally]] = field(default_factory=dict)
 
     @property
     def found(self) -> int:
@@ -52,6 +57,8 @@ class Position:
 class Pairer:
     """Pairs the tokens of documents under both models' tokenizers, each cut to what its model reads.
 
+    `noted` grows meanwhile: what each model was given otherwise than it stands in the documents.
+
     Raises:
         UserError: if a tokenizer does not load, or a model has no such layer.
     """
@@ -60,33 +67,63 @@ class Pairer:
         self._corpus = config.corpus
         self._lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
         self._tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
+        self._dates = {side: config.models.side(side).date for side in SIDES}
+        self.noted: dict[Side, Tally] = {side: Tally() for side in SIDES}
 
     def tokenizer(self, side: Side) -> PreTrainedTokenizerBase:
         """One model's tokenizer."""
         return self._tokenizers[side]
 
-    def pairs(self, documents: list[Document]) -> tuple[Tokens, Tokens, Pairs]:
-        """The documents' tokens under both tokenizers, and their pairs."""
-        a, b = (
-            alignment.tokenize([corpus.render(document, tokenizer) for document in documents], tokenizer, max_tokens)
-            for tokenizer, max_tokens in zip(self._tokenizers.values(), self._lengths.values(), strict=True)
-        )
-        return a, b, alignment.align(a, b)
+    def pairs(self, documents: list[Document], first: int = 0) -> tuple[Tokens, Tokens, Pairs]:
+        """The documents' tokens under both tokenizers, and their pairs; they are numbered from `first`."""
+        a, b, pairs, _ = self._paired(documents, first)
+        return a, b, pairs
 
     def table(self, documents: list[Document], first: int) -> pa.Table:
         """The documents as a table of shards.TOKENS_SCHEMA, numbered from `first`."""
-        a, b, pairs = self.pairs(documents)
+        a, b, pairs, texts = self._paired(documents, first)
         numbers = range(first, first + len(documents))
         return shards.tokens_table(
             document=numbers,
             held_out=[is_held_out(number, self._corpus) for number in numbers],
             ids_a=(a.ids, a.first),
             ids_b=(b.ids, b.first),
+            **texts,
+            lengths_a=(alignment.text_lengths(a), a.first),
+            lengths_b=(alignment.text_lengths(b), b.first),
             index_a=(pairs.index_a, pairs.first),
             index_b=(pairs.index_b, pairs.first),
             ends=(pairs.ends, pairs.first),
             roles=(stored.roles_of(documents, pairs), pairs.first),
         )
+
+    def _paired(
+        self, documents: list[Document], first: int
+    ) -> tuple[Tokens, Tokens, Pairs, dict[str, list[str | None]]]:
+        """Tokens, pairs, and what was tokenised where it is not the content itself."""
+        tokens: dict[Side, Tokens] = {}
+        texts: dict[str, list[str | None]] = {}
+        for side, tokenizer in self._tokenizers.items():
+            given = [corpus.render(document, tokenizer, moment=self._dates[side]) for document in documents]
+            encoded = corpus.encode(given, tokenizer, self._lengths[side])
+            tokens[side] = alignment.tokens_of(given, encoded, tokenizer)
+            texts[f"text_{side}"] = [
+                one.text if document.is_chat else None for document, one in zip(documents, given, strict=True)
+            ]
+            for number, (document, one, found) in enumerate(zip(documents, given, encoded, strict=True), first):
+                self._note(side, f"document {number} of `{document.source}`", document, one, found)
+        return tokens["a"], tokens["b"], alignment.align(tokens["a"], tokens["b"]), texts
+
+    def _note(self, side: Side, place: str, document: Document, given: Rendering, encoded: Encoding) -> None:
+        noted = self.noted[side]
+        if document.is_chat and given.add_special_tokens:
+            noted.add("framed", place)
+        if given.joined:
+            noted.add("joined", place)
+        if given.lost:
+            noted.add("ignored", place, f"role `{given.lost[0]}`", len(given.lost))
+        if encoded.spelled:
+            noted.add("spelled", place, f"`{encoded.spelled}`")
 
 
 def pair(run: Run, sites: int = 1) -> None:
@@ -102,14 +139,16 @@ def pair(run: Run, sites: int = 1) -> None:
         UserError: if a source cannot be read, no two tokens can be paired, or the disk is too small.
     """
     config = run.config()
+    config = dated(run, config)
     pairer = Pairer(config)
     check_disk(run, sites)
     opened = corpus.open_sources(config.corpus)
     sources = {name: source.documents for name, source in opened.items()}
     run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
     position = read_position(run)
-    if not all(_part(run, shard).exists() for shard in range(len(position.shards))):
+    if position.noted is None or not all(_part(run, shard).exists() for shard in range(len(position.shards))):
         position = Position()  # corpus.parquet was lost: what is drawn again is compared with what is there
+    pairer.noted = position.noted or pairer.noted
     skip(sources, position)
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs", position.found) as bar:
         for drawn, tokens in draw(pairer, sources, config, position, enough=config.corpus.pairs):
@@ -122,14 +161,46 @@ def pair(run: Run, sites: int = 1) -> None:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
     stored.merge([_part(run, shard) for shard in range(len(position.shards))], run.corpus)
     shutil.rmtree(_part(run, 0).parent)
-    report_left_out(opened)
-    left_out = {name: asdict(source.left_out) for name, source in opened.items()}
-    runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, left_out=left_out)
+    position.sources = {name: {"left_out": one.left_out, "noted": one.noted} for name, one in opened.items()}
+    runs.write_json(_position_path(run), asdict(position))
+    for sentence in corpus.remarks(remarks(position), config):
+        progress.say(sentence)
+    runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, **remarks(position))
+
+
+def dated(run: Run, config: RunConfig) -> RunConfig:
+    """The settings of a run in which a model whose template asks for the time has one, which its run.yaml then keeps.
+
+    Raises:
+        UserError: if a tokenizer does not load.
+    """
+    now = datetime.now().replace(microsecond=0)
+    changed: dict[str, ModelConfig] = {}
+    for side in SIDES:
+        model = config.models.side(side)
+        is_dated = corpus.is_dated(models.load_tokenizer(model))
+        if model.date is None and is_dated:
+            changed[side] = model.model_copy(update={"date": now})
+        if model.date is not None and not is_dated:
+            raise SettingsError(f"{model.title}: has no chat template that asks for a date; take `date` out.")
+    if not changed:
+        return config
+    config = config.model_copy(update={"models": config.models.model_copy(update=changed)})
+    runs.write_text(run.path / "run.yaml", dump(config))
+    return config
 
 
 def share(run: Run, others: Sequence[Run]) -> None:
     """Give what was paired for one run to others that differ from it in their layers alone."""
+    own = run.config().models
     for other in others:
+        config = other.config()
+        if any(own.side(side).date != config.models.side(side).date for side in SIDES):
+            dates: dict[str, ModelConfig] = {
+                side: config.models.side(side).model_copy(update={"date": own.side(side).date}) for side in SIDES
+            }
+            config = config.model_copy(update={"models": config.models.model_copy(update=dates)})
+            runs.write_text(other.path / "run.yaml", dump(config))
         for path in [*sorted((run.activations / "tokens").iterdir()), _position_path(run), run.corpus]:
             target = other.path / path.relative_to(run.path)
             with runs.replacing(target) as temporary:
@@ -160,7 +231,12 @@ def read_position(run: Run) -> Position:
         return Position()
     with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
         content = runs.read_json(path)
-        return Position(content["shards"], content["taken"], content["pairs"])
+        noted = {side: Tally(**content["noted"][side]) for side in SIDES} if "noted" in content else None
+        sources = {
+            name: {kind: Tally(**tally) for kind, tally in tallies.items()}
+            for name, tallies in content.get("sources", {}).items()
+        }
+        return Position(content["shards"], content["taken"], content["pairs"], noted, sources)
 
 
 def count_shards(run: Run) -> int:
@@ -193,11 +269,13 @@ def check_disk(run: Run, sites: int = 1) -> None:
         )
 
 
-def report_left_out(opened: dict[str, corpus.Source]) -> None:
-    """Say how many rows of each source were left out so far, why, and where the first of them are."""
-    for name, source in opened.items():
-        if source.left_out.rows:
-            progress.say(f"corpus source `{name}`: left out {source.left_out_in_words()}")
+def remarks(position: Position) -> dict[str, Any]:
+    """What was left out and given otherwise, as plain values: {left_out: {source}, noted: {source}, models: {side}}."""
+    by_kind = {
+        kind: {name: asdict(tallies[kind]) for name, tallies in position.sources.items()}
+        for kind in ("left_out", "noted")
+    }
+    return {**by_kind, "models": {side: asdict(tally) for side, tally in (position.noted or {}).items()}}
 
 
 def skip(sources: dict[str, Iterator[Document]], position: Position) -> None:
@@ -215,6 +293,7 @@ def draw(
     drawn next depends on the position alone, which follows, but for its shards.
     """
     weights = {source.name: source.weight for source in config.corpus.sources}
+    position.noted = pairer.noted
     pairs, taken = Counter(position.pairs), Counter(position.taken)
     number = sum(position.shards)
     drawn: list[dict[str, Any]] = []

@@ -4,7 +4,7 @@ A shard holds consecutive documents. Row r of `a/` and of `b/` belong to the sam
 `tokens/` leads from a row back to its document, its token in each model and its character.
 
     activations/
-        tokens/00000.parquet    one row a document: ids and paired indices of both models
+        tokens/00000.parquet    one row a document: ids, shown text and paired indices of both models
         a/00000.rows            (pairs, width_a) residual stream of model A, row-major
         a/00000.norms           (pairs,) float32 norms of these rows
         a/00000.scales          int8 only: (width_a,) and (pairs,) float32 factors of columns and rows
@@ -40,12 +40,17 @@ TOKENS_SCHEMA = pa.schema(
         "held_out": pa.bool_(),
         "ids_a": pa.list_(pa.int32()),
         "ids_b": pa.list_(pa.int32()),
+        "text_a": pa.string(),  # what was tokenised; null where it is the document's content itself
+        "text_b": pa.string(),
+        "lengths_a": pa.list_(pa.int32()),  # of each token, so many characters of that text
+        "lengths_b": pa.list_(pa.int32()),
         "index_a": pa.list_(pa.int32()),
         "index_b": pa.list_(pa.int32()),
         "ends": pa.list_(pa.int32()),
         "roles": pa.list_(pa.int8()),
     }
 )
+_OF_ROWS = ["document", "held_out", "index_a", "index_b", "ends", "roles"]  # what tells where a pair comes from
 _BYTES_PER_VALUE: dict[Format, int] = {"bfloat16": 2, "int8": 1}
 _TOKENS_BYTES_PER_PAIR = 24  # measured on the demo's texts, compressed; a little is added for languages of many tokens
 
@@ -100,7 +105,7 @@ class ActivationStore:
 
     def rows(self, shard: int) -> Rows:
         """Where each row of a shard comes from."""
-        return flatten(read_tokens(self.folder, shard))
+        return flatten(read_tokens(self.folder, shard, _OF_ROWS))
 
     def keep(self, shard: int, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which of a shard's rows count: no first positions, no outliers, nothing that is not finite."""
@@ -135,6 +140,19 @@ def flatten(tokens: pa.Table) -> Rows:
     )
 
 
+def breaks(rows: Rows) -> npt.NDArray[np.bool_]:
+    """At which of a shard's pairs something else comes before it in a model than in the document, (pairs,).
+
+    That is so at the first pair of a document, and where a template has put turns into another order.
+    """
+    apart = np.diff(rows.document, prepend=-1) != 0
+    for index in (rows.index_a, rows.index_b):
+        rank = np.empty(len(rows), dtype=np.int64)
+        rank[np.lexsort((index, rows.document))] = np.arange(len(rows))
+        apart |= np.diff(rank, prepend=-1) != 1
+    return apart
+
+
 def tokens_path(folder: Path, shard: int) -> Path:
     """Where a shard's tokens lie."""
     return folder / "tokens" / f"{shard:05d}.parquet"
@@ -154,6 +172,20 @@ def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> p
     path = tokens_path(folder, shard)
     with runs.reading(path, repair(folder)):
         return pq.read_table(path, columns=columns)
+
+
+def read_shown(folder: Path, shard: int) -> pa.Table:
+    """The same with what each token shows, which runs from before this was stored do not have.
+
+    Raises:
+        VersionError: if another version of dfc wrote it.
+        UserError: if the file is missing or damaged.
+    """
+    tokens = read_tokens(folder, shard)
+    if "text_a" not in tokens.column_names:
+        again = f"run `python -m dfc harvest --repair {folder.parent}`, which pairs its texts again"
+        raise runs.other_version(tokens_path(folder, shard), "`text_a` is missing", again)
+    return tokens
 
 
 def tokens_table(**columns: Any) -> pa.Table:
@@ -278,7 +310,8 @@ def repair(folder: Path) -> str:
 def _belong(folder: Path, side: Side, shard: int, tokens: pa.Table) -> bool:
     """Whether activations that lie there are those of these tokens; where the old ones are damaged, by their number."""
     try:
-        return bool(read_tokens(folder, shard).equals(tokens))
+        there = read_tokens(folder, shard)
+        return bool(there.equals(tokens.select(there.column_names)))  # an older version wrote fewer columns
     except UserError:
         with suppress(UserError):
             return bool(_facts(folder, side, shard)["pairs"] == count_pairs(tokens))

@@ -107,7 +107,8 @@ def _synthetic(folder: Path, features: int, k: int, pairs: int, shard_pairs: int
         tokens = shards.tokens_table(
             document=numbers,
             held_out=numbers % 20 == 0,
-            **dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), index),
+            **dict.fromkeys(("ids_a", "ids_b", "lengths_a", "lengths_b", "index_a", "index_b", "ends"), index),
+            **dict.fromkeys(("text_a", "text_b"), [None] * len(numbers)),
             roles=(np.repeat(numbers % len(stored.ROLES), DOCUMENT_PAIRS), cuts),
         )
         shards.write_tokens(folder, shard, tokens)

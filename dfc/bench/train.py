@@ -139,8 +139,12 @@ def _loader_wait() -> tuple[float, float]:
 def _random_store(folder: Path) -> ActivationStore:
     """Activations of no model, in a store like any other."""
     pairs, count = _LOADED["pairs"], _LOADED["shards"]
-    lists = dict.fromkeys(("ids_a", "ids_b", "index_a", "index_b", "ends"), (np.arange(pairs), [0, pairs]))
-    tokens = shards.tokens_table(document=[0], held_out=[False], **lists, roles=(np.zeros(pairs), [0, pairs]))
+    lists = dict.fromkeys(
+        ("ids_a", "ids_b", "lengths_a", "lengths_b", "index_a", "index_b", "ends"), (np.arange(pairs), [0, pairs])
+    )
+    texts = {"text_a": [None], "text_b": [None]}
+    roles = np.zeros(pairs), [0, pairs]
+    tokens = shards.tokens_table(document=[0], held_out=[False], **texts, **lists, roles=roles)
     for shard in range(count):
         shards.write_tokens(folder, shard, tokens)
         for side, width in zip(SIDES, WIDTHS, strict=True):

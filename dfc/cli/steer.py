@@ -44,7 +44,7 @@ def steer(
     propose: Annotated[bool, typer.Option("--propose", help="find the largest useful strength of the feature")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="try strengths on several prompts; kept with the run")] = False,
     strengths: Annotated[str, typer.Option(help="of a sweep, separated by commas")] = "-2,-1,0.5,1,2,4",
-    prompts: Annotated[str, typer.Option(help="of a sweep: a set's name, or a JSONL file")] = "open",
+    prompts: Annotated[str, typer.Option(help="of a sweep: a set's name, or a file of any format")] = "open",
     limit: Annotated[int | None, typer.Option(min=1, help="so many of these prompts")] = None,
     words: Annotated[str, typer.Option(help="counted in a sweep's answers, separated by commas")] = "",
     regex: Annotated[str, typer.Option(help="counted in a sweep's answers, instead of words")] = "",
@@ -95,8 +95,10 @@ def steer(
     asked = Prompt(prompt, chat, _chat(earlier, chat) if earlier is not None else ())
     sides: tuple[Side, ...] = SIDES if side == "both" else (side,)
     if edits is not None:
+        from dfc import corpus
+
         with runs.reading(edits, "give a CSV table of edits"):
-            content = edits.read_text(encoding="utf-8")
+            content = corpus.decoded(edits.expanduser().read_bytes(), str(edits))
         chosen = edit_table.from_csv(run, content)
     else:
         chosen = tuple(Edit(s, f, mode, strength, where, threshold) for f in feature or () for s in sides)
@@ -129,22 +131,26 @@ def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
     Raises:
         UserError: if it holds none, or the prompt is no part of a chat.
     """
-    from dfc.corpus import chat_from_json
+    from dfc import corpus
 
     if not chat:
         raise UserError(
             "steer: --earlier gives a chat's messages, and --plain asks for a text that is no chat; drop one."
         )
     with runs.reading(path, "give a chat's messages as JSON"):
-        content = path.read_text(encoding="utf-8")
+        content = path.expanduser().read_bytes()
     try:
-        return tuple(Turn(role, said) for role, said in chat_from_json(content))
+        said, left_out = corpus.chat_from_json(corpus.decoded(content, str(path)))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}".replace(f"{path}: {path}: ", f"{path}: ")) from None
+    if left_out:
+        progress.say(f"{path}: {left_out}")
+    return tuple(Turn(role, text) for role, text in said)
 
 
 def _trial(run: Run, trial: Trial, as_json: bool) -> None:
     """Answer once, left alone and steered, print it with what it did, and keep it in the history."""
+    from dfc.corpus import parts
     from dfc.steering import edits, generation, strength, trials
     from dfc.steering.analysis import analyse
     from dfc.steering.generation import BASELINE
@@ -162,11 +168,13 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
         gauges = {edit.feature: reader for edit in mine if (reader := own_gauge(run, edit)) is not None}
         after = analyse(model, ids, steered.tokens, program, list(gauges.values()))
         before = analyse(model, ids, alone.tokens, BASELINE).perplexity
-        answers[side] = {"baseline": alone, "steered": steered}
+        answers[side], said = {"baseline": alone, "steered": steered}, parts(steered.text)
         entry: dict[str, Any] = {
             "model": model.title,
             "baseline": alone.text,
             "steered": steered.text,
+            "answer": said.answer,
+            "reasoning": said.reasoning,
             "baseline_perplexity": before,
             "perplexity": after.perplexity,
             "mean_kl": float(after.kl.mean()) if len(after.kl) else 0.0,
@@ -198,6 +206,8 @@ def _print_answers(entry: dict[str, Any]) -> None:
         f"── {entry['model']}, steered (perplexity {entry['perplexity']:.3g} when left alone, "
         f"mean KL {entry['mean_kl']:.3g})\n{entry['steered']}\n"
     )
+    if entry["reasoning"]:
+        print(f"── {entry['model']}, steered, its answer without what it thinks before it\n{entry['answer']}\n")
     for feature, r2 in entry["transfer_r2"].items():
         progress.say(f"feature {feature} is of the other model: carried over by the stitch, held-out R² {r2:.2f}")
     for warning in entry["warnings"]:

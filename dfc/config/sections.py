@@ -6,6 +6,7 @@ Every other setting of a section on which a stage depends (`runs.DEPENDS`) decid
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
 
@@ -37,6 +38,13 @@ class ModelConfig(Section):
     )
     attention: AnyTime[Literal["auto", "eager", "sdpa", "flash_attention_2"]] = Field(
         default="auto", description="implementation of attention; auto: what transformers takes for the model"
+    )
+    template: str | None = Field(
+        default=None, description="file with a chat template (Jinja), instead of the one that comes with the tokenizer"
+    )
+    date: datetime | None = Field(
+        default=None,
+        description="day and time that a chat template is told that asks for it; null: when the run's texts are paired",
     )
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
     max_tokens: int = Field(
@@ -76,19 +84,21 @@ class SourceConfig(Section):
     name: str = Field(min_length=1, description="label that every document of this source carries")
     path: str = Field(
         min_length=1,
-        description="a file (.jsonl, .json, .parquet, .csv, .txt, .md), a glob of files, a folder of files or of "
-        "a saved dataset, or the id of a dataset on the hub",
+        description="a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .txt, .md; also .gz, .bz2, .zst of these), "
+        "a glob of files, a folder of files, of a saved dataset or of a cloned one, or the id of a dataset on the hub",
     )
-    subset: str | None = Field(default=None, description="configuration of a hub dataset, e.g. sample-10BT")
-    split: str = Field(default="train", description="split of a hub dataset or of a saved one")
+    subset: str | None = Field(default=None, description="configuration of a hub dataset or a cloned one")
+    split: str = Field(default="train", description="split of a hub dataset, or of a saved or cloned one")
     text: str = Field(default="text", description="field that holds plain text")
     messages: str = Field(
         default="messages",
-        description="field that holds a chat as a list of {role, content} or {from, value}; "
+        description="field that holds a chat as a list of {role, content} or {from, value}, or as JSON of one; "
         "`conversations` and `conversation` are found without",
     )
     prompt: str = Field(default="prompt", description="field of what the user says, where rows have no text or chat")
-    response: str = Field(default="response", description="field of the assistant's answer to `prompt`")
+    response: str = Field(
+        default="response", description="field of the assistant's answer to `prompt`; `completion` is found without"
+    )
     min_characters: int = Field(default=1, ge=1, description="shorter documents are left out")
     language: str | None = Field(
         default=None, description="leave out rows whose `language_field` is not this; null: no row"

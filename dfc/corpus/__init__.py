@@ -3,22 +3,46 @@
 Text from a corpus is data from strangers: it is never trusted, only made encodable.
 """
 
-from dfc.corpus.documents import PLAIN, Document, Rendering, encodable, plain, render
-from dfc.corpus.sources import LeftOut, Source, chat_from_json, chat_turns, clean, open_sources
+from dfc.corpus.chats import chat_from_json, chat_of
+from dfc.corpus.documents import PLAIN, THOUGHT, Document, clean, encodable, of_messages, plain, said_in
+from dfc.corpus.encodings import decoded
+from dfc.corpus.sources import Source, in_order, open_sources
+from dfc.corpus.speech import Parts, opening, parts, spoken, until_next_turn
+from dfc.corpus.tally import Tally, Unusable, remarks
+from dfc.corpus.template import Rendering, is_dated, read_template, render, template_of
+from dfc.corpus.tokens import Encoding, encode, special_tokens
 from dfc.requests import Turn
 
 __all__ = [
     "PLAIN",
+    "THOUGHT",
     "Document",
-    "LeftOut",
+    "Encoding",
+    "Parts",
     "Rendering",
     "Source",
+    "Tally",
     "Turn",
+    "Unusable",
     "chat_from_json",
-    "chat_turns",
+    "chat_of",
     "clean",
+    "decoded",
     "encodable",
+    "encode",
+    "in_order",
+    "is_dated",
+    "of_messages",
     "open_sources",
+    "opening",
+    "parts",
     "plain",
+    "read_template",
+    "remarks",
     "render",
+    "said_in",
+    "special_tokens",
+    "spoken",
+    "template_of",
+    "until_next_turn",
 ]

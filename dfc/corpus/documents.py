@@ -1,41 +1,117 @@
-"""Documents: plain texts and chats, and how a model is given them."""
+"""Documents: plain texts and chats, and the messages that a chat's template is given."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from dfc.config import UserError
 from dfc.requests import Turn
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 PLAIN = "text"  # the role of a plain text's only turn
+THOUGHT = "reasoning"  # the role of what an assistant thinks before it answers
+THOUGHTS = ("reasoning_content", "thinking", "reasoning")
+"""Under which of these a message holds it is the template's choice."""
+_SPEAKERS = {"developer": "system"}  # of a turn, where it is not the message's role
+
+
+class Place(NamedTuple):
+    """A turn and where it comes from: the number of its message, and the message's field."""
+
+    role: str
+    text: str
+    message: int
+    field: str
 
 
 @dataclass(frozen=True)
 class Document:
-    """A plain text or a chat. Its content is what its turns say, one after another, without any template."""
+    """A plain text or a chat. Its content is what its turns say, one after another, without any template.
+
+    `given` is what a template is given of a chat, as JSON: `messages` and `tools`. It is empty where that is the turns
+    themselves, each a message.
+    """
 
     source: str
     turns: tuple[Turn, ...]
+    given: str = ""
 
     @property
     def is_chat(self) -> bool:
         return self.turns[0].role != PLAIN
 
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        return dict(json.loads(self.given)) if self.given else {}
 
-@dataclass(frozen=True)
-class Rendering:
-    """A document as one model reads it.
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What a template is given, a message for each entry."""
+        said = [{"role": turn.role, "content": turn.content} for turn in self.turns]
+        return self._given.get("messages") or said
 
-    `turns` says where each turn's content lies: (start in `text`, start in the document's content, length).
+    @property
+    def tools(self) -> list[Any] | None:
+        """Descriptions of the tools that are offered, if any are."""
+        return self._given.get("tools")
+
+    def up_to_the_last(self, roles: Sequence[str]) -> Document | None:
+        """The document without what comes after the last turn of some roles; None if there is no such turn."""
+        if not self.is_chat:
+            return self if PLAIN in roles else None
+        messages = self.messages
+        last = max((turn.message for turn in said_in(messages) if turn.role in roles), default=-1)
+        return of_messages(self.source, messages[: last + 1], self.tools) if last >= 0 else None
+
+
+def of_messages(
+    source: str, messages: Sequence[Mapping[str, Any]], tools: list[Any] | None = None, room: int | None = None
+) -> Document | None:
+    """Messages as a document, cut after so many characters of what is said; None if nothing is said.
+
+    White space around what is said is no part of a turn; a template gets it all the same.
     """
+    if len(messages) == 1 and messages[0]["role"] == PLAIN:
+        text = messages[0]["content"].strip()[:room]
+        return Document(source, (Turn(PLAIN, text),)) if text else None
+    turns, kept = [], [dict(message) for message in messages]
+    left = room
+    for turn in said_in(messages):
+        text = turn.text[:left]
+        turns.append(Turn(turn.role, text))
+        if left is None:
+            continue
+        left -= len(text)
+        if text != turn.text:
+            whole = kept[turn.message][turn.field]
+            kept[turn.message][turn.field] = whole[: whole.index(turn.text) + len(text)]
+        if not left:
+            kept = kept[: turn.message + 1]
+            if turn.field != "content":  # it ends with a thought
+                kept[-1]["content"] = ""
+            break
+    if not turns:
+        return None
+    said = [{"role": turn.role, "content": turn.content} for turn in turns]
+    given = {"messages": kept, **({"tools": tools} if tools else {})}
+    same = kept == said and not tools
+    return Document(source, tuple(turns), "" if same else json.dumps(given, ensure_ascii=False, default=str))
 
-    text: str
-    turns: tuple[tuple[int, int, int], ...]
-    add_special_tokens: bool
+
+def said_in(messages: Sequence[Mapping[str, Any]]) -> list[Place]:
+    """What is said in messages, in order: what an assistant thinks before what it answers; tools say nothing."""
+    said = []
+    for number, message in enumerate(messages):
+        if message["role"] == "tool":
+            continue
+        thought = next((name for name in THOUGHTS if isinstance(message.get(name), str)), "")
+        for role, name in ((THOUGHT, thought), (_SPEAKERS.get(message["role"], message["role"]), "content")):
+            content = message.get(name)
+            if isinstance(content, str) and (text := content.strip()):
+                said.append(Place(role, text, number, name))
+    return said
 
 
 def plain(text: str, source: str = "") -> Document:
@@ -43,81 +119,11 @@ def plain(text: str, source: str = "") -> Document:
     return Document(source, (Turn(PLAIN, text),))
 
 
-def render(document: Document, tokenizer: PreTrainedTokenizerBase, answer: bool = False) -> Rendering:
-    """Put a document into a model's own chat template; a base model gets `User: …`, a plain text stays as it is.
-
-    With `answer`, what introduces the assistant's next turn is added, so that a model goes on with it.
-
-    The template is filled with placeholders that are then replaced, so that the place of each turn's
-    content is known exactly, whatever the template adds, trims or reorders.
-
-    Raises:
-        UserError: if the template refuses the chat.
-    """
-    if not document.is_chat:
-        content = document.turns[0].content
-        return Rendering(content, ((0, 0, len(content)),), add_special_tokens=True)
-    if tokenizer.chat_template is None:
-        frame = "\n\n".join(f"{turn.role.title()}: {_mark(i)}" for i, turn in enumerate(document.turns))
-        frame += "\n\nAssistant:" if answer else ""
-    else:
-        frame = _fill_template(document, tokenizer, answer)
-    pieces: list[str] = []
-    places: list[tuple[int, int, int]] = []
-    position = content_start = read = 0
-    for index, turn in enumerate(document.turns):
-        at = frame.find(_mark(index), read)
-        if at >= 0:  # a template may leave a turn out
-            pieces += [frame[read:at], turn.content]
-            position += at - read
-            places.append((position, content_start, len(turn.content)))
-            position += len(turn.content)
-            read = at + len(_mark(index))
-        content_start += len(turn.content)
-    pieces.append(frame[read:])
-    return Rendering("".join(pieces), tuple(places), add_special_tokens=tokenizer.chat_template is None)
-
-
-def _mark(index: int) -> str:
-    """Placeholder of a turn: private-use characters that no template holds."""
-    return f"\ue000{index}\ue001"
-
-
-def _fill_template(document: Document, tokenizer: PreTrainedTokenizerBase, answer: bool) -> str:
-    """A template filled with placeholders.
-
-    Some refuse a system turn, or one speaker twice in a row, or an assistant who speaks first. Then a system turn is
-    the beginning of the user's, turns of one speaker are one, and an assistant answers an empty turn.
-    """
-    messages = [{"role": turn.role, "content": _mark(index)} for index, turn in enumerate(document.turns)]
-    try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer))
-    except Exception:  # templates raise what they like
-        pass
-    try:
-        return str(tokenizer.apply_chat_template(_alternating(messages), tokenize=False, add_generation_prompt=answer))
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{tokenizer.name_or_path}: its chat template refuses a chat of {len(messages)} turns ({reason:.120}); "
-            f"take turns out, or give the text as a plain one."
-        ) from error
-
-
-def _alternating(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The same said by a user and an assistant in turn, the user first."""
-    turns: list[dict[str, str]] = []
-    for message in messages:
-        role = "assistant" if message["role"] == "assistant" else "user"
-        if not turns and role == "assistant":
-            turns.append({"role": "user", "content": ""})
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += f"\n\n{message['content']}"
-        else:
-            turns.append({"role": role, "content": message["content"]})
-    return turns
-
-
 def encodable(text: str) -> str:
     """A string that every tokenizer accepts: no lone surrogates."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def clean(text: str) -> str:
+    """The same without white space around it."""
+    return encodable(text).strip()

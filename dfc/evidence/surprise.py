@@ -26,7 +26,7 @@ from torch import Tensor
 from dfc import models, runs
 from dfc.activations import shards
 from dfc.activations.harvest import Limit, paired_rows
-from dfc.activations.shards import ActivationStore, Rows
+from dfc.activations.shards import ActivationStore, Rows, breaks
 from dfc.config import SIDES, Side, UserError
 from dfc.machine import progress
 from dfc.models import LoadedModel, origin
@@ -136,8 +136,8 @@ def _share(store: ActivationStore, shard: int, pairs: int) -> int:
 
 
 def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:
-    """The last row of each row's turn."""
-    ends = np.flatnonzero(np.append(np.diff(rows.document) != 0, True) | np.append(np.diff(rows.role) != 0, True))
+    """The last row of each row's turn; of one that a template has torn apart, of its part."""
+    ends = np.flatnonzero(np.append(breaks(rows)[1:], True) | np.append(np.diff(rows.role) != 0, True))
     return ends[np.searchsorted(ends, np.arange(len(rows)))]
 
 
@@ -172,7 +172,7 @@ def _tokens(store: ActivationStore, shard: int, side: Side, own: Beginnings) -> 
     columns = (table[name].to_pylist() for name in table.column_names)
     documents = ((tokens, index) for tokens, index in zip(*columns, strict=True) if index)
     for (tokens, index), count in zip(documents, own.counts.tolist(), strict=False):
-        ids.append(tokens[: index[count - 1] + 1])
+        ids.append(tokens[: max(index[:count]) + 1])
         paired.append(index[:count])
     return ids, paired
 

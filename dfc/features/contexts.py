@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from transformers import PreTrainedTokenizerBase
 
-from dfc import alignment, corpus
 from dfc.activations import documents as stored
+from dfc.activations import shards
 from dfc.activations.shards import ActivationStore, Rows
 from dfc.config import SIDES, RunConfig, Side
-from dfc.corpus import Document
 from dfc.features.codes import CodesOnDisk, Floats, Ints
 from dfc.features.statistics import LargestOfEach, Statistics, rank_in_group
 from dfc.machine import progress
@@ -31,7 +29,6 @@ from dfc.store.contexts import COLUMNS, token_texts
 
 BANDS = 4
 _SHOWN_PEAKS = 5
-_WHOLE = 1 << 30  # tokens: the stored ones are the first of these
 _AT_ONCE = 1 << 16  # contexts sorted at once
 
 
@@ -70,7 +67,6 @@ def build(
     chosen: Chosen,
     encoded: CodesOnDisk,
     documents: pa.Table,
-    tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
     at_once: int = _AT_ONCE,
 ) -> Iterator[pa.Table]:
@@ -88,7 +84,7 @@ def build(
             for shard in np.unique(shard_of).tolist():
                 part = chosen.take(slice(*np.searchsorted(shard_of, [shard, shard + 1])))
                 part = part.take(np.argsort(part.feature, kind="stable"))
-                rows = _of_shard(shard, part, encoded, documents, tokenizers, config)
+                rows = _of_shard(shard, part, encoded, documents, config)
                 cuts = np.searchsorted(part.feature, np.arange(files + 1) * width)
                 for number in np.flatnonzero(np.diff(cuts)).tolist():
                     writers[number].write_table(rows.slice(cuts[number], cuts[number + 1] - cuts[number]))
@@ -107,7 +103,8 @@ def documents_of(chosen: Chosen, store: ActivationStore, documents: pa.Table) ->
     numbers = [
         np.unique(store.rows(shard).document[chosen.row[chosen.row >> 32 == shard] & 0xFFFFFFFF]) for shard in shards
     ]
-    return documents.take(np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *numbers])))
+    wanted = documents.take(np.unique(np.concatenate([np.zeros(0, dtype=np.int32), *numbers])))
+    return wanted.select(["document", "source", "held_out", "roles", "contents"])
 
 
 def peaks(contexts: pa.Table, of_b: npt.NDArray[np.bool_]) -> pa.Table:
@@ -196,7 +193,6 @@ def _of_shard(
     chosen: Chosen,
     encoded: CodesOnDisk,
     documents: pa.Table,
-    tokenizers: dict[Side, PreTrainedTokenizerBase],
     config: RunConfig,
 ) -> pa.Table:
     """Contexts whose peaks lie in one shard, in the order of `chosen`."""
@@ -205,7 +201,8 @@ def _of_shard(
     codes = encoded.shard(shard)
     at = chosen.row & 0xFFFFFFFF
     needed, place = np.unique(rows.document[at], return_inverse=True)
-    begin, end = (np.searchsorted(rows.document, rows.document[at], side) for side in ("left", "right"))
+    opening, closing = (np.searchsorted(rows.document, rows.document[at], side) for side in ("left", "right"))
+    begin, end = _stretches(rows, at)
     start = np.maximum(begin, at - config.index.pairs_before)
     stop = np.minimum(end, at + config.index.pairs_after + 1)
 
@@ -220,20 +217,21 @@ def _of_shard(
         "document": rows.document[at],
         "source": documents["source"].take(rows.document[at]),
         "role": pa.array(stored.ROLES).take(pa.array(rows.role[at])),
-        "start": np.where(start == begin, 0, rows.end[start - 1]),
+        "start": np.where(start == opening, 0, rows.end[start - 1]),
         "stop": rows.end[stop - 1],
         "peak": chosen.peak,
         "fired": _lists(kept_before[codes.rows[fired]] - np.repeat(kept_before[start], np.diff(firings)), firings),
         "activations": _lists(codes.values[fired], firings),
     }
-    taken = documents.take(needed)
-    shown = [stored.document(taken, number) for number in range(len(needed))]
+    shown = shards.read_shown(encoded.store.folder, shard)
+    contents = documents["contents"].take(needed)
     for side, index in zip(SIDES, (rows.index_a, rows.index_b), strict=True):
-        tokens = _tokens(shown, needed, rows, index, kept, tokenizers[side])
+        tokens = _tokens(shown, side, contents, needed, rows, index, kept)
         # Unpaired tokens after the pair before the first one belong to this stretch too.
-        first = tokens.first[place] + np.where(start == begin, 0, index[start - 1] + 1)
+        before = np.where((begin == opening) & (end == closing), 0, index[begin])
+        first = tokens.first[place] + np.where(start == begin, before, index[start - 1] + 1)
         last = tokens.first[place] + index[stop - 1] + 1
-        since = np.where(start == begin, 0, tokens.until[first - 1]).tolist()
+        since = np.where(first == tokens.first[place], 0, tokens.until[first - 1]).tolist()
         until = tokens.until[last - 1].tolist()
         columns[f"text_{side}"] = pa.array(
             [tokens.texts[d][s:u] for d, s, u in zip(place.tolist(), since, until, strict=True)]
@@ -248,33 +246,38 @@ def _of_shard(
     return pa.table(columns).select(COLUMNS.names).cast(COLUMNS)
 
 
+def _stretches(rows: Rows, at: Ints) -> tuple[Ints, Ints]:
+    """The first row and the end of the stretch of each of some rows: in both models, what stands between is its own."""
+    starts = np.flatnonzero(shards.breaks(rows))
+    number = np.searchsorted(starts, at, side="right") - 1
+    return starts[number], np.append(starts, len(rows))[number + 1]
+
+
 def _tokens(
-    shown: list[Document],
+    shown: pa.Table,
+    side: Side,
+    contents: pa.ChunkedArray,
     numbers: Ints,
     rows: Rows,
     index: npt.NDArray[np.int32],
     kept: npt.NDArray[np.bool_],
-    tokenizer: PreTrainedTokenizerBase,
 ) -> _Tokens:
     """Tokens of the documents with these numbers, known where a kept pair of the shard has `index` there."""
-    renderings = [corpus.render(document, tokenizer) for document in shown]
-    tokens = alignment.tokenize(renderings, tokenizer, _WHOLE)
-    first, until = tokens.first, alignment.text_ends(tokens)
-    lengths = np.diff(until, prepend=0)
-    starts = first[:-1][np.diff(first) > 0]
-    lengths[starts] = until[starts]
+    mine = shown.take(np.searchsorted(shown["document"].to_numpy(), numbers))
+    listed = mine[f"lengths_{side}"].combine_chunks()
+    lengths = listed.flatten().to_numpy().astype(np.int64)
+    first = np.append(0, np.cumsum(listed.value_lengths().to_numpy()))
+    summed = np.append(0, np.cumsum(lengths))
+    until = summed[1:] - np.repeat(summed[first[:-1]], np.diff(first))
+    texts = [
+        "".join(said) if text is None else text
+        for text, said in zip(mine[f"text_{side}"].to_pylist(), contents.to_pylist(), strict=True)
+    ]
     place = np.searchsorted(numbers, rows.document).clip(max=len(numbers) - 1)
     known = kept & (numbers[place] == rows.document)
     unknown = np.ones(len(until), dtype=bool)
     unknown[first[place[known]] + index[known]] = False
-    return _Tokens(
-        [rendering.text for rendering in renderings],
-        first,
-        until,
-        lengths,
-        np.flatnonzero(unknown),
-        np.append(0, np.cumsum(unknown)),
-    )
+    return _Tokens(texts, first, until, lengths, np.flatnonzero(unknown), np.append(0, np.cumsum(unknown)))
 
 
 def _runs(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:

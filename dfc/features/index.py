@@ -46,7 +46,6 @@ def index(run: Run) -> None:
     codes.encode()
     collected = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
     chosen = contexts.choose(collected, config.index.band_contexts)
-    tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
     names, phrases = _labels(chosen, store, documents, crosscoder.config.features)
     firings = coactivation.sample(codes, config.index.partner_pairs)
     partners = coactivation.strongest(firings, config.index.partners)
@@ -59,7 +58,7 @@ def index(run: Run) -> None:
         facts = _facts(run, store, crosscoder, collected, documents, sources)
         writer.facts({**facts, "coactivation_pairs": firings.pairs})
         writer.append("models", _models(store, collected))
-        for piece in contexts.build(chosen, codes, documents, tokenizers, config):
+        for piece in contexts.build(chosen, codes, documents, config):
             writer.append("contexts", piece)
             peaks.append(contexts.peaks(piece, of_b))
         writer.append("documents", contexts.documents_of(chosen, store, documents))
@@ -191,6 +190,7 @@ def _facts(
         "held_out_pairs": collected.held_out.all.rows,
         "quantile_levels": list(QUANTILE_LEVELS),
         "histogram_edges": HISTOGRAM_EDGES.tolist(),
+        "remarks": store.manifest.remarks,
         "source_pairs": dict(zip(sources, collected.source_pairs.tolist(), strict=True)),
         "role_pairs": dict(zip(stored.ROLES, collected.role_pairs.tolist(), strict=True)),
         # By how much the held-out FVE of each model falls when a partition's features are left out: {partition: {side}}

@@ -16,18 +16,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from dfc import alignment, corpus, models
+from dfc.activations import documents as stored
 from dfc.activations import harvest, pairing, shards
 from dfc.activations.manifest import Manifest
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side, UserError
-from dfc.corpus import Document, Turn
+from dfc.corpus import Document
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.models import LoadedModel
@@ -59,7 +62,7 @@ class Reading:
     Attributes:
         source: of the document.
         tokens: text of each token under each model.
-        index: the paired tokens of each model, (pairs,), increasing.
+        index: the paired tokens of each model, (pairs,); increasing, unless a template reorders turns.
         kept: which pairs count, (pairs,): no first positions, no outliers, nothing that is not finite.
         cut: the models for which the text was too long, so that its end was not read.
         rows, features, values: one entry an activation, sorted by feature and row; `rows` are numbers of pairs.
@@ -148,10 +151,11 @@ def prompt(turns: Sequence[tuple[str, str]]) -> Document:
     Raises:
         UserError: if nothing is left.
     """
-    said = tuple(Turn(role, text) for role, text in ((role, corpus.clean(text)) for role, text in turns) if text)
-    if not said:
+    messages = [{"role": role, "content": text} for role, text in ((r, corpus.clean(t)) for r, t in turns) if text]
+    document = corpus.of_messages("prompt", messages)
+    if document is None:
         raise UserError("there is nothing to read; type a text, or give a turn of the chat some words.")
-    return Document("prompt", said)
+    return document
 
 
 def shard_of(run: Run, document: int) -> int:
@@ -160,15 +164,14 @@ def shard_of(run: Run, document: int) -> int:
     return int(np.searchsorted(ends, document, side="right")) if 0 <= document < (ends[-1] if len(ends) else 0) else 0
 
 
-@torch.no_grad()
 def read(live: Live, document: Document, report: Report = nothing, shard: int = 0) -> Reading:
     """Run both models over a document and encode its pairs.
 
     Args:
         live: from `open_run`.
-        document: a plain text or a chat, see `prompt`, or a stored one.
+        document: a plain text or a chat, see `prompt`.
         report: told what is being waited for.
-        shard: whose factors an int8 store would round the rows with: that of a stored document, see `shard_of`.
+        shard: whose factors an int8 store would round the rows with.
 
     Raises:
         UserError: if a device has no memory for the document.
@@ -176,17 +179,56 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
     tokens, texts, cut = {}, {}, []
     for side in SIDES:
         model = live.models[side]
-        rendering = corpus.render(document, model.tokenizer)
+        rendering = corpus.render(document, model.tokenizer, moment=model.config.date)
         tokens[side] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
         texts[side] = alignment.token_texts(rendering.text, tokens[side])
         if len(tokens[side].ids) == model.max_tokens and tokens[side].ends.max() < len(rendering.text.rstrip()):
             cut.append(side)
     pairs = alignment.align(tokens["a"], tokens["b"])
-    index: dict[Side, Ints] = {"a": pairs.index_a, "b": pairs.index_b}
-    kept = np.minimum(pairs.index_a, pairs.index_b) >= live.manifest.skip_first
+    ids = {side: tokens[side].ids.tolist() for side in SIDES}
+    return _read(live, document.source, ids, texts, {"a": pairs.index_a, "b": pairs.index_b}, cut, report, shard)
+
+
+def read_stored(live: Live, number: int, report: Report = nothing) -> Reading:
+    """The same of a document of the run, with the tokens and pairs that are stored of it.
+
+    Raises:
+        UserError: if there is no such document, what is stored is damaged or of another version, or a device has no
+            memory for it.
+    """
+    document = stored.find(live.run, number)
+    shard = shard_of(live.run, number)
+    table = shards.read_shown(live.run.activations, shard)
+    [row] = table.filter(pc.equal(table["document"], number)).to_pylist()
+    ids: dict[Side, list[int]] = {}
+    texts, index, cut = {}, {}, []
+    for side in SIDES:
+        text = row[f"text_{side}"]
+        text = "".join(turn.content for turn in document.turns) if text is None else text
+        until = list(accumulate(row[f"lengths_{side}"], initial=0))
+        texts[side] = [text[start:end] for start, end in pairwise(until)]
+        ids[side], index[side] = row[f"ids_{side}"], np.array(row[f"index_{side}"], dtype=np.int64)
+        if len(ids[side]) == live.models[side].max_tokens and until[-1] < len(text.rstrip()):
+            cut.append(side)
+    return _read(live, document.source, ids, texts, index, cut, report, shard)
+
+
+@torch.no_grad()
+def _read(
+    live: Live,
+    source: str,
+    ids: dict[Side, list[int]],
+    texts: dict[Side, list[str]],
+    index: dict[Side, Ints],
+    cut: list[Side],
+    report: Report,
+    shard: int,
+) -> Reading:
+    """What fires on a document's pairs, whose tokens are known."""
+    kept = np.minimum(index["a"], index["b"]) >= live.manifest.skip_first
     rows = []
     for side in SIDES:
-        stream = _stream(live, side, tokens[side].ids.tolist(), index[side].tolist(), report)
+        stream = _stream(live, side, ids[side], index[side].tolist(), report)
         kept &= stream.norm(dim=1).numpy() <= live.manifest.side(side).norm_limit  # false for NaN, too
         rows.append(shards.as_stored(live.run.activations, side, shard, stream))
     chosen = np.flatnonzero(kept)
@@ -194,7 +236,7 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
     at, features = chosen[codes.rows.numpy()], codes.features.numpy()
     order = np.lexsort((at, features))
     values = codes.values.numpy()[order]
-    return Reading(document.source, texts, index, kept, tuple(cut), at[order], features[order], values)
+    return Reading(source, texts, index, kept, tuple(cut), at[order], features[order], values)
 
 
 def _stream(live: Live, side: Side, ids: list[int], paired: list[int], report: Report) -> Tensor:

@@ -1,5 +1,6 @@
 """Causal language models: loading them, finding their blocks, reading and editing the residual stream."""
 
+from dfc.models.ends import ends
 from dfc.models.kept import shared
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.loading import describe, load, load_tokenizer
@@ -11,6 +12,7 @@ __all__ = [
     "Fingerprint",
     "LoadedModel",
     "describe",
+    "ends",
     "fingerprint",
     "load",
     "load_tokenizer",

@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from dfc import corpus
 from dfc.config import MemoryShortError, ModelConfig, NotLoadedError
 from dfc.machine import devices, memory
 from dfc.models import gguf_files, sites
@@ -35,9 +36,12 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     """
     folder = folder_or_id(config)
     with _explaining(config, "tokenizer"):
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, revision=config.revision, trust_remote_code=config.trust_remote_code
         )
+    if config.template is not None:
+        tokenizer.chat_template = corpus.read_template(config.template)
+    return tokenizer
 
 
 def describe(config: ModelConfig) -> Description:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from dfc import corpus
 from dfc.config import ModelConfig
 from dfc.models import loading
 
@@ -40,7 +41,7 @@ def fingerprint(config: ModelConfig) -> Fingerprint:
     return Fingerprint(
         weights=weights(config),
         tokenizer=_digest(_definition(tokenizer)),
-        template=_digest(tokenizer.chat_template or ""),
+        template=_digest(corpus.template_of(tokenizer)),
         bos=first == [tokenizer.bos_token_id],
     )
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -27,17 +27,18 @@ from dfc.models import LoadedModel
 from dfc.requests import RolloutSampling
 from dfc.runs import Run
 
-# A base model goes on after its answer with the next turn of the frame in which corpus.render gave it the chat.
-_NEXT_TURN = re.compile(r"\n\s*(?:System|User|Assistant):")
-
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that is to be given: its place among all, the prompt, and the prompt's token ids."""
+    """An answer that is to be given: its place among all, the prompt, and the prompt's token ids.
+
+    `opening` is the mark of thoughts that the template has put there already.
+    """
 
     number: int
     prompt: Document
     ids: list[int]
+    opening: str = ""
 
 
 def default_folder(run: RunConfig) -> Path:
@@ -54,20 +55,20 @@ def read_prompts(path: str, limit: int | None = None) -> list[Document]:
     Raises:
         UserError: if there is nothing at the path, or nothing in it that can be asked.
     """
-    # The prompt stands for its response, which is cut off.
-    source = SourceConfig(name="prompts", path=path, prompt="prompt", response="prompt")
+    source = SourceConfig(name="prompts", path=path, prompt="prompt", response="prompt")  # which means: without one
     opened = corpus.open_sources(CorpusConfig(sources=(source,)))[source.name]
     prompts: dict[Document, None] = {}
     for document in opened.documents:
-        asking = [place for place, turn in enumerate(document.turns) if turn.role in ("user", PLAIN)]
-        if asking:
-            prompts[Document(document.source, document.turns[: asking[-1] + 1])] = None
+        asked = document.up_to_the_last(("user", PLAIN))
+        if asked is not None:
+            prompts[asked] = None
         if len(prompts) == limit:
             break
     if not prompts:
         raise UserError(f"{path}: no chat in it has a user's turn; give chats that have one, or plain texts.")
-    if opened.left_out.rows:
-        progress.say(f"{path}: left out {opened.left_out_in_words()}")
+    for beginning, tally in (("left out ", opened.left_out), ("", opened.noted)):
+        if words := tally.in_words(source):
+            progress.say(f"{path}: {beginning}{words}")
     return list(prompts)
 
 
@@ -114,11 +115,13 @@ def sources_yaml(run: RunConfig) -> str:
     )
 
 
-def planned(model: LoadedModel, prompts: list[Document], sampling: RolloutSampling) -> list[Answer]:
+def planned(
+    model: LoadedModel, prompts: list[Document], sampling: RolloutSampling, moment: datetime | None = None
+) -> list[Answer]:
     """The answers that a model is to give, longest prompts first, which shows at once whether memory is enough.
 
     A plain text is a user's turn for a chat model, and is gone on from by a base model. Prompts that leave no room for
-    an answer are left out.
+    an answer are left out. A template that asks for the time is told `moment`.
 
     Raises:
         UserError: if all do.
@@ -128,11 +131,12 @@ def planned(model: LoadedModel, prompts: list[Document], sampling: RolloutSampli
         prompt = document
         if model.is_chat and not document.is_chat:
             prompt = Document(document.source, (Turn("user", document.turns[0].content),))
-        rendering = corpus.render(prompt, model.tokenizer, answer=True)
-        ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
+        rendering = corpus.render(prompt, model.tokenizer, answer=True, moment=moment)
+        ids = corpus.encode([rendering], model.tokenizer)[0].ids
         if ids and len(ids) + sampling.tokens <= model.max_tokens:
             first = place * sampling.samples
-            answers += [Answer(number, prompt, ids) for number in range(first, first + sampling.samples)]
+            opening = corpus.opening(rendering.text) if prompt.is_chat else ""
+            answers += [Answer(number, prompt, ids, opening) for number in range(first, first + sampling.samples)]
     if not answers:
         raise UserError(
             f"{model.title}: none of the {len(prompts)} prompts leaves room for {sampling.tokens} new tokens in "
@@ -142,12 +146,12 @@ def planned(model: LoadedModel, prompts: list[Document], sampling: RolloutSampli
 
 
 def answer_batch(model: LoadedModel, batch: list[Answer], sampling: RolloutSampling, seed: int) -> list[str]:
-    """What a model says, without special tokens, and what a base model says after its turn.
+    """What a model says, without special tokens but marks of thoughts, and what a base model says after its turn.
 
     Raises:
         UserError: if the memory is too small for one answer.
     """
-    ends = _ends(model)
+    ends = models.ends(model)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         said = _generate(model, [answer.ids for answer in batch], sampling, ends)
@@ -165,7 +169,7 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
         progress.say(f"{side.title}: has answered already ({path})")
         return
     model = models.load(side)
-    answers = planned(model, prompts, sampling)
+    answers = planned(model, prompts, sampling, _moment(path.with_suffix(".yaml"), side, model))
     batches = [answers[first : first + sampling.batch] for first in range(0, len(answers), sampling.batch)]
     done = _read_batches(kept_batches)
     rows = dict(row for batch in done for row in batch)
@@ -203,13 +207,18 @@ def _answers_path(folder: Path, side: Side) -> Path:
 
 def _settings(side: ModelConfig, prompts: list[Document], sampling: RolloutSampling) -> dict[str, Any]:
     """All that a model's answers depend on."""
-    digest = blake2b(repr([prompt.turns for prompt in prompts]).encode(), digest_size=16).hexdigest()
+    asked = repr([(prompt.turns, prompt.given) if prompt.given else prompt.turns for prompt in prompts]).encode()
+    digest = blake2b(asked, digest_size=16).hexdigest()
     model = side.model_dump(include={"source", "revision", "dtype", "max_tokens"})
+    model |= side.model_dump(include={"template", "date"}, exclude_none=True)
     return {"model": side.title, **model, **asdict(sampling), "prompts": f"{len(prompts)} with hash {digest}"}
 
 
 def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
-    """Write what a model's answers are made with; if there are any, see that it is what they were made with."""
+    """Write what a model's answers are made with; if there are any, see that it is what they were made with.
+
+    The date that a template was told stays.
+    """
     if begun:
         with runs.reading(path, f"delete {path.parent} and start again", yaml.YAMLError):
             old = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -223,7 +232,18 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
                 f"{path.parent}: the answers of {settings['model']} were begun with other settings "
                 f"({key}: {old[key]!r:.60} there, {settings[key]!r:.60} now); give another --folder, or delete it."
             )
+        settings |= {"date": old["date"]} if "date" in old else {}
     runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+
+def _moment(path: Path, side: ModelConfig, model: LoadedModel) -> datetime | None:
+    """The time that a model's template is told, which its settings keep, so that what goes on is told the same."""
+    if not corpus.is_dated(model.tokenizer):
+        return None
+    settings = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    moment: datetime = settings.setdefault("date", side.date or datetime.now().replace(microsecond=0))
+    runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    return moment
 
 
 def _read_batches(path: Path) -> list[list[tuple[int, dict[str, Any] | None]]]:
@@ -239,23 +259,6 @@ def _read_batches(path: Path) -> list[list[tuple[int, dict[str, Any] | None]]]:
 
 def _batch_seed(seed: int, number: int) -> int:
     return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest(), "big")
-
-
-def _ends(model: LoadedModel) -> list[int]:
-    """Tokens that end an answer: those the model and its tokenizer name, and the one after a turn in its template.
-
-    The last since many tokenizers of models with a template name only the end of a text.
-    """
-    named = model.model.generation_config.eos_token_id
-    ends = {*(named if isinstance(named, list) else [named]), model.tokenizer.eos_token_id}
-    if model.is_chat:
-        chat = Document("", (Turn("user", "a"), Turn("assistant", "a")))
-        rendering = corpus.render(chat, model.tokenizer)
-        start, _, length = rendering.turns[-1]
-        after = model.tokenizer(rendering.text[start + length :], add_special_tokens=False)["input_ids"]
-        added = model.tokenizer.added_tokens_decoder
-        ends.add(next((token for token in after if token in added and added[token].special), None))
-    return sorted(ends - {None})
 
 
 def _generate(
@@ -302,20 +305,30 @@ def _generate_together(
 
 def _text(model: LoadedModel, answer: Answer, tokens: list[int]) -> str:
     """What new tokens say after their prompt: some tokenizers drop a space where decoding begins."""
-    decode: Callable[[list[int]], str] = partial(
-        model.tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
-    text = decode([*answer.ids, *tokens])[len(decode(answer.ids)) :].rstrip("\ufffd")  # a character that was cut
+    speak = partial(corpus.spoken, model.tokenizer)
+    text = speak([*answer.ids, *tokens])[len(speak(answer.ids)) :].rstrip("\ufffd")  # a character that was cut
     if answer.prompt.is_chat and not model.is_chat:
-        text = _NEXT_TURN.split(text)[0]
-    return text
+        text, _ = corpus.until_next_turn(text)
+    return answer.opening + text
 
 
 def _row(model: LoadedModel, answer: Answer, text: str) -> dict[str, Any] | None:
-    """A row of the corpus: prompt and answer; none if the answer is empty."""
+    """A row of the corpus: prompt and answer, and what was thought before it; none if both are empty."""
     if not text.strip():
         return None
     if not answer.prompt.is_chat:
         return {"text": answer.prompt.turns[0].content + text.rstrip(), "model": model.title}
-    turns = [*answer.prompt.turns, Turn("assistant", text.strip())]
-    return {"messages": [asdict(turn) for turn in turns], "model": model.title}
+    said = corpus.parts(text)
+    if not said.answer.strip() and not said.reasoning:
+        return None
+    message = {"role": "assistant", "content": said.answer.strip()}
+    if said.reasoning:
+        message["reasoning_content"] = said.reasoning
+    tools = {"tools": answer.prompt.tools} if answer.prompt.tools else {}
+    return {
+        "messages": [*answer.prompt.messages, message],
+        **tools,
+        "answer": message["content"],
+        "reasoning": said.reasoning,
+        "model": model.title,
+    }

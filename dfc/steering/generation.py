@@ -21,10 +21,10 @@ from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
 from dfc.config import MemoryShortError, UserError
-from dfc.corpus import Document
+from dfc.corpus import Document, Rendering
 from dfc.machine import memory, workers
 from dfc.machine.workers import Worker
-from dfc.models import LoadedModel, stream_of
+from dfc.models import LoadedModel, ends, stream_of
 from dfc.requests import Prompt, Sampling, Turn
 from dfc.steering.answers import Answer, Piece
 from dfc.steering.edits import Program, apply
@@ -67,8 +67,13 @@ def stream_rows(
     With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
     while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
-    ids = encode_prompt(model, prompt, sampling.max_new_tokens)
-    return _pieces(model, ids, sampling, tuple(programs), stopped)
+    rendering, ids = _given(model, prompt, sampling.max_new_tokens)
+    said = _Said(
+        model,
+        corpus.opening(rendering.text) if _is_chat(model, prompt) else "",
+        _is_chat(model, prompt) and not model.is_chat,
+    )
+    return _pieces(model, ids, sampling, tuple(programs), stopped, said)
 
 
 def generate(model: LoadedModel, prompt: Prompt, sampling: Sampling, programs: Sequence[Program]) -> list[Answer]:
@@ -90,22 +95,50 @@ def encode_prompt(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> Te
     Raises:
         UserError: if it is empty, or leaves no room for the answer.
     """
+    return _given(model, prompt, max_new_tokens)[1]
+
+
+def _given(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> tuple[Rendering, Tensor]:
+    """A prompt as the model is given it, and its token ids, (1, length)."""
     if not prompt.text.strip():
         raise UserError("the prompt is empty; type what the models shall go on from.")
-    if prompt.chat and (prompt.earlier or model.is_chat):
+    if _is_chat(model, prompt):
         turns = (*prompt.earlier, Turn("user", prompt.text))
         document = Document("prompt", tuple(Turn(turn.role, corpus.encodable(turn.content)) for turn in turns))
-        rendering = corpus.render(document, model.tokenizer, answer=True)
     else:
-        rendering = corpus.render(corpus.plain(corpus.encodable(prompt.text)), model.tokenizer)
-    ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
+        document = corpus.plain(corpus.encodable(prompt.text))
+    rendering = corpus.render(document, model.tokenizer, answer=True, moment=model.config.date)
+    ids = corpus.encode([rendering], model.tokenizer)[0].ids
     room = model.max_tokens - max_new_tokens
     if len(ids) > room:
         raise UserError(
             f"the prompt has {len(ids)} tokens in {model.title}, whose context leaves room for {max(room, 0)} beside "
             f"{max_new_tokens} new ones; shorten it, or ask for fewer new tokens."
         )
-    return torch.tensor([ids])
+    return rendering, torch.tensor([ids])
+
+
+def _is_chat(model: LoadedModel, prompt: Prompt) -> bool:
+    """Whether a model is given a prompt as the last turn of a chat."""
+    return prompt.chat and (bool(prompt.earlier) or model.is_chat)
+
+
+class _Said:
+    """What the tokens of a continuation say, and whether its turn ended without a token for that.
+
+    Args:
+        model: whose tokens they are.
+        opening: the mark of thoughts that the template has put before them.
+        framed: whether the prompt is a chat without a template, of which a model may write the other's turns, too.
+    """
+
+    def __init__(self, model: LoadedModel, opening: str, framed: bool) -> None:
+        self._tokenizer, self._opening, self._framed = model.tokenizer, opening, framed
+
+    def __call__(self, tokens: Sequence[int], whole: bool = False) -> tuple[str, bool]:
+        text = corpus.spoken(self._tokenizer, tokens)
+        said, ended = corpus.until_next_turn(text, whole) if self._framed else (text, False)
+        return self._opening + said, ended
 
 
 class Editor:
@@ -240,7 +273,8 @@ def _generate(
         "max_new_tokens": sampling.max_new_tokens,
         "do_sample": False,
         "repetition_penalty": 1.0,
-        "pad_token_id": model.tokenizer.pad_token_id or min(_ends(model), default=0),
+        "eos_token_id": ends(model) or None,
+        "pad_token_id": model.tokenizer.pad_token_id or min(ends(model), default=0),
         "streamer": tokens,
     }
     if sampling.temperature > 0:
@@ -256,24 +290,27 @@ def _generate(
                     edit(stream_of(site.output))
 
 
-def _ends(model: LoadedModel) -> set[int]:
-    """Tokens at which the model's generation ends."""
-    named = model.model.generation_config.eos_token_id
-    return set(named if isinstance(named, list) else [] if named is None else [named])
-
-
 def _pieces(
     model: LoadedModel,
     prompt: Tensor,
     sampling: Sampling,
     programs: tuple[Program, ...],
     stopped: Callable[[int], bool],
+    said: _Said,
 ) -> Generator[Piece, None, None]:
-    """Decode incrementally, holding back characters whose bytes are not complete."""
-    ends, rows, tokens = _ends(model), len(programs), _Queue()
+    """Decode incrementally, holding back incomplete characters and what may be the beginning of another's turn."""
+    last, rows, tokens = ends(model), len(programs), _Queue()
     seen: list[list[int]] = [[] for _ in range(rows)]
     held: list[list[int]] = [[] for _ in range(rows)]
     given, ended = [""] * rows, [False] * rows
+
+    def rest(row: int) -> Iterator[Piece]:
+        """What was held back of a continuation that is at its end."""
+        text = said(seen[row], whole=True)[0].rstrip("\ufffd")
+        if held[row]:
+            yield Piece(row, text[len(given[row]) :], tuple(held[row]))
+        held[row] = []
+
     with closing(_batches(model, prompt, sampling, programs, tokens)) as batches:
         for batch in batches:
             halted = [stopped(row) for row in range(rows)]
@@ -285,20 +322,24 @@ def _pieces(
             for row, token in enumerate(batch):
                 if ended[row]:
                     continue
-                if token in ends:
-                    ended[row] = True
-                    yield Piece(row, "", (), ended=True)
-                    continue
-                seen[row].append(token)
-                held[row].append(token)
-                text = model.tokenizer.decode(seen[row], skip_special_tokens=True)
-                if text.endswith("\ufffd") or len(text) <= len(given[row]):
-                    continue
-                yield Piece(row, text[len(given[row]) :], tuple(held[row]))
-                given[row], held[row] = text, []
+                if token not in last:
+                    seen[row].append(token)
+                    held[row].append(token)
+                    text, ended[row] = said(seen[row])
+                    if not ended[row]:
+                        if not text.endswith("\ufffd") and len(text) > len(given[row]):
+                            yield Piece(row, text[len(given[row]) :], tuple(held[row]))
+                            given[row], held[row] = text, []
+                        continue
+                    # The model speaks for somebody else: the tokens that only do so are none of its answer.
+                    while held[row] and said(seen[row][:-1], whole=True)[0].startswith(text):
+                        seen[row].pop()
+                        held[row].pop()
+                ended[row] = True
+                yield from rest(row)
+                yield Piece(row, "", (), ended=True)
     for row in range(rows):
-        if held[row]:
-            yield Piece(row, "", tuple(held[row]))
+        yield from rest(row)
 
 
 def _texts(pieces: Generator[Piece, None, None]) -> Generator[str, None, None]:

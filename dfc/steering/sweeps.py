@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 
+from dfc import corpus
 from dfc.config import SIDES, Side, UserError
 from dfc.models import LoadedModel
 from dfc.requests import Edit, Prompt, Sampling, Sweep, pattern
@@ -199,6 +200,7 @@ def _row(
 ) -> dict[str, Any]:
     analysis = analyse(work.model, work.ids, answer.tokens, program, [] if reader is None else [reader])
     activation = analysis.activations[0] / reader.s_max if reader is not None else []
+    said = corpus.parts(answer.text)
     return {
         "sweep_id": work.sweep_id,
         "side": work.side,
@@ -209,14 +211,16 @@ def _row(
         "prompt_id": work.number,
         "prompt": work.prompt.text,
         "text": answer.text,
+        "answer": said.answer,
+        "reasoning": said.reasoning,
         "tokens": analysis.tokens,
         "kl": analysis.kl.tolist(),
         "activation": list(activation),
         "promoted": promotion,
         "perplexity": analysis.perplexity if answer.tokens else None,
         "distinct_tokens": measures.distinct(answer.tokens),
-        "coverage": measures.coverage(answer.text, pattern(work.sweep.words, work.sweep.regex)),
-        "refusal": measures.refuses(answer.text),
+        "coverage": measures.coverage(said.answer, pattern(work.sweep.words, work.sweep.regex)),
+        "refusal": measures.refuses(said.answer),
     }
 
 

@@ -37,6 +37,8 @@ OUTPUTS = pa.schema(
         "prompt_id": pa.int32(),
         "prompt": pa.string(),
         "text": pa.string(),
+        "answer": pa.string(),
+        "reasoning": pa.string(),
         "tokens": pa.list_(pa.string()),
         "kl": pa.list_(pa.float32()),
         "activation": pa.list_(pa.float32()),
@@ -128,7 +130,7 @@ class SteeringStore:
                ORDER BY side, feature_id, mode, direction, strength, prompt_id""",
             [sweep_id],
         )
-        return _with_score(outputs)
+        return _with_parts(_with_score(outputs))
 
     def latest_steps(self, features: Collection[int]) -> pd.DataFrame:
         """What the latest sweep with each of these features showed, as means over its prompts.
@@ -190,6 +192,13 @@ class SteeringStore:
 def _with_score(outputs: pd.DataFrame) -> pd.DataFrame:
     """Outputs of a file from before there were scores, too."""
     return outputs if "score" in outputs else outputs.assign(score=float("nan"))
+
+
+def _with_parts(outputs: pd.DataFrame) -> pd.DataFrame:
+    """Outputs of a file from before thoughts were told from answers, too: then all of a text is its answer."""
+    if "answer" not in outputs:
+        return outputs.assign(answer=outputs["text"], reasoning="")
+    return outputs.assign(answer=outputs["answer"].fillna(outputs["text"]), reasoning=outputs["reasoning"].fillna(""))
 
 
 def _patiently(path: Path, write: bool) -> duckdb.DuckDBPyConnection:

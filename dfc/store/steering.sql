@@ -42,3 +42,5 @@ CREATE TABLE IF NOT EXISTS tried (  -- history: single requests and what they ga
 -- Added since the first files were written; where a file is only read, the reader supplies them.
 ALTER TABLE sweeps ADD COLUMN IF NOT EXISTS judge VARCHAR;  -- JSON: model, url and criterion of the scores; NULL: none
 ALTER TABLE outputs ADD COLUMN IF NOT EXISTS score DOUBLE;  -- of the judge, 0 to 10; NULL: not scored
+ALTER TABLE outputs ADD COLUMN IF NOT EXISTS answer VARCHAR;     -- the text without what was thought, in which words are
+ALTER TABLE outputs ADD COLUMN IF NOT EXISTS reasoning VARCHAR;  -- counted, and that; NULL: of before they were told apart

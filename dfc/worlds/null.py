@@ -82,5 +82,5 @@ def _rotate(run: Run, made: Run, seed: int) -> None:
 
 def _as_both(tokens: pa.Table) -> pa.Table:
     """Documents with model A's tokens on both sides."""
-    own = {"ids_b": "ids_a", "index_b": "index_a"}
+    own = {f"{name}_b": f"{name}_a" for name in ("ids", "text", "lengths", "index")}
     return pa.table([tokens[own.get(name, name)] for name in tokens.column_names], tokens.schema)

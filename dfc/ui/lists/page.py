@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dfc import corpus
 from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
@@ -292,6 +293,6 @@ def _merge() -> None:
     file = st.session_state["import"]
     books: list[Book] = []
     if file is not None and notebook.change(
-        lambda: books.append(notebook.book().merge(file.getvalue().decode("utf-8", "replace")))
+        lambda: books.append(notebook.book().merge(corpus.decoded(file.getvalue(), file.name)))
     ):
         st.session_state["merged"] = f"Read {len(books[0].notes):,} notes and {len(books[0].marks):,} marks."

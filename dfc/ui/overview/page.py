@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from dfc import corpus
 from dfc.config import PARTITIONS, SIDES, Side
 from dfc.report.words import whose
 from dfc.store.reader import FeatureQuery
@@ -14,7 +15,7 @@ from dfc.ui.overview import findings, verdicts
 from dfc.ui.shell import address, charts, data, feature_list, meaning
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section, side_name
-from dfc.ui.shell.text import count, number, percent, plain
+from dfc.ui.shell.text import count, number, percent, plain, sentence
 
 FOUND, FEW = 10, 3
 """Exclusive features that are shown of each model: without findings, and below them."""
@@ -114,6 +115,9 @@ def _corpus(view: View, facts: dict[str, Any]) -> None:
     )
     if bars:
         st.html(f'<div class="dfc-bars">{bars}</div>')
+    if remarks := corpus.remarks(facts.get("remarks") or {}, view.config):
+        with st.expander("Not read, or not read as it stands there", icon=":material/rule:"):
+            st.html("".join(f'<p class="dfc-small">{escape(sentence(remark))}</p>' for remark in remarks))
 
 
 def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:

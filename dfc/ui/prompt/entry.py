@@ -12,7 +12,7 @@ import streamlit as st
 from dfc import corpus
 from dfc.config import UserError
 from dfc.ui.shell import address, turns
-from dfc.ui.shell.text import plain
+from dfc.ui.shell.text import plain, sentence
 from dfc.ui.shell.turns import ROLES, Turns
 
 KINDS = ("Text", "Chat", "Stored document")
@@ -249,9 +249,11 @@ def _drop(ending: str, turn: int) -> None:
 
 def _take(ending: str) -> None:
     try:
-        said = corpus.chat_from_json(st.session_state[f"prompt_json{ending}"] or "")
+        said, left_out = corpus.chat_from_json(st.session_state[f"prompt_json{ending}"] or "")
     except UserError as error:
         st.session_state[f"prompt_problem{ending}"] = str(error)
         return
+    if left_out:
+        st.session_state[f"prompt_problem{ending}"] = f"{sentence(left_out)}."
     _fill(tuple(said), ending)
     _read(ending)

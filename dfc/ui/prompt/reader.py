@@ -49,12 +49,13 @@ def _read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
         status.html(f'<p class="dfc-waiting">{escape(message)}</p>')
 
     report("Getting ready …")
-    from dfc.activations import documents
     from dfc.features import live
 
-    document = live.prompt(prompt.turns) if prompt.document is None else documents.find(view.run, prompt.document)
-    shard = 0 if prompt.document is None else live.shard_of(view.run, prompt.document)
-    reading = live.read(live.open_run(view.run, report), document, report, shard)
+    if prompt.document is not None:
+        reading = live.read_stored(live.open_run(view.run, report), prompt.document, report)
+    else:
+        document = live.prompt(prompt.turns)
+        reading = live.read(live.open_run(view.run, report), document, report)
     status.empty()
     return reading
 

@@ -112,8 +112,9 @@ def pair_of_token(reading: Reading, side: Side) -> np.ndarray:
 
     -1 for those after the last pair.
     """
-    places = np.searchsorted(reading.index[side], np.arange(len(reading.tokens[side])))
-    return np.where(places < reading.pairs, places, -1)
+    order = np.argsort(reading.index[side], kind="stable")  # a template may put turns into another order
+    places = np.searchsorted(reading.index[side][order], np.arange(len(reading.tokens[side])))
+    return np.where(places < reading.pairs, np.append(order, -1)[places], -1)
 
 
 def chosen_span(text: str | None, pairs: int) -> Span | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from dfc import corpus
 from dfc.config import Side, UserError
 from dfc.report.heatmap import visible
 from dfc.requests import Trial
@@ -153,11 +154,9 @@ def _import(run: Run) -> None:
     from dfc.steering import edit_table
 
     try:
-        edits = edit_table.from_csv(run, file.getvalue().decode("utf-8"))
+        edits = edit_table.from_csv(run, corpus.decoded(file.getvalue(), file.name))
         rows = edit_address.of_edits(edits)
         edit_address.unpack(edit_address.pack(rows))  # refuses what the page cannot show
         edit_address.write(rows)
-    except UnicodeDecodeError:
-        st.session_state[_IMPORT_PROBLEM] = "The table is not text in UTF-8; save it as CSV in UTF-8."
     except UserError as error:
         st.session_state[_IMPORT_PROBLEM] = sentence(str(error))

@@ -1,0 +1,107 @@
+"""What was left out of a corpus, or used otherwise than it stands there: counted by reason, the first of each named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dfc.config import SIDES, RunConfig, SourceConfig
+
+Reason = Literal[
+    "bad row",
+    "unknown role",
+    "too short",
+    "other language",
+    "duplicate",
+    "encoding",
+    "not read",
+    "about the dataset",
+    "other split",
+    "guessed",
+    "unsaid",
+    "ignored",
+    "joined",
+    "spelled",
+    "framed",
+]
+"""The first nine leave something out; the others are noted of what is used."""
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A row or a file that gives no document: why, and what was found there."""
+
+    reason: Reason
+    found: str = ""
+
+
+@dataclass
+class Tally:
+    """How often each reason was met, with the place of the first and what was found there."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: Reason, place: str, found: str = "", count: int = 1) -> None:
+        self.rows[reason] = self.rows.get(reason, 0) + count
+        self.first.setdefault(reason, place)
+        if found:
+            self.found.setdefault(reason, found)
+
+    def join(self, other: Tally) -> None:
+        """Count what another counted; its first come after those that are here."""
+        for reason, count in other.rows.items():
+            self.rows[reason] = self.rows.get(reason, 0) + count
+            self.first.setdefault(reason, other.first[reason])
+            if reason in other.found:
+                self.found.setdefault(reason, other.found[reason])
+
+    def in_words(self, source: SourceConfig) -> str:
+        """One line for people; empty if nothing was met."""
+        return "; ".join(
+            f"{count} {_WORDS.get(reason, reason).format(source=source)}, the first at {self.first[reason]}"
+            + (f" ({self.found[reason]})" if reason in self.found else "")
+            for reason, count in self.rows.items()
+        )
+
+
+def remarks(kept: Mapping[str, Any], config: RunConfig) -> list[str]:
+    """Sentences about what a run has kept of its corpus: what was left out, what was noted, what each model was given.
+
+    Args:
+        kept: {left_out: {source}, noted: {source}, models: {side}}, each a Tally as plain values.
+        config: of the run.
+    """
+    sentences = []
+    sources = {source.name: source for source in config.corpus.sources}
+    for kind, beginning in (("left_out", "left out "), ("noted", "")):
+        for name, tally in kept.get(kind, {}).items():
+            if name in sources and (words := Tally(**tally).in_words(sources[name])):
+                sentences.append(f"corpus source `{name}`: {beginning}{words}")
+    for side in SIDES:
+        if words := Tally(**kept.get("models", {}).get(side, {})).in_words(config.corpus.sources[0]):
+            model = config.models.side(side)
+            remedy = f"; if it is a chat model, name a file with one in `models.{side}.template`"
+            sentences.append(f"{model.title}: {words}{remedy if 'no chat template' in words else ''}")
+    return sentences
+
+
+_WORDS = {
+    "bad row": "rows without a usable `{source.text}` or `{source.messages}`",
+    "unknown role": "chats with a role that is not known",
+    "too short": "documents shorter than {source.min_characters} characters",
+    "other language": "rows whose `{source.language_field}` is not {source.language}",
+    "duplicate": "duplicates",
+    "encoding": "files or rows in no encoding that can be told",
+    "not read": "files of a kind that is not read",
+    "about the dataset": "files that are about the dataset",
+    "other split": "files of other splits",
+    "guessed": "files whose encoding was guessed",
+    "unsaid": "turns and calls of tools, which the models are given and which are not paired",
+    "ignored": "turns that its template leaves out or changes, which are not paired",
+    "joined": "chats that its template refuses as they are, given with joined turns",
+    "spelled": "texts that spell out its special tokens, which are read as text",
+    "framed": "chats given as `User: …`, since it has no chat template",
+}

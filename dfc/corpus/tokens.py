@@ -1,0 +1,147 @@
+"""Token ids of rendered documents: the only way from a text to what a model reads.
+
+A special token is one where a template or the tokenizer puts it. Spelled out in what somebody says it is text, in
+every model: otherwise a user's words could end a turn and open the assistant's, in one model and not in the other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from dfc.corpus.template import Rendering
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Span = tuple[int, int]
+_special: WeakKeyDictionary[PreTrainedTokenizerBase, dict[int, str]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One document's tokens.
+
+    Attributes:
+        ids: token ids, (tokens,).
+        offsets: characters of the rendered text that each covers; None if the tokenizer cannot tell.
+        spelled: the first special token that its turns spell out, if any does.
+    """
+
+    ids: list[int]
+    offsets: list[Span] | None
+    spelled: str = ""
+
+
+def encode(
+    renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase, max_tokens: int | None = None
+) -> list[Encoding]:
+    """The tokens of documents, the first `max_tokens` of each, whatever side the tokenizer's settings would cut."""
+    special = special_tokens(tokenizer)
+    found = []
+    for add_special_tokens, group in groupby(renderings, key=lambda rendering: rendering.add_special_tokens):
+        together = list(group)
+        encodings = tokenizer(
+            [rendering.text for rendering in together],
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=tokenizer.is_fast,
+            return_attention_mask=False,
+            truncation=False,
+            verbose=False,
+        )
+        offsets = encodings["offset_mapping"] if tokenizer.is_fast else [None] * len(together)
+        for rendering, ids, spans in zip(together, encodings["input_ids"], offsets, strict=True):
+            spelled = _spelled(rendering, ids, spans, special)
+            if spelled:
+                ids, spans = _as_text(rendering, tokenizer, special)
+            found.append(Encoding(ids[:max_tokens], None if spans is None else spans[:max_tokens], spelled))
+    return found
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Ids of all special tokens, named ones and others, and how each is spelled; looked up once for each tokenizer."""
+    known = _special.get(tokenizer)
+    if known is None:
+        known = _special[tokenizer] = _special_tokens(tokenizer)
+    return known
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+
+
+def _spelled(rendering: Rendering, ids: list[int], spans: list[Span] | None, special: dict[int, str]) -> str:
+    """The first special token that stands in what is said; empty if there is none."""
+    if spans is None:
+        said = (rendering.text[start : start + length] for start, _, length in rendering.turns)
+        return next((token for text in said for token in special.values() if token in text), "")
+    starts = [start for start, _, _ in rendering.turns]
+    for token, (start, end) in zip(ids, spans, strict=True):
+        if token in special and end > start:
+            turn = bisect_right(starts, start) - 1
+            if turn >= 0 and start < starts[turn] + rendering.turns[turn][2]:
+                return special[token]
+    return ""
+
+
+def _as_text(
+    rendering: Rendering, tokenizer: PreTrainedTokenizerBase, special: dict[int, str]
+) -> tuple[list[int], list[Span] | None]:
+    """Ids and offsets of a document in which only the template's own special tokens are special.
+
+    A tokenizer treats what stands between special tokens piece by piece; so each piece is tokenised on its own.
+    """
+
+    def piece(start: int, end: int, add_special_tokens: bool = False) -> tuple[list[int], list[Span] | None]:
+        found = tokenizer(
+            rendering.text[start:end],
+            add_special_tokens=add_special_tokens,
+            split_special_tokens=True,
+            return_offsets_mapping=tokenizer.is_fast,
+            truncation=False,
+            verbose=False,
+        )
+        spans = found["offset_mapping"] if tokenizer.is_fast else None
+        return found["input_ids"], spans and [(begin + start, stop + start) for begin, stop in spans]
+
+    if rendering.add_special_tokens:
+        return piece(0, len(rendering.text), add_special_tokens=True)
+    ids: list[int] = []
+    offsets: list[Span] | None = [] if tokenizer.is_fast else None
+    at = 0
+    for start, end, token in [*_own(rendering, special), (len(rendering.text),) * 2 + (None,)]:
+        own, spans = piece(at, start) if start > at else ([], [])
+        ids += own
+        if offsets is not None:
+            offsets += spans or []
+        if token is not None:
+            ids.append(token)
+            if offsets is not None:
+                offsets.append((start, end))
+        at = end
+    return ids, offsets
+
+
+def _own(rendering: Rendering, special: dict[int, str]) -> list[tuple[int, int, int]]:
+    """Start, end and id of each special token that the template has put into a text."""
+    found, free, at = [], [], 0
+    for start, _, length in rendering.turns:
+        free.append((at, start))
+        at = start + length
+    free.append((at, len(rendering.text)))
+    longest_first = sorted(special.items(), key=lambda entry: -len(entry[1]))
+    for since, until in free:
+        place = since
+        while place < until:
+            token = next((number for number, text in longest_first if rendering.text.startswith(text, place)), None)
+            if token is None or place + len(special[token]) > until:
+                place += 1
+                continue
+            found.append((place, place + len(special[token]), token))
+            place += len(special[token])
+    return found
