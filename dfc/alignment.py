@@ -93,7 +93,7 @@ def tokens_of(
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
     spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
     starts, ends = spans[::2].copy(), spans[1::2].copy()
-    is_special = np.isin(flat, list(special))
+    is_special = _among(flat, np.sort(np.fromiter(special, dtype=np.int64, count=len(special))))
     solid_ends = content_ends(renderings, first, starts, ends, is_special)
     return Tokens(flat, starts, ends, solid_ends, first, np.array(lost, dtype=np.bool_))
 
@@ -177,6 +177,13 @@ def content_ends(
     for token in np.flatnonzero(inside & (begins < since[turn])).tolist():  # those that lie across the start of a turn
         inside[token] = not text[begins[token] : since[turn[token]]].strip()
     return np.where(inside, solid_ends + (content - since)[turn], -1)
+
+
+def _among(ids: Ints, wanted: Ints) -> npt.NDArray[np.bool_]:
+    """Which of some ids are among sorted others."""
+    if not len(wanted):
+        return np.zeros(len(ids), dtype=np.bool_)
+    return wanted[np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)] == ids
 
 
 def _without_space(text: str, starts: Ints, ends: Ints) -> Ints:

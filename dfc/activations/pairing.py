@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -57,7 +57,8 @@ class Position:
 class Pairer:
     """Pairs the tokens of documents under both models' tokenizers, each cut to what its model reads.
 
-    `noted` grows meanwhile: what each model was given otherwise than it stands in the documents.
+    `noted` grows meanwhile: what each model was given otherwise than it stands in the documents. `dates` are the times
+    that their templates are told; None where they do not ask.
 
     Raises:
         UserError: if a tokenizer does not load, or a model has no such layer.
@@ -67,7 +68,7 @@ class Pairer:
         self._corpus = config.corpus
         self._lengths = {side: models.describe(config.models.side(side)).max_tokens for side in SIDES}
         self._tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
-        self._dates = {side: config.models.side(side).date for side in SIDES}
+        self.dates = {side: _date(config.models.side(side), self._tokenizers[side]) for side in SIDES}
         self.noted: dict[Side, Tally] = {side: Tally() for side in SIDES}
 
     def tokenizer(self, side: Side) -> PreTrainedTokenizerBase:
@@ -104,7 +105,7 @@ class Pairer:
         tokens: dict[Side, Tokens] = {}
         texts: dict[str, list[str | None]] = {}
         for side, tokenizer in self._tokenizers.items():
-            given = [corpus.render(document, tokenizer, moment=self._dates[side]) for document in documents]
+            given = [corpus.render(document, tokenizer, moment=self.dates[side]) for document in documents]
             encoded = corpus.encode(given, tokenizer, self._lengths[side])
             tokens[side] = alignment.tokens_of(given, encoded, tokenizer)
             texts[f"text_{side}"] = [
@@ -139,8 +140,8 @@ def pair(run: Run, sites: int = 1) -> None:
         UserError: if a source cannot be read, no two tokens can be paired, or the disk is too small.
     """
     config = run.config()
-    config = dated(run, config)
     pairer = Pairer(config)
+    keep_dates(run, pairer.dates)
     check_disk(run, sites)
     opened = corpus.open_sources(config.corpus)
     sources = {name: source.documents for name, source in opened.items()}
@@ -168,39 +169,22 @@ def pair(run: Run, sites: int = 1) -> None:
     runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, **remarks(position))
 
 
-def dated(run: Run, config: RunConfig) -> RunConfig:
-    """The settings of a run in which a model whose template asks for the time has one, which its run.yaml then keeps.
-
-    Raises:
-        UserError: if a tokenizer does not load.
-    """
-    now = datetime.now().replace(microsecond=0)
-    changed: dict[str, ModelConfig] = {}
-    for side in SIDES:
-        model = config.models.side(side)
-        is_dated = corpus.is_dated(models.load_tokenizer(model))
-        if model.date is None and is_dated:
-            changed[side] = model.model_copy(update={"date": now})
-        if model.date is not None and not is_dated:
-            raise SettingsError(f"{model.title}: has no chat template that asks for a date; take `date` out.")
-    if not changed:
-        return config
-    config = config.model_copy(update={"models": config.models.model_copy(update=changed)})
-    runs.write_text(run.path / "run.yaml", dump(config))
-    return config
+def keep_dates(run: Run, dates: Mapping[Side, datetime | None]) -> None:
+    """Keep in a run's settings what time its models' templates are told, so that they are told the same again."""
+    config = run.config()
+    if any(config.models.side(side).date != dates[side] for side in SIDES):
+        told: dict[str, ModelConfig] = {
+            side: config.models.side(side).model_copy(update={"date": dates[side]}) for side in SIDES
+        }
+        config = config.model_copy(update={"models": config.models.model_copy(update=told)})
+        runs.write_text(run.path / "run.yaml", dump(config))
 
 
 def share(run: Run, others: Sequence[Run]) -> None:
     """Give what was paired for one run to others that differ from it in their layers alone."""
-    own = run.config().models
+    dates = {side: run.config().models.side(side).date for side in SIDES}
     for other in others:
-        config = other.config()
-        if any(own.side(side).date != config.models.side(side).date for side in SIDES):
-            dates: dict[str, ModelConfig] = {
-                side: config.models.side(side).model_copy(update={"date": own.side(side).date}) for side in SIDES
-            }
-            config = config.model_copy(update={"models": config.models.model_copy(update=dates)})
-            runs.write_text(other.path / "run.yaml", dump(config))
+        keep_dates(other, dates)
         for path in [*sorted((run.activations / "tokens").iterdir()), _position_path(run), run.corpus]:
             target = other.path / path.relative_to(run.path)
             with runs.replacing(target) as temporary:
@@ -324,6 +308,15 @@ def draw(
     if in_shard:
         position.pairs, position.taken = dict(pairs), dict(taken)
         yield drawn, pa.concat_tables(tokens).combine_chunks()
+
+
+def _date(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> datetime | None:
+    """The time that a model's template is told: that of the settings, or now; None if it does not ask."""
+    if corpus.is_dated(tokenizer):
+        return model.date or datetime.now().replace(microsecond=0)
+    if model.date is not None:
+        raise SettingsError(f"{model.title}: has no chat template that asks for a date; take `date` out.")
+    return None
 
 
 def _position_path(run: Run) -> Path:

@@ -186,20 +186,24 @@ def _is_broken(row: Any) -> bool:
 
 def _json_rows(file: Path, place: str, encoding: Encoding, source: SourceConfig) -> Iterator[tuple[str, Any]]:
     """A value a line; or the values of a file that holds one, or several over several lines."""
+    if kind_of(file) == ".json" and size_of(file) > HELD_BYTES:
+        _refuse_a_list(file, encoding, source)
     with _lines(file, encoding) as lines:
-        start = next((line for line in lines if line.strip()), None)
-        if start is None:
+        at, start = next(((at, line) for at, line in enumerate(lines, 1) if line.strip()), (0, ""))
+        if not at:
             return
         first = parsed(start)
         by_line = not isinstance(first, Unusable) and any(line.strip() for line in lines)
     if not by_line:
         values: list[Any] | None = [first]
         if isinstance(first, Unusable):
-            values = _values(file, encoding, source)
+            values = _values(file, encoding) if size_of(file) <= HELD_BYTES else None
         if values is not None:
             for number, value in enumerate(values):
-                at = f"{place} value {number}" if len(values) > 1 else place
-                for row_place, row in _rows_in(value, at, source):
+                of_value = f"{place} value {number}" if len(values) > 1 else place
+                if kind_of(file) != ".json" and not isinstance(first, Unusable):
+                    of_value = f"{place}:{at}"
+                for row_place, row in _rows_in(value, of_value, source):
                     yield row_place, {source.text: row} if isinstance(row, str) else row
             return
         if kind_of(file) == ".json" and not _has_objects(file, encoding):
@@ -211,21 +215,17 @@ def _json_rows(file: Path, place: str, encoding: Encoding, source: SourceConfig)
                 yield f"{place}:{number}", line
 
 
-def _values(file: Path, encoding: Encoding, source: SourceConfig) -> list[Any] | None:
-    """The values that a file holds one after another, whatever lines they are on; None if it is not that.
-
-    Raises:
-        UserError: if it is a list that is too large to hold.
-    """
+def _refuse_a_list(file: Path, encoding: Encoding, source: SourceConfig) -> None:
     with _lines(file, encoding) as lines:
-        start = lines.read(1024).lstrip()
-        if size_of(file) > HELD_BYTES:
-            if not start.startswith("["):
-                return None
+        if lines.read(1024).lstrip().startswith("["):
             raise UserError(
                 f"corpus source `{source.name}`: {file}: is one JSON list, too large to hold; "
                 f"write each of its items on a line of a .jsonl file."
             )
+
+
+def _values(file: Path, encoding: Encoding) -> list[Any] | None:
+    """The values that a file holds one after another, whatever lines they are on; None if it is not that."""
     with _lines(file, encoding) as lines:
         text = lines.read()
     decoder, at, found = json.JSONDecoder(), 0, []

@@ -77,6 +77,7 @@ def test_what_a_template_refuses_is_joined_and_nobody_says_what_another_said(sai
     assert rendering.text == expected
     placed = [rendering.text[start : start + length] for start, _, length in rendering.turns]
     assert placed == [turn.content for turn in turns]
+    assert rendering.joined
 
 
 def test_a_template_that_refuses_every_chat_is_one_sentence() -> None:

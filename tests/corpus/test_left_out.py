@@ -36,24 +36,27 @@ def test_what_is_left_out_is_counted_with_the_place_of_the_first(tmp_path: Path)
     (tmp_path / "deep").mkdir()
     write(tmp_path / "a.jsonl", [{"text": "one"}, "", "{"])
     write_csv(tmp_path / "deep" / "b.csv", [{"text": "two\nlines"}, {"text": " "}])
-    write(tmp_path / "c.jsonl", [{"messages": [{"role": "tool", "content": "x"}]}])
+    write(tmp_path / "c.jsonl", [{"messages": [{"role": "wizard", "content": "x"}]}])
+    (tmp_path / "deep" / "d.pdf").write_bytes(b"%PDF")
     opened = corpus.open_sources(source(tmp_path))["s"]
     assert len(list(opened.documents)) == 2
     opened.left_out.add("bad row", "z")
-    assert opened.left_out.rows == {"bad row": 2, "too short": 1, "unknown role": 1}
+    assert opened.left_out.rows == {"bad row": 2, "too short": 1, "unknown role": 1, "not read": 1}
     places = {"bad row": "a.jsonl:3", "too short": "deep/b.csv:4", "unknown role": "c.jsonl:1"}
-    assert opened.left_out.first == places
+    assert opened.left_out.first == places | {"not read": "deep/d.pdf"}
     assert set(opened.left_out_in_words().split("; ")) == {
-        "2 rows without `text` or `messages`, the first at a.jsonl:3",
+        "1 files of a kind that is not read, the first at deep/d.pdf (.pdf)",
+        "2 rows without a usable `text` or `messages`, the first at a.jsonl:3 (no JSON: Expecting property name enclosed "
+        "in double quotes: line 1 co)",
         "1 documents shorter than 1 characters, the first at deep/b.csv:4",
-        "1 chats with a role other than system, user and assistant, the first at c.jsonl:1",
+        "1 chats with a role that is not known, the first at c.jsonl:1 (role `wizard`)",
     }
 
 
 @pytest.mark.parametrize(
     ("name", "content", "place"),
     [
-        ("a.json", b'[{"text": "one"}, "two"]', "a.json item 1"),
+        ("a.json", b'[{"text": "one"}, 2]', "a.json item 1"),
         ("b.json", b'[{"text": "one"', "b.json"),
         ("c.jsonl", b'{"text": "one"}\n' + b"9" * 5_000, "c.jsonl:2"),
         ("d.jsonl", b"[" * 200_000, "d.jsonl:1"),
@@ -102,8 +105,8 @@ def test_pairing_says_and_keeps_what_was_left_out(
     run = runs.create(parse(choices, origin="test"))
     pairing.pair(run)
     kept = json.loads(run.provenance.read_text(encoding="utf-8"))["pair"]["left_out"]
-    assert kept["english"] == {"rows": {"too short": 1}, "first": {"too short": "english.jsonl:2"}}
-    assert kept["chinese"] == {"rows": {}, "first": {}}
+    assert kept["english"] == {"rows": {"too short": 1}, "first": {"too short": "english.jsonl:2"}, "found": {}}
+    assert kept["chinese"] == {"rows": {}, "first": {}, "found": {}}
     assert kept["chats"]["rows"] == {"duplicate": 5}
     printed = capsys.readouterr().err
     assert "corpus source `english`: left out 1 documents shorter than 1 characters, the first at english.jsonl:2" in (

@@ -28,19 +28,22 @@ def test_texts_and_chats_and_bad_rows(tmp_path: Path) -> None:
         {"text": 3},
         ["text"],
         "not json",
+        '"a bare one"',
         "",
     ]
     found = read(source(write(tmp_path / "a.jsonl", rows)))
-    assert sorted(found, key=lambda document: document.is_chat) == [
+    given = json.dumps({"messages": chat})  # with the space around what is said
+    assert sorted(found, key=lambda document: (document.is_chat, document.turns[0].content != "one?")) == [
         Document("s", (Turn("text", "one?"),)),
-        Document("s", (Turn("user", "Hi"), Turn("assistant", "Yes"))),
+        Document("s", (Turn("text", "a bare one"),)),
+        Document("s", (Turn("user", "Hi"), Turn("assistant", "Yes")), given),
     ]
 
 
 def test_fields_have_names(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"body": "one", "conversation": None}])
     assert read(source(path, text="body")) == [corpus.plain("one", "s")]
-    with pytest.raises(UserError, match=r"source `s` .* is empty: 1 rows without `text` or `messages`, the first at a"):
+    with pytest.raises(UserError, match=r"source `s` .* is empty: 1 rows without a usable `text` or .*\(columns `body`, `conv"):
         read(source(path))
 
 
@@ -57,20 +60,37 @@ def test_fields_have_names(tmp_path: Path) -> None:
         ({"messages": [{**turn, "from": None, "value": None} for turn in CHAT]}, CHAT_SAID),
         ({"prompt": "Rain?", "response": "Yes"}, CHAT_SAID),
         ({"prompt": "Rain?", "response": "Yes", "text": "one"}, "text: one"),
+        ({"prompt": "Rain?", "completion": "Yes"}, CHAT_SAID),
+        ({"prompt": CHAT[:1], "completion": CHAT[1:]}, CHAT_SAID),
+        ({"prompt": CHAT[:1], "response": "Yes"}, CHAT_SAID),
+        ({"prompt": CHAT}, CHAT_SAID),
+        ({"prompt": "[{ is this?", "response": "Yes"}, "user: [{ is this? | assistant: Yes"),
         ({"prompt": "Rain?", "response": ["Yes"]}, "bad row"),
         ({"prompt": "Rain?"}, "bad row"),
         ({"messages": "Rain?"}, "bad row"),
         ({"messages": ["Rain?"]}, "bad row"),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Rain?"}]}]}, "bad row"),
-        ({"messages": [*CHAT, {"role": "tool", "content": "3"}]}, "unknown role"),
-        ({"messages": [*CHAT, {"from": "function", "value": "3"}]}, "unknown role"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "Rain?"}]}]}, "user: Rain?"),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}]}, "bad row"),
+        ({"messages": [*CHAT, {"role": "tool", "content": "3"}]}, CHAT_SAID),
+        ({"messages": [*CHAT, {"from": "function", "value": "3"}]}, CHAT_SAID),
+        ({"messages": [{"role": "User", "content": "Rain?"}, {"role": "chatgpt", "content": "Yes"}]}, CHAT_SAID),
+        ({"messages": json.dumps(CHAT)}, CHAT_SAID),
+        ({"messages": {"role": ["user", "assistant"], "content": ["Rain?", "Yes"]}}, CHAT_SAID),
+        ({"Messages": CHAT}, CHAT_SAID),
+        (CHAT, CHAT_SAID),
+        ({" Text": "one"}, "text: one"),
+        ({"messages": [{"role": "developer", "content": "Be kind"}, *CHAT]}, f"system: Be kind | {CHAT_SAID}"),
+        (
+            {"messages": [CHAT[0], {**CHAT[1], "reasoning_content": "Clouds."}]},
+            "user: Rain? | reasoning: Clouds. | assistant: Yes",
+        ),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
         ({"messages": [{"content": "x"}]}, "unknown role"),
         ({"messages": [{"role": "user", "content": " "}]}, "too short"),
         ({"text": " "}, "too short"),
     ],
 )
-def test_shapes_of_rows(row: dict[str, Any], expected: str, tmp_path: Path) -> None:
+def test_shapes_of_rows(row: dict[str, Any] | list[Any], expected: str, tmp_path: Path) -> None:
     config = source(write(tmp_path / "a.jsonl", [row, {"text": "another"}]))
     (left_out,) = counted(config).values()
     assert [*left_out.rows, *(text for text in said(config) if text != "text: another")] == [expected]
@@ -141,7 +161,7 @@ def test_no_row_is_fatal(
     assert len(documents) + sum(opened.left_out.rows.values()) == len(values) + 1
     assert corpus.plain("a good one", "s") in documents
     for document in documents:
-        assert {turn.role for turn in document.turns} <= {"text", "system", "user", "assistant"}
+        assert {turn.role for turn in document.turns} <= {"text", "system", "user", "assistant", "reasoning"}
         assert "".join(turn.content for turn in document.turns).encode()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from dfc import corpus
 from dfc.config import UserError
+from dfc.corpus import formats
 from dfc.corpus import rows as corpus_rows
 from tests.corpus.written import CHAT, CHAT_SAID, FORMATS, counted, read, said, source, write
 
@@ -56,13 +57,13 @@ def test_chats_in_every_format_that_nests(name: str, tmp_path: Path) -> None:
 def test_a_folder_is_searched_and_texts_are_one_document_a_file(tmp_path: Path) -> None:
     (tmp_path / "deep" / "deeper").mkdir(parents=True)
     (tmp_path / ".git").mkdir()
-    (tmp_path / "deep" / "a.txt").write_bytes(b"\xef\xbb\xbf  one\n\ntwo \xff\n")
+    (tmp_path / "deep" / "a.txt").write_bytes(b"\xef\xbb\xbf  one\n\ntwo\n")
     (tmp_path / "deep" / "deeper" / "b.md").write_text("# three\n" + "x" * 9_000)
     (tmp_path / "deep" / "picture.png").write_bytes(b"\x89PNG")
     (tmp_path / ".git" / "hidden.txt").write_text("hidden")
     write(tmp_path / "c.jsonl", [{"text": "four"}])
     pq.write_table(pa.table({"text": ["five"]}), tmp_path / "d.parquet")
-    expected = ["text: # three\n" + "x" * 3_992, "text: five", "text: four", "text: one\n\ntwo \ufffd"]
+    expected = ["text: # three\n" + "x" * 3_992, "text: five", "text: four", "text: one\n\ntwo"]
     assert said(source(tmp_path)) == expected
     assert said(source(tmp_path / "**" / "*.*")) == expected
     assert said(source(tmp_path / "deep" / "a.txt")) == expected[-1:]
@@ -83,11 +84,13 @@ def test_files_that_are_not_read_name_the_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.parquet", b"PAR1 no more"), ("saved/state.json", b"{"), ("saved/dataset_info.json", b"\xff")],
+    [("a.parquet", b"PAR1 no more"), ("saved/state.json", b"{"), ("saved/dataset_info.json", b"\xff"), ("a.jsonl.gz", b"no")],
 )
 def test_damaged_files_are_one_sentence(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(content)
+    if "saved" in name:
+        (tmp_path / "saved" / "data-00000-of-00001.arrow").write_bytes(b"")
     with pytest.raises(UserError, match=r"is (damaged|missing).*; mend it, or leave it out of corpus source `s`\.$"):
         read(source((tmp_path / name).parent))
 
@@ -135,7 +138,7 @@ def test_datasets_on_the_hub_are_streamed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_too_large_to_hold_is_drawn_from_a_window(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus_rows, "_HELD_BYTES", 100)
+    monkeypatch.setattr(formats, "HELD_BYTES", 100)
     monkeypatch.setattr(corpus_rows, "_WINDOW", 10)
     for part in range(5):
         content: list[dict[str, Any]] = [{"text": str(part * 100 + number)} for number in range(100)]
@@ -178,7 +181,7 @@ class TestMessagesInJson:
         ],
     )
     def test_usual_shapes(self, content: object) -> None:
-        assert corpus.chat_from_json(json.dumps(content)) == [("user", "Hi"), ("assistant", "Hello")]
+        assert corpus.chat_from_json(json.dumps(content)) == ([("user", "Hi"), ("assistant", "Hello")], "")
 
     @pytest.mark.parametrize(
         ("pasted", "sentence"),
@@ -188,9 +191,9 @@ class TestMessagesInJson:
             ("[]", "no messages"),
             ('{"text": "a"}', "no messages"),
             ("3", "no messages"),
-            ('[{"role": "wizard", "content": "a"}]', "unknown role"),
-            ('[{"role": "user", "content": [1]}]', "bad row"),
-            ("[1]", "bad row"),
+            ('[{"role": "wizard", "content": "a"}]', "role `wizard`"),
+            ('[{"role": "user", "content": [1]}]', "a part that is a number"),
+            ("[1]", "a message is a number"),
         ],
     )
     def test_anything_else_is_one_sentence(self, pasted: str, sentence: str) -> None:

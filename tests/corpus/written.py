@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dfc import corpus
 from dfc.config import CorpusConfig
-from dfc.corpus import Document, LeftOut
+from dfc.corpus import Document, Tally
 
 
 def read(config: CorpusConfig, name: str = "s") -> list[Document]:
@@ -26,7 +26,7 @@ def said(config: CorpusConfig) -> list[str]:
     return sorted(" | ".join(f"{turn.role}: {turn.content}" for turn in document.turns) for document in read(config))
 
 
-def counted(config: CorpusConfig) -> dict[str, LeftOut]:
+def counted(config: CorpusConfig) -> dict[str, Tally]:
     """What each source left out, all of them drawn one after another."""
     sources = corpus.open_sources(config)
     for opened in sources.values():

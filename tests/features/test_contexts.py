@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dfc import models
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
-from dfc.config import SIDES
 from dfc.crosscoder import model as crosscoder_model
 from dfc.features import contexts, statistics
 from dfc.features.codes import CodesOnDisk
@@ -30,8 +28,7 @@ def pieces(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[lis
     codes.encode()
     found = statistics.collect(codes, np.zeros(len(documents), dtype=np.int64), 1, config.index.top_contexts)
     chosen = contexts.choose(found, config.index.band_contexts)
-    tokenizers = {side: models.load_tokenizer(config.models.side(side)) for side in SIDES}
-    whole, parts = (list(contexts.build(chosen, codes, documents, tokenizers, config, n)) for n in (10_000, 40))
+    whole, parts = (list(contexts.build(chosen, codes, documents, config, n)) for n in (10_000, 40))
     assert not list(store.folder.glob("contexts.*"))
     return whole, parts
 

@@ -92,8 +92,8 @@ def test_the_ends_are_what_the_model_the_tokenizer_and_the_template_name(run: Ru
     turn_end, text_end = chat_model.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     chat_model.tokenizer.eos_token = "<|endoftext|>"
     chat_model.model.generation_config.eos_token_id = [7, text_end]
-    assert rollouts._ends(chat_model) == sorted({7, text_end, turn_end})
-    assert rollouts._ends(base) == [base.tokenizer.eos_token_id]
+    assert models.ends(chat_model) == sorted({7, text_end, turn_end})
+    assert models.ends(base) == [base.tokenizer.eos_token_id]
 
 
 def test_a_batch_too_large_for_the_memory_is_answered_in_halves(
@@ -302,7 +302,7 @@ def test_chats_end_with_the_last_turn_of_the_user_and_are_asked_once(tmp_path: P
     with pytest.raises(UserError, match="no chat in it has a user's turn"):
         rollouts.read_prompts(str(path))
     path.write_text('{"question": "Why?"}', encoding="utf-8")
-    with pytest.raises(UserError, match="1 rows without `text` or `messages`"):
+    with pytest.raises(UserError, match="1 rows without a usable `text` or `messages`"):
         rollouts.read_prompts(str(path))
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         rollouts.read_prompts(str(tmp_path / "none.jsonl"))

@@ -104,7 +104,7 @@ def test_ones_own_prompts(tmp_path: Path) -> None:
 def test_a_line_that_is_no_prompt(tmp_path: Path, line: str) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text(f'"fine"\n{line}\n', encoding="utf-8")
-    with pytest.raises(UserError, match=r"own.jsonl, line 2: is no prompt"):
+    with pytest.raises(UserError, match=r"own.jsonl:2: is no prompt"):
         prompt_sets.read(str(path))
 
 
