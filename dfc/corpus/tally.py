@@ -46,17 +46,10 @@ class Tally:
 
     def add(self, reason: Reason, place: str, found: str = "", count: int = 1) -> None:
         self.rows[reason] = self.rows.get(reason, 0) + count
-        self.first.setdefault(reason, place)
-        if found:
-            self.found.setdefault(reason, found)
-
-    def join(self, other: Tally) -> None:
-        """Count what another counted; its first come after those that are here."""
-        for reason, count in other.rows.items():
-            self.rows[reason] = self.rows.get(reason, 0) + count
-            self.first.setdefault(reason, other.first[reason])
-            if reason in other.found:
-                self.found.setdefault(reason, other.found[reason])
+        if self.rows[reason] == count:
+            self.first[reason] = _printable(place)
+            if found:
+                self.found[reason] = _printable(found)
 
     def in_words(self, source: SourceConfig) -> str:
         """One line for people; empty if nothing was met."""
@@ -65,6 +58,11 @@ class Tally:
             + (f" ({self.found[reason]})" if reason in self.found else "")
             for reason, count in self.rows.items()
         )
+
+
+def _printable(text: str) -> str:
+    """A stranger's words, as they may stand in a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def remarks(kept: Mapping[str, Any], config: RunConfig) -> list[str]:

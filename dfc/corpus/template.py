@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfc.config import UserError
-from dfc.corpus.documents import THOUGHTS, Document, Place, said_in
+from dfc.corpus.documents import Document, Place, said_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SURE = 16  # characters: what is as long and stands once in a rendered chat is not there by chance
 _STRANGERS = "¦¶§‡¤¬†¥£¢"  # one that a chat does not hold is put beside a turn, to see where the template puts it
+_TIMES = ("-d", "-m", "-H", "-I", "-M", "-S", "-j", *"aAdbBmyYHIpMSfjUWuwVGcxXDFTReZzhn")
 _THINKING = re.compile(r"</?think(?:ing)?>")
 
 
@@ -65,7 +66,7 @@ def render(
     if tokenizer.chat_template is None:
         return _framed(document, answer)
     fill = _Template(tokenizer, document.tools, answer, moment)
-    messages = _with_thoughts(document.messages, fill.source)
+    messages = document.messages  # what is thought in them, transformers gives under every name that templates read
     said = said_in(messages)
     text, joined = fill.filled(messages)
     places, lost = _found(text, said, _origins(document, said), messages, fill, joined)
@@ -129,11 +130,16 @@ class _Template:
         answer: bool,
         moment: datetime | None,
     ) -> None:
-        self.source = template_of(tokenizer, tools)
+        source = template_of(tokenizer, tools)
+        if moment is not None and "strftime_now" in source:
+            source = _clock(moment) + source
         self._tokenizer, self._name = tokenizer, tokenizer.name_or_path
-        self._settings: dict[str, Any] = {"tools": tools, "add_generation_prompt": answer, "tokenize": False}
-        if moment is not None and "strftime_now" in self.source:
-            self._settings["strftime_now"] = moment.strftime
+        self._settings: dict[str, Any] = {
+            "tools": tools,
+            "add_generation_prompt": answer,
+            "tokenize": False,
+            "chat_template": source,
+        }
 
     def filled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
         """What the template makes of messages, and whether it had to be given them joined.
@@ -185,6 +191,12 @@ class _Template:
         return None
 
 
+def _clock(moment: datetime) -> str:
+    """A macro that tells a template the time as `strftime_now`, which transformers gives it, tells the present one."""
+    filters = "".join(f" | replace('%{sign}', '{moment.strftime(f'%{sign}')}')" for sign in _TIMES)
+    return f"{{%- macro strftime_now(format) -%}}{{{{ format{filters} }}}}{{%- endmacro +%}}"
+
+
 def _origins(document: Document, said: Sequence[Place]) -> list[int]:
     """Where in a document's content the words of each turn begin; a turn that was typed may have space around them."""
     starts = [0, *accumulate(len(turn.content) for turn in document.turns)]
@@ -208,18 +220,20 @@ def _found(
     places: list[tuple[int, int, int, int]] = []
     lost: set[int] = set()
     for number, (turn, origin) in enumerate(zip(said, origins, strict=True)):
-        pieces = [(0, turn.text)]
-        if turn.text not in text:
-            pieces = _pieces(turn.text)
+        others = [other.text for place, other in enumerate(said) if place != number]
+
+        def where(at: int, words: str, turn: Place = turn, others: Sequence[str] = others) -> int | None:
+            if (start := text.find(words)) < 0:
+                return None
+            if len(words) >= _SURE and text.find(words, start + 1) < 0 and not any(words in other for other in others):
+                return start
+            return fill.around(words, at, turn, messages, text, joined)
+
+        found = [(0, turn.text, where(0, turn.text))]
+        if found[0][2] is None:
             lost.add(number)
-        for at, words in pieces:
-            start = text.find(words)
-            if start >= 0 and not _is_sure(text, words, start, places):
-                start = -1 if (found := fill.around(words, at, turn, messages, text, joined)) is None else found
-            if start >= 0:
-                places.append((start, origin + at, len(words), number))
-            else:
-                lost.add(number)
+            found = [(at, words, where(at, words)) for at, words in _pieces(turn.text)]
+        places += [(start, origin + at, len(words), number) for at, words, start in found if start is not None]
     kept: list[tuple[int, int, int]] = []
     for start, content, length, number in sorted(places):
         if kept and start < kept[-1][0] + kept[-1][2]:
@@ -227,15 +241,6 @@ def _found(
         else:
             kept.append((start, content, length))
     return tuple(kept), tuple(said[number].role for number in sorted(lost))
-
-
-def _is_sure(text: str, words: str, start: int, places: Sequence[tuple[int, int, int, int]]) -> bool:
-    """Whether words that stand in a rendered chat can only be those of one turn."""
-    return (
-        len(words) >= _SURE
-        and text.find(words, start + 1) < 0
-        and not any(begin < start + len(words) and start < begin + length for begin, _, length, _ in places)
-    )
 
 
 def _pieces(text: str) -> list[tuple[int, str]]:
@@ -247,25 +252,6 @@ def _pieces(text: str) -> list[tuple[int, str]]:
             pieces.append((at + between.index(words), words))
         at = mark.end() if mark else at
     return pieces
-
-
-def _with_thoughts(messages: Sequence[Mapping[str, Any]], template: str) -> list[dict[str, Any]]:
-    """Messages with what is thought in them under the name that a template reads it by."""
-
-    def is_read(name: str) -> bool:
-        return re.search(rf"(?:\.|['\"]){name}\b", template) is not None
-
-    asked = next(filter(is_read, THOUGHTS), None)
-    found = []
-    for message in messages:
-        own = [name for name in THOUGHTS if name in message]
-        if asked is None or not own or any(map(is_read, own)):
-            found.append(dict(message))
-        else:
-            found.append(
-                {**{name: value for name, value in message.items() if name not in own}, asked: message[own[0]]}
-            )
-    return found
 
 
 def _framed(document: Document, answer: bool) -> Rendering:

@@ -43,7 +43,9 @@ def test_texts_and_chats_and_bad_rows(tmp_path: Path) -> None:
 def test_fields_have_names(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"body": "one", "conversation": None}])
     assert read(source(path, text="body")) == [corpus.plain("one", "s")]
-    with pytest.raises(UserError, match=r"source `s` .* is empty: 1 rows without a usable `text` or .*\(columns `body`, `conv"):
+    with pytest.raises(
+        UserError, match=r"source `s` .* is empty: 1 rows without a usable `text` or .*\(columns `body`, `conv"
+    ):
         read(source(path))
 
 

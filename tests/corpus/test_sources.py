@@ -84,7 +84,12 @@ def test_files_that_are_not_read_name_the_kinds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.parquet", b"PAR1 no more"), ("saved/state.json", b"{"), ("saved/dataset_info.json", b"\xff"), ("a.jsonl.gz", b"no")],
+    [
+        ("a.parquet", b"PAR1 no more"),
+        ("saved/state.json", b"{"),
+        ("saved/dataset_info.json", b"\xff"),
+        ("a.jsonl.gz", b"no"),
+    ],
 )
 def test_damaged_files_are_one_sentence(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)

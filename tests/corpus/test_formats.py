@@ -1,0 +1,332 @@
+"""Files as people have them: encodings, compression, delimiters, shapes of JSON, splits; and a fuzz test over all."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfc import corpus
+from dfc.config import UserError
+from dfc.corpus import chats
+from tests.corpus.written import CHAT, CHAT_SAID, counted, said, source, write
+
+CHINESE = "新华社北京１月６日电，记者孙杰据邮电部最新的消息，全国的电话已经超过了一亿部。"
+GERMAN = "Größe für Mädchen, über die Straße, schöne Grüße aus München und Österreich."
+
+
+class TestEncodings:
+    @pytest.mark.parametrize("name", ["utf-16", "utf-8-sig", "utf-32", "utf-16-le"])
+    @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl", "json"])
+    def test_marks_are_obeyed(self, name: str, kind: str, tmp_path: Path) -> None:
+        text = "A river and a bridge, über die Straße." if name == "utf-16-le" else CHINESE
+        row = {"jsonl": json.dumps({"text": text}, ensure_ascii=False), "csv": f'text\n"{text}"\n', "txt": text}
+        (tmp_path / f"a.{kind}").write_bytes(row.get(kind, row["jsonl"]).encode(name))
+        assert said(source(tmp_path)) == [f"text: {text}"]
+
+    @pytest.mark.parametrize(("text", "name"), [(CHINESE, "gb18030"), (GERMAN, "latin-1")])
+    @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl"])
+    def test_others_are_guessed_with_a_confidence_that_is_said(
+        self, text: str, name: str, kind: str, tmp_path: Path
+    ) -> None:
+        row = {"jsonl": json.dumps({"text": text}, ensure_ascii=False), "csv": f'text\n"{text}"\n', "txt": text}
+        (tmp_path / f"a.{kind}").write_bytes(row[kind].encode(name))
+        opened = corpus.open_sources(source(tmp_path))["s"]
+        assert [document.turns[0].content for document in opened.documents] == [text]
+        assert opened.noted.rows == {"guessed": 1}
+        assert opened.noted.first == {"guessed": f"a.{kind}"}
+        assert opened.noted.found["guessed"].endswith("confidence 1.00")
+
+    def test_what_cannot_be_told_is_left_out_and_named(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes(bytes(range(128, 256)) * 20)
+        (tmp_path / "b.txt").write_bytes("naïve".encode("latin-1"))  # any of forty encodings
+        (tmp_path / "c.txt").write_bytes(f"{CHINESE} ".encode() + b"\xff\xfe" + CHINESE.encode())  # UTF-8, damaged
+        (tmp_path / "d.jsonl").write_bytes(
+            json.dumps({"text": "é"}, ensure_ascii=False).encode() + b'\n{"text": "\xff"}\n'
+        )
+        (tmp_path / "e.txt").write_text("good")
+        config = source(tmp_path)
+        assert said(config) == ["text: good", "text: é"]
+        left_out = counted(config)["s"]
+        assert left_out.rows == {"encoding": 4}
+        assert "4 files or rows in no encoding that can be told, the first at " in left_out.in_words(config.sources[0])
+
+    def test_a_long_text_is_cut_and_not_within_a_character(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("河" * 200_000, encoding="utf-8")
+        assert said(source(tmp_path).model_copy(update={"max_characters": 10})) == ["text: " + "河" * 10]
+
+
+class TestFormats:
+    PACKED = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "zst": lambda content: pa.compress(content, "zstd", asbytes=True),
+    }
+
+    @pytest.mark.parametrize("end", PACKED)
+    @pytest.mark.parametrize("kind", ["jsonl", "ndjson", "JSONL", "json", "csv", "tsv", "txt", "parquet", "arrow"])
+    def test_compressed_or_not_they_hold_the_same(self, kind: str, end: str, tmp_path: Path) -> None:
+        content = {
+            "json": b'[{"text": "one"}, {"text": "two"}]',
+            "csv": b"text,id\none,1\ntwo,2\n",
+            "tsv": b"text\tid\none\t1\ntwo\t2\n",
+            "txt": b"one",
+        }
+        table, file = pa.table({"text": ["one", "two"]}), io.BytesIO()
+        if kind == "parquet":
+            pq.write_table(table, file)
+        elif kind == "arrow":
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+        plain = file.getvalue() or content.get(kind, b'{"text": "one"}\n{"text": "two"}\n')
+        (tmp_path / f"a.{kind}").write_bytes(plain)
+        (tmp_path / "packed").mkdir()
+        packed = self.PACKED[end](plain)
+        if end == "zst":  # with a frame, as the command line writes it
+            with pa.CompressedOutputStream(str(tmp_path / "z"), "zstd") as stream:
+                stream.write(plain)
+            packed = (tmp_path / "z").read_bytes()
+        (tmp_path / "packed" / f"b.{kind}.{end}").write_bytes(packed)
+        expected = ["text: one"] if kind == "txt" else ["text: one", "text: two"]
+        assert said(source(tmp_path / f"a.{kind}")) == said(source(tmp_path / "packed")) == expected
+
+    def test_a_stream_of_arrow_is_read(self, tmp_path: Path) -> None:
+        datasets.Dataset.from_list([{"text": "one"}]).save_to_disk(tmp_path / "saved")
+        [path] = (tmp_path / "saved").glob("*.arrow")
+        path.rename(tmp_path / "a.arrow")
+        assert said(source(tmp_path / "a.arrow")) == ["text: one"]
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+    def test_a_delimiter_is_told_by_the_first_line(self, delimiter: str, tmp_path: Path) -> None:
+        with (tmp_path / "a.csv").open("w", newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter)
+            writer.writerows([["id", "Text", "note; with, signs"], ["1", "one; two, three\tfour", "x"]])
+        assert said(source(tmp_path / "a.csv")) == ["text: one; two, three\tfour"]
+
+    def test_a_chat_may_be_json_in_a_column(self, tmp_path: Path) -> None:
+        with (tmp_path / "a.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["messages"], [json.dumps(CHAT)]])
+        assert said(source(tmp_path / "a.csv")) == [CHAT_SAID]
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ([CHAT, CHAT[:1]], ["user: Rain?", CHAT_SAID]),
+            (CHAT, [CHAT_SAID]),
+            ({"messages": CHAT}, [CHAT_SAID]),
+            ({"data": [{"messages": CHAT}], "version": 1}, [CHAT_SAID]),
+            ({"one": {"text": "1"}, "two": {"text": "2"}}, ["text: 1", "text: 2"]),
+            ({"text": ["1", "2"], "id": [7, 8]}, ["text: 1", "text: 2"]),
+            ({"text": {"0": "1", "1": "2"}}, ["text: 1", "text: 2"]),
+            ({"train": [{"text": "1"}], "test": [{"text": "2"}]}, ["text: 1"]),
+            (["1", "2"], ["text: 1", "text: 2"]),
+            ("1", ["text: 1"]),
+        ],
+    )
+    @pytest.mark.parametrize("indent", [None, 2])
+    @pytest.mark.parametrize("kind", ["json", "jsonl"])
+    def test_shapes_of_json(
+        self, content: Any, expected: list[str], indent: int | None, kind: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / f"a.{kind}").write_text(json.dumps(content, indent=indent))
+        assert said(source(tmp_path / f"a.{kind}")) == sorted(expected)
+
+    def test_objects_over_several_lines_one_after_another(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text}, indent=1) for text in "ab"))
+        assert said(source(tmp_path)) == ["text: a", "text: b"]
+
+    def test_lines_end_with_lines_and_not_with_signs_in_texts(self, tmp_path: Path) -> None:
+        text = "one\u2028two\x85three\x0cfour"
+        write(tmp_path / "a.jsonl", [json.dumps({"text": text}, ensure_ascii=False), json.dumps("b")])
+        assert said(source(tmp_path)) == ["text: b", f"text: {text}"]
+
+    def test_what_datasets_means_by_its_columns(self, tmp_path: Path) -> None:
+        features = datasets.Features(
+            {
+                "messages": datasets.Json(),
+                "language": datasets.ClassLabel(names=["en", "zh"]),
+                "conversation": datasets.Sequence(
+                    {"role": datasets.Value("string"), "content": datasets.Value("string")}
+                ),
+            }
+        )
+        turns = {"role": ["user"], "content": ["Snow?"]}
+        rows: dict[str, list[Any]] = {"messages": [CHAT, None], "language": [0, 1], "conversation": [None, turns]}
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(tmp_path / "a.parquet")
+        table.save_to_disk(tmp_path / "saved")
+        for path in (tmp_path / "a.parquet", tmp_path / "saved"):
+            assert said(source(path)) == [CHAT_SAID, "user: Snow?"]
+            assert said(source(path, language="zh")) == ["user: Snow?"]
+
+
+class TestFolders:
+    def test_strays_of_datasets_are_no_dataset(self, tmp_path: Path) -> None:
+        for name in ("dataset_info.json", "state.json", "dataset_infos.json"):
+            (tmp_path / name).write_text('{"text": "about"}')
+        write(tmp_path / "a.jsonl", [{"text": "one"}])
+        assert said(source(tmp_path)) == ["text: one"]
+        assert counted(source(tmp_path))["s"].rows == {"about the dataset": 3}
+
+    def cloned(self, folder: Path, card: str) -> Path:
+        (folder / "data").mkdir()
+        (folder / ".git").mkdir()
+        (folder / "README.md").write_text(card)
+        for split in ("train", "test"):
+            pq.write_table(pa.table({"text": [split]}), folder / "data" / f"{split}-00000-of-00001.parquet")
+        return folder
+
+    @pytest.mark.parametrize("card", ["# A dataset", "---\nlicense: mit\n---\n# A dataset"])
+    def test_a_cloned_dataset_has_splits_and_its_card_is_no_document(self, card: str, tmp_path: Path) -> None:
+        folder = self.cloned(tmp_path, card)
+        assert said(source(folder)) == ["text: train"]
+        assert said(source(folder, split="test")) == ["text: test"]
+        assert counted(source(folder))["s"].rows == {"about the dataset": 1, "other split": 1}
+        with pytest.raises(UserError, match=r"has no split `dev`; set `split` to one of test, train\."):
+            said(source(folder, split="dev"))
+
+    def test_a_card_names_the_files_of_its_configurations(self, tmp_path: Path) -> None:
+        configs = "- {config_name: small, data_files: data/test-*}\n- {config_name: large, data_files: [{split: train, path: ['data/train-*', '../*']}]}\n"
+        folder = self.cloned(tmp_path, f"---\nconfigs:\n{configs}---\n")
+        assert said(source(folder, subset="small")) == ["text: test"]
+        assert said(source(folder, subset="large")) == ["text: train"]
+        with pytest.raises(UserError, match="several configurations; set `subset` to one of small, large"):
+            said(source(folder))
+
+    def test_an_option_without_effect_is_refused(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.jsonl", [{"text": "one"}])
+        for options in ({"split": "test"}, {"subset": "small"}):
+            with pytest.raises(
+                UserError, match=r"no dataset with splits, so that `\w+: \w+` has no effect; take it out"
+            ):
+                said(source(path, **options))
+
+    def test_files_of_other_kinds_are_named(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.jsonl", [{"text": "one"}])
+        for name in ("b.tar.gz", "c.pdf", "LICENSE"):
+            (tmp_path / name).write_bytes(b"x")
+        left_out = counted(source(tmp_path))["s"]
+        assert left_out.rows == {"not read": 3}
+        assert left_out.in_words(source(tmp_path).sources[0]) == (
+            "3 files of a kind that is not read, the first at LICENSE (LICENSE)"
+        )
+
+    def test_home_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        write(tmp_path / "a.jsonl", [{"text": "one"}])
+        assert said(source(Path("~/a.jsonl"))) == said(source(Path("~/*.jsonl"))) == ["text: one"]
+        with pytest.raises(UserError, match="no such file"):
+            said(source(Path("~/b")))
+
+
+VALUE = st.sampled_from(["one", "河", "", " ", None, 3, True, ["a"], {"role": "user"}, "[", "{}", "\ud800", CHAT])
+ROLE = st.sampled_from(["user", "Human", "gpt", "tool", "observation", "function_call", "wizard", None, 4])
+PART = st.sampled_from([{"type": "text", "text": "a"}, {"type": "image"}, "b", None])
+MESSAGE = st.dictionaries(
+    st.sampled_from(["role", "from", "content", "value", "tool_calls", "reasoning_content"]),
+    VALUE | ROLE | st.lists(PART, max_size=2),
+    max_size=3,
+)
+ROW = (
+    VALUE
+    | st.dictionaries(
+        st.sampled_from(["text", "Text", "messages", "conversations", "prompt", "response", "completion", "tools"]),
+        VALUE | st.lists(MESSAGE, max_size=3) | st.lists(MESSAGE, max_size=2).map(json.dumps),
+        max_size=3,
+    )
+    | st.lists(MESSAGE, max_size=3)
+)
+ENCODING = st.sampled_from(["utf-8", "utf-8", "utf-16", "gb18030", "latin-1"])
+BROKEN = st.sampled_from(["", "{", '"', "\xff", "\x00", "\r", "not json", "[1,"])
+
+
+def _bytes(kind: str, rows: list[Any], encoding: str, broken: str) -> bytes:
+    lines = [json.dumps(row, ensure_ascii=row == "\ud800" or "\\ud800" in json.dumps(row)) for row in rows]
+    if kind == "json":
+        return json.dumps(rows).encode(encoding, "replace")
+    if kind == "csv":
+        text = io.StringIO()
+        csv.writer(text).writerows([["text", "messages"], *([line, line] for line in lines)])
+        return f"{text.getvalue()}{broken}".encode(encoding, "replace")
+    return "\n".join([*lines, broken] if broken else lines).encode(encoding, "replace")
+
+
+def _arrow(rows: list[Any], kind: str) -> bytes:
+    file = io.BytesIO()
+    table = pa.table({"text": [row if isinstance(row, str) and row.isprintable() else None for row in rows]})
+    if kind == "parquet":
+        pq.write_table(table, file)
+    else:
+        with pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    return file.getvalue()
+
+
+FILE = st.tuples(
+    st.sampled_from(["jsonl", "jsonl", "json", "csv", "txt", "parquet", "arrow"]),
+    st.lists(ROW, max_size=3),
+    ENCODING,
+    BROKEN,
+    st.sampled_from(["", "", ".gz", ".bz2"]),
+    st.none() | st.none() | st.integers(0, 400),
+)
+
+
+def _count(kind: str, rows: list[Any], encoding: str, broken: str, cut: int | None) -> int | None:
+    """How many rows a file holds; None where that is a matter of opinion."""
+    if cut is not None:
+        return None
+    if kind == "txt":
+        return 1
+    if kind in ("parquet", "arrow"):
+        return len(rows)
+    if kind == "json":
+        return 1 if chats.is_chat(rows) else len(rows)
+    if not encoding.startswith("utf") or broken in ("\r", "\xff") or (kind == "csv" and broken):
+        return None
+    if kind == "jsonl":
+        return len(rows) + bool(broken) if len(rows) > 1 else None
+    return len(rows)
+
+
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(files=st.lists(FILE, min_size=1, max_size=2))
+def test_no_file_is_fatal_and_every_row_is_a_document_or_counted(
+    files: list[tuple[str, list[Any], str, str, str, int | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    (folder / "good.jsonl").write_text('{"text": "a good one"}\n')
+    counts = []
+    for number, (kind, rows, encoding, broken, packing, cut) in enumerate(files):
+        content = _arrow(rows, kind) if kind in ("parquet", "arrow") else _bytes(kind, rows, encoding, broken)
+        packed = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}[packing](content[:cut])
+        (folder / f"{number}.{kind}{packing}").write_bytes(packed)
+        counts.append(_count(kind, rows, encoding, broken, cut))
+    config = source(folder).model_copy(update={"drop_duplicates": False})
+    try:
+        opened = corpus.open_sources(config)["s"]
+        documents = list(opened.documents)
+    except UserError as error:
+        assert any(cut is not None for *_, cut in files), error  # a table that was cut short: one sentence
+        return
+    assert corpus.plain("a good one", "s") in documents
+    if None not in counts:
+        assert len(documents) + sum(opened.left_out.rows.values()) == 1 + sum(counts)
+    for document in documents:
+        assert all(turn.content and turn.content.encode() for turn in document.turns)
+        assert corpus.of_messages("s", document.messages, document.tools) == document
+    opened.left_out_in_words().encode()

@@ -1,0 +1,232 @@
+"""What a template makes of the real messages, and where each turn stands in it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from dfc import corpus
+from dfc.config import UserError
+from dfc.corpus import Document, Rendering
+from tests import tiny
+
+MOVED = (  # what the system says stands in the last turn of the user, and is said again at the end
+    "{% set system = messages[0]['content'] if messages[0]['role'] == 'system' else '' %}"
+    "{% for m in messages if m['role'] != 'system' %}<|im_start|>{{ m['role'] }}\n"
+    "{% if loop.last %}{{ system }}\n\n{% endif %}{{ m['content'] }}<|im_end|>\n{% endfor %}{{ system }}"
+)
+THINKING = (  # earlier thoughts go, the last ones are put into marks; a length and a switch are looked at
+    "{% set last = messages | length - 1 %}{% for m in messages %}<|im_start|>{{ m.role }} [{{ m.content | length }}]\n"
+    "{% if m.role == 'assistant' %}{% set said = m.content.split('</think>')[-1] | trim %}"
+    "{% set thought = m.reasoning_content if m.reasoning_content is defined else "
+    "(m.content.split('</think>')[0].split('<think>')[-1] | trim if '</think>' in m.content else '') %}"
+    "{% if loop.index0 == last %}<think>\n{{ thought }}\n</think>\n\n{% endif %}{{ said }}"
+    "{% else %}{{ m.content | trim }}{% if '/no_think' in m.content %} (short){% endif %}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+TOOLS = (
+    "{% if tools %}<tools>{{ tools | tojson }}</tools>{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}"
+    "{{ ' ' + m.name if m.name }}\n{% if m.content is defined %}{{ m.content }}{% else %}(nothing){% endif %}"
+    "{% for call in m.tool_calls or [] %}<call>{{ call.function.name }}</call>{% endfor %}<|im_end|>\n{% endfor %}"
+)
+TEMPLATES = {"chatml": tiny.CHATML, "moved": MOVED, "thinking": THINKING, "tools": TOOLS}
+
+
+def tokenizer_with(template: Any) -> PreTrainedTokenizerFast:
+    tokenizer = tiny.byte_level_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def chat(*messages: tuple[str, str] | dict[str, Any]) -> Document:
+    given = [one if isinstance(one, dict) else {"role": one[0], "content": one[1]} for one in messages]
+    document = corpus.of_messages("s", given)
+    assert document is not None
+    return document
+
+
+def check(document: Document, rendering: Rendering, tokenizer: PreTrainedTokenizerFast, **settings: Any) -> None:
+    """The text is what transformers makes of the messages, and every place holds what the content says there."""
+    assert rendering.text == tokenizer.apply_chat_template(
+        document.messages, tools=document.tools, tokenize=False, **settings
+    )
+    content = "".join(turn.content for turn in document.turns)
+    assert [rendering.text[at : at + length] for at, _, length in rendering.turns] == [
+        content[at : at + length] for _, at, length in rendering.turns
+    ]
+    ends = [at + length for at, _, length in rendering.turns]
+    assert all(end <= start for end, (start, _, _) in zip(ends, rendering.turns[1:], strict=False))
+
+
+def placed(document: Document, rendering: Rendering) -> list[str]:
+    """What was found, in the order of the rendered text."""
+    content = "".join(turn.content for turn in document.turns)
+    return [content[at : at + length] for _, at, length in rendering.turns]
+
+
+def test_turns_that_a_template_moves_and_says_twice_are_found_at_their_first_place() -> None:
+    tokenizer = tokenizer_with(MOVED)
+    document = chat(("system", "Be brief."), ("user", "One?"), ("assistant", "1."), ("user", "Two?"))
+    rendering = corpus.render(document, tokenizer)
+    check(document, rendering, tokenizer)
+    assert placed(document, rendering) == ["One?", "1.", "Be brief.", "Two?"]
+    assert not rendering.lost
+    assert not any("\ue000" <= character <= "\uf8ff" for character in rendering.text)
+
+
+def test_a_template_that_looks_at_what_is_said_sees_it() -> None:
+    tokenizer = tokenizer_with(THINKING)
+    thoughtful = "<think>\nIt is wet outside.\n</think>\n\nYes, it will."
+    document = chat(
+        ("user", "Rain? /no_think"), ("assistant", thoughtful), ("user", "Snow?"), ("assistant", thoughtful)
+    )
+    rendering = corpus.render(document, tokenizer)
+    check(document, rendering, tokenizer)
+    assert "Rain? /no_think (short)" in rendering.text
+    assert rendering.text.count("<think>") == 1  # only the last turn's, and no empty one before it
+    assert placed(document, rendering) == ["Rain? /no_think", "Yes, it will.", "Snow?", thoughtful]
+    assert rendering.lost == ("assistant",)  # of the first, the thought is gone
+
+
+def test_thoughts_beside_what_is_said_are_given_and_what_is_ignored_is_told() -> None:
+    beside = {"role": "assistant", "content": "Yes.", "reasoning_content": "Clouds are low."}
+    document = chat(("user", "Rain?"), beside)
+    assert [turn.role for turn in document.turns] == ["user", "reasoning", "assistant"]
+    read = corpus.render(document, tokenizer_with(THINKING))
+    check(document, read, tokenizer_with(THINKING))
+    assert "<think>\nClouds are low.\n</think>" in read.text
+    assert not read.lost
+    ignored = corpus.render(document, tokenizer_with(tiny.CHATML))
+    check(document, ignored, tokenizer_with(tiny.CHATML))
+    assert ignored.lost == ("reasoning",)
+
+
+def test_thoughts_are_given_under_the_name_that_a_template_reads() -> None:
+    tokenizer = tokenizer_with(THINKING.replace("reasoning_content", "thinking"))
+    document = chat(("user", "Rain?"), {"role": "assistant", "content": "Yes.", "reasoning_content": "Clouds."})
+    assert "<think>\nClouds.\n</think>" in corpus.render(document, tokenizer).text
+
+
+def test_tools_names_and_silent_calls_reach_the_template() -> None:
+    tokenizer = tokenizer_with(TOOLS)
+    call = {"type": "function", "function": {"name": "sky", "arguments": {"where": "here"}}}
+    messages = [
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": "Rain?", "name": "Ann"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "wet"},
+        {"role": "assistant", "content": "Yes."},
+    ]
+    tools = [{"type": "function", "function": {"name": "sky", "parameters": {"type": "object", "properties": {}}}}]
+    document = corpus.of_messages("s", messages, tools)
+    assert document is not None
+    rendering = corpus.render(document, tokenizer)
+    check(document, rendering, tokenizer)
+    assert document.messages == messages
+    assert "<|im_start|>user Ann" in rendering.text
+    assert "(nothing)<call>sky</call>" in rendering.text
+    assert rendering.text.startswith("<tools>[")
+    assert placed(document, rendering) == ["Be kind.", "Rain?", "Yes."]  # the tool's turn is given, and not said
+
+
+def test_what_a_template_leaves_out_is_not_taken_for_what_stands_elsewhere() -> None:
+    tokenizer = tokenizer_with(
+        "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}\n{% endfor %}"
+    )
+    document = chat(("system", "user"), ("user", "assistant"), ("assistant", "user"))
+    rendering = corpus.render(document, tokenizer)
+    check(document, rendering, tokenizer)
+    assert rendering.lost == ("system",)
+    assert [at for at, _, _ in rendering.turns] == [
+        rendering.text.index("\nassistant") + 1,
+        rendering.text.rindex("user"),
+    ]
+
+
+def test_several_templates_have_a_default() -> None:
+    named = {"default": tiny.CHATML, "tool_use": TOOLS}
+    tokenizer = tokenizer_with(named)
+    document = chat(("user", "Rain?"))
+    check(document, corpus.render(document, tokenizer), tokenizer)
+    assert corpus.template_of(tokenizer) == tiny.CHATML
+    assert corpus.template_of(tokenizer, [{"type": "function"}]) == TOOLS
+    with pytest.raises(UserError, match=r"has several chat templates \(rag, tool_use\) and no default; write one"):
+        corpus.render(document, tokenizer_with({"rag": TOOLS, "tool_use": TOOLS}))
+
+
+def test_a_template_is_told_the_time_that_is_given() -> None:
+    tokenizer = tokenizer_with("{{ strftime_now('%d %B %Y') }}\n" + tiny.CHATML)
+    document = chat(("user", "Rain?"))
+    assert corpus.is_dated(tokenizer)
+    assert not corpus.is_dated(tokenizer_with(tiny.CHATML))
+    assert not corpus.is_dated(tokenizer_with(None))
+    first, again = (corpus.render(document, tokenizer, moment=datetime(2026, 2, 3, 4, 5)) for _ in range(2))
+    assert first == again
+    assert first.text.startswith("03 February 2026\n")
+
+
+def test_a_base_model_is_given_names_thoughts_and_tools() -> None:
+    messages = [
+        {"role": "user", "content": " Rain? "},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "sky"}}]},
+        {"role": "tool", "content": "wet"},
+        {"role": "assistant", "content": "Yes.", "reasoning_content": "Clouds."},
+    ]
+    document = corpus.of_messages("s", messages)
+    assert document is not None
+    rendering = corpus.render(document, tokenizer_with(None), answer=True)
+    assert rendering.text == (
+        'User: Rain?\n\nAssistant: [{"function": {"name": "sky"}}]\n\nTool: wet\n\nAssistant: Clouds.\n\nYes.'
+        "\n\nAssistant:"
+    )
+    assert placed(document, rendering) == ["Rain?", "Clouds.", "Yes."]
+
+
+def test_a_template_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "good.jinja").write_text(
+        f"\ufeff{tiny.CHATML}{{% generation %}}x{{% endgeneration %}}", encoding="utf-8"
+    )
+    assert corpus.read_template(str(tmp_path / "good.jinja")).startswith(tiny.CHATML)
+    (tmp_path / "bad.jinja").write_text("{% for m in messages %}")
+    with pytest.raises(UserError, match=r"bad\.jinja: is no chat template \(.*\); give a Jinja file"):
+        corpus.read_template(str(tmp_path / "bad.jinja"))
+    with pytest.raises(UserError, match=r"gone\.jinja: this chat template cannot be read \(No such file"):
+        corpus.read_template(str(tmp_path / "gone.jinja"))
+
+
+WORDS = st.sampled_from(
+    ["user", "assistant", "a", "Yes", "<think>", "</think>", " ", "\n", "河", "Be brief", "?", "im"]
+)
+SAID = st.lists(WORDS, min_size=1, max_size=6).map("".join)
+MESSAGES = st.lists(
+    st.builds(
+        lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "assistant", "system"]), SAID
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@settings(max_examples=60, deadline=None)
+@given(messages=MESSAGES)
+def test_whatever_is_said_is_rendered_as_it_is_and_found_where_it_stands(
+    name: str, messages: list[dict[str, Any]]
+) -> None:
+    tokenizer = tokenizer_with(TEMPLATES[name])
+    document = corpus.of_messages("s", messages)
+    if document is None:
+        return
+    rendering = corpus.render(document, tokenizer)
+    check(document, rendering, tokenizer)
+    whole = {turn.content for turn in document.turns} & set(placed(document, rendering))
+    assert len(rendering.turns) + len(rendering.lost) >= len(document.turns)
+    assert whole or rendering.lost
+    if name == "chatml":  # nothing is left out, moved or looked at
+        assert not rendering.lost
