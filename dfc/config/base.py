@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -84,4 +85,6 @@ class Section(BaseModel):
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return value.deciding()
+    if isinstance(value, datetime):
+        return value.isoformat()
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

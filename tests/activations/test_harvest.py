@@ -152,7 +152,10 @@ def test_nothing_is_written_for_a_layer_or_a_corpus_that_is_not_there(
     empty = {"sources": [{"name": "empty", "path": str(tmp_path / "empty.jsonl")}]}
     wrong = {**settings["models"]["b"], "layer": 4}
     for change, sentence in (
-        ({"corpus": empty}, r"`empty` .* is empty: 2 rows without a usable `text` or `messages`, the first at empty\.jsonl:\d"),
+        (
+            {"corpus": empty},
+            r"`empty` .* is empty: 2 rows without a usable `text` or `messages`, the first at empty\.jsonl:\d",
+        ),
         ({"models": {**settings["models"], "b": wrong}}, "there is no layer 4; its 4 blocks are 0 to 3"),
     ):
         run = runs.create(config.parse({**settings, **change}, origin="test"))
