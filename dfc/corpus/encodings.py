@@ -20,6 +20,7 @@ _MARKS = (  # the longer before those that they begin with
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_USUAL = "cp1252"  # taken where it is as likely as others
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 16  # bytes that a guess is made from
 
@@ -110,6 +111,8 @@ def _guess(opened: Callable[[], IO[bytes]], at: int) -> Encoding | None:
         file.read(max(0, at - _SAMPLE // 4))
         matches = from_bytes(file.read(_SAMPLE))
     best = matches.best()
+    alike = [match for match in matches if best and (match.chaos, match.coherence) == (best.chaos, best.coherence)]
+    best = next((match for match in alike if match.encoding == _USUAL), best)
     # Without a language that it recognises, several encodings are as good, and they say different things.
     if best is None or 1 - best.chaos < CONFIDENCE or not (best.coherence or len(matches) == 1):
         return None

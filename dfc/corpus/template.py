@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -21,6 +21,9 @@ _SURE = 16  # characters: what is as long and stands once in a rendered chat is 
 _STRANGERS = "¦¶§‡¤¬†¥£¢"  # one that a chat does not hold is put beside a turn, to see where the template puts it
 _TIMES = ("-d", "-m", "-H", "-I", "-M", "-S", "-j", *"aAdbBmyYHIpMSfjUWuwVGcxXDFTReZzhn")
 _THINKING = re.compile(r"</?think(?:ing)?>")
+
+Shape = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
+"""How messages are given to a template that may refuse them as they are."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ def render(
     fill = _Template(tokenizer, document.tools, answer, moment)
     messages = document.messages  # what is thought in them, transformers gives under every name that templates read
     said = said_in(messages)
-    text, joined = fill.filled(messages)
-    places, lost = _found(text, said, _origins(document, said), messages, fill, joined)
-    return Rendering(text, places, add_special_tokens=False, lost=lost, joined=joined)
+    text, shape = fill.filled(messages)
+    places, lost = _found(text, said, _origins(document, said), messages, fill, shape)
+    return Rendering(text, places, add_special_tokens=False, lost=lost, joined=shape is _alternating)
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -141,34 +144,32 @@ class _Template:
             "chat_template": source,
         }
 
-    def filled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
-        """What the template makes of messages, and whether it had to be given them joined.
+    def filled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, Shape]:
+        """What the template makes of messages, and how they had to be given.
 
-        Some refuse a system turn, or one speaker twice in a row, or an assistant who speaks first. Then a system turn
-        is the beginning of the user's, turns of one speaker are one, and an assistant answers an empty turn.
+        Some refuse a message without content, which a call of a tool may be: then it is empty. Some refuse a system
+        turn, or one speaker twice in a row, or an assistant who speaks first. Then a system turn is the beginning of
+        the user's, turns of one speaker are one, and an assistant answers an empty turn.
 
         Raises:
             UserError: if it refuses these, too.
         """
-        try:
-            return self.fill(messages), False
-        except Exception:  # templates raise what they like
-            pass
-        try:
-            return self.fill(_alternating(messages)), True
-        except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"{self._name}: its chat template refuses a chat of {len(messages)} turns ({reason:.120}); "
-                f"take turns out, or give the text as a plain one."
-            ) from error
+        for shape in (_as_they_are, _with_content, _alternating):
+            try:
+                return self.fill(shape(messages)), shape
+            except Exception as error:  # templates raise what they like
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{self._name}: its chat template refuses a chat of {len(messages)} turns ({reason:.120}); "
+            f"take turns out, or give the text as a plain one."
+        )
 
     def fill(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """The same, whatever it raises."""
-        return str(self._tokenizer.apply_chat_template([dict(message) for message in messages], **self._settings))
+        return str(self._tokenizer.apply_chat_template(list(messages), **self._settings))
 
     def around(
-        self, words: str, at: int, turn: Place, messages: Sequence[Mapping[str, Any]], text: str, joined: bool
+        self, words: str, at: int, turn: Place, messages: Sequence[Mapping[str, Any]], text: str, shape: Shape
     ) -> int | None:
         """Where words of a turn begin in a rendered chat, by what changes when a character stands behind them.
 
@@ -181,7 +182,7 @@ class _Template:
             changed = [dict(message) for message in messages]
             changed[turn.message][turn.field] = f"{whole[:kept]}{stranger}{whole[end:]}"
             try:
-                other = self.fill(_alternating(changed) if joined else changed)
+                other = self.fill(shape(changed))
             except Exception:  # a template may mind
                 continue
             until = other.find(str(stranger))
@@ -211,7 +212,7 @@ def _found(
     origins: Sequence[int],
     messages: Sequence[Mapping[str, Any]],
     fill: _Template,
-    joined: bool,
+    shape: Shape,
 ) -> tuple[tuple[tuple[int, int, int], ...], tuple[str, ...]]:
     """Where the turns stand in a rendered chat, in its order, and the roles of those that do not, at least not whole.
 
@@ -227,7 +228,7 @@ def _found(
                 return None
             if len(words) >= _SURE and text.find(words, start + 1) < 0 and not any(words in other for other in others):
                 return start
-            return fill.around(words, at, turn, messages, text, joined)
+            return fill.around(words, at, turn, messages, text, shape)
 
         found = [(0, turn.text, where(0, turn.text))]
         if found[0][2] is None:
@@ -290,9 +291,18 @@ def _calls(calls: Any) -> str:
     return json.dumps(calls, ensure_ascii=False, default=str)
 
 
-def _alternating(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _as_they_are(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [dict(message) for message in messages]
+
+
+def _with_content(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same with an empty content where there is none."""
+    return [{**message, "content": message["content"] or ""} for message in messages]
+
+
+def _alternating(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same said by a user and an assistant in turn, the user first."""
-    turns: list[dict[str, str]] = []
+    turns: list[dict[str, Any]] = []
     for message in messages:
         role = "assistant" if message["role"] == "assistant" else "user"
         if not turns and role == "assistant":

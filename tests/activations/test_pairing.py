@@ -1,4 +1,4 @@
-"""What was tokenised is what is shown: stored with the pairs, told the same time again, and said where it is not plain."""
+"""What was tokenised is what is shown, what a template was told is told again, and what was done otherwise is said."""
 
 from __future__ import annotations
 
@@ -129,6 +129,25 @@ def test_the_time_that_was_told_is_told_again(tiny_models: tuple[Path, Path], tm
         pairing.Pairer(config_with(tiny_models, tmp_path, date=datetime(2026, 2, 3)))
 
 
+def test_a_tokenizer_that_cuts_on_the_left_shows_every_pairs_own_characters(
+    tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tiny.make_llama(tmp_path / "left")
+    settings = json.loads((tmp_path / "left" / "tokenizer_config.json").read_text())
+    settings["truncation_side"] = "left"
+    (tmp_path / "left" / "tokenizer_config.json").write_text(json.dumps(settings))
+    run = runs.create(config_with((tmp_path / "left", tiny_models[1]), tmp_path, max_tokens=40))
+    pairing.pair(run)
+    found = shown(run, "a")
+    assert {len(row["ids_a"]) for row, _, _ in found} == {40}
+    for row, text, pieces in found:
+        content = "".join(turn.content for turn in stored.document(stored.read(run), row["document"]).turns)
+        assert text.startswith("".join(pieces))
+        assert row["ends"]
+        for index, end in zip(row["index_a"], row["ends"], strict=True):
+            assert pieces[index].rstrip()[-1] == content[end - 1]
+
+
 def test_several_named_templates_are_hashed_by_their_default(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
     folder = tmp_path / "named"
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tiny_models[0])
@@ -159,14 +178,14 @@ def test_what_models_were_given_otherwise_is_counted_and_said(
     run = runs.create(config_with(tiny_models, tmp_path, rows=rows))
     pipeline.run_stages(run, until="harvest")
     expected = [
-        "corpus source `chats`: left out 1 rows without a usable `text` or `messages`, the first at chats.jsonl:3 "
-        "(`messages` is a text)",
-        "corpus source `chats`: 1 turns and calls of tools, which the models are given and which are not paired, the "
-        "first at chats.jsonl:2 (role `tool`)",
-        r"tiny-llama: 1 turns that its template leaves out or changes, which are not paired, the first at document \d of "
-        r"`chats` \(role `reasoning`\); 1 texts that spell out its special tokens, which are read as text, the first at "
-        r"document \d of `chats` \(`<|im_end|>`\)",
-        "tiny-gemma: 2 chats given as `User: …`, since it has no chat template, the first at document",
+        r"corpus source `chats`: left out 1 rows without a usable `text` or `messages`, the first at chats\.jsonl:3 "
+        r"\(`messages` is a text\)",
+        r"corpus source `chats`: 1 turns and calls of tools, which the models are given and which are not paired, "
+        r"the first at chats\.jsonl:2 \(role `tool`\)",
+        r"tiny-llama: .*1 turns that its template leaves out or changes, which are not paired, the first at "
+        r"document \d of `chats` \(role `reasoning`\).*",
+        r"tiny-gemma: 2 chats given as `User: …`, since it has no chat template, the first at document \d of `chats`; "
+        r"if it is a chat model, name a file with one in `models\.b\.template`",
     ]
     manifest = json.loads((run.activations / "manifest.json").read_text(encoding="utf-8"))
     printed = capsys.readouterr().err
@@ -174,8 +193,9 @@ def test_what_models_were_given_otherwise_is_counted_and_said(
     assert len(sentences) == 4
     for sentence, words in zip(sentences, expected, strict=True):
         assert sentence in printed.splitlines()
-        assert words in sentence or re.search(words, sentence)
-    assert sentences[3].endswith("if it is a chat model, name a file with one in `models.b.template`")
+        assert re.fullmatch(words, sentence)
+    assert "1 texts that spell out its special tokens, which are read as text" in sentences[2]
+    assert "(`<|im_end|>`)" in sentences[2]
     assert manifest["remarks"]["left_out"]["chats"]["found"] == {"bad row": "`messages` is a text"}
 
 

@@ -197,7 +197,10 @@ class TestFolders:
             said(source(folder, split="dev"))
 
     def test_a_card_names_the_files_of_its_configurations(self, tmp_path: Path) -> None:
-        configs = "- {config_name: small, data_files: data/test-*}\n- {config_name: large, data_files: [{split: train, path: ['data/train-*', '../*']}]}\n"
+        configs = (
+            "- {config_name: small, data_files: data/test-*}\n"
+            "- {config_name: large, data_files: [{split: train, path: ['data/train-*', '../*']}]}\n"
+        )
         folder = self.cloned(tmp_path, f"---\nconfigs:\n{configs}---\n")
         assert said(source(folder, subset="small")) == ["text: test"]
         assert said(source(folder, subset="large")) == ["text: train"]

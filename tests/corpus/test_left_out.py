@@ -46,8 +46,8 @@ def test_what_is_left_out_is_counted_with_the_place_of_the_first(tmp_path: Path)
     assert opened.left_out.first == places | {"not read": "deep/d.pdf"}
     assert set(opened.left_out_in_words().split("; ")) == {
         "1 files of a kind that is not read, the first at deep/d.pdf (.pdf)",
-        "2 rows without a usable `text` or `messages`, the first at a.jsonl:3 (no JSON: Expecting property name enclosed "
-        "in double quotes: line 1 co)",
+        "2 rows without a usable `text` or `messages`, the first at a.jsonl:3 "
+        "(no JSON: Expecting property name enclosed in double quotes: line 1 co)",
         "1 documents shorter than 1 characters, the first at deep/b.csv:4",
         "1 chats with a role that is not known, the first at c.jsonl:1 (role `wizard`)",
     }

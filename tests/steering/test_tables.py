@@ -100,6 +100,17 @@ def test_ones_own_prompts(tmp_path: Path) -> None:
     assert prompt_sets.read(str(path)) == ["a plain string", "P", "T", "M"]
 
 
+def test_prompts_are_read_as_a_corpus_is(tmp_path: Path) -> None:
+    """A byte order mark, signs that end no line, tables, and chats whose text has several parts."""
+    (tmp_path / "a.jsonl").write_text('\ufeff"one\u2028two"\n{"prompt": "three"}\n', encoding="utf-8")
+    assert prompt_sets.read(str(tmp_path / "a.jsonl")) == ["one\u2028two", "three"]
+    (tmp_path / "b.csv").write_text("prompt;id\nRain?;1\nSnow?;2\n")
+    assert prompt_sets.read(str(tmp_path / "b.csv"), limit=1) == ["Rain?"]
+    asked = [{"role": "Human", "content": [{"type": "text", "text": "Rain?"}]}, {"role": "tool", "content": "3"}]
+    (tmp_path / "c.json").write_text(json.dumps({"data": [{"messages": asked}]}))
+    assert prompt_sets.read(str(tmp_path / "c.json")) == ["Rain?"]
+
+
 @pytest.mark.parametrize("line", ["no json", "{}", '{"prompt": " "}', '{"messages": [1]}', "7"])
 def test_a_line_that_is_no_prompt(tmp_path: Path, line: str) -> None:
     path = tmp_path / "own.jsonl"

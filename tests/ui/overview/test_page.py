@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def test_health_figures(finished: Path) -> None:
     assert figures["Active at once"] == "32.0"
     assert figures["Token pairs"] == "166,000"
     assert all(metric.help for metric in test.metric)
+
+
+def test_what_was_not_read_as_it_stands_is_said(data: Path) -> None:
+    run = make_run(data)
+    source = run.config().corpus.sources[0].name
+    tally = {"rows": {"bad row": 3}, "first": {"bad row": "a.jsonl:7"}, "found": {"bad row": "role `<b>`"}}
+    framed = {"rows": {"framed": 2}, "first": {"framed": "document 4 of `x`"}, "found": {}}
+    remarks = {"left_out": {source: tally}, "noted": {}, "models": {"b": framed}}
+    with duckdb.connect(str(run.store)) as store:
+        store.execute("INSERT INTO run VALUES ('remarks', ?)", [json.dumps(remarks)])
+    words = text(calm(visit(OVERVIEW, run="demo")))
+    assert f"Corpus source `{source}`: left out 3 rows without a usable" in words
+    assert "the first at a.jsonl:7 (role `&lt;b&gt;`)" in words
+    assert "2 chats given as `User: …`, since it has no chat template" in words
 
 
 def test_what_each_partition_adds(finished: Path) -> None:
