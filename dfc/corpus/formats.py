@@ -20,9 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfc.config import SourceConfig, UserError
-from dfc.corpus import chats, encodings
+from dfc.corpus import chats, encodings, splits
 from dfc.corpus.encodings import Encoding
-from dfc.corpus.splits import in_object
 from dfc.corpus.tally import Tally, Unusable
 
 KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".txt", ".text", ".md")
@@ -203,12 +202,13 @@ def _json_rows(file: Path, place: str, encoding: Encoding, source: SourceConfig)
                 of_value = f"{place} value {number}" if len(values) > 1 else place
                 if kind_of(file) != ".json" and not isinstance(first, Unusable):
                     of_value = f"{place}:{at}"
-                for row_place, row in _rows_in(value, of_value, source):
+                for row_place, row in _of_the_split(value, of_value, source):
                     yield row_place, {source.text: row} if isinstance(row, str) else row
             return
         if kind_of(file) == ".json" and not _has_objects(file, encoding):
             yield place, first
             return
+    splits.refuse(source)
     with _lines(file, encoding) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -247,6 +247,22 @@ def _has_objects(file: Path, encoding: Encoding) -> bool:
         return any(line.lstrip().startswith("{") and isinstance(parsed(line), dict) for line in lines)
 
 
+def _of_the_split(value: Any, place: str, source: SourceConfig) -> list[tuple[str, Any]]:
+    """The rows of a JSON value, of the split that is asked for where its keys are splits.
+
+    Raises:
+        UserError: if there are none, and one is asked for.
+    """
+    chosen = splits.in_object(value, source, place) if isinstance(value, dict) else None
+    if chosen is None:
+        splits.refuse(source)
+        return _rows_in(value, place, source)
+    found: list[tuple[str, Any]] = []
+    for at, rows in chosen:
+        found += [(at, rows)] if isinstance(rows, Unusable) else _rows_in(rows, at, source)
+    return found
+
+
 def _rows_in(value: Any, place: str, source: SourceConfig) -> list[tuple[str, Any]]:
     """The rows of a JSON value: its items, those of the lists in it, of a map, or of its columns; or it is one row."""
     if isinstance(value, list):
@@ -255,9 +271,6 @@ def _rows_in(value: Any, place: str, source: SourceConfig) -> list[tuple[str, An
         return [(f"{place} item {number}", item) for number, item in enumerate(value)]
     if not isinstance(value, dict) or chats.is_row(value, source):
         return [(place, value)]
-    found = in_object(value, source, place)
-    if found is not None:
-        return [row for at, rows in found for row in _inner(rows, at, source)]
     wanted = {name.casefold() for name in chats.fields(source)}
     by_column = any(name.strip().casefold() in wanted for name in value)
     items = list(value.values())
@@ -273,12 +286,8 @@ def _rows_in(value: Any, place: str, source: SourceConfig) -> list[tuple[str, An
     if len(value) == 1 and isinstance(items[0], list):
         lists = value
     if lists and not by_column:
-        return [row for name, rows in lists.items() for row in _inner(rows, f"{place} `{name:.40}`", source)]
+        return [row for name, rows in lists.items() for row in _rows_in(rows, f"{place} `{name:.40}`", source)]
     return [(place, value)]
-
-
-def _inner(rows: Any, place: str, source: SourceConfig) -> list[tuple[str, Any]]:
-    return [(place, rows)] if isinstance(rows, Unusable) else _rows_in(rows, place, source)
 
 
 def _are_columns(items: list[Any]) -> bool:

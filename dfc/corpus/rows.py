@@ -38,6 +38,7 @@ class _Files:
     base: str
     read: Sequence[Path]
     left_out: Sequence[tuple[Path, Unusable]] = ()
+    is_split: bool = False  # whether these are the files of one split
 
     def place(self, file: Path) -> str:
         return os.path.relpath(file, self.base)
@@ -63,7 +64,11 @@ def read_rows(source: SourceConfig, seed: int | None, characters: int, noted: Ta
     if _is_saved(path):
         return _saved_rows(source, seed)
     files = _files(source)
-    return _file_rows(files, source, seed, characters, noted) if files else _hub_rows(source, seed)
+    if files is None:
+        return _hub_rows(source, seed)
+    if files.is_split:
+        source = source.model_copy(update={"split": splits.DEFAULT, "subset": None})
+    return _file_rows(files, source, seed, characters, noted)
 
 
 def _is_saved(path: str) -> bool:
@@ -111,7 +116,7 @@ def _files(source: SourceConfig) -> _Files | None:
     elif not all(formats.kind_of(file) == ".json" for file in readable):  # an object in one may hold splits
         splits.refuse(source)
     base = os.path.commonpath([file.parent for file in [*readable, *(file for file, _ in left_out)]]) or "."
-    return _Files(base, readable, left_out)
+    return _Files(base, readable, left_out, chosen is not None)
 
 
 def _is_hidden(file: Path) -> bool:

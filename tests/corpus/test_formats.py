@@ -215,6 +215,17 @@ class TestFolders:
             ):
                 said(source(path, **options))
 
+    def test_an_object_has_splits_or_none(self, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text(json.dumps({"train": [{"text": "1"}], "test": [{"text": "2"}, {"text": "3"}]}))
+        assert said(source(tmp_path / "a.json", split="test")) == ["text: 2", "text: 3"]
+        assert counted(source(tmp_path / "a.json"))["s"].rows == {"other split": 1}
+        with pytest.raises(UserError, match="a.json: has no split `dev`; set `split` to one of train, test"):
+            said(source(tmp_path / "a.json", split="dev"))
+        for content in ([{"text": "1"}], {"text": "1"}):
+            (tmp_path / "b.json").write_text(json.dumps(content))
+            with pytest.raises(UserError, match="`split: test` has no effect"):
+                said(source(tmp_path / "b.json", split="test"))
+
     def test_files_of_other_kinds_are_named(self, tmp_path: Path) -> None:
         write(tmp_path / "a.jsonl", [{"text": "one"}])
         for name in ("b.tar.gz", "c.pdf", "LICENSE"):

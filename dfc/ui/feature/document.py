@@ -12,7 +12,13 @@ from dfc.store.reader import Context, DocumentRow, FeatureRow
 from dfc.ui.shell import address
 from dfc.ui.shell.frame import View
 
-SPEAKERS = {"text": "", "system": "System", "user": "User", "assistant": "Assistant"}
+SPEAKERS = {
+    "text": "",
+    "system": "System",
+    "user": "User",
+    "assistant": "Assistant",
+    "reasoning": "Assistant, thinking",
+}
 
 
 def offer(contexts: Sequence[Context]) -> None:

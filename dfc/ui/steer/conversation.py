@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dfc import corpus
 from dfc.requests import Prompt
 from dfc.ui.shell import address, turns
 from dfc.ui.shell.turns import ROLES, Turns
@@ -85,8 +86,9 @@ def show() -> Turns:
 
 
 def reply(prompt: Prompt, answer: str) -> None:
-    """Make a prompt and an answer to it part of the chat; the next message is to be typed."""
-    write((*turns.of_corpus(prompt.earlier), ("user", prompt.text), ("assistant", answer)))
+    """Make a prompt and an answer to it part of the chat, without its thoughts; the next message is to be typed."""
+    said = corpus.parts(answer).answer or answer
+    write((*turns.of_corpus(prompt.earlier), ("user", prompt.text), ("assistant", said)))
     st.session_state["prompt"], st.session_state["chat"] = "", True
 
 
