@@ -79,7 +79,8 @@ def repair(run: Run) -> None:
         problems = harvest.repair(run)
     for problem in problems:
         progress.say(problem)
-    progress.say(f"{run.path}: {len(problems) or 'no'} damaged files; the activations are whole.")
+    made = f"{len(problems)} files made again" if problems else "no damaged files"
+    progress.say(f"{run.path}: {made}; the activations are whole.")
 
 
 def verify(run: Run, again: bool = True, surprised: bool = True) -> None:

@@ -39,7 +39,7 @@ def steer(
     top_p: Annotated[float, typer.Option(help="share of probability drawn from")] = 0.9,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
     chat: Annotated[bool, typer.Option("--chat/--plain", help="as a user's turn, where there is a template")] = True,
-    earlier: Annotated[Path | None, typer.Option(help="a chat's messages before the prompt, as JSON")] = None,
+    earlier: Annotated[Path | None, typer.Option(help="a file with a chat's messages before the prompt")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print everything that was measured")] = False,
     propose: Annotated[bool, typer.Option("--propose", help="find the largest useful strength of the feature")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="try strengths on several prompts; kept with the run")] = False,
@@ -137,12 +137,12 @@ def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
         raise UserError(
             "steer: --earlier gives a chat's messages, and --plain asks for a text that is no chat; drop one."
         )
-    with runs.reading(path, "give a chat's messages as JSON"):
-        content = path.expanduser().read_bytes()
+    with runs.reading(path, "give a file with a chat's messages"):
+        path.expanduser().stat()
     try:
-        said, left_out = corpus.chat_from_json(corpus.decoded(content, str(path)))
+        said, left_out = corpus.read_chat(str(path))
     except UserError as error:
-        raise UserError(f"{path}: {error}".replace(f"{path}: {path}: ", f"{path}: ")) from None
+        raise UserError(f"{path}: {error}") from None
     if left_out:
         progress.say(f"{path}: {left_out}")
     return tuple(Turn(role, text) for role, text in said)

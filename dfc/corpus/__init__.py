@@ -3,10 +3,10 @@
 Text from a corpus is data from strangers: it is never trusted, only made encodable.
 """
 
-from dfc.corpus.chats import chat_from_json, chat_of
+from dfc.corpus.chats import chat_from_json
 from dfc.corpus.documents import PLAIN, THOUGHT, Document, clean, encodable, of_messages, plain, said_in
 from dfc.corpus.encodings import decoded
-from dfc.corpus.sources import Source, in_order, open_sources
+from dfc.corpus.sources import Source, in_order, open_sources, read_chat
 from dfc.corpus.speech import Parts, opening, parts, spoken, until_next_turn
 from dfc.corpus.tally import Tally, Unusable, remarks
 from dfc.corpus.template import Rendering, is_dated, read_template, render, template_of
@@ -25,7 +25,6 @@ __all__ = [
     "Turn",
     "Unusable",
     "chat_from_json",
-    "chat_of",
     "clean",
     "decoded",
     "encodable",
@@ -37,6 +36,7 @@ __all__ = [
     "opening",
     "parts",
     "plain",
+    "read_chat",
     "read_template",
     "remarks",
     "render",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfc.config import SourceConfig, UserError
-from dfc.corpus.documents import PLAIN, encodable, said_in
+from dfc.corpus.documents import PLAIN, THOUGHT, encodable, said_in
 from dfc.corpus.tally import Unusable
 
 CHATS = ("conversations", "conversation")  # usual fields of a chat, beside the one that is configured
@@ -118,24 +118,29 @@ def chat_from_json(text: str) -> tuple[list[tuple[str, str]], str]:
         content: Any = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"This is not JSON ({str(error).splitlines()[0]:.80}); give a list of messages.") from None
-    return chat_of(content)
-
-
-def chat_of(content: Any) -> tuple[list[tuple[str, str]], str]:
-    """The same of what the JSON holds."""
     if isinstance(content, Mapping) and not _columns_of_a_chat(content):
         content = next((value for name in ("messages", *CHATS) if (value := field(content, name)) is not None), 0)
     if not isinstance(content, list | Mapping | str) or not content:
         raise UserError('This holds no messages; give a list such as [{"role": "user", "content": "Hello"}].')
-    found = _chat(content, None)
-    if isinstance(found, Unusable):
+    return turns_of(_chat(content, None))
+
+
+def turns_of(said: Said | Unusable) -> tuple[list[tuple[str, str]], str]:
+    """The same of what a row holds.
+
+    Raises:
+        UserError: if it is no chat.
+    """
+    if isinstance(said, Said) and said.messages[0]["role"] == PLAIN:
+        said = Unusable("bad row", "a text that is no chat")
+    if isinstance(said, Unusable):
         raise UserError(
-            f"These messages cannot be used ({found.found}); each wants a role, such as system, user or assistant, "
+            f"These messages cannot be used ({said.found}); each wants a role, such as system, user or assistant, "
             f"and a content, which is a text."
         )
-    said = said_in(found.messages)
-    left_out = [f"role `{turn.role}`" for turn in said if turn.role == "reasoning"] + unsaid(found.messages)
-    kept = [(turn.role, turn.text) for turn in said if turn.role != "reasoning"]
+    turns = said_in(said.messages)
+    left_out = [f"role `{turn.role}`" for turn in turns if turn.role == THOUGHT] + unsaid(said.messages)
+    kept = [(turn.role, turn.text) for turn in turns if turn.role != THOUGHT]
     return kept, f"{len(left_out)} turns are left out, the first with {left_out[0]}" if left_out else ""
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import chats, rows
 from dfc.corpus.documents import Document, of_messages
 from dfc.corpus.tally import Tally, Unusable
+
+_LONGEST_TEXT = 1_000_000  # characters
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,20 @@ def in_order(source: SourceConfig, characters: int) -> Iterator[tuple[str, Docum
     noted = Tally()
     for place, row in rows.read_rows(source, None, characters, noted):
         yield place, _document(row, source, characters, place, noted)
+
+
+def read_chat(path: str) -> tuple[list[tuple[str, str]], str]:
+    """(role, text) of each turn of the chat in a file, and what of it is left out, in words, as `chat_from_json` does.
+
+    Raises:
+        UserError: if there is no such file, no chat in it, or more than one.
+    """
+    source = SourceConfig(name="chat", path=path)
+    found = list(islice(rows.read_rows(source, None, _LONGEST_TEXT, Tally()), 2))
+    if len(found) != 1:
+        raise UserError(f"This holds {'several chats' if found else 'no messages'}; give the messages of one.")
+    [(_, row)] = found
+    return chats.turns_of(row if isinstance(row, Unusable) else chats.of_row(row, source))
 
 
 def _open(source: SourceConfig, config: CorpusConfig, given: set[bytes]) -> Source:

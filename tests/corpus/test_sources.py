@@ -176,6 +176,20 @@ def test_globs_order_and_length(tmp_path: Path) -> None:
     assert {len(document.turns[0].content) for document in short} <= {2, 3}
 
 
+def test_a_chat_in_a_file_of_any_format(tmp_path: Path) -> None:
+    turns = [("user", "Rain?"), ("assistant", "Yes")]
+    (tmp_path / "a.json").write_text(json.dumps(CHAT, indent=1), encoding="utf-16")
+    write(tmp_path / "b.jsonl", [{"conversations": [*CHAT, {"role": "tool", "content": "3"}]}])
+    assert corpus.read_chat(str(tmp_path / "a.json")) == (turns, "")
+    assert corpus.read_chat(str(tmp_path / "b.jsonl")) == (turns, "1 turns are left out, the first with role `tool`")
+    write(tmp_path / "c.jsonl", [{"messages": CHAT}, {"messages": CHAT}])
+    write(tmp_path / "d.jsonl", ["Rain?"])
+    write(tmp_path / "e.jsonl", [json.dumps("Rain?")])
+    for name, sentence in (("c", "several chats"), ("d", "no JSON"), ("e", "a text that is no chat")):
+        with pytest.raises(UserError, match=sentence):
+            corpus.read_chat(str(tmp_path / f"{name}.jsonl"))
+
+
 class TestMessagesInJson:
     @pytest.mark.parametrize(
         "content",
