@@ -105,15 +105,23 @@ class Pairer:
         tokens: dict[Side, Tokens] = {}
         texts: dict[str, list[str | None]] = {}
         for side, tokenizer in self._tokenizers.items():
-            given = [corpus.render(document, tokenizer, moment=self.dates[side]) for document in documents]
+            given = [self._given(side, number, document) for number, document in enumerate(documents, first)]
             encoded = corpus.encode(given, tokenizer, self._lengths[side])
             tokens[side] = alignment.tokens_of(given, encoded, tokenizer)
             texts[f"text_{side}"] = [
                 one.text if document.is_chat else None for document, one in zip(documents, given, strict=True)
             ]
             for number, (document, one, found) in enumerate(zip(documents, given, encoded, strict=True), first):
-                self._note(side, f"document {number} of `{document.source}`", document, one, found)
+                self._note(side, _place(number, document), document, one, found)
         return tokens["a"], tokens["b"], alignment.align(tokens["a"], tokens["b"]), texts
+
+    def _given(self, side: Side, number: int, document: Document) -> Rendering:
+        """A document as a model is given it; nothing, of a chat that its template refuses."""
+        try:
+            return corpus.render(document, self._tokenizers[side], moment=self.dates[side])
+        except UserError as error:
+            self.noted[side].add("refused", _place(number, document), error.problem)
+            return Rendering("", (), add_special_tokens=False)
 
     def _note(self, side: Side, place: str, document: Document, given: Rendering, encoded: Encoding) -> None:
         noted = self.noted[side]
@@ -317,6 +325,10 @@ def _date(model: ModelConfig, tokenizer: PreTrainedTokenizerBase) -> datetime | 
     if model.date is not None:
         raise SettingsError(f"{model.title}: has no chat template that asks for a date; take `date` out.")
     return None
+
+
+def _place(number: int, document: Document) -> str:
+    return f"document {number} of `{document.source}`"
 
 
 def _position_path(run: Run) -> Path:

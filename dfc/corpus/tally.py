@@ -22,6 +22,7 @@ Reason = Literal[
     "unsaid",
     "ignored",
     "joined",
+    "refused",
     "spelled",
     "framed",
 ]
@@ -100,6 +101,7 @@ _WORDS = {
     "unsaid": "turns and calls of tools, which the models are given and which are not paired",
     "ignored": "turns that its template leaves out or changes, which are not paired",
     "joined": "chats that its template refuses as they are, given with joined turns",
+    "refused": "chats that its template refuses, which are not paired",
     "spelled": "texts that spell out its special tokens, which are read as text",
     "framed": "chats given as `User: …`, since it has no chat template",
 }

@@ -34,6 +34,7 @@ class Rendering:
         text: what is tokenised.
         turns: where stretches of the turns lie: (start in `text`, start in the document's content, length); no two of
             them share a character of `text`.
+        unsaid: where words of tools stand that are found: (start in `text`, length).
         add_special_tokens: whether the tokenizer adds its own, since no template did.
         lost: roles of the turns that do not stand in `text` as they were said, at least not whole.
         joined: whether the template refused the chat as it is, and was given turns joined.
@@ -44,6 +45,7 @@ class Rendering:
     add_special_tokens: bool
     lost: tuple[str, ...] = ()
     joined: bool = False
+    unsaid: tuple[tuple[int, int], ...] = ()
 
 
 def render(
@@ -73,7 +75,7 @@ def render(
     said = said_in(messages)
     text, shape = fill.filled(messages)
     places, lost = _found(text, said, _origins(document, said), messages, fill, shape)
-    return Rendering(text, places, add_special_tokens=False, lost=lost, joined=shape is _alternating)
+    return Rendering(text, places, False, lost, shape is _alternating, _unsaid(text, messages))
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -161,7 +163,8 @@ class _Template:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{self._name}: its chat template refuses a chat of {len(messages)} turns ({reason:.120}); "
-            f"take turns out, or give the text as a plain one."
+            f"take turns out, or give the text as a plain one.",
+            reason[:120],
         )
 
     def fill(self, messages: Sequence[Mapping[str, Any]]) -> str:
@@ -194,7 +197,7 @@ class _Template:
 
 def _clock(moment: datetime) -> str:
     """A macro that tells a template the time as `strftime_now`, which transformers gives it, tells the present one."""
-    filters = "".join(f" | replace('%{sign}', '{moment.strftime(f'%{sign}')}')" for sign in _TIMES)
+    filters = "".join(f" | replace('%{sign}', {moment.strftime(f'%{sign}')!r})" for sign in _TIMES)
     return f"{{%- macro strftime_now(format) -%}}{{{{ format{filters} }}}}{{%- endmacro +%}}"
 
 
@@ -244,6 +247,12 @@ def _found(
     return tuple(kept), tuple(said[number].role for number in sorted(lost))
 
 
+def _unsaid(text: str, messages: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int], ...]:
+    """Where what tools say stands in a rendered chat, as far as it is found."""
+    words = [str(message["content"]).strip() for message in messages if message["role"] == "tool"]
+    return tuple((start, len(said)) for said in words if said and (start := text.find(said)) >= 0)
+
+
 def _pieces(text: str) -> list[tuple[int, str]]:
     """What stands between marks of thinking in a turn, each with its place; nothing where there are no marks."""
     pieces, at = [], 0
@@ -284,7 +293,8 @@ def _framed(document: Document, answer: bool) -> Rendering:
             add(f"{gap}{_calls(message['tool_calls'])}")
     if answer:
         add("\n\nAssistant:")
-    return Rendering("".join(pieces), tuple(places), add_special_tokens=True)
+    text = "".join(pieces)
+    return Rendering(text, tuple(places), add_special_tokens=True, unsaid=_unsaid(text, messages))
 
 
 def _calls(calls: Any) -> str:

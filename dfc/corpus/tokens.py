@@ -6,6 +6,7 @@ every model: otherwise a user's words could end a turn and open the assistant's,
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def encode(
         for rendering, ids, spans in zip(together, encodings["input_ids"], offsets, strict=True):
             spelled = _spelled(rendering, ids, spans, special)
             if spelled:
-                ids, spans = _as_text(rendering, tokenizer, special)
+                ids, spans = _as_text(rendering, tokenizer, ids, spans, special)
             found.append(Encoding(ids[:max_tokens], None if spans is None else spans[:max_tokens], spelled))
     return found
 
@@ -76,21 +77,34 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
 
 
 def _spelled(rendering: Rendering, ids: list[int], spans: list[Span] | None, special: dict[int, str]) -> str:
-    """The first special token that stands in what is said; empty if there is none."""
+    """The first special token that stands in what somebody says; empty if there is none."""
+    words = _words(rendering)
     if spans is None:
-        said = (rendering.text[start : start + length] for start, _, length in rendering.turns)
+        said = (rendering.text[start:end] for start, end in words)
         return next((token for text in said for token in special.values() if token in text), "")
-    starts = [start for start, _, _ in rendering.turns]
-    for token, (start, end) in zip(ids, spans, strict=True):
-        if token in special and end > start:
-            turn = bisect_right(starts, start) - 1
-            if turn >= 0 and start < starts[turn] + rendering.turns[turn][2]:
-                return special[token]
-    return ""
+    inside = (
+        special[token] for token, span in zip(ids, spans, strict=True) if token in special and _is_in(span, words)
+    )
+    return next(inside, "")
+
+
+def _words(rendering: Rendering) -> list[Span]:
+    """Where what people and tools say stands, in order."""
+    turns = ((start, start + length) for start, _, length in rendering.turns)
+    return sorted([*turns, *((start, start + length) for start, length in rendering.unsaid)])
+
+
+def _is_in(span: Span, words: list[Span]) -> bool:
+    place = bisect_right(words, (span[0], 1 << 62)) - 1
+    return span[1] > span[0] and place >= 0 and span[0] < words[place][1]
 
 
 def _as_text(
-    rendering: Rendering, tokenizer: PreTrainedTokenizerBase, special: dict[int, str]
+    rendering: Rendering,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    spans: list[Span] | None,
+    special: dict[int, str],
 ) -> tuple[list[int], list[Span] | None]:
     """Ids and offsets of a document in which only the template's own special tokens are special.
 
@@ -106,42 +120,34 @@ def _as_text(
             truncation=False,
             verbose=False,
         )
-        spans = found["offset_mapping"] if tokenizer.is_fast else None
-        return found["input_ids"], spans and [(begin + start, stop + start) for begin, stop in spans]
+        offsets = found["offset_mapping"] if tokenizer.is_fast else None
+        return found["input_ids"], offsets and [(begin + start, stop + start) for begin, stop in offsets]
 
     if rendering.add_special_tokens:
         return piece(0, len(rendering.text), add_special_tokens=True)
-    ids: list[int] = []
+    together: list[int] = []
     offsets: list[Span] | None = [] if tokenizer.is_fast else None
     at = 0
-    for start, end, token in [*_own(rendering, special), (len(rendering.text),) * 2 + (None,)]:
-        own, spans = piece(at, start) if start > at else ([], [])
-        ids += own
+    for start, end, token in [*_own(rendering, ids, spans, special), (*(len(rendering.text),) * 2, None)]:
+        own, covered = piece(at, start) if start > at else ([], [])
+        together += own if token is None else [*own, token]
         if offsets is not None:
-            offsets += spans or []
-        if token is not None:
-            ids.append(token)
-            if offsets is not None:
-                offsets.append((start, end))
+            offsets += (covered or []) if token is None else [*(covered or []), (start, end)]
         at = end
-    return ids, offsets
+    return together, offsets
 
 
-def _own(rendering: Rendering, special: dict[int, str]) -> list[tuple[int, int, int]]:
+def _own(
+    rendering: Rendering, ids: list[int], spans: list[Span] | None, special: dict[int, str]
+) -> list[tuple[int, int, int]]:
     """Start, end and id of each special token that the template has put into a text."""
-    found, free, at = [], [], 0
-    for start, _, length in rendering.turns:
-        free.append((at, start))
-        at = start + length
-    free.append((at, len(rendering.text)))
-    longest_first = sorted(special.items(), key=lambda entry: -len(entry[1]))
-    for since, until in free:
-        place = since
-        while place < until:
-            token = next((number for number, text in longest_first if rendering.text.startswith(text, place)), None)
-            if token is None or place + len(special[token]) > until:
-                place += 1
-                continue
-            found.append((place, place + len(special[token]), token))
-            place += len(special[token])
-    return found
+    words = _words(rendering)
+    if spans is None:
+        numbers = {text: number for number, text in special.items()}
+        pattern = re.compile("|".join(map(re.escape, sorted(numbers, key=len, reverse=True))))
+        found = [(*match.span(), numbers[match.group()]) for match in pattern.finditer(rendering.text)]
+    else:
+        found = [
+            (*span, token) for token, span in zip(ids, spans, strict=True) if token in special and span[1] > span[0]
+        ]
+    return [(start, end, token) for start, end, token in found if not _is_in((start, end), words)]

@@ -242,6 +242,8 @@ def _read(
 def _stream(live: Live, side: Side, ids: list[int], paired: list[int], report: Report) -> Tensor:
     """One model's stream on its paired tokens, (pairs, width) float32."""
     model = live.models[side]
+    if not ids:  # of a chat that the model's template refuses
+        return torch.zeros(0, model.width)
     with _held(model, report), model.streams_reader([model.layer]) as reader:
         report(f"{model.title} reads the text …")
         limit = harvest.Limit(live.config.harvest, model)

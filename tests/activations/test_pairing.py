@@ -199,6 +199,19 @@ def test_what_models_were_given_otherwise_is_counted_and_said(
     assert manifest["remarks"]["left_out"]["chats"]["found"] == {"bad row": "`messages` is a text"}
 
 
+def test_a_chat_that_a_template_refuses_is_counted_and_others_are_paired(
+    tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    refusing = "{% if 'wizard' in messages[0].content %}{{ raise_exception('no magic') }}{% endif %}" + tiny.CHATML
+    rows = [{"messages": [{"role": "user", "content": text}]} for text in ("a wizard", "a river", "a bridge")]
+    run = runs.create(config_with(tiny_models, tmp_path, refusing, rows=rows))
+    pairing.pair(run)
+    noted = pairing.remarks(pairing.read_position(run))["models"]["a"]
+    assert (noted["rows"]["refused"], noted["found"]["refused"]) == (1, "no magic")
+    counts = {row["text_b"]: len(row["ends"]) for row, _, _ in shown(run, "a")}
+    assert [bool(count) for _, count in sorted(counts.items())] == [True, True, False]
+
+
 def test_a_run_of_before_says_what_to_do_and_keeps_its_activations(tiny_copy: Run) -> None:
     """Tokens were stored without what they show; pairing the texts again adds it."""
     whole = [
