@@ -53,8 +53,6 @@ def of_row(row: Any, source: SourceConfig) -> Said | Unusable:
     if source.language is not None and field(row, source.language_field) != source.language:
         return Unusable("other language")
     flaw = None
-    if isinstance(row.get(source.text), str) and not any(name in row for name in (source.messages, *CHATS)):
-        return Said([{"role": PLAIN, "content": encodable(row[source.text])}])  # most rows are no more than this
     for name in (source.messages, *CHATS):
         value = field(row, name)
         if value is not None and value != []:
@@ -66,6 +64,14 @@ def of_row(row: Any, source: SourceConfig) -> Said | Unusable:
     if isinstance(text, str):
         return Said([{"role": PLAIN, "content": encodable(text)}])
     return flaw or _asked_and_answered(row, source) or Unusable("bad row", _described(row, source))
+
+
+def plain_text(row: Any, source: SourceConfig) -> str | None:
+    """The text of a row that is no more than a text, as most are; None of all others."""
+    text = row.get(source.text) if type(row) is dict and source.language is None else None
+    if type(text) is not str or source.messages in row or CHATS[0] in row or CHATS[1] in row:
+        return None
+    return text
 
 
 def is_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import chats, rows
-from dfc.corpus.documents import Document, of_messages
+from dfc.corpus.documents import Document, clean, of_messages, plain
 from dfc.corpus.tally import Tally, Unusable
 
 _LONGEST_TEXT = 1_000_000  # characters
@@ -97,6 +97,9 @@ def _documents(
 
 def _document(row: Any, source: SourceConfig, max_characters: int, place: str, noted: Tally) -> Document | Unusable:
     """What a row says, cut to length, or why it is left out."""
+    if (text := chats.plain_text(row, source)) is not None:
+        content = clean(text)[:max_characters]
+        return plain(content, source.name) if len(content) >= source.min_characters else Unusable("too short")
     if isinstance(row, Unusable):
         return row
     said = chats.of_row(row, source)
