@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfc.config import Partition, Side, Verdict
+from dfc.config import Partition, Side, Verdict, characters
 from dfc.report.heatmap import excerpt, label, visible
 from dfc.store.reader import Context, EvidenceRow, Store
 
@@ -108,7 +108,7 @@ def counts(findings: Sequence[Finding]) -> str:
     if not findings:
         return "no finding"
     size = len(findings)
-    by_source = Counter(finding.main_source for finding in findings).most_common()
+    by_source = Counter(characters.shown(finding.main_source) for finding in findings).most_common()
     named = [f"{number} mainly on {source}" for source, number in by_source[:_MANY_SOURCES]]
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
     others = f", {rest} on {len(by_source) - _MANY_SOURCES} other sources" if rest else ""
@@ -205,7 +205,8 @@ def lines(finding: Finding, quote: str | None) -> list[str]:
         f"{amount(finding.gap, finding.error)} {UNIT} beyond matched places; "
         f"held out {amount(finding.held_out_gap, finding.held_out_error)}",
         f"{claim(finding.side, finding.partition)}{dedicated}",
-        f"feature {finding.feature_id}, {size}, {finding.documents:,} documents, mainly on {finding.main_source}",
+        f"feature {finding.feature_id}, {size}, {finding.documents:,} documents, mainly on "
+        f"{characters.shown(finding.main_source)}",
         *([quote] if quote is not None else []),
     ]
 
