@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dfc.config import Partition, Side, Verdict, characters
+from dfc.report import words
 from dfc.report.heatmap import excerpt, label, visible
 from dfc.store.reader import Context, EvidenceRow, Store
 
@@ -204,7 +205,9 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
     """Why a run has no findings, as one sentence."""
     again = f"`python -m dfc verify {run_name}`"
     if not facts.get("verified"):
-        return f"Not judged yet: {again} looks for findings, then reload."
+        return words.unjudged(facts, run_name)
+    if facts.get("outdated"):
+        return f"An earlier version of dfc made this run's evidence, without findings of today's kind: {again} does."
     if tested:
         return f"There is no finding: {_tests(facts, tested)}, and none passed."
     if facts.get("rule") == "probes":
@@ -212,8 +215,6 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
             "This run was judged without the models' surprise, by which findings are found: where both models are to "
             f"be had, {again} measures it."
         )
-    if "false_discovery" not in (facts.get("evidence") or {}):
-        return f"The evidence of this run was made before there were findings: {again} makes it anew."
     return "There is no finding: no feature fires in enough documents to be tested."
 
 

@@ -100,7 +100,7 @@ class Store:
         """What is known of the whole run, by name.
 
         Of the evidence: `verified`, where there is some; `rule`, by what it judges, `surprise` or `probes`; `stale`,
-        where what lies beside the features is of others, and left out.
+        where what lies beside the features is of others, and left out; `outdated`, where an earlier version made it.
         """
         rows = self._rows("SELECT key, value FROM facts")
         try:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfc.config import Side
 from dfc.report.document import measures_of
-from dfc.report.words import PROBE, VERDICT_HELP
+from dfc.report.words import PROBE, VERDICT_HELP, unjudged
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui.shell import address, data
 from dfc.ui.shell.frame import View
@@ -30,7 +30,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     )
     evidence = view.store.evidence(feature.feature_id)
     if evidence is None:
-        st.caption(f"Not judged yet: `python -m dfc verify {view.run.name}` collects the evidence, then reload.")
+        st.caption(unjudged(data.facts(view.store), view.run.name))
         return
     st.html(
         f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme)}'

@@ -12,9 +12,8 @@ from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import address, data, feature_table
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
+from dfc.ui.shell.list_address import GROUP
 
-KEY = "group"
-"""In the address: the number of the finding that is unfolded."""
 MOST = 100
 """Features that are listed."""
 
@@ -23,7 +22,7 @@ def offer(view: View, finding: Finding) -> None:
     """A button that unfolds a finding of several features, and these if it is the one in the address."""
     if finding.members == 1:
         return
-    unfolded = address.whole(address.get(KEY) or "") == finding.finding
+    unfolded = address.whole(address.get(GROUP) or "") == finding.finding
     st.button(
         f"{finding.members:,} features",
         icon=":material/unfold_less:" if unfolded else ":material/unfold_more:",
@@ -51,8 +50,8 @@ def _members(view: View, finding: Finding) -> None:
 
 
 def _unfold(finding: Finding) -> None:
-    st.query_params[KEY] = str(finding.finding)
+    st.query_params[GROUP] = str(finding.finding)
 
 
 def _fold() -> None:
-    st.query_params.pop(KEY, None)
+    st.query_params.pop(GROUP, None)

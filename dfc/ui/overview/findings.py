@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, Side
-from dfc.report import findings
+from dfc.report import findings, kinds
 from dfc.report.findings import Finding
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import address, data, finding_rows
@@ -20,11 +20,10 @@ FIRST = 10
 
 
 def show(view: View, names: dict[Side, str]) -> bool:
-    """Draw the section, and say whether there are findings; where one looked for them and found none, say so."""
+    """Draw the section, and say whether there are findings; where there are none, say why."""
     found = data.findings(view.store)
     if not found:
-        if tested := data.tested(view.store):
-            _none(view, tested)
+        _none(view)
         return False
     section(
         "Where one model does better",
@@ -38,13 +37,15 @@ def show(view: View, names: dict[Side, str]) -> bool:
     return True
 
 
-def _none(view: View, tested: int) -> None:
-    """One looked for them, and found none."""
-    st.caption(findings.lacking(data.facts(view.store), tested, view.run.name))
-    if not view.store.texts().empty:
+def _none(view: View) -> None:
+    """Why there are none, and where else to look."""
+    st.caption(findings.lacking(data.facts(view.store), data.tested(view.store), view.run.name))
+    texts = view.store.texts()
+    if not texts.empty:
+        differ = "Which kinds of text one model expects better as a whole"
         st.page_link(
             address.FINDINGS_PAGE,
-            label="Which kinds of text one model expects better as a whole",
+            label=differ if kinds.sure(texts).any() else "No kind of text is clearly expected better by one model",
             icon=":material/arrow_forward:",
             icon_position="right",
             query_params={"run": view.run.name},

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
-from dfc.report.words import NULL_RUN, VERDICT_HELP, whose
+from dfc.report.words import NULL_RUN, VERDICT_HELP, asked, unjudged, whose
 from dfc.ui.shell import data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section, side_name, verdict_dot
@@ -28,7 +28,7 @@ def overview(view: View, names: dict[Side, str]) -> None:
         section(
             "What the evidence says", "That a feature may be used by one model alone does not make it a difference."
         )
-        st.caption(f"The evidence is still to be collected: `python -m dfc verify {view.run.name}`, then reload.")
+        st.caption(unjudged(data.facts(view.store), view.run.name))
         return
     split = {
         partition: {verdict: int(counts.loc[partition].get(verdict, 0)) for verdict in VERDICTS}
@@ -42,9 +42,7 @@ def overview(view: View, names: dict[Side, str]) -> None:
     )
     section(
         "What the evidence says",
-        f"{_LEAD} One rule asked of every feature whether the other model's activations predict it on documents kept "
-        f"out of training, whether another feature fires like it, and whether what follows where it fires surprises "
-        f"the other model more than at places like it. As exclusive stand {held}.",
+        f"{_LEAD} {asked(data.facts(view.store))} As exclusive stand {held}.",
     )
     result = null_result.read(view.run)
     st.html(_table(split, result, names, view.theme))

@@ -11,7 +11,7 @@ import streamlit as st
 from dfc import runs
 from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.report.palette import run_marks
-from dfc.report.words import NULL_RUN, PARTS, RULES
+from dfc.report.words import NULL_RUN, PARTS, RULES, unjudged
 from dfc.ui.runs import recurring
 from dfc.ui.runs.summaries import Summary, differences, help_of, summarise
 from dfc.ui.shell import charts, choice, meaning
@@ -154,7 +154,8 @@ def _state(summary: Summary) -> str:
 def _exclusive(summary: Summary, side: Partition) -> str:
     verdicts = summary.verdicts.get(side)
     if not verdicts:
-        return '<span class="dfc-muted" title="python -m dfc verify has not run">not judged</span>'
+        why = unjudged(summary.facts, summary.name).replace("`", "")
+        return f'<span class="dfc-muted" title="{escape(why)}">not judged</span>'
     return f"{count(verdicts.get('exclusive', 0))} of {count(sum(verdicts.values()))}"
 
 
