@@ -10,11 +10,10 @@ from dfc.config import Side
 from dfc.report.document import measures_of
 from dfc.report.words import PROBE, VERDICT_HELP, unjudged
 from dfc.store.reader import EvidenceRow, FeatureRow
-from dfc.ui.shell import address, data
+from dfc.ui.shell import address, data, null_run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name, verdict_badge
 from dfc.ui.shell.text import number
-from dfc.worlds import null_result
 
 _STRIPS = (
     "Each number (the dark line) on the spread of the same measure over this partition, over shared features, and over "
@@ -66,7 +65,7 @@ def _probes(evidence: EvidenceRow, names: dict[Side, str]) -> str:
 
 def _strips(view: View, feature: FeatureRow, evidence: EvidenceRow, names: dict[Side, str]) -> str:
     """Each measure's number on its spread."""
-    measures = measures_of(feature, evidence, data.reference(view.store), null_result.read(view.run), names)
+    measures = measures_of(feature, evidence, data.reference(view.store), null_run.read(view.run), names)
     rows = "".join(
         f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
         f'<span class="dfc-value" title="{escape(one.shown)}">{escape(one.shown)}</span>'

@@ -11,11 +11,10 @@ import streamlit as st
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
 from dfc.report.words import NULL_RUN, VERDICT_HELP, asked, unjudged, whose
-from dfc.ui.shell import data
+from dfc.ui.shell import data, null_run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section, side_name, verdict_dot
 from dfc.ui.shell.text import count, percent
-from dfc.worlds import null_result
 from dfc.worlds.null_result import NullResult
 
 _LEAD = "That the dictionary lets one model alone use a feature does not make it a difference."
@@ -44,7 +43,7 @@ def overview(view: View, names: dict[Side, str]) -> None:
         "What the evidence says",
         f"{_LEAD} {asked(data.facts(view.store))} As exclusive stand {held}.",
     )
-    result = null_result.read(view.run)
+    result = null_run.read(view.run)
     st.html(_table(split, result, names, view.theme))
     if "shared" in split:
         passed, judged = split["shared"]["exclusive"], sum(split["shared"].values())

@@ -131,7 +131,7 @@ def _row(summary: Summary, colour: str) -> str:
         alive.replace(" %", "") + (" %" if facts else ""),
         *(_exclusive(summary, side) for side in SIDES),
         escape(RULES.get(summary.facts.get("rule", ""), "–")),
-        percent(summary.null_share, 2),
+        _by_chance(summary),
     ]
     return f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -149,6 +149,12 @@ def _state(summary: Summary) -> str:
     if summary.problem:
         words = "cannot be read"
     return f'<br><span class="dfc-small">{escape(words)}</span>'
+
+
+def _by_chance(summary: Summary) -> str:
+    if summary.null_problem:
+        return f'<span class="dfc-muted" title="{escape(summary.null_problem)}">cannot be read</span>'
+    return percent(summary.null_share, 2)
 
 
 def _exclusive(summary: Summary, side: Partition) -> str:
