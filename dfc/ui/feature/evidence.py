@@ -71,7 +71,7 @@ def _strips(view: View, feature: FeatureRow, evidence: EvidenceRow, names: dict[
         f'<span class="dfc-value" title="{escape(one.shown)}">{escape(one.shown)}</span>'
         for one in measures
     )
-    return f'<div class="dfc-spreads">{rows}</div>'
+    return f'<div class="dfc-room"><div class="dfc-spreads">{rows}</div></div>'
 
 
 def _like(view: View, title: str, other: int | None, correlation: float | None) -> None:

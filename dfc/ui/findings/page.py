@@ -126,7 +126,7 @@ def _of_one(
                 _tick(view, finding)
             room: finding_rows.Room = "half" if place.beside else "wide"
             finding_rows.row(view, finding, row, contexts.get(finding.feature_id), at, longest, room)
-            group.offer(view, finding)
+            group.offer(view, finding, place.beside)
 
 
 def _tick(view: View, finding: Finding) -> None:

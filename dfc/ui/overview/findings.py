@@ -64,11 +64,12 @@ def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side
     by_feature = {one.feature_id: one for one in own}
     contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
     rows: Any = table.itertuples()
-    for position, row in enumerate(rows):
-        finding = by_feature[int(row.feature_id)]
-        with st.container(key=f"finding_{finding.finding}"):
-            context, longest = contexts.get(finding.feature_id), finding_rows.scale(found)
-            finding_rows.row(view, finding, row, context, Place(query, position, True), longest, "compact")
+    with st.container(gap=None):  # so that the first five are in sight
+        for position, row in enumerate(rows):
+            finding = by_feature[int(row.feature_id)]
+            with st.container(key=f"finding_{finding.finding}"):
+                context, longest = contexts.get(finding.feature_id), finding_rows.scale(found)
+                finding_rows.row(view, finding, row, context, Place(query, position, True), longest, "compact")
     st.page_link(
         address.FINDINGS_PAGE,
         label=f"All {len(own):,} with filters" if len(own) > FIRST else "With filters and more of each",

@@ -82,9 +82,10 @@ def _table(
     if null is not None:
         both = {verdict: sum(null.verdicts.get(side, {}).get(verdict, 0) for side in SIDES) for verdict in VERDICTS}
         rows += _row('<i class="dfc-dot"></i>null run, dedicated', both, theme)
+    shares = '<th title="Shares of the row\'s features.">shares</th>'
     return (
-        f'<table class="dfc-table dfc-split"><thead><tr><th></th>{head}<th title="Shares of the row\'s features.">'
-        f"shares</th></tr></thead><tbody>{rows}</tbody></table>"
+        f'<div class="dfc-wide"><table class="dfc-table dfc-split"><thead><tr><th></th>{head}{shares}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 
