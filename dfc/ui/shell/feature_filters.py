@@ -19,7 +19,7 @@ from dfc.store.query import Ends
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import choice, data, notebook, paging
 from dfc.ui.shell.address import Place
-from dfc.ui.shell.frame import View
+from dfc.ui.shell.frame import View, at_another_run
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.orders import orders
 
@@ -119,6 +119,7 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
         keys: of the choices of what is shown and of the order, which else a page takes over from another.
     """
     judged = not data.verdicts(view.store).empty
+    at_another_run(_forget)
     reset: Any = {"bind": "query-params", "on_change": paging.first}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
     with top[0]:
@@ -238,6 +239,12 @@ def offer_to_clear(chosen: Filters, further: Mapping[str, str] = MappingProxyTyp
                 on_click=_clear,
                 args=(dict(further),),
             )
+
+
+def _forget() -> None:
+    """As `_clear`, and the order is not reversed."""
+    _clear({})
+    st.session_state["rising"] = False
 
 
 def _clear(further: Mapping[str, str]) -> None:

@@ -195,3 +195,13 @@ def test_a_finding_of_neither_model_is_one_sentence(found: Path) -> None:
         test = visit(page, run="demo")
         assert not test.exception
         assert "is damaged \\(a finding of neither model\\)" in test.error[0].value
+
+
+def test_another_run_is_shown_without_the_filters_of_the_one_before(found: Path) -> None:
+    find(make_run(found, "other").store)
+    asked = {"claim": "only", "search": "no such text anywhere", "starred": "true", "rising": "true"}
+    test = calm(visit(FINDINGS, run="demo", **asked))
+    assert not listed(test)
+    test.selectbox(key="run_choice").select("other").run()
+    assert listed(calm(test)) == [*OF_A, 60]
+    assert set(test.query_params) == {"run"}
