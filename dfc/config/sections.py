@@ -7,13 +7,16 @@ Every other setting of a section on which a stage depends (`runs.DEPENDS`) decid
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from dfc.config import characters
 from dfc.config.base import AnyTime, Part, Section, Side
 from dfc.config.judge import JudgeConfig
 
+Name = Annotated[str, AfterValidator(characters.name)]
+"""What is printed and drawn wherever the run is named: without control characters."""
 ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
 """How the factors are found by which both streams are multiplied: `activations/scales.py`."""
 
@@ -21,12 +24,12 @@ ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
 class ModelConfig(Section):
     """One of the two models: where it comes from, the block that is read, and how it runs."""
 
-    source: str = Field(description="a hub id, a local folder, or a GGUF file")
+    source: Name = Field(description="a hub id, a local folder, or a GGUF file")
     layer: int | float = Field(
         description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15); "
         "a list of these gives a run for each, read in one pass"
     )
-    name: AnyTime[str] = Field(default="", description="what the model is called in the app; default: from its source")
+    name: AnyTime[Name] = Field(default="", description="what the model is called in the app; default: from its source")
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="precision of the forward pass; half precision is slow on a CPU"
@@ -73,7 +76,7 @@ class ModelPair(Section):
 
 
 class SourceConfig(Section):
-    name: str = Field(min_length=1, description="label that every document of this source carries")
+    name: Name = Field(min_length=1, description="label that every document of this source carries")
     path: str = Field(
         min_length=1,
         description="a file (.jsonl, .json, .parquet, .csv, .txt, .md), a glob of files, a folder of files or of "

@@ -71,7 +71,7 @@ class Beginnings:
 def measure(run: Run, pairs: int, window: int) -> None:
     """Run both models over the beginnings of documents, so many pairs in all, and write how surprised they are.
 
-    What was measured before stays, as long as the same is asked for.
+    What was measured before stays, as long as the same is asked for; what was measured for anything else goes.
 
     Args:
         run: whose documents are paired and harvested.
@@ -88,6 +88,9 @@ def measure(run: Run, pairs: int, window: int) -> None:
         missing = {shard: own for shard, own in enumerate(first) if known[shard] is None}
         if missing:
             _measure_side(run, store, side, missing, pairs, window)
+    current = {_path(store, side, shard, pairs, window) for side in SIDES for shard in range(len(store))}
+    for path in set((store.folder / "surprise").glob("*.npy")) - current:
+        path.unlink()
 
 
 def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: int) -> Tensor:
