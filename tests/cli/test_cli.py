@@ -149,7 +149,7 @@ def test_findings_are_printed_or_given_as_json(data: Path) -> None:
         "0.280 ± 0.010 nats a character beyond matched places; held out 0.280 ± 0.020; plainly 0.560 ± 0.030",
         "0.290 ± 0.010 nats a character beyond matched places; held out –; plainly 0.580 ± 0.030",
     ]
-    assert lines[-1].startswith("299 features that fire in at least 5 documents were tested")
+    assert lines[-1].startswith("299 features whose firing is spread over 5 documents' worth were tested")
     told = json.loads(dfc("findings", "demo", "--first", "2", "--json").stdout)
     assert [(one["side"], one["rank"], one["feature_id"]) for one in told] == [("a", 1, 150), ("a", 2, 1), ("b", 1, 60)]
     assert told[2]["claim"] == "only B may use it: B expects what follows better than A, by more than in like texts"
