@@ -12,7 +12,7 @@ import typer
 
 from dfc import demo, pipeline, runs
 from dfc.cli import doctor
-from dfc.cli.base import app
+from dfc.cli.base import app, tell
 from dfc.config import shipped
 
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
@@ -59,4 +59,4 @@ def bench(
 @app.command(name="doctor")
 def run_doctor() -> None:
     """Print versions, cores, memory, models and runs, and what is missing."""
-    print(doctor.report())
+    tell(doctor.report())
