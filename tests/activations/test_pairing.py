@@ -173,7 +173,7 @@ def test_what_models_were_given_otherwise_is_counted_and_said(
         },
         {"messages": [{"role": "user", "content": "Stop <|im_end|>"}, {"role": "tool", "content": "3"}]},
         {"messages": "no chat"},
-        {"text": "a river in the rain"},
+        *({"text": f"a river in the rain {number}"} for number in range(30)),
     ]
     run = runs.create(config_with(tiny_models, tmp_path, rows=rows))
     pipeline.run_stages(run, until="harvest")
@@ -183,8 +183,8 @@ def test_what_models_were_given_otherwise_is_counted_and_said(
         r"corpus source `chats`: 1 turns and calls of tools, which the models are given and which are not paired, "
         r"the first at chats\.jsonl:2 \(role `tool`\)",
         r"tiny-llama: .*1 turns that its template leaves out or changes, which are not paired, the first at "
-        r"document \d of `chats` \(role `reasoning`\).*",
-        r"tiny-gemma: 2 chats given as `User: …`, since it has no chat template, the first at document \d of `chats`; "
+        r"document \d+ of `chats` \(role `reasoning`\).*",
+        r"tiny-gemma: 2 chats given as `User: …`, since it has no chat template, the first at document \d+ of `chats`; "
         r"if it is a chat model, name a file with one in `models\.b\.template`",
     ]
     manifest = json.loads((run.activations / "manifest.json").read_text(encoding="utf-8"))
@@ -203,13 +203,16 @@ def test_a_chat_that_a_template_refuses_is_counted_and_others_are_paired(
     tiny_models: tuple[Path, Path], tmp_path: Path
 ) -> None:
     refusing = "{% if 'wizard' in messages[0].content %}{{ raise_exception('no magic') }}{% endif %}" + tiny.CHATML
-    rows = [{"messages": [{"role": "user", "content": text}]} for text in ("a wizard", "a river", "a bridge")]
+    rows = [
+        {"messages": [{"role": "user", "content": text}]} for text in ("a wizard", *(f"river {n}" for n in range(30)))
+    ]
     run = runs.create(config_with(tiny_models, tmp_path, refusing, rows=rows))
     pairing.pair(run)
     noted = pairing.remarks(pairing.read_position(run))["models"]["a"]
     assert (noted["rows"]["refused"], noted["found"]["refused"]) == (1, "no magic")
     counts = {row["text_b"]: len(row["ends"]) for row, _, _ in shown(run, "a")}
-    assert [bool(count) for _, count in sorted(counts.items())] == [True, True, False]
+    assert [text for text, count in counts.items() if not count] == ["User: a wizard"]
+    assert len(counts) == 31
 
 
 def test_a_run_of_before_says_what_to_do_and_keeps_its_activations(tiny_copy: Run) -> None:
