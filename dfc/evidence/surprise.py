@@ -137,11 +137,11 @@ def _share(store: ActivationStore, shard: int, pairs: int, window: int) -> int:
 
     Where that is less than the beginning of one document, every so-manieth shard gives that of one.
     """
-    whole, least = store.manifest.pairs, BEGINNING_WINDOWS * window
-    every = -(-least * whole // (pairs * max(one.pairs for one in store.manifest.shards))) if pairs else 1
-    if every > 1:
+    manifest, least = store.manifest, BEGINNING_WINDOWS * window
+    if 0 < pairs * max(one.pairs for one in manifest.shards) < least * manifest.pairs:
+        every = -(-len(manifest.shards) // max(1, pairs // least))
         return least if shard % every == 0 else 0
-    return -(-pairs * store.manifest.shards[shard].pairs // whole)
+    return -(-pairs * manifest.shards[shard].pairs // manifest.pairs)
 
 
 def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:
