@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def shown(run: Run, side: str) -> list[tuple[dict[str, Any], str, list[str]]]:
         document = stored.document(table, row["document"])
         text = row[f"text_{side}"] or "".join(turn.content for turn in document.turns)
         ends = np.cumsum([0, *row[f"lengths_{side}"]])
-        found.append((row, text, [text[start:end] for start, end in zip(ends, ends[1:], strict=False)]))
+        found.append((row, text, [text[start:end] for start, end in pairwise(ends)]))
     return found
 
 

@@ -67,13 +67,10 @@ class TestEncodings:
         assert said(source(tmp_path).model_copy(update={"max_characters": 10})) == ["text: " + "河" * 10]
 
 
-class TestFormats:
-    PACKED = {
-        "gz": gzip.compress,
-        "bz2": bz2.compress,
-        "zst": lambda content: pa.compress(content, "zstd", asbytes=True),
-    }
+PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
+
+class TestFormats:
     @pytest.mark.parametrize("end", PACKED)
     @pytest.mark.parametrize("kind", ["jsonl", "ndjson", "JSONL", "json", "csv", "tsv", "txt", "parquet", "arrow"])
     def test_compressed_or_not_they_hold_the_same(self, kind: str, end: str, tmp_path: Path) -> None:
@@ -92,12 +89,8 @@ class TestFormats:
         plain = file.getvalue() or content.get(kind, b'{"text": "one"}\n{"text": "two"}\n')
         (tmp_path / f"a.{kind}").write_bytes(plain)
         (tmp_path / "packed").mkdir()
-        packed = self.PACKED[end](plain)
-        if end == "zst":  # with a frame, as the command line writes it
-            with pa.CompressedOutputStream(str(tmp_path / "z"), "zstd") as stream:
-                stream.write(plain)
-            packed = (tmp_path / "z").read_bytes()
-        (tmp_path / "packed" / f"b.{kind}.{end}").write_bytes(packed)
+        with pa.CompressedOutputStream(str(tmp_path / "packed" / f"b.{kind}{end}"), PACKED[end]) as stream:
+            stream.write(plain)
         expected = ["text: one"] if kind == "txt" else ["text: one", "text: two"]
         assert said(source(tmp_path / f"a.{kind}")) == said(source(tmp_path / "packed")) == expected
 
@@ -219,7 +212,7 @@ class TestFolders:
         (tmp_path / "a.json").write_text(json.dumps({"train": [{"text": "1"}], "test": [{"text": "2"}, {"text": "3"}]}))
         assert said(source(tmp_path / "a.json", split="test")) == ["text: 2", "text: 3"]
         assert counted(source(tmp_path / "a.json"))["s"].rows == {"other split": 1}
-        with pytest.raises(UserError, match="a.json: has no split `dev`; set `split` to one of train, test"):
+        with pytest.raises(UserError, match=r"a\.json: has no split `dev`; set `split` to one of train, test"):
             said(source(tmp_path / "a.json", split="dev"))
         for content in ([{"text": "1"}], {"text": "1"}):
             (tmp_path / "b.json").write_text(json.dumps(content))
@@ -334,8 +327,9 @@ def test_no_file_is_fatal_and_every_row_is_a_document_or_counted(
     try:
         opened = corpus.open_sources(config)["s"]
         documents = list(opened.documents)
-    except UserError as error:
-        assert any(cut is not None for *_, cut in files), error  # a table that was cut short: one sentence
+    except UserError:
+        if all(cut is None for *_, cut in files):  # else a table was cut short, which is one sentence
+            raise
         return
     assert corpus.plain("a good one", "s") in documents
     if None not in counts:
