@@ -39,6 +39,11 @@ class ModelConfig(Section):
         default="auto", description="implementation of attention; auto: what transformers takes for the model"
     )
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
+    final_norm: str | None = Field(
+        default=None,
+        description="module path of the norm that the logit lens goes through, where a model's logits do not come from "
+        "its last block alone; default: what the model itself runs after its blocks",
+    )
     max_tokens: int = Field(
         default=1024, ge=8, description="longest sequence run through the model; texts are cut to it"
     )

@@ -19,8 +19,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dfc.config import MemoryShortError, ModelConfig, NotLoadedError
-from dfc.machine import devices, memory
-from dfc.models import gguf_files, sites
+from dfc.machine import devices, memory, progress
+from dfc.models import anatomy, gguf_files, sites
+from dfc.models.anatomy import Anatomy
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.weights import weight_bytes
 
@@ -90,7 +91,7 @@ def load(config: ModelConfig) -> LoadedModel:
         if device is not None:
             model.to(device)
     model.eval().requires_grad_(False)
-    return LoadedModel(config, model, tokenizer, description, _blocks_path(model, config, description))
+    return LoadedModel(config, model, tokenizer, description, _examined(model, tokenizer, config, description))
 
 
 def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
@@ -104,14 +105,21 @@ def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
         UserError: if its blocks are not found, or `layer` does not exist.
     """
     description = _described(loaded.model.config, config, loaded.description.revision)
-    path = _blocks_path(loaded.model, config, description)
-    return replace(loaded, config=config, description=description, blocks_path=path)
+    sites.check_layer(config, description.layer, description.layers)
+    found = loaded.anatomy
+    if (config.blocks, config.final_norm) != (loaded.config.blocks, loaded.config.final_norm):
+        with loaded.lock:
+            found = _examined(loaded.model, loaded.tokenizer, config, description)
+    return replace(loaded, config=config, description=description, anatomy=found)
 
 
-def _blocks_path(model: PreTrainedModel, config: ModelConfig, description: Description) -> str:
-    path = sites.find_blocks(model, config)
-    sites.check_layer(config, description.layer, len(model.get_submodule(path)))
-    return path
+def _examined(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: ModelConfig, description: Description
+) -> Anatomy:
+    found = anatomy.examine(model, tokenizer, config, description.layers, description.width, description.layer)
+    if found.lens is None:
+        progress.say(f"{config.title}: goes without a logit lens: {found.lens_words}")
+    return found
 
 
 def folder_or_id(config: ModelConfig) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfc.machine import devices
-from dfc.models import LoadedModel, stream_of
+from dfc.models import LoadedModel
 from dfc.steering.edits import Program, apply
 from dfc.steering.generation import BASELINE
 from dfc.steering.vectors import Gauge
@@ -144,9 +144,9 @@ def _run(
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
     if "logits_to_keep" in inspect.signature(model.model.forward).parameters:
         inputs["logits_to_keep"] = logits
-    live, site = model.live, model.live_site
+    live, site, form = model.live, model.live_site, model.form
     with model.lock, torch.no_grad(), live.trace(inputs):
-        stream = stream_of(site.output)[0].clone().save()  # type: ignore[attr-defined]
-        apply(programs, stream_of(site.output), 0, prompt)
+        stream = form.read(site.output)[0].clone().save()  # type: ignore[attr-defined]
+        apply(programs, site.output, form, 0, prompt)
         saved = live.output.logits.save()
     return stream, saved
