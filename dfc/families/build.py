@@ -5,7 +5,9 @@ A setting that a type has is set to what is listed here; what a type wants other
 
 from __future__ import annotations
 
+import difflib
 import inspect
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from dfc.config import UserError
 
 LAYERS, WIDTH, VOCABULARY = 4, 32, 384
 _PAD, _BOS, _EOS = 0, 1, 2
@@ -71,8 +75,12 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "blt": {"encoder_hash_byte_group_vocab": 500},
     "bamba": {"attn_layer_indices": [1, 3]},
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4, "clip_qkv": 8.0}}},
-    "dots3_note_vision_encoder": {"adapter_out_dim": WIDTH},
-    "dots3_note_audio_encoder": {"adapter_out_dim": WIDTH},
+    "dots3_note_vision_encoder": {
+        "adapter_in_dim": WIDTH,
+        "adapter_out_dim": WIDTH,
+        "mlp_layer_types": ["dense"] * LAYERS,
+    },
+    "dots3_note_audio_encoder": {"adapter_input_size": WIDTH, "adapter_out_dim": WIDTH},
     "dots3_note_text": {
         **_SAME_HEADS,
         "swa_num_attention_heads": 4,
@@ -110,9 +118,24 @@ OTHERWISE: dict[str, dict[str, Any]] = {
 }
 
 
-def types() -> dict[str, str]:
-    """Types of the installed transformers' causal mapping, and the class of each."""
-    return {name: kind if isinstance(kind, str) else kind[0] for name, kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.items()}
+def types() -> list[str]:
+    """All types of the installed transformers' causal mapping."""
+    return [*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES]
+
+
+def chosen(only: Sequence[str] = ()) -> list[str]:
+    """All types, or those that are named.
+
+    Raises:
+        UserError: if one is named that there is not.
+    """
+    known = types()
+    for name in only:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "docs/families.md lists them."
+            raise UserError(f"{name}: this transformers has no such type of causal language model; {hint}")
+    return [*(only or known)]
 
 
 def settings(model_type: str) -> PreTrainedConfig:
@@ -142,6 +165,7 @@ def make(model_type: str, folder: Path) -> PreTrainedModel:
         if parameter.ndim == 1 and parameter.is_floating_point():  # norms begin as ones: leaving one out would not show
             parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)
+    settings(model_type).save_pretrained(folder)  # a class may change them, or write those of a part
     tokenizer().save_pretrained(folder)
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
@@ -38,10 +40,11 @@ class Row:
         not_built: why no tiny model of it could be made; then nothing else is known.
         refused: the sentence by which `load` refuses it; then nothing else is known.
         wrong: what did not come out as it should, and where; nothing if all did.
-        blocks: path of the list of blocks, their number, and the classes of its modules.
+        blocks: path of the list of blocks; layers: their number; classes: of its modules.
         stream: how a block holds its stream.
         lens: how it is made, or why there is none.
-        steering: what an edit does, in words; generation: the same.
+        has_lens: whether there is one.
+        edits: whether it can be steered.
     """
 
     model_type: str
@@ -49,10 +52,12 @@ class Row:
     refused: str = ""
     wrong: str = ""
     blocks: str = ""
+    layers: int = 0
     classes: tuple[str, ...] = ()
     stream: str = ""
     lens: str = ""
     has_lens: bool = False
+    edits: bool = False
 
     @property
     def passes(self) -> bool:
@@ -75,7 +80,7 @@ def check_folder(model_type: str, folder: Path) -> Row:
     try:
         model = models.load(ModelConfig(source=str(folder), layer=LAYER, name=model_type))
     except UserError as error:
-        return Row(model_type, refused=str(error).replace(f"{folder} ", "").replace(str(folder), model_type))
+        return Row(model_type, refused=str(error).replace(str(folder), model_type))
     except Exception as error:
         return Row(model_type, wrong=f"load: {_first_line(error)}")
     for name, step in _STEPS.items():
@@ -85,11 +90,13 @@ def check_folder(model_type: str, folder: Path) -> Row:
             return Row(model_type, wrong=f"{name}: {_first_line(error)}")
     return Row(
         model_type,
-        blocks=f"{model.blocks_path} ({len(model.blocks)})",
+        blocks=model.blocks_path,
+        layers=len(model.blocks),
         classes=tuple(sorted({type(block).__name__ for block in model.blocks})),
         stream=model.form.words,
         lens=model.anatomy.lens_words,
         has_lens=model.anatomy.lens is not None,
+        edits=model.anatomy.edits,
     )
 
 
@@ -117,6 +124,8 @@ def _tracing(model: LoadedModel) -> None:
 
 def _editing(model: LoadedModel) -> None:
     """An edit moves the stream by what is added, where it is added, and what follows, and nothing before it."""
+    if not model.anatomy.edits:
+        return
     ids, _ = _batch(model)
     plain, logits = _plain(model, ids[:1])
     size = plain[LAYER].norm(dim=-1).median()
@@ -134,22 +143,27 @@ def _editing(model: LoadedModel) -> None:
 
 
 def _generating(model: LoadedModel) -> None:
-    """Steered and unsteered texts, token by token, as whole forward passes give them without a cache."""
+    """Steered and unsteered texts as transformers' own generation gives them, edited by a hook."""
     size = float(_plain(model, _batch(model)[0][:1])[0][LAYER].norm(dim=-1).median())
-    for strength in (0.0, size):
+    ids = generation.encode_prompt(model, _PROMPT, _NEW_TOKENS)
+    for strength in (0.0, size) if model.anatomy.edits else (0.0,):
         edit = Edit("a", 0, strength=strength)
         program = Program((Action(edit, SteeringVector("a", 0, _vector(model))),)) if strength else generation.BASELINE
         [answer] = generation.generate(model, _PROMPT, Sampling(_NEW_TOKENS), [program])
-        ids = generation.encode_prompt(model, _PROMPT, _NEW_TOKENS)
-        expected: list[int] = []
+
+        def write(module: Any, inputs: Any, output: Any, strength: float = strength) -> None:
+            length = model.form.read(output).shape[1]
+            model.form.add(output, 0, strength * _vector(model).expand(length, -1))
+
+        handle = model.site.register_forward_hook(write) if strength else None
+        with torch.no_grad():
+            whole = model.model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=_NEW_TOKENS, do_sample=False, use_cache=True
+            )
+        if handle is not None:
+            handle.remove()
         ends = generation._ends(model)
-        while len(expected) < _NEW_TOKENS:
-            _, logits = _plain(model, ids, strength * _vector(model) if strength else None)
-            best = int(logits[0, -1].argmax())
-            if best in ends:
-                break
-            expected.append(best)
-            ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
+        expected = [token for token in whole[0, ids.shape[1] :].tolist() if token not in ends]
         assert answer.tokens == expected, f"strength {strength:.2g} writes {answer.tokens}, not {expected}"
 
 
@@ -206,6 +220,13 @@ def _plain(
         for handle in handles:
             handle.remove()
     return found, logits
+
+
+def alone() -> None:
+    """Let a process of its own use one core, say nothing of transformers, and ask nothing of the hub."""
+    torch.set_num_threads(1)
+    transformers_logging.set_verbosity_error()
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @contextmanager

@@ -36,12 +36,14 @@ class Anatomy:
         form: how a block's output holds the stream.
         lens: from the last block's stream to logits; None where it does not give the model's own.
         lens_words: how the lens is made, or why there is none.
+        edits: whether the stream can be edited.
     """
 
     blocks_path: str
     form: Form
     lens: Lens | None
     lens_words: str
+    edits: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +80,11 @@ def examine(
         UserError: if what is found does not hold; the lens is left out instead.
     """
     who = f"{config.source} ({type(model).__name__})"
+    ids = _sample(model, tokenizer)
     lists = sites.lists_of_blocks(model, config, layers)
-    seen = _run(model, lists, _sample(model, tokenizer), who)
-    path = _path(model, lists, seen, config, who)
+    seen = _run(model, lists, ids, who)
+    _check_order(model, seen, who)
+    path = _path(model, lists, seen, who)
     blocks = lists[path]
     if len(blocks) != layers:
         raise UserError(
@@ -88,10 +92,10 @@ def examine(
             f"blocks with the key `blocks` of this model."
         )
     form, entry = _form(model, path, seen, width, who)
-    streams_seen = [form.read(runs[0]) for runs in seen.held[path]]
-    _check_reading(model, blocks, form, seen.ids, streams_seen[layer], layer, who)
+    _check_reading(model, blocks, form, ids, form.read(seen.held[path][layer][0]), layer, who)
     lens, words = _lens(model, blocks, form, entry, seen, path, config)
-    return Anatomy(path, form, lens, words)
+    edits = all(form.takes_edits(runs[0]) for runs in seen.held[path])
+    return Anatomy(path, form, lens, words, edits)
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tensor:
@@ -138,23 +142,48 @@ def _run(model: PreTrainedModel, lists: dict[str, nn.ModuleList], ids: Tensor, w
     return _Pass(ids, held, last, logits)
 
 
-def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, config: ModelConfig, who: str) -> str:
-    """The only list whose modules all ran."""
-    ran = [path for path in lists if all(seen.held[path])]
+@torch.inference_mode()
+def _check_order(model: PreTrainedModel, seen: _Pass, who: str) -> None:
+    """See that what a model says after a token does not depend on later ones.
+
+    Raises:
+        UserError: if it does.
+    """
+    ids = seen.ids[:, : _prefix(seen.ids)]
+    alone = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    if not _same(alone, seen.logits[:, : ids.shape[1]]):
+        raise UserError(
+            f"{who}: what it makes of a token depends on later tokens, as in an encoder; give a causal language model, "
+            f"one that reads from left to right."
+        )
+
+
+def _prefix(ids: Tensor) -> int:
+    return min(_PREFIX, ids.shape[1] - 1)
+
+
+def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, who: str) -> str:
+    """The only list whose modules all ran, once each."""
+    ran = [path for path in lists if any(seen.held[path])]
+    for path in ran:
+        most, idle = max(map(len, seen.held[path])), [number for number, runs in enumerate(seen.held[path]) if not runs]
+        if most > 1:
+            raise UserError(
+                f"{who}: {path} is run {most} times for each token, so that its blocks have no single stream; give a "
+                f"model that runs each of its blocks once."
+            )
+        if idle and len(ran) == 1:
+            raise UserError(
+                f"{who}: of {path}, {', '.join(map(str, idle))} are not run on a text alone and give no stream; give a "
+                f"model of texts alone, or name another list with the key `blocks` of this model."
+            )
     if len(ran) != 1:
         listed = ", ".join(f"{path} ({len(module)})" for path, module in sites.all_lists(model).items()) or "none"
         raise UserError(
             f"{who}: it is not clear which modules are its blocks; lists of modules found: {listed}; name one with the "
             f"key `blocks` of this model."
         )
-    [path] = ran
-    most = max(map(len, seen.held[path]))
-    if most > 1:
-        raise UserError(
-            f"{who}: {path} is run {most} times for each token, so that a block has no single stream; give a model that "
-            f"runs each of its blocks once."
-        )
-    return path
+    return ran[0]
 
 
 def _form(
@@ -162,22 +191,28 @@ def _form(
 ) -> tuple[Form, nn.Module | None]:
     """How blocks hold the stream, and which module takes it after them if there are several."""
     shapes = {tuple(runs[0].shape) for runs in seen.held[path]}
-    if shapes == {(*seen.ids.shape, width)}:
+    alone = (*seen.ids.shape, width)
+    others = seen.last[path] if isinstance(seen.last[path], tuple | list) else ()
+    if shapes == {alone} and not any(isinstance(other, Tensor) and other.shape == alone for other in others[1:]):
         return Form(), None
-    shape = shapes.pop()
-    if not shapes and len(shape) == 4:
+    if shapes == {alone}:
+        raise UserError(
+            f"{who}: its blocks hand on two streams side by side, and neither is the residual stream alone; give a "
+            f"model whose blocks hand on one."
+        )
+    if len(shapes) == 1:
+        held = seen.held[path][-1][0]
         after = _entered(model, model.get_submodule(path)[-1], seen.ids)
-        output = seen.held[path][-1][0]
-        form = streams.several(model, path, output, width, [module for module, held in after if _same(held, output)])
-        if form is not None:
-            stream = form.read(output)
-            entry = next((module for module, held in after if _same(held, stream)), None)
-            if entry is not None:
-                return form, entry
+        found = streams.several(model, path, held, width, [module for module, given in after if _same(given, held)])
+        stream = None if found is None else found.collapse(held)
+        entry = next((module for module, given in after if stream is not None and _same(given, stream)), None)
+        if entry is not None:
+            return Form(found), entry
+    given = " or ".join(str(list(shape)) for shape in shapes)
     raise UserError(
-        f"{who}: its blocks give {' or '.join(str(list(found)) for found in (shape, *shapes))} for {seen.ids.shape[1]} "
-        f"tokens, where one stream of width {width} is {[*seen.ids.shape, width]}; if {path} are not its blocks, name "
-        f"these with the key `blocks` of this model, else give another model."
+        f"{who}: its blocks give {given} for {seen.ids.shape[1]} tokens, where one stream of width {width} is "
+        f"{list(alone)}; if {path} are not its blocks, name these with the key `blocks` of this model, else give "
+        f"another model."
     )
 
 
@@ -215,28 +250,19 @@ def _check_reading(
     """See that a batch that is ended early and padded reads what a plain forward pass gives.
 
     Raises:
-        UserError: if it does not, or if a token's stream knows of later tokens.
+        UserError: if it does not.
     """
-    prefix = min(_PREFIX, ids.shape[1] - 1)
+    prefix = _prefix(ids)
     mask = torch.ones_like(ids).repeat(2, 1)
     mask[1, prefix:] = 0
     with sites.streams_reader(model, blocks, [layer], form) as read:
         [both] = read(ids * mask, mask)
-        if not _same(both[:1], plain):
+    for row, length, what in ((0, ids.shape[1], "the forward pass ends there"), (1, prefix, "it is padded")):
+        if not _same(both[row : row + 1, :length], plain[:, :length]):
             raise UserError(
-                f"{who}: block {layer} gives another stream when the forward pass ends there; give another model."
+                f"{who}: block {layer} gives a text another stream when {what}, so that it cannot be read; give "
+                f"another model."
             )
-        if _same(both[1:, :prefix], plain[:, :prefix]):
-            return
-        [alone] = read(ids[:, :prefix], torch.ones_like(ids[:, :prefix]))
-    if not _same(alone, plain[:, :prefix]):
-        raise UserError(
-            f"{who}: what it makes of a token depends on later tokens, as in an encoder; give a causal language model, "
-            f"one that reads from left to right."
-        )
-    raise UserError(
-        f"{who}: block {layer} gives a text another stream when it is padded on the right; give another model."
-    )
 
 
 @torch.inference_mode()

@@ -57,13 +57,24 @@ def describe(config: ModelConfig) -> Description:
 
 
 def _described(settings: PreTrainedConfig, config: ModelConfig, revision: str | None) -> Description:
+    if settings.is_encoder_decoder:
+        raise NotLoadedError(
+            f"{config.source}: is an encoder–decoder ({settings.model_type}), which reads one text and writes another; "
+            f"give a causal language model."
+        )
     text = settings.get_text_config()
-    layers = int(text.num_hidden_layers)
+    layers = getattr(text, "num_layers", None) or getattr(text, "num_hidden_layers", None)  # LongCat counts halves
+    width = getattr(text, "hidden_size", None)
+    if layers is None or width is None:
+        raise NotLoadedError(
+            f"{config.source}: its settings ({settings.model_type}) name no number of blocks and no width "
+            f"(num_hidden_layers, hidden_size), so that it is no stack of blocks with one stream; give another model."
+        )
     return Description(
         revision=revision,
-        layer=sites.layer_index(config.layer, layers),
-        layers=layers,
-        width=int(text.hidden_size),
+        layer=sites.layer_index(config.layer, int(layers)),
+        layers=int(layers),
+        width=int(width),
         max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
     )
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_ROUNDS = 12  # of getting closer to what is wanted of several streams; four suffice for steps below half the stream
+_ROUNDS = 12  # of coming closer to what is wanted of several streams
+_PROBED = 0.5  # size of an edit, as a share of the stream, that must be possible
+_CLOSE = 0.01  # how near it must come, as a share of itself
 
 
 def stream_of(output: Tensor | Sequence[Any]) -> Tensor:
@@ -22,91 +25,110 @@ def stream_of(output: Tensor | Sequence[Any]) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
-    """How a block's output holds its stream.
+class Several:
+    """Several residual streams, of which the model itself makes one.
 
     Attributes:
-        words: the same, for people.
-        collapse: makes one stream, (batch, length, width), of several; None where there is one.
-        axis: where the several stand, 0 in (streams, batch, length, width) or 2 in (batch, length, streams, width).
+        words: how, for people.
+        collapse: makes one stream, (batch, length, width), of what a block gives.
+        spread: writes one into all, as the model does with the embeddings of its tokens; linear.
+        batch: the axis of the batch in what a block gives.
     """
 
-    words: str = "its stream"
-    collapse: Callable[[Tensor], Tensor] | None = None
-    axis: int = 0
+    words: str
+    collapse: Callable[[Tensor], Tensor]
+    spread: Callable[[Tensor], Tensor]
+    batch: int = 0
 
-    def read(self, output: Any) -> Tensor:
-        """The stream in what a block gives, (batch, length, width)."""
-        held = stream_of(output)
-        return held if self.collapse is None else self.collapse(held)
+    def step(self, held: Tensor, added: Tensor) -> Tensor:
+        """What is written into all, (batch, length, width), so that the stream made of them moves by `added`.
 
-    def add(self, output: Any, row: int, added: Tensor) -> None:
-        """Add to the stream of one row of a batch, (length, width), in place."""
-        held = stream_of(output)
-        if self.collapse is None:
-            held[row] += added.to(held.dtype)
-        else:
-            own = held[:, row : row + 1] if self.axis == 0 else held[row : row + 1]
-            own += self._alike(self._step(own, added[None])).to(held.dtype)
-
-    def holding(self, stream: Tensor, like: Any) -> Any:
-        """What a block would give that holds this stream, (batch, length, width), with all else as it is in `like`."""
-        held = stream if self.collapse is None else self._alike(stream).expand(self._shape(stream, stream_of(like)))
-        return held if isinstance(like, Tensor) else type(like)((held, *like[1:]))
-
-    def _alike(self, stream: Tensor) -> Tensor:
-        return stream.unsqueeze(self.axis)
-
-    def _shape(self, stream: Tensor, like: Tensor) -> list[int]:
-        shape = list(stream.shape)
-        shape.insert(self.axis, like.shape[self.axis])
-        return shape
-
-    def _step(self, streams: Tensor, added: Tensor) -> Tensor:
-        """What is added to each of several streams alike, so that the one made of them moves by `added`.
-
-        The streams' shares depend on what they hold, so that the step is found by coming closer. Writing to all alike
-        is what these models do with the embedding of a token.
+        The streams' shares depend on what they hold, so that it is found by coming closer.
         """
-        assert self.collapse is not None
-        streams, step = streams.float(), added.float()
-        before = self.collapse(streams)
-        moved = self.collapse(streams + self._alike(step)) - before
+        held, step = held.float(), added.float()
+        before = self.collapse(held)
+        moved = self.collapse(held + self.spread(step)) - before
         size = (step * step).sum(dim=-1, keepdim=True)
         gain = torch.where(size > 0, (moved * step).sum(dim=-1, keepdim=True) / size, 1.0).clamp(min=0.1)
         step = step / gain
         for _ in range(_ROUNDS):
-            step = step + (added + before - self.collapse(streams + self._alike(step))) / gain
+            step = step + (added + before - self.collapse(held + self.spread(step))) / gain
         return step
 
 
-def several(model: nn.Module, path: str, output: Any, width: int, entered: Sequence[nn.Module]) -> Form | None:
-    """The form of a block that gives several streams; None where the model's code has no collapse that is known.
+@dataclass(frozen=True, eq=False)
+class Form:
+    """How a block's output holds its stream: as it is, or as several from which it is made."""
+
+    several: Several | None = None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return "its stream" if self.several is None else self.several.words
+
+    def read(self, output: Any) -> Tensor:
+        """The stream in what a block gives, (batch, length, width)."""
+        held = stream_of(output)
+        return held if self.several is None else self.several.collapse(held)
+
+    def add(self, output: Any, row: int, added: Tensor) -> None:
+        """Add to the stream of one row of a batch, (length, width), in place."""
+        held = stream_of(output)
+        if self.several is None:
+            held[row] += added.to(held.dtype)
+        else:
+            own = held.narrow(self.several.batch, row, 1)
+            own += self.several.spread(self.several.step(own, added[None])).to(held.dtype)
+
+    def holding(self, stream: Tensor, like: Any) -> Any:
+        """What a block would give that holds this stream, (batch, length, width), with all else as it is in `like`."""
+        held = stream if self.several is None else self.several.spread(stream)
+        return held if isinstance(like, Tensor) else type(like)((held, *like[1:]))
+
+    def takes_edits(self, output: Any) -> bool:
+        """Whether an edit of the stream can be carried into what this block gave, (1, length, …)."""
+        if self.several is None:
+            return True
+        held = stream_of(output)
+        before = self.read(held)
+        direction = torch.randn(before.shape, generator=torch.Generator().manual_seed(0)).to(before.device)
+        wanted = _PROBED * before.float().norm(dim=-1, keepdim=True) * direction / direction.norm(dim=-1, keepdim=True)
+        step = self.several.step(held, wanted)
+        missed = self.several.collapse(held.float() + self.several.spread(step)) - before - wanted
+        return bool((missed.norm(dim=-1) <= _CLOSE * wanted.norm(dim=-1)).all())
+
+
+def several(model: nn.Module, path: str, held: Tensor, width: int, entered: Sequence[nn.Module]) -> Several | None:
+    """How a model makes one stream of several; None where its code has no way that is known.
 
     Args:
-        model: whose block it is.
+        model: whose streams they are.
         path: of its list of blocks.
-        output: what the last block gives.
+        held: what the last block gives.
         width: of one stream.
-        entered: the modules that the model calls with just that output.
+        entered: the modules that the model gives just that.
     """
-    held = stream_of(output)
-    if held.ndim != 4 or held.shape[-1] != width:
-        return None
+    batch, length = held.shape[0], held.shape[1]
     for module in entered:
         made = module(held)
-        if isinstance(made, Tensor) and made.shape == (*held.shape[:2], width):
-            return Form(f"{held.shape[2]} streams, as `{type(module).__name__}` makes one of them", module, axis=2)
+        if not isinstance(made, Tensor) or made.shape != (batch, length, width):
+            continue
+        count = held[0, 0].numel() // width
+        words = f"{count} streams, as `{type(module).__name__}` makes one of them"
+        if held.shape == (batch, length, count, width):
+            return Several(words, module, lambda stream: stream.unsqueeze(2).repeat(1, 1, count, 1))
+        if held.shape == (batch, length, count * width):
+            return Several(words, module, lambda stream: stream.repeat(1, 1, count))
     beside = model.get_submodule(path.rpartition(".")[0])
-    projections = getattr(beside, "altup_unembed_projections", None)
-    if isinstance(projections, nn.ModuleList) and len(projections) == held.shape[0] - 1:
-        return Form(
-            f"{held.shape[0]} streams, as the model means them (AltUp)", lambda streams: _altup(projections, streams)
-        )
+    into, out = (getattr(beside, f"altup_{name}", None) for name in ("projections", "unembed_projections"))
+    if isinstance(into, nn.ModuleList) and isinstance(out, nn.ModuleList) and len(out) == len(held) - 1:
+        words = f"{len(held)} streams, of which the model takes the mean (AltUp)"
+        return Several(words, partial(_altup_mean, out), partial(_altup_spread, into), batch=1)
     return None
 
 
-def _altup(projections: nn.ModuleList, streams: Tensor) -> Tensor:
+def _altup_mean(projections: nn.ModuleList, streams: Tensor) -> Tensor:
     """The mean of AltUp's streams, each but the first projected and brought to the first one's root mean square.
 
     As in the forward pass of `Gemma3nTextModel`, after its last block.
@@ -115,6 +137,14 @@ def _altup(projections: nn.ModuleList, streams: Tensor) -> Tensor:
     size = first.pow(2).mean(dim=-1, keepdim=True).sqrt()
     made = [first]
     for projection, stream in zip(projections, streams[1:], strict=True):
-        turned = projection(stream.to(next(projection.parameters()).dtype)).to(first.dtype)
+        turned = _projected(projection, stream)
         made.append(turned * size / turned.pow(2).mean(dim=-1, keepdim=True).clamp(min=1e-5).sqrt())
     return torch.stack(made).mean(dim=0)
+
+
+def _altup_spread(projections: nn.ModuleList, stream: Tensor) -> Tensor:
+    return torch.stack([stream, *(_projected(projection, stream) for projection in projections)])
+
+
+def _projected(projection: nn.Module, stream: Tensor) -> Tensor:
+    return projection(stream.to(next(projection.parameters()).dtype)).to(stream.dtype)
