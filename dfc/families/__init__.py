@@ -1,1 +1,1 @@
-"""Every type of causal language model that the installed transformers has: built tiny, checked, and listed on a page."""
+"""Every type of causal language model of the installed transformers: built tiny, checked, listed on a page."""

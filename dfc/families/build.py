@@ -74,7 +74,9 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("longcat_flash", "minicpm3", "mistral4", "youtu"), _SAME_HEADS),
     "blt": {"encoder_hash_byte_group_vocab": 500},
     "bamba": {"attn_layer_indices": [1, 3]},
-    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4, "clip_qkv": 8.0}}},
+    "cohere_compass_text": {
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4, "clip_qkv": 8.0}}
+    },
     "dots3_note_vision_encoder": {
         "adapter_in_dim": WIDTH,
         "adapter_out_dim": WIDTH,
@@ -182,9 +184,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     made.train_from_iterator([inspect.getdoc(inspect) or "", inspect.getsource(inspect.getdoc)], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
 
 
 def _settings(kind: type[PreTrainedConfig]) -> PreTrainedConfig:
@@ -211,6 +211,6 @@ def _names(kind: type) -> set[str]:
     names: set[str] = set()
     for base in kind.__mro__:
         names |= set(getattr(base, "__annotations__", {}))
-        with suppress(TypeError, ValueError):
-            names |= set(inspect.signature(base.__init__).parameters)
+        with suppress(KeyError, TypeError, ValueError):
+            names |= set(inspect.signature(vars(base)["__init__"]).parameters)
     return names

@@ -200,9 +200,7 @@ def _vector(model: LoadedModel) -> Tensor:
 
 
 @torch.no_grad()
-def _plain(
-    model: LoadedModel, ids: Tensor, added: Tensor | None = None, start: int = 0
-) -> tuple[list[Tensor], Tensor]:
+def _plain(model: LoadedModel, ids: Tensor, added: Tensor | None = None, start: int = 0) -> tuple[list[Tensor], Tensor]:
     """Every block's stream and the logits, by plain hooks; `added` to the stream of one block from a position on."""
     found: list[Tensor] = []
 

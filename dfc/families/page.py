@@ -40,9 +40,9 @@ def summary(rows: Sequence[Row]) -> str:
     passed, refused = sum(row.passes for row in decoders), sum(bool(row.refused) for row in decoders)
     wrong = ", ".join(row.model_type for row in built if row.wrong) or "none"
     return (
-        f"Of {len(rows)} types, {len(built)} could be built tiny. {len(built) - len(decoders)} of these are encoders or "
-        f"encoder–decoders, and are refused. Of the other {len(decoders)}, {passed} pass and {refused} are refused in a "
-        f"sentence; wrong: {wrong}."
+        f"Of {len(rows)} types, {len(built)} could be built tiny. {len(built) - len(decoders)} of these are encoders "
+        f"or encoder–decoders, and refused. Of the other {len(decoders)}, {passed} pass and {refused} are refused in "
+        f"a sentence; wrong: {wrong}."
     )
 
 
@@ -53,16 +53,16 @@ def page(rows: Sequence[Row]) -> str:
     parts = [
         "# Families of models",
         "Written by `python -m dfc families`, with transformers "
-        f"{metadata.version('transformers')} and torch {metadata.version('torch')}. Every type of its causal mapping is "
-        "built as a tiny random model, written, loaded as a run loads it, and checked against plain forward passes: "
+        f"{metadata.version('transformers')} and torch {metadata.version('torch')}. Every type of its causal mapping "
+        "is built as a tiny random model, written, loaded as a run loads it, and checked against plain forward passes: "
         "blocks, several layers read at once in a padded batch, a trace, edits of a tenth and of the whole of the "
         "stream's length, steered and unsteered generation, the logit lens at the last block. That a type passes says "
         "that its code is read and edited rightly; it says nothing about any trained model.",
         summary(rows),
         "## Types that pass",
-        "*Stream*: what is read and edited. Where a model carries several streams, it is the one that the model itself "
-        "makes of them before its logits; an edit of it is written into all of them alike, as much as it takes. *Lens*: "
-        "“its own” runs the model's own code after its last block.",
+        "*Stream*: what is read and edited. Where a model carries several streams, it is the one that the model "
+        "itself makes of them before its logits; an edit of it is written into all of them alike, as much as it takes. "
+        "*Lens*: “its own” runs the model's own code after its last block.",
         _table(
             ("type", "blocks", "kinds of block", "stream", "lens", "steering, generation"),
             [

@@ -21,9 +21,11 @@ from dfc.models import sites, streams, unembedding
 from dfc.models.streams import Form
 from dfc.models.unembedding import Lens
 
+OWN = "its own"
+"""What is said of a lens that is the model's own."""
 _TEXT = "A few words that any model reads."
-_TOKENS = 8
-_PREFIX = 5  # of these, read with padding after them
+_TOKENS = 6
+_PREFIX = 4  # of these, read with padding after them
 _TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.1, torch.float16: 0.05}  # of what is compared, as a share of it
 
 
@@ -80,20 +82,16 @@ def examine(
         UserError: if what is found does not hold; the lens is left out instead.
     """
     who = f"{config.source} ({type(model).__name__})"
-    ids = _sample(model, tokenizer)
     lists = sites.lists_of_blocks(model, config, layers)
-    seen = _run(model, lists, ids, who)
-    _check_order(model, seen, who)
-    path = _path(model, lists, seen, who)
-    blocks = lists[path]
-    if len(blocks) != layers:
-        raise UserError(
-            f"{who}: {path} holds {len(blocks)} modules, and its settings speak of {layers} blocks; name the list of "
-            f"blocks with the key `blocks` of this model."
-        )
-    form, entry = _form(model, path, seen, width, who)
-    _check_reading(model, blocks, form, ids, form.read(seen.held[path][layer][0]), layer, who)
-    lens, words = _lens(model, blocks, form, entry, seen, path, config)
+    seen = _run(model, lists, _sample(model, tokenizer), who)
+    try:
+        path = _path(model, lists, seen, layers, who)
+        form, entry = _form(model, path, seen, width, who)
+        _check_reading(model, lists[path], form, seen, path, layer, who)
+    except UserError:
+        _check_order(model, seen, who)  # says more, where it is the reason
+        raise
+    lens, words = _lens(model, lists[path], form, entry, seen, path, config)
     edits = all(form.takes_edits(runs[0]) for runs in seen.held[path])
     return Anatomy(path, form, lens, words, edits)
 
@@ -162,8 +160,8 @@ def _prefix(ids: Tensor) -> int:
     return min(_PREFIX, ids.shape[1] - 1)
 
 
-def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, who: str) -> str:
-    """The only list whose modules all ran, once each."""
+def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, layers: int, who: str) -> str:
+    """The only list whose modules all ran, once each, and are as many as the settings say."""
     ran = [path for path in lists if any(seen.held[path])]
     for path in ran:
         most, idle = max(map(len, seen.held[path])), [number for number, runs in enumerate(seen.held[path]) if not runs]
@@ -183,12 +181,16 @@ def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, who: s
             f"{who}: it is not clear which modules are its blocks; lists of modules found: {listed}; name one with the "
             f"key `blocks` of this model."
         )
-    return ran[0]
+    [path] = ran
+    if len(lists[path]) != layers:
+        raise UserError(
+            f"{who}: {path} holds {len(lists[path])} modules, and its settings speak of {layers} blocks; name the list "
+            f"of blocks with the key `blocks` of this model."
+        )
+    return path
 
 
-def _form(
-    model: PreTrainedModel, path: str, seen: _Pass, width: int, who: str
-) -> tuple[Form, nn.Module | None]:
+def _form(model: PreTrainedModel, path: str, seen: _Pass, width: int, who: str) -> tuple[Form, nn.Module | None]:
     """How blocks hold the stream, and which module takes it after them if there are several."""
     shapes = {tuple(runs[0].shape) for runs in seen.held[path]}
     alone = (*seen.ids.shape, width)
@@ -245,13 +247,14 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _check_reading(
-    model: PreTrainedModel, blocks: nn.ModuleList, form: Form, ids: Tensor, plain: Tensor, layer: int, who: str
+    model: PreTrainedModel, blocks: nn.ModuleList, form: Form, seen: _Pass, path: str, layer: int, who: str
 ) -> None:
     """See that a batch that is ended early and padded reads what a plain forward pass gives.
 
     Raises:
         UserError: if it does not.
     """
+    ids, plain = seen.ids, form.read(seen.held[path][layer][0])
     prefix = _prefix(ids)
     mask = torch.ones_like(ids).repeat(2, 1)
     mask[1, prefix:] = 0
@@ -276,7 +279,7 @@ def _lens(
     config: ModelConfig,
 ) -> tuple[Lens | None, str]:
     """The lens that gives the model's own logits, or the one that was asked for; and how it is made, or why not."""
-    stream, logits = form.read(seen.held[path][-1][0])[0], seen.logits[0]
+    stream, logits = form.read(seen.held[path][-1][0])[0, -2:], seen.logits[0, -2:]  # of two tokens: it is costly
     if config.final_norm is not None:
         norm = dict(model.named_modules()).get(config.final_norm)
         if norm is None:
@@ -301,7 +304,7 @@ def _lens(
         return None, f"its logits do not come from its last block alone ({type(error).__name__}); {hint}"
     if not off < _TOLERANCE.get(logits.dtype, 0.1):
         return None, f"its logits do not come from its last block alone ({off:.0%} off); {hint}"
-    return lens, "its own"
+    return lens, OWN
 
 
 def _apart(one: Tensor, other: Tensor) -> float:

@@ -112,6 +112,18 @@ class LoadedModel:
             logits = self.anatomy.lens(stream.reshape(-1, stream.shape[-1]))
         return logits.reshape(*stream.shape[:-1], -1)
 
+    def check_edits(self) -> None:
+        """See that the stream can be edited.
+
+        Raises:
+            UserError: if it cannot.
+        """
+        if not self.anatomy.edits:
+            raise UserError(
+                f"{self.title}: cannot be steered: it carries {self.form.words}, and an edit of that one cannot be "
+                f"written into them; its texts can be read, and written without edits."
+            )
+
     @property
     def live(self) -> Any:
         """The model wrapped by nnsight, for interventions at its blocks and at its own output; wrapped once."""

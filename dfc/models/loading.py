@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -20,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from dfc.config import MemoryShortError, ModelConfig, NotLoadedError
 from dfc.machine import devices, memory, progress
-from dfc.models import anatomy, gguf_files, sites
+from dfc.models import adapters, anatomy, gguf_files, sites
 from dfc.models.anatomy import Anatomy
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.weights import weight_bytes
@@ -34,11 +35,19 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     Raises:
         UserError: if it cannot be loaded.
     """
-    folder = folder_or_id(config)
+    if config.tokenizer is not None:
+        source, revision = config.tokenizer, None
+    elif (adapter := adapters.of(config)) is not None and not (adapter.folder / "tokenizer_config.json").exists():
+        return load_tokenizer(adapter.base)
+    else:
+        source, revision = folder_or_id(config), config.revision
     with _explaining(config, "tokenizer"):
-        return AutoTokenizer.from_pretrained(
-            folder, revision=config.revision, trust_remote_code=config.trust_remote_code
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision, trust_remote_code=config.trust_remote_code, truncation_side="right"
         )
+        if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+            raise ValueError("there is none")  # transformers makes an empty one up
+    return tokenizer
 
 
 def describe(config: ModelConfig) -> Description:
@@ -47,6 +56,9 @@ def describe(config: ModelConfig) -> Description:
     Raises:
         UserError: if the settings cannot be read, or there is no such layer.
     """
+    if (adapter := adapters.of(config)) is not None:
+        of_base = describe(adapter.base)
+        return replace(of_base, revision=adapter.revision or of_base.revision)
     with _explaining(config, "model"):
         settings = AutoConfig.from_pretrained(
             folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
@@ -90,8 +102,20 @@ def load(config: ModelConfig) -> LoadedModel:
     description = describe(config)
     tokenizer = load_tokenizer(config)
     device = None if config.device_map else devices.pick(config.device)
+    model = _weights(config)
+    if device is not None:
+        with _explaining(config, "model"):
+            model.to(device)
+    model.eval().requires_grad_(False)
+    return LoadedModel(config, model, tokenizer, description, _examined(model, tokenizer, config, description))
+
+
+def _weights(config: ModelConfig) -> PreTrainedModel:
+    """The model as its files hold it; an adapter merged into its base."""
+    if (adapter := adapters.of(config)) is not None:
+        return adapters.merged(adapter, _weights(adapter.base), config)
     with _explaining(config, "model"):
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             folder_or_id(config),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
@@ -99,10 +123,6 @@ def load(config: ModelConfig) -> LoadedModel:
             device_map=config.device_map,
             **({} if config.attention == "auto" else {"attn_implementation": config.attention}),
         )
-        if device is not None:
-            model.to(device)
-    model.eval().requires_grad_(False)
-    return LoadedModel(config, model, tokenizer, description, _examined(model, tokenizer, config, description))
 
 
 def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
@@ -135,7 +155,7 @@ def _examined(
 
 def folder_or_id(config: ModelConfig) -> str:
     """What transformers loads from: a GGUF file is turned into a folder of safetensors once."""
-    return str(gguf_files.folder_of(Path(config.source))) if config.source.endswith(".gguf") else config.source
+    return str(gguf_files.folder_of(Path(config.source), config.dtype)) if config.is_gguf else config.source
 
 
 @contextmanager
@@ -143,7 +163,7 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
     """Turn what transformers raises about a source into one sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, StrictDataclassError) as error:
         if memory.is_out_of_memory(error):
             needed = weight_bytes(config)
             size = f"its weights need {needed / 1e9:.1f} GB in {config.dtype}; " if needed else ""
@@ -151,6 +171,16 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
                 f"{config.title}: there is no memory for this model ({_first_line(error)}); {size}"
                 f"close other programs, use half precision (dtype: bfloat16), spread it over devices "
                 f"(device_map: auto), or take a smaller model."
+            ) from error
+        if isinstance(error, StrictDataclassError):
+            raise NotLoadedError(
+                f"{config.source}: its config.json holds a value that transformers refuses "
+                f"({' '.join(str(error).split())[:300]}); correct it there."
+            ) from error
+        if what == "tokenizer":
+            raise NotLoadedError(
+                f"{config.tokenizer or config.source}: its tokenizer could not be loaded ({_first_line(error)}); name "
+                f"a folder or a hub id that has one with the key `tokenizer` of this model."
             ) from error
         otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
         raise NotLoadedError(

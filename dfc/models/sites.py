@@ -40,11 +40,7 @@ def check_layer(config: ModelConfig, layer: int, count: int) -> None:
 
 def all_lists(model: nn.Module) -> dict[str, nn.ModuleList]:
     """All lists of modules, by their paths."""
-    return {
-        path: module
-        for path, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module)
-    }
+    return {path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)}
 
 
 def lists_of_blocks(model: nn.Module, config: ModelConfig, layers: int) -> dict[str, nn.ModuleList]:

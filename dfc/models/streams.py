@@ -117,15 +117,23 @@ def several(model: nn.Module, path: str, held: Tensor, width: int, entered: Sequ
         count = held[0, 0].numel() // width
         words = f"{count} streams, as `{type(module).__name__}` makes one of them"
         if held.shape == (batch, length, count, width):
-            return Several(words, module, lambda stream: stream.unsqueeze(2).repeat(1, 1, count, 1))
+            return Several(words, module, partial(_stacked, count))
         if held.shape == (batch, length, count * width):
-            return Several(words, module, lambda stream: stream.repeat(1, 1, count))
+            return Several(words, module, partial(_in_a_row, count))
     beside = model.get_submodule(path.rpartition(".")[0])
     into, out = (getattr(beside, f"altup_{name}", None) for name in ("projections", "unembed_projections"))
     if isinstance(into, nn.ModuleList) and isinstance(out, nn.ModuleList) and len(out) == len(held) - 1:
         words = f"{len(held)} streams, of which the model takes the mean (AltUp)"
         return Several(words, partial(_altup_mean, out), partial(_altup_spread, into), batch=1)
     return None
+
+
+def _stacked(count: int, stream: Tensor) -> Tensor:
+    return stream.unsqueeze(2).repeat(1, 1, count, 1)
+
+
+def _in_a_row(count: int, stream: Tensor) -> Tensor:
+    return stream.repeat(1, 1, count)
 
 
 def _altup_mean(projections: nn.ModuleList, streams: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def stream(
         program: what is done to the stream at the model's site.
 
     Raises:
-        UserError: at once, if the prompt is empty or too long.
+        UserError: at once, if the prompt is empty or too long, or the model cannot be steered.
         MemoryShortError: later, if memory runs out.
     """
     return _texts(stream_rows(model, prompt, sampling, [program]))
@@ -68,6 +68,8 @@ def stream_rows(
     With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
     while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
+    if any(program.actions for program in programs):
+        model.check_edits()
     ids = encode_prompt(model, prompt, sampling.max_new_tokens)
     return _pieces(model, ids, sampling, tuple(programs), stopped)
 
@@ -305,8 +307,9 @@ def _pieces(
                 yield Piece(row, text[len(given[row]) :], tuple(held[row]))
                 given[row], held[row] = text, []
     for row in range(rows):
-        if held[row]:
-            yield Piece(row, "", tuple(held[row]))
+        if held[row]:  # whole characters, and the bytes of one that was cut
+            text = model.tokenizer.decode(seen[row], skip_special_tokens=True).rstrip("\ufffd")
+            yield Piece(row, text[len(given[row]) :], tuple(held[row]))
 
 
 def _texts(pieces: Generator[Piece, None, None]) -> Generator[str, None, None]:
