@@ -6,6 +6,7 @@ The base is what `adapter_config.json` names, unless the settings name another o
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,13 @@ def merged(adapter: Adapter, model: PreTrainedModel, config: ModelConfig) -> Pre
         )
     source = str(adapter.folder) if adapter.revision is None else config.source
     try:
-        joined = PeftModel.from_pretrained(model, source, revision=adapter.revision, use_safetensors=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Found missing adapter keys")  # else it would be merged in part
+            joined = PeftModel.from_pretrained(model, source, revision=adapter.revision, use_safetensors=True)
         if not isinstance(joined.base_model, BaseTuner):
             raise ValueError(f"{joined.active_peft_config.peft_type.value} has no weights that could be merged")
         made: PreTrainedModel = joined.base_model.merge_and_unload(safe_merge=True)
-    except (ValueError, RuntimeError, TypeError, AttributeError, OSError, KeyError) as error:
+    except (ValueError, RuntimeError, TypeError, AttributeError, OSError, KeyError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]
         raise NotLoadedError(
             f"{config.source}: this adapter cannot be merged into {adapter.base.source} ({reason}); see that this is "

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from transformers import ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
@@ -78,20 +77,6 @@ def test_a_tokenizer_without_offsets_is_loaded_and_told_apart(tiny_models: tuple
         assert models.fingerprint(config) == prints[-1]
     assert prints[0].weights == prints[1].weights
     assert prints[0].tokenizer != prints[1].tokenizer
-
-
-def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
-    class Odd(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.ModuleList([nn.Linear(2, 2)] * 2)
-            self.second = nn.ModuleList([nn.Linear(2, 2)] * 3)
-
-    with pytest.raises(
-        UserError, match=r"lists of modules found: first \(2\), second \(3\); name one with the key `blocks`"
-    ):
-        sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
-    assert sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
