@@ -37,7 +37,7 @@ def lens(model: PreTrainedModel, norm: torch.nn.Module, vector: list[float]) -> 
 @pytest.mark.parametrize("length", [1e-4, 1.0, 1e3])
 def test_rms_norm(length: float) -> None:
     """(1, 2, 3) over its root mean square, times the gains, through the unembedding, less the mean of the four."""
-    settings = LlamaConfig(vocab_size=4, hidden_size=3, num_hidden_layers=1, num_attention_heads=1, rms_norm_eps=1e-5)
+    settings = LlamaConfig(vocab_size=4, hidden_size=3, num_hidden_layers=1, num_attention_heads=1, head_dim=2)
     model = LlamaForCausalLM(settings)
     found = lens(model, model.model.norm, [length, 2 * length, 3 * length])
     logits = [value / math.sqrt(14 / 3) for value in (1, 4, 3, 8)]
