@@ -6,6 +6,7 @@ character are written as `\\xe4\\xb8`, and what a tokenizer cannot decode as its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -14,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 _BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # as byte-level vocabularies spell them
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # as others do
 _TRIED = 5_000  # tokens, until one is found that is a word
 
 
@@ -26,7 +28,9 @@ def token_names(tokenizer: PreTrainedTokenizerBase, count: int) -> list[str]:
     for token in range(count):
         whole = decode([token] if before is None else [before, token])
         name = whole[len(head) :] if whole is not None and whole.startswith(head) else decode([token])
-        names.append(name if name and "\ufffd" not in name else _spelled(tokenizer, token) or name or f"<{token}>")
+        spelled = _spelled(tokenizer, token) if not name or "\ufffd" in name or len(name) == 1 else None
+        clear = name and "\ufffd" not in name and not (spelled and _BYTE.fullmatch(spelled))
+        names.append(name if name and clear else spelled or name or f"<{token}>")
     return names
 
 

@@ -39,7 +39,7 @@ def of(config: ModelConfig) -> Adapter | None:
 
     Raises:
         MissingError: if the base is not named, or is a path where nothing is.
-        NotLoadedError: if the adapter's settings cannot be read.
+        NotLoadedError: if the adapter's settings cannot be read, or there is a whole model beside it.
     """
     found = _settings_path(config)
     if found is None:
@@ -100,8 +100,14 @@ def merged(adapter: Adapter, model: PreTrainedModel, config: ModelConfig) -> Pre
 def _settings_path(config: ModelConfig) -> Path | None:
     folder = Path(config.source)
     if folder.is_dir():
-        whole = any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
-        return folder / _CONFIG if (folder / _CONFIG).exists() and not whole else None
+        if not (folder / _CONFIG).exists():
+            return None
+        if any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin")):
+            raise NotLoadedError(
+                f"{config.source}: holds an adapter and the weights of a whole model, and it is not clear which is "
+                f"meant; move {_CONFIG} and its weights, or the model's, elsewhere."
+            )
+        return folder / _CONFIG
     if config.is_gguf or config.source.count("/") > 1:
         return None
     try:
