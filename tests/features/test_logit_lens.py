@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from dfc import models, pipeline, runs
 from dfc.config import ModelConfig
+from dfc.families import build
 from dfc.features.logit_lens import logit_lens
 from dfc.features.token_names import token_names
 from dfc.models import Description, LoadedModel, anatomy
+from dfc.steering.analysis import chances, promoted
+from dfc.steering.generation import BASELINE
+from dfc.store.reader import Store
 from tests import tiny
 
 UNEMBEDDING = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
@@ -52,3 +58,21 @@ def test_layer_norm(length: float) -> None:
     found = lens(model, model.transformer.ln_f, [length, 2 * length, 3 * length])
     outer = math.sqrt(3 / 2)
     assert found == pytest.approx({0: -outer, 1: 0.0, 2: outer, 3: 0.0}, abs=1e-4)
+
+
+def test_a_run_goes_on_without_a_lens(tiny_models: tuple[Path, Path], data: Path) -> None:
+    """Inkling2's logits come from all its blocks: what its features write is left out and said, all else is there."""
+    build.make("inkling2_text", data / "inkling")
+    run = runs.create(tiny.tiny_config(data / "texts", (tiny_models[0], data / "inkling"), name="lensless"))
+    pipeline.run_stages(run)
+    store = Store(run.store)
+    partitions = [store.feature(number).partition for number in range(64)]
+    assert store.logits(partitions.index("b")).empty
+    assert set(store.logits(partitions.index("shared"))["side"]) == {"a"}
+    facts = store.facts()
+    assert facts["lens_note_a"] == ""
+    assert "its logits do not come from its last block alone" in facts["lens_note_b"]
+    model = models.shared(run.config().models.b)
+    assert promoted(model, torch.ones(model.width)) == []
+    ids = torch.arange(5, 9)[None]
+    assert chances(model, ids, [7, 8], [BASELINE], []).shape == (1, 0)

@@ -243,42 +243,42 @@ class TestChats:
         assert len(set(answers.values())) > 1
 
 
-class TestPositions:
-    """Whether a model has a cache or not, an edit lies where it says."""
+@pytest.fixture(scope="module", params=["switched off", "none"])
+def cacheless(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """A model whose settings switch its cache off, and one that has none."""
+    folder = tmp_path_factory.mktemp("cacheless")
+    build.make("llama" if request.param == "switched off" else "openai-gpt", folder)
+    if request.param == "switched off":  # as training leaves it
+        for name in ("config.json", "generation_config.json"):
+            path = folder / name
+            path.write_text(json.dumps({**json.loads(path.read_text()), "use_cache": False}))
+    return models.load(ModelConfig(source=str(folder), layer=1, max_tokens=64))
 
-    @pytest.fixture(scope="class", params=["switched off", "none"])
-    def model(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-        folder = tmp_path_factory.mktemp("cacheless")
-        build.make("llama" if request.param == "switched off" else "openai-gpt", folder)
-        if request.param == "switched off":  # as training leaves it
-            for name in ("config.json", "generation_config.json"):
-                path = folder / name
-                path.write_text(json.dumps({**json.loads(path.read_text()), "use_cache": False}))
-        return models.load(ModelConfig(source=str(folder), layer=1, max_tokens=64))
 
-    @pytest.mark.parametrize("where", ["all", "prompt", "generated"])
-    def test_an_edit_lies_where_it_says(self, where: Where, model: LoadedModel) -> None:
-        vector = vector_for(model)
-        edit = Edit("a", 0, strength=1.0, where=where)
-        [answer] = generate(model, PROMPT, Sampling(8), [Program((Action(edit, vector),))])
-        ids = encode_prompt(model, PROMPT, 8)
-        prompt = ids.shape[1]
-        expected: list[int] = []
+@pytest.mark.parametrize("where", ["all", "prompt", "generated"])
+def test_an_edit_lies_where_it_says_without_a_cache(where: Where, cacheless: LoadedModel) -> None:
+    model = cacheless
+    vector = vector_for(model)
+    edit = Edit("a", 0, strength=1.0, where=where)
+    [answer] = generate(model, PROMPT, Sampling(8), [Program((Action(edit, vector),))])
+    ids = encode_prompt(model, PROMPT, 8)
+    prompt = ids.shape[1]
+    expected: list[int] = []
 
-        def write(module: Any, inputs: Any, output: Any) -> None:
-            chosen = {"all": slice(None), "prompt": slice(prompt), "generated": slice(prompt, None)}[where]
-            stream_of(output)[:, chosen] += vector.vector
+    def write(module: Any, inputs: Any, output: Any) -> None:
+        chosen = {"all": slice(None), "prompt": slice(prompt), "generated": slice(prompt, None)}[where]
+        stream_of(output)[:, chosen] += vector.vector
 
-        handle = model.site.register_forward_hook(write)
-        with torch.no_grad():  # the whole text for each token
-            while len(expected) < 8:
-                best = int(model.model(ids, use_cache=False).logits[0, -1].argmax())
-                if best == model.tokenizer.eos_token_id:
-                    break
-                expected.append(best)
-                ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
-        handle.remove()
-        assert answer.tokens == expected
+    handle = model.site.register_forward_hook(write)
+    with torch.no_grad():  # the whole text for each token
+        while len(expected) < 8:
+            best = int(model.model(ids, use_cache=False).logits[0, -1].argmax())
+            if best == model.tokenizer.eos_token_id:
+                break
+            expected.append(best)
+            ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
+    handle.remove()
+    assert answer.tokens == expected
 
 
 def test_a_text_keeps_its_last_characters(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
