@@ -61,8 +61,13 @@ class Row:
 
     @property
     def passes(self) -> bool:
-        """Whether it can be read, steered and generated with, and all of that is as it should be."""
+        """Whether it can be read and generated with, and all that can be done with it is as it should be."""
         return not (self.not_built or self.refused or self.wrong)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be steered, and has a lens, too."""
+        return self.passes and self.edits and self.has_lens
 
 
 def check(model_type: str) -> Row:

@@ -37,12 +37,15 @@ def summary(rows: Sequence[Row]) -> str:
     """How many pass, are refused, fail and could not be built, in a sentence."""
     built = [row for row in rows if not row.not_built]
     decoders = [row for row in built if "encoder" not in row.refused]
-    passed, refused = sum(row.passes for row in decoders), sum(bool(row.refused) for row in decoders)
+    whole, passed, refused = (
+        sum(map(bool, kinds))
+        for kinds in zip(*((row.is_whole, row.passes, row.refused) for row in decoders), strict=True)
+    )
     wrong = ", ".join(row.model_type for row in built if row.wrong) or "none"
     return (
         f"Of {len(rows)} types, {len(built)} could be built tiny. {len(built) - len(decoders)} of these are encoders "
-        f"or encoder–decoders, and refused. Of the other {len(decoders)}, {passed} pass and {refused} are refused in "
-        f"a sentence; wrong: {wrong}."
+        f"or encoder–decoders, and refused. Of the other {len(decoders)}, {whole} pass whole, {passed - whole} but for "
+        f"the lens or steering, and {refused} are refused in a sentence; wrong: {wrong}."
     )
 
 
@@ -62,6 +65,7 @@ def page(rows: Sequence[Row]) -> str:
         "## Types that pass",
         "*Stream*: what is read and edited. Where a model carries several streams, it is the one that the model "
         "itself makes of them before its logits; an edit of it is written into all of them alike, as much as it takes. "
+        "Where that cannot be done, which is tried when a model is loaded, it is read and not steered. "
         "*Lens*: “its own” runs the model's own code after its last block.",
         _table(
             ("type", "blocks", "kinds of block", "stream", "lens", "steering, generation"),

@@ -294,6 +294,7 @@ def _generate_together(
         eos_token_id=ends or None,
         pad_token_id=pad,
         repetition_penalty=1.0,
+        use_cache=True,  # training leaves it off in the settings of some models
         **drawing,
     )
     new: list[list[int]] = whole[:, longest:].tolist()

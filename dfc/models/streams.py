@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 _ROUNDS = 24  # of coming closer to what is wanted of several streams
 _REMEMBERED = 8  # of these
+_NEAR = 1e-5  # how near they come before it is enough, as a share of the first
 _PROBED = 0.5  # size of an edit, as a share of the stream, that must be possible
 _CLOSE = 0.01  # how near it must come, as a share of itself
+_LOST = 0.1  # of a projection's usual size: what it makes smaller than this is not undone
 _NEARLY = 0.95  # of the positions
 _MOST = 10.0  # how much may be written, in multiples of what is there
 
@@ -62,6 +64,8 @@ class Several:
             misses.append((made - before - wanted).double() / gain)
             missed = misses[-1].norm(dim=-1, keepdim=True)
             best, least = torch.where(missed < least, steps[-1], best), torch.minimum(missed, least)
+            if bool((least <= _NEAR * steps[0].norm(dim=-1, keepdim=True)).all()):
+                break
             steps, misses = steps[-_REMEMBERED:], misses[-_REMEMBERED:]
             step = steps[-1] - misses[-1]
             if len(misses) > 1:
@@ -142,10 +146,11 @@ def several(model: nn.Module, path: str, held: Tensor, width: int, entered: Sequ
         if held.shape == (batch, length, count * width):
             return Several(words, module, partial(_in_a_row, count))
     beside = model.get_submodule(path.rpartition(".")[0])
-    into, out = (getattr(beside, f"altup_{name}", None) for name in ("projections", "unembed_projections"))
-    if isinstance(into, nn.ModuleList) and isinstance(out, nn.ModuleList) and len(out) == len(held) - 1:
+    projections = getattr(beside, "altup_unembed_projections", None)
+    if isinstance(projections, nn.ModuleList) and len(projections) == len(held) - 1:
         words = f"{len(held)} streams, of which the model takes the mean (AltUp)"
-        return Several(words, partial(_altup_mean, out), partial(_altup_spread, into), batch=1)
+        undone = [_undone(cast(Tensor, projection.weight).float()) for projection in projections]
+        return Several(words, partial(_altup_mean, projections), partial(_altup_spread, undone), batch=1)
     return None
 
 
@@ -171,8 +176,16 @@ def _altup_mean(projections: nn.ModuleList, streams: Tensor) -> Tensor:
     return torch.stack(made).mean(dim=0)
 
 
-def _altup_spread(projections: nn.ModuleList, stream: Tensor) -> Tensor:
-    return torch.stack([stream, *(_projected(projection, stream) for projection in projections)])
+def _altup_spread(undone: Sequence[Tensor], stream: Tensor) -> Tensor:
+    """What each of AltUp's streams must hold so that its projection gives nearly this stream."""
+    return torch.stack([stream, *((stream.float() @ matrix.T).to(stream.dtype) for matrix in undone)])
+
+
+def _undone(weight: Tensor) -> Tensor:
+    """The inverse of a projection, (width, width), but for directions that it nearly loses (by a ridge)."""
+    square = weight.T @ weight
+    ridge = _LOST**2 * square.diagonal().mean() * torch.eye(len(square), device=square.device)
+    return torch.cholesky_solve(weight.T, torch.linalg.cholesky(square + ridge))
 
 
 def _projected(projection: nn.Module, stream: Tensor) -> Tensor:

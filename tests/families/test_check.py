@@ -34,15 +34,14 @@ from dfc.models import LoadedModel, streams, unembedding
         ("git", "git.encoder.layer"),
         ("moshi", "model.layers"),
         ("deepseek_v4", "model.layers"),  # several streams
+        ("gemma3n_text", "model.layers"),
     ],
 )
 def test_a_type_of_each_kind_passes(model_type: str, path: str) -> None:
     row = check.check(model_type)
     assert (row.wrong, row.refused, row.not_built) == ("", "", "")
     assert (row.blocks, row.layers) == (path, build.LAYERS)
-    assert row.has_lens
-    assert row.edits
-    assert row.passes
+    assert row.is_whole
 
 
 def test_what_is_refused_and_what_cannot_be_built_is_said() -> None:
@@ -56,7 +55,7 @@ def test_what_is_refused_and_what_cannot_be_built_is_said() -> None:
     assert "| `x` | reading: differs |" in text
     assert page.summary([refused, broken, check.Row("x", wrong="reading")]) == (
         "Of 3 types, 2 could be built tiny. 1 of these are encoders or encoder–decoders, and refused. Of the other 1, "
-        "0 pass and 0 are refused in a sentence; wrong: x."
+        "0 pass whole, 0 but for the lens or steering, and 0 are refused in a sentence; wrong: x."
     )
 
 

@@ -14,7 +14,6 @@ from transformers import (
     BertLMHeadModel,
     CohereConfig,
     FalconH1Config,
-    Gemma3nTextConfig,
     GraniteConfig,
     OPTConfig,
     PreTrainedConfig,
@@ -26,6 +25,10 @@ from dfc.families import build
 from dfc.models import LoadedModel, stream_of
 from dfc.models.anatomy import OWN
 from dfc.models.streams import Several
+from dfc.requests import Edit, Prompt, Sampling
+from dfc.steering.edits import Action, Program
+from dfc.steering.generation import BASELINE, generate
+from dfc.steering.vectors import SteeringVector
 
 
 def made(model_type: str, folder: Path, **changes: Any) -> Path:
@@ -164,26 +167,31 @@ class TestSeveralStreams:
         assert model.anatomy.edits
 
     def test_altup(self, tmp_path: Path) -> None:
-        """Projections that undo each other, as training makes them; other ones take no edits, and that is said."""
-        settings = build.settings("gemma3n_text")
-        assert isinstance(settings, Gemma3nTextConfig)
-        torch.manual_seed(0)
-        made_model = AutoModelForCausalLM.from_config(settings)
-        made_model.save_pretrained(tmp_path / "random")
-        inner = made_model.model
-        for into, out in zip(inner.altup_projections, inner.altup_unembed_projections, strict=True):
-            into.weight.data = torch.linalg.qr(torch.randn_like(into.weight))[0]
-            out.weight.data = into.weight.data.T.clone()
-        made_model.save_pretrained(tmp_path / "undone")
-        for name in ("random", "undone"):
-            build.tokenizer().save_pretrained(tmp_path / name)
-        model = load(tmp_path / "undone")
+        """The mean that Gemma 3n takes after its blocks; a projection that loses directions takes no edits."""
+        model = load(made("gemma3n_text", tmp_path))
+        caught: list[Tensor] = []
+        handle = model.model.model.norm.register_forward_pre_hook(lambda module, given: caught.append(given[0]))
+        with torch.no_grad():
+            held: list[Tensor] = []
+            last = model.blocks[-1].register_forward_hook(lambda *given: held.append(given[2].clone()))
+            model.model(IDS)
+        handle.remove()
+        last.remove()
+        torch.testing.assert_close(model.form.read(held[0]), caught[0])
         assert model.anatomy.edits
         assert model.anatomy.lens_words == OWN
-        refusing = load(tmp_path / "random")
-        assert not refusing.anatomy.edits
-        with pytest.raises(UserError, match=r"cannot be steered: it carries 4 streams.*\(AltUp\)"):
-            refusing.check_edits()
+
+    def test_what_takes_no_edits_is_read_and_not_steered(self, tmp_path: Path) -> None:
+        """Qwen4-Exp's own way ends with a norm: however much is written, the stream grows no longer."""
+        model = load(made("qwen4_exp_text", tmp_path))
+        four, logits = last_stream(model, IDS)
+        torch.testing.assert_close(model.unembed(model.form.read(four[None])[0]), logits, atol=1e-4, rtol=1e-4)
+        assert not model.anatomy.edits
+        vector = SteeringVector("a", 0, torch.ones(model.width))
+        program = Program((Action(Edit("a", 0), vector),))
+        with pytest.raises(UserError, match="cannot be steered: it carries 4 streams, as `Qwen4ExpTextGatedResidual`"):
+            generate(model, Prompt("The old bridge"), Sampling(3), [program])
+        assert generate(model, Prompt("The old bridge"), Sampling(3), [BASELINE])[0].tokens
 
     def test_a_step_moves_the_stream_by_what_is_wanted(self) -> None:
         """Shares that depend on what the streams hold."""
