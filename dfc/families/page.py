@@ -37,10 +37,8 @@ def summary(rows: Sequence[Row]) -> str:
     """How many pass, are refused, fail and could not be built, in a sentence."""
     built = [row for row in rows if not row.not_built]
     decoders = [row for row in built if "encoder" not in row.refused]
-    whole, passed, refused = (
-        sum(map(bool, kinds))
-        for kinds in zip(*((row.is_whole, row.passes, row.refused) for row in decoders), strict=True)
-    )
+    whole, passed = sum(row.is_whole for row in decoders), sum(row.passes for row in decoders)
+    refused = sum(bool(row.refused) for row in decoders)
     wrong = ", ".join(row.model_type for row in built if row.wrong) or "none"
     return (
         f"Of {len(rows)} types, {len(built)} could be built tiny. {len(built) - len(decoders)} of these are encoders "
