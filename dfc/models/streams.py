@@ -6,6 +6,7 @@ make one of them before their final norm; what the model itself makes of a block
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,13 +37,15 @@ class Several:
 
     Attributes:
         words: how, for people.
-        collapse: makes one stream, (batch, length, width), of what a block gives.
+        collapse: makes one stream, (batch, length, width), of what a block gives; as the model does it.
+        exact: the same in float32.
         spread: writes one into all, as the model does with the embeddings of its tokens; linear.
         batch: the axis of the batch in what a block gives.
     """
 
     words: str
     collapse: Callable[[Tensor], Tensor]
+    exact: Callable[[Tensor], Tensor]
     spread: Callable[[Tensor], Tensor]
     batch: int = 0
 
@@ -53,14 +56,14 @@ class Several:
         acceleration, which fits the differences of the steps before (Walker and Ni 2011).
         """
         held, wanted = held.float(), added.float()
-        before = self.collapse(held)
-        moved = self.collapse(held + self.spread(wanted)) - before
+        before = self.exact(held)
+        moved = self.exact(held + self.spread(wanted)) - before
         size = (wanted * wanted).sum(dim=-1, keepdim=True)
         gain = torch.where(size > 0, (moved * wanted).sum(dim=-1, keepdim=True) / size, 1.0).clamp(min=0.1)
         steps, misses = [(wanted / gain).double()], list[Tensor]()
         best, least = steps[0], torch.full_like(size, torch.inf, dtype=torch.float64)
         for _ in range(_ROUNDS):
-            made = self.collapse(held + self.spread(steps[-1].float()))
+            made = self.exact(held + self.spread(steps[-1].float()))
             misses.append((made - before - wanted).double() / gain)
             missed = misses[-1].norm(dim=-1, keepdim=True)
             best, least = torch.where(missed < least, steps[-1], best), torch.minimum(missed, least)
@@ -114,14 +117,14 @@ class Form:
         """Whether edits of the stream can be carried into what this block gave, (1, length, …), nearly everywhere."""
         if self.several is None:
             return True
-        held = stream_of(output)
-        before = self.read(held)
+        held = stream_of(output).float()
+        before = self.several.exact(held)
         direction = torch.randn(before.shape, generator=torch.Generator().manual_seed(0)).to(before.device)
-        wanted = _PROBED * before.float().norm(dim=-1, keepdim=True) * direction / direction.norm(dim=-1, keepdim=True)
+        wanted = _PROBED * before.norm(dim=-1, keepdim=True) * direction / direction.norm(dim=-1, keepdim=True)
         written = self.several.spread(self.several.step(held, wanted))
-        missed = self.several.collapse(held.float() + written) - before - wanted
+        missed = self.several.exact(held + written) - before - wanted
         near = missed.norm(dim=-1) <= _CLOSE * wanted.norm(dim=-1)
-        return bool(near.float().mean() >= _NEARLY and written.norm() <= _MOST * held.float().norm())
+        return bool(near.float().mean() >= _NEARLY and written.norm() <= _MOST * held.norm())
 
 
 def several(model: nn.Module, path: str, held: Tensor, width: int, entered: Sequence[nn.Module]) -> Several | None:
@@ -140,17 +143,19 @@ def several(model: nn.Module, path: str, held: Tensor, width: int, entered: Sequ
         if not isinstance(made, Tensor) or made.shape != (batch, length, width):
             continue
         count = held[0, 0].numel() // width
+        exact = copy.deepcopy(module).float()
         words = f"{count} streams, as `{type(module).__name__}` makes one of them"
         if held.shape == (batch, length, count, width):
-            return Several(words, module, partial(_stacked, count))
+            return Several(words, module, exact, partial(_stacked, count))
         if held.shape == (batch, length, count * width):
-            return Several(words, module, partial(_in_a_row, count))
+            return Several(words, module, exact, partial(_in_a_row, count))
     beside = model.get_submodule(path.rpartition(".")[0])
     projections = getattr(beside, "altup_unembed_projections", None)
     if isinstance(projections, nn.ModuleList) and len(projections) == len(held) - 1:
         words = f"{len(held)} streams, of which the model takes the mean (AltUp)"
         undone = [_undone(cast(Tensor, projection.weight).float()) for projection in projections]
-        return Several(words, partial(_altup_mean, projections), partial(_altup_spread, undone), batch=1)
+        mean = partial(_altup_mean, projections)  # which computes in what it is given
+        return Several(words, mean, mean, partial(_altup_spread, undone), batch=1)
     return None
 
 
@@ -171,7 +176,7 @@ def _altup_mean(projections: nn.ModuleList, streams: Tensor) -> Tensor:
     size = first.pow(2).mean(dim=-1, keepdim=True).sqrt()
     made = [first]
     for projection, stream in zip(projections, streams[1:], strict=True):
-        turned = _projected(projection, stream)
+        turned = stream @ cast(Tensor, projection.weight).to(stream.dtype).T
         made.append(turned * size / turned.pow(2).mean(dim=-1, keepdim=True).clamp(min=1e-5).sqrt())
     return torch.stack(made).mean(dim=0)
 
@@ -186,7 +191,3 @@ def _undone(weight: Tensor) -> Tensor:
     square = weight.T @ weight
     ridge = _LOST**2 * square.diagonal().mean() * torch.eye(len(square), device=square.device)
     return torch.cholesky_solve(weight.T, torch.linalg.cholesky(square + ridge))
-
-
-def _projected(projection: nn.Module, stream: Tensor) -> Tensor:
-    return projection(stream.to(next(projection.parameters()).dtype)).to(stream.dtype)

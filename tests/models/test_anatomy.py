@@ -202,7 +202,7 @@ class TestSeveralStreams:
             shares = torch.sigmoid(held.flatten(2) @ mix.T)
             return (shares[..., None] * held).sum(dim=2)
 
-        several = Several("", collapse, lambda stream: stream.unsqueeze(2).repeat(1, 1, 4, 1))
+        several = Several("", collapse, collapse, lambda stream: stream.unsqueeze(2).repeat(1, 1, 4, 1))
         held, added = torch.randn(1, 5, 4, 8), torch.randn(1, 5, 8)
         added[0, 2] = 0
         step = several.step(held, added)
@@ -227,3 +227,17 @@ def test_another_site_on_the_same_model_is_examined_where_its_keys_differ(tmp_pa
     with pytest.raises(UserError, match="has no module `no`"):
         models.loading.at(model, model.config.model_copy(update={"final_norm": "no"}))
     assert not model.lock.locked()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("model_type", ["gemma2", "mixtral", "gemma3n_text"])
+def test_half_precision_is_no_reason_to_refuse(model_type: str, dtype: str, tmp_path: Path) -> None:
+    model = load(made(model_type, tmp_path), dtype=dtype)
+    assert model.anatomy.lens_words == OWN
+    assert model.anatomy.edits
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_an_encoder_is_refused_in_half_precision_too(dtype: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="as in an encoder"):
+        load(made("electra", tmp_path), dtype=dtype)
