@@ -225,7 +225,8 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
             key = changed[0]
             raise UserError(
                 f"{path.parent}: the answers of {settings['model']} were begun with other settings "
-                f"({key}: {old.get(key)!r:.60} there, {settings.get(key)!r:.60} now); give another --folder, or delete it."
+                f"({key}: {old.get(key)!r:.60} there, {settings.get(key)!r:.60} now); give another --folder, or "
+                f"delete it."
             )
     runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
