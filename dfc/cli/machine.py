@@ -13,7 +13,7 @@ import typer
 
 from dfc import demo, pipeline, runs
 from dfc.cli import doctor
-from dfc.cli.base import app
+from dfc.cli.base import app, tell
 from dfc.config import shipped
 
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
@@ -72,4 +72,4 @@ def families(
 @app.command(name="doctor")
 def run_doctor() -> None:
     """Print versions, cores, memory, models and runs, and what is missing."""
-    print(doctor.report())
+    tell(doctor.report())

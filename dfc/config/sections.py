@@ -7,13 +7,16 @@ Every other setting of a section on which a stage depends (`runs.DEPENDS`) decid
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from dfc.config import characters
 from dfc.config.base import AnyTime, Part, Section, Side
 from dfc.config.judge import JudgeConfig
 
+Name = Annotated[str, AfterValidator(characters.name)]
+"""What is printed and drawn wherever the run is named: without control characters."""
 ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
 """How the factors are found by which both streams are multiplied: `activations/scales.py`."""
 
@@ -21,12 +24,12 @@ ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
 class ModelConfig(Section):
     """One of the two models: where it comes from, the block that is read, and how it runs."""
 
-    source: str = Field(description="a hub id, a local folder, or a GGUF file")
+    source: Name = Field(description="a hub id, a local folder, or a GGUF file")
     layer: int | float = Field(
         description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15); "
         "a list of these gives a run for each, read in one pass"
     )
-    name: AnyTime[str] = Field(default="", description="what the model is called in the app; default: from its source")
+    name: AnyTime[Name] = Field(default="", description="what the model is called in the app; default: from its source")
     base: str | None = Field(
         default=None,
         description="of an adapter: the model that it is merged into; default: the one its adapter_config.json names",
@@ -90,7 +93,7 @@ class ModelPair(Section):
 
 
 class SourceConfig(Section):
-    name: str = Field(min_length=1, description="label that every document of this source carries")
+    name: Name = Field(min_length=1, description="label that every document of this source carries")
     path: str = Field(
         min_length=1,
         description="a file (.jsonl, .json, .parquet, .csv, .txt, .md), a glob of files, a folder of files or of "
@@ -297,6 +300,10 @@ class IndexConfig(Section):
     partner_pairs: int = Field(default=65_536, ge=1, description="pairs on which these are counted, at most")
 
 
+BEGINNING_WINDOWS = 4
+"""Of a document, what is measured of its beginning at least."""
+
+
 class EvidenceConfig(Section):
     # The surprise gap is set on planted worlds beside those of docs/planted.md: features of what was planted exceed it,
     # others hardly ever do. The rest is set on toy worlds, where the truth is known (docs/toy-evidence.md): features of
@@ -317,7 +324,8 @@ class EvidenceConfig(Section):
     surprise_pairs: int = Field(
         default=1_000_000,
         ge=0,
-        description="pairs on which the models' surprise by the text is measured, at most; 0: not at all",
+        description="pairs on which the models' surprise by the text is measured, at most, and 4 windows at least; 0: "
+        "not at all",
     )
     surprise_window: int = Field(default=16, ge=1, description="pairs after a firing by which both are surprised")
     surprise_gap: float = Field(
@@ -336,7 +344,8 @@ class EvidenceConfig(Section):
     finding_documents: int = Field(
         default=5,
         ge=2,
-        description="findings: documents in which a feature fires, at least, where surprise is measured",
+        description="findings: as how many documents those count in which a feature fires, at least, where surprise is "
+        "measured",
     )
     min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
     min_held_out_firings: int = Field(
@@ -375,6 +384,15 @@ class EvidenceConfig(Section):
     match_correlation: float = Field(
         default=0.5, gt=0, le=1, description="stability: least correlation of features of two runs that are one"
     )
+
+    @model_validator(mode="after")
+    def _enough_is_measured(self) -> Self:
+        least = BEGINNING_WINDOWS * self.surprise_window
+        if 0 < self.surprise_pairs < least:
+            raise ValueError(
+                f"surprise_pairs is less than the beginning of one document: set it to {least} or more, or 0"
+            )
+        return self
 
 
 class RunConfig(Section):
