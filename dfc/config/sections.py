@@ -30,11 +30,11 @@ class ModelConfig(Section):
         "a list of these gives a run for each, read in one pass"
     )
     name: AnyTime[Name] = Field(default="", description="what the model is called in the app; default: from its source")
-    base: str | None = Field(
+    base: Name | None = Field(
         default=None,
         description="of an adapter: the model that it is merged into; default: the one its adapter_config.json names",
     )
-    tokenizer: str | None = Field(
+    tokenizer: Name | None = Field(
         default=None, description="a hub id or a folder that holds the tokenizer, where the source has none"
     )
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
