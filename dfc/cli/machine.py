@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -54,6 +55,18 @@ def bench(
 
     measured = import_module(f"dfc.bench.{name}").run()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
+
+
+@app.command()
+def families(
+    only: Annotated[list[str] | None, typer.Argument(metavar="TYPE...", help="types to try; all")] = None,
+    folder: Annotated[Path, typer.Option(help="where families.md is written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="types tried side by side")] = os.cpu_count() or 1,
+) -> None:
+    """Build every type of causal language model tiny, check it, and write docs/families.md."""
+    from dfc.families import page
+
+    print(page.write(folder, workers, only or ()))
 
 
 @app.command(name="doctor")

@@ -31,6 +31,13 @@ class ModelConfig(Section):
         "a list of these gives a run for each, read in one pass"
     )
     name: AnyTime[Name] = Field(default="", description="what the model is called in the app; default: from its source")
+    base: Name | None = Field(
+        default=None,
+        description="of an adapter: the model that it is merged into; default: the one its adapter_config.json names",
+    )
+    tokenizer: Name | None = Field(
+        default=None, description="a hub id or a folder that holds the tokenizer, where the source has none"
+    )
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="precision of the forward pass; half precision is slow on a CPU"
@@ -50,6 +57,11 @@ class ModelConfig(Section):
         description="day and time that a chat template is told that asks for it; null: when the run's texts are paired",
     )
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
+    final_norm: str | None = Field(
+        default=None,
+        description="module path of the norm that the logit lens goes through, where a model's logits do not come from "
+        "its last block alone; default: what the model itself runs after its blocks",
+    )
     max_tokens: int = Field(
         default=1024, ge=8, description="longest sequence run through the model; texts are cut to it"
     )
@@ -67,7 +79,12 @@ class ModelConfig(Section):
     @property
     def title(self) -> str:
         """Name for people: `name`, or the last part of `source`."""
-        return self.name or Path(self.source).name.removesuffix(".gguf")
+        return self.name or (Path(self.source).stem if self.is_gguf else Path(self.source).name)
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the source is a GGUF file."""
+        return self.source.lower().endswith(".gguf")
 
     @property
     def place(self) -> str:

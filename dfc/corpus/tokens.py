@@ -30,12 +30,14 @@ class Encoding:
     Attributes:
         ids: token ids, (tokens,).
         offsets: characters of the rendered text that each covers; None if the tokenizer cannot tell.
+        beyond: where the first token that was cut away begins; None if none was, or it is not known.
         spelled: the first special token that its turns spell out, if any does.
     """
 
     ids: list[int]
     offsets: list[Span] | None
     spelled: str = ""
+    beyond: int | None = None
 
 
 def encode(
@@ -59,7 +61,10 @@ def encode(
             spelled = _spelled(rendering, ids, spans, special)
             if spelled:
                 ids, spans = _as_text(rendering, tokenizer, ids, spans, special)
-            found.append(Encoding(ids[:max_tokens], None if spans is None else spans[:max_tokens], spelled))
+            beyond = None
+            if spans is not None and max_tokens is not None and len(spans) > max_tokens:
+                beyond = next((start for start, end in spans[max_tokens:] if end > start), None)
+            found.append(Encoding(ids[:max_tokens], None if spans is None else spans[:max_tokens], spelled, beyond))
     return found
 
 

@@ -24,7 +24,8 @@ from dfc.config import MemoryShortError, UserError
 from dfc.corpus import Document, Rendering
 from dfc.machine import memory, workers
 from dfc.machine.workers import Worker
-from dfc.models import LoadedModel, ends, stream_of
+from dfc.models import LoadedModel, ends
+from dfc.models.streams import Form
 from dfc.requests import Prompt, Sampling, Turn
 from dfc.steering.answers import Answer, Piece
 from dfc.steering.edits import Program, apply
@@ -49,7 +50,7 @@ def stream(
         program: what is done to the stream at the model's site.
 
     Raises:
-        UserError: at once, if the prompt is empty or too long.
+        UserError: at once, if the prompt is empty or too long, or the model cannot be steered.
         MemoryShortError: later, if memory runs out.
     """
     return _texts(stream_rows(model, prompt, sampling, [program]))
@@ -67,6 +68,8 @@ def stream_rows(
     With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
     while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
+    if any(program.actions for program in programs):
+        model.check_edits()
     rendering, ids = _given(model, prompt, sampling.max_new_tokens)
     said = _Said(
         model,
@@ -142,19 +145,25 @@ class _Said:
 
 
 class Editor:
-    """Applies programs to the pieces of a batch's stream as they come: the prompt first, then token by token."""
+    """Applies programs to a batch's stream, the prompt first, then with each new token.
 
-    def __init__(self, programs: Sequence[Program], prompt: int) -> None:
-        self._programs, self._prompt, self._offset = programs, prompt, 0
+    A model without a cache runs the whole text for each token, one with a cache the new token alone: what comes are
+    the last positions of the text as far as it is written.
+    """
+
+    def __init__(self, programs: Sequence[Program], prompt: int, form: Form) -> None:
+        self._programs, self._prompt, self._form = programs, prompt, form
+        self._written = prompt
 
     @property
     def idle(self) -> bool:
         return not any(program.actions for program in self._programs)
 
-    def __call__(self, stream: Tensor) -> None:
-        """Edit the next positions of all rows, (rows, length, width), in place."""
-        apply(self._programs, stream, self._offset, self._prompt)
-        self._offset += stream.shape[1]
+    def __call__(self, output: Any) -> None:
+        """Edit what the block gives for the next token, in place."""
+        length = self._form.read(output).shape[1]
+        apply(self._programs, output, self._form, self._written - length, self._prompt)
+        self._written += 1
 
 
 class _CancelledError(Exception):
@@ -274,12 +283,13 @@ def _generate(
         "do_sample": False,
         "repetition_penalty": 1.0,
         "eos_token_id": ends(model) or None,
+        "use_cache": True,  # training leaves it off in the settings of some models
         "pad_token_id": model.tokenizer.pad_token_id or min(ends(model), default=0),
         "streamer": tokens,
     }
     if sampling.temperature > 0:
         settings["logits_processor"] = LogitsProcessorList([_Draw(sampling)])
-    live, site, edit = model.live, model.live_site, Editor(programs, prompt.shape[1])
+    live, site, edit = model.live, model.live_site, Editor(programs, prompt.shape[1], model.form)
     with torch.no_grad():
         if edit.idle:
             with live.generate(inputs, **settings):
@@ -287,7 +297,7 @@ def _generate(
         else:
             with live.generate(inputs, **settings) as tracer:
                 for _ in tracer.iter[:]:
-                    edit(stream_of(site.output))
+                    edit(site.output)
 
 
 def _pieces(

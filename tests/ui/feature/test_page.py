@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dfc.ui.shell import address
@@ -136,3 +138,17 @@ def test_next_follows_the_findings_and_the_features_of_one(data: Path) -> None:
         assert at in [link.proto.label for link in test.get("page_link")]
         test.button(key="next").click().run()
         assert parameter(calm(test), "feature") == then
+
+
+def test_a_model_without_a_lens_is_said(data: Path) -> None:
+    note = "its logits do not come from its last block alone (72% off); the key `final_norm` names a <b>norm</b>"
+    run = make_run(data)
+    with duckdb.connect(str(run.store)) as connection:
+        connection.execute("DELETE FROM logits WHERE side = 'b'")
+        connection.execute("INSERT INTO run VALUES ('lens_note_b', ?)", [json.dumps(note)])
+        connection.execute("INSERT INTO run VALUES ('lens_note_a', ?)", [json.dumps("`model.norm`, as was asked")])
+    for feature, shown in ((A_FEATURE, False), (B_FEATURE, True), (SHARED_FEATURE, True)):
+        captions = [caption.value for caption in calm(visit(FEATURE, run="demo", feature=str(feature))).caption]
+        assert any("What it writes in B is not known" in caption for caption in captions) == shown
+        assert not any("<b>" in caption for caption in captions)
+        assert any("as was asked" in caption for caption in captions) == (feature != B_FEATURE)
