@@ -123,8 +123,8 @@ def test_it_says_to_which_finding_it_belongs_and_links_the_others(data: Path) ->
     links = {link.proto.label.split("\u2002")[0]: link.proto for link in test.get("page_link")}
     assert {"150", "151"} < links.keys()
     assert "0" not in links
-    back = links["All 3 among the findings"]
-    assert "finding%3D0" in back.query_string
+    back = links["Its 3 features among the findings"]
+    assert back.query_string == "run=demo&group=0"
     assert "Which finding it belongs to" not in text(calm(visit(FEATURE, run="demo", feature="2")))
 
 
