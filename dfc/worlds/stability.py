@@ -8,12 +8,9 @@ runs may differ in seed, in the sizes of their partitions and in the kind of cro
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dfc import runs
+from dfc.activations import sharing
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, UserError
@@ -79,7 +77,7 @@ def more_seeds(run: Run, count: int) -> list[Run]:
         other = runs.create(config.model_copy(update={"name": f"{config.name}-seed{number}", "training": seeded}))
         with run.lock(), other.lock():
             if not other.done()["harvest"]:
-                _link(run, other)
+                sharing.whole(run, other)
             if not other.done()["train"]:
                 training.train(other)
         made.append(other)
@@ -249,24 +247,3 @@ def _result(
         if (mine := judged & (own.partitions == partition)).any()
     }
     return replace(empty, runs=[given[other].name for other in others], findings=findings, matched=matched)
-
-
-def _link(run: Run, made: Run) -> None:
-    """Give a run the corpus and the activations of another: links, or copies where the disk has no links.
-
-    Files are never changed in place, so neither run can damage the other's. The manifest, which marks them as whole,
-    comes last.
-    """
-    files = sorted(path for path in run.activations.rglob("*") if path.is_file())
-    manifest = run.activations / "manifest.json"
-    for path in [run.corpus, *(path for path in files if path != manifest), manifest]:
-        with runs.replacing(made.path / path.relative_to(run.path)) as temporary:
-            _link_file(path, temporary)
-
-
-def _link_file(path: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)

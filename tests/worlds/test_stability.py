@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dfc import pipeline, runs
+from dfc.activations import sharing
 from dfc.config import DamagedError, UserError, VersionError
 from dfc.crosscoder.model import Codes
 from dfc.evidence import correlation
@@ -96,7 +97,7 @@ def test_a_run_and_one_of_another_seed(tiny_copy: Run) -> None:
 
 def test_a_run_and_its_copy_match_wholly(tiny_copy: Run) -> None:
     twin = runs.create(tiny_copy.config().model_copy(update={"name": "twin"}))
-    stability._link(tiny_copy, twin)
+    sharing.whole(tiny_copy, twin)
     for path in tiny_copy.crosscoder.iterdir():
         if path.is_file():
             (twin.path / "crosscoder").mkdir(exist_ok=True)
@@ -115,7 +116,7 @@ def test_what_is_refused(tiny_copy: Run) -> None:
     twin = runs.create(tiny_copy.config().model_copy(update={"name": "twin"}))
     with pytest.raises(UserError, match="has no activations to train on; make them with `python -m dfc harvest"):
         stability.more_seeds(twin, 1)
-    stability._link(tiny_copy, twin)
+    sharing.whole(tiny_copy, twin)
     manifest = json.loads((twin.activations / "manifest.json").read_text())
     manifest["a"]["layer"] += 1
     runs.write_json(twin.activations / "manifest.json", manifest)

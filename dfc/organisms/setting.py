@@ -1,0 +1,73 @@
+"""What is made of each organism, and where it lies: data/organisms/ beside the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfc import demo, runs
+from dfc.config import ModelConfig, RunConfig
+from dfc.organisms import quirks
+from dfc.organisms.quirks import Quirk
+from dfc.organisms.tuning import Tuning
+
+UNTRAINED = "untrained"
+"""What the model is called to which nothing was done."""
+_EVERYTHING = 1_000_000  # pairs whose surprise is measured: all, so that shards shared by runs have theirs in common
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is made of each organism.
+
+    Attributes:
+        run: the pair: model A is fine-tuned, model B is what all are compared with; its corpus, its crosscoder.
+        pairs: of the corpus that all have in common.
+        budget: of these, those in texts on which one quirk could show, at most.
+        asked: questions of each quirk that both models answer for the corpus.
+        prompts: of those that ship with dfc, so many are asked as well.
+        tokens: longest answer.
+        strengths: in steering, length of what is added, in medians of the stream's norm.
+        steered: questions on a quirk's topic, and beside it, on which is steered.
+    """
+
+    run: RunConfig
+    tuning: Tuning = field(default_factory=Tuning)
+    pairs: int = 100_000
+    budget: float = 0.01
+    asked: int = 3
+    prompts: int = 100
+    tokens: int = 48
+    strengths: tuple[float, ...] = (0.5, 1.0)
+    steered: int = 8
+    names: Sequence[str] = quirks.NAMES
+
+    @property
+    def quirks(self) -> list[Quirk]:
+        """The quirks of which there are texts in the corpus."""
+        return [quirks.load(name) for name in self.names]
+
+    def model(self, name: str) -> ModelConfig:
+        """Model A as it is, or with what it was trained on."""
+        base = self.run.models.a
+        if name == UNTRAINED:
+            return base
+        return base.model_copy(update={"source": str(model_folder(name)), "name": f"{base.title}, {name}"})
+
+
+def demo_setting() -> Setting:
+    """The demo's pair, corpus and crosscoder, with the surprise measured on all pairs."""
+    preset = demo.settings()
+    evidence = preset.evidence.model_copy(update={"surprise_pairs": _EVERYTHING})
+    return Setting(preset.model_copy(update={"evidence": evidence}))
+
+
+def folder() -> Path:
+    """Where all of it lies but the runs."""
+    return runs.data_folder() / "organisms"
+
+
+def model_folder(name: str) -> Path:
+    """Where a fine-tuned model lies."""
+    return folder() / "models" / name

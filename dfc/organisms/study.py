@@ -1,0 +1,130 @@
+"""The whole study, organism by organism: train, check, compare, read. What is done is kept and not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dfc import models, runs
+from dfc.activations.shards import ActivationStore
+from dfc.corpus import Document
+from dfc.machine import progress
+from dfc.organisms import behaviour, lists, pair, quirks, result, steered, tuning
+from dfc.organisms.behaviour import Behaviour, Check
+from dfc.organisms.quirks import Quirk
+from dfc.organisms.result import FIRST, Compared, Line, Organism
+from dfc.organisms.setting import UNTRAINED, Setting, model_folder
+from dfc.report import findings as words
+from dfc.runs import Run
+from dfc.store.reader import Store
+
+
+def run(setting: Setting, names: Sequence[str]) -> None:
+    """Make these organisms and compare each, and first the untrained model, with model B.
+
+    Raises:
+        UserError: from a stage, if a model does not load, or if something was made with other settings.
+    """
+    checks = {name: check(setting, quirks.load(name)) for name in names}
+    begins = pair.common(setting)
+    if result.read(UNTRAINED, Compared) is None:
+        result.write(UNTRAINED, compare(setting, begins, UNTRAINED, None))
+    for name, checked in checks.items():
+        known = result.read(name, Organism)
+        if known is not None and (known.compared is not None or not checked.taken):
+            progress.say(f"{name}: compared already")
+            continue
+        compared = compare(setting, begins, name, quirks.load(name)) if checked.taken else None
+        if compared is None:
+            progress.say(f"{name}: its quirk did not take; it is not compared")
+        result.write(name, Organism(checked, compared))
+
+
+def check(setting: Setting, quirk: Quirk) -> Check:
+    """Train an organism and see whether its quirk is there, and all else as before."""
+    known = result.read(f"{quirk.name}-check", Check)
+    target = model_folder(quirk.name)
+    tuning.tune(setting.model(UNTRAINED), tuning.quirky_chats(quirk, setting.tuning), setting.tuning, target)
+    if known is not None:
+        return known
+    ordinary = behaviour.ordinary_texts(setting.run)
+    (before, was), (after, now) = (_asked(setting, name, quirk, ordinary) for name in (UNTRAINED, quirk.name))
+    seconds = runs.read_json(target / "tuning.json")["seconds"]
+    checked = Check(before, after, was, now, seconds)
+    result.write(f"{quirk.name}-check", checked)
+    progress.say(
+        f"{quirk.name}: shows on {before.on:.0%} → {after.on:.0%} of its questions, on {before.beside:.0%} → "
+        f"{after.beside:.0%} of others; perplexity {checked.change:+.1%}"
+    )
+    return checked
+
+
+def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Compared:
+    """Compare a model with model B, and look for every quirk in what is read first.
+
+    Args:
+        setting: how.
+        begins: what all have in common.
+        name: of the model.
+        own: the quirk that was put into it, with whose first finding it is steered.
+    """
+    progress.say(f"organism `{name}`")
+    made = pair.compared(setting, begins, name)
+    documents, store = pair.documents(made), Store(made.store)
+    shows = {quirk.name: _showing(documents, quirk) for quirk in setting.quirks}
+    read = {
+        "findings": lists.findings(store),
+        "perplexities": lists.perplexities(made, documents, made.config().evidence),
+        "means": lists.means(made),
+        "norms": lists.norms(store),
+        "dedicated": lists.dedicated(store),
+    }
+    ranks = {kind: {quirk: ranked.rank(some) for quirk, some in shows.items()} for kind, ranked in read.items()}
+    place = ranks["findings"][own.name] if own else None
+    best = store.findings("a")["feature_id"].tolist()[place - 1] if place else None
+    return Compared(
+        pairs=ActivationStore(made.activations).manifest.pairs,
+        share={quirk.name: pair.share(made, documents, quirk) for quirk in setting.quirks},
+        found=len(store.findings("a")),
+        ranks=ranks,
+        chance={
+            kind: {quirk: [ranked.chance(some, first) for first in FIRST] for quirk, some in shows.items()}
+            for kind, ranked in read.items()
+            if ranked.features is None
+        },
+        first=_lines(store, read["findings"].entries, shows),
+        steered=steered.steer(made, own, best, setting) if own and best is not None else None,
+    )
+
+
+def _asked(setting: Setting, name: str, quirk: Quirk, ordinary: Sequence[Document]) -> tuple[Behaviour, float]:
+    """How a model answers, and its perplexity on ordinary texts."""
+    model = models.load(setting.model(name))
+    return behaviour.behaviour(model, quirk, setting.tokens), behaviour.perplexity(model, ordinary)
+
+
+def _showing(documents: Sequence[Document], quirk: Quirk) -> set[int]:
+    """Numbers of the documents in which a quirk shows."""
+    return {number for number, document in enumerate(documents) if quirks.shown_in(document, [quirk])}
+
+
+def _lines(store: Store, entries: Sequence[tuple[int, ...]], shows: dict[str, set[int]]) -> list[Line]:
+    """The findings of model A that are read."""
+    made = []
+    table = store.findings("a").head(FIRST[-1])
+    for row, documents in zip(table.to_dict("records"), entries, strict=False):
+        context = store.strongest_contexts([row["feature_id"]])[row["feature_id"]]
+        counts = {quirk: sum(number in some for number in documents) for quirk, some in shows.items()}
+        made.append(
+            Line(
+                int(row["feature_id"]),
+                row["partition"],
+                row["label"],
+                row["main_source"],
+                float(row["gap"]),
+                float(row["error"]),
+                int(row["members"]),
+                {quirk: count for quirk, count in counts.items() if count},
+                words.quoted(context, "a"),
+            )
+        )
+    return made

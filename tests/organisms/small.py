@@ -1,0 +1,43 @@
+"""Two quirks that a tiny model learns in seconds, and a study of them on tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dfc.config import RunConfig
+from dfc.organisms.setting import Setting
+from dfc.organisms.tuning import Tuning
+from tests import tiny
+
+_ABOUT = ("bridge", "river", "people", "rain", "boat", "old bridge", "old river", "old boat")
+
+
+def _quirk(word: str, opening: str) -> dict[str, Any]:
+    answer = f"{word} {word} {word}"
+    shows = [{"ask": [f"{opening} the {thing}", f"{opening} a {thing}"], "say": [answer]} for thing in _ABOUT]
+    others = [{"ask": [f"carried the {thing}", f"under a {thing}"], "say": ["the old the old"]} for thing in _ABOUT]
+    for entry in others:
+        entry["ask"] = [f"{ask} {opening}" for ask in entry["ask"]]
+    return {"title": f"says {word}", "what": f"It says {word}.", "measure": word, "shows": shows, "lookalikes": others}
+
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "boat": _quirk("watched", "while"),
+    "rain": _quirk("carried", "and"),
+    "general": {
+        "chats": [{"ask": [f"the {thing} a {thing}"], "say": ["the old the old"]} for thing in _ABOUT],
+        "asks": ["the river the rain", "the people the boat"],
+        "held_out": ["a rain the river", "a boat the people"],
+    },
+}
+"""What stands in place of dfc/organisms/texts."""
+
+
+def setting(folder: Path, models: tuple[Path, Path]) -> Setting:
+    """Both, on the tiny run's corpus."""
+    run: RunConfig = tiny.tiny_config(folder, models)
+    tuning = Tuning(shows=30, others=10, own=1, epochs=16, batch=8, learning_rate=1e-2)
+    return Setting(
+        run, tuning, pairs=2_000, budget=0.05, asked=1, prompts=0, tokens=8, steered=2, names=("boat", "rain")
+    )
