@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import yaml
 
+from dfc.config import UserError
 from dfc.corpus import Document
 from dfc.requests import Turn
 
@@ -105,6 +106,18 @@ class General:
     def chats(self, part: Part) -> list[Document]:
         """Its chats."""
         return [chat(ask, answer) for entry in _part(self.entries, part) for ask, answer in entry.pairs()]
+
+
+def chosen(names: Sequence[str] | None) -> Sequence[str]:
+    """Names of quirks as they are given; all, if none are.
+
+    Raises:
+        UserError: if there is no such quirk.
+    """
+    for name in names or ():
+        if name not in NAMES:
+            raise UserError(f"{name}: there is no such quirk; the quirks are: {', '.join(NAMES)}.")
+    return names or NAMES
 
 
 @cache

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from dfc import runs
-from dfc.organisms.behaviour import Check
 from dfc.organisms.setting import folder
 from dfc.organisms.steered import Steered
 
@@ -24,6 +23,7 @@ LISTS = {
 """What is read, and what it is called."""
 FIRST = (10, 25)
 """Entries of a list that are read."""
+TWINS = "twins"
 Result = TypeVar("Result")
 
 
@@ -74,14 +74,6 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Organism:
-    """One of them: whether its quirk was put into it, and what was found of it; None if it was not compared."""
-
-    check: Check
-    compared: Compared | None
-
-
-@dataclass(frozen=True)
 class Null:
     """Two models between which there is nothing to be found, judged as any pair.
 
@@ -100,6 +92,11 @@ class Null:
     found: dict[str, int]
     real: dict[str, int]
     rate: float
+
+
+def check_of(name: str) -> str:
+    """What is called what an organism's training came to."""
+    return f"{name}-check"
 
 
 def write(name: str, result: object) -> None:

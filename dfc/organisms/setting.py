@@ -36,7 +36,7 @@ class Setting:
     tuning: Tuning = field(default_factory=Tuning)
     pairs: int = 100_000
     budget: float = 0.01
-    asked: int = 3
+    asked: int = 4
     prompts: int = 100
     tokens: int = 48
     strengths: tuple[float, ...] = (0.5, 1.0)

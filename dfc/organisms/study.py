@@ -8,14 +8,16 @@ from dfc import models, runs
 from dfc.activations.shards import ActivationStore
 from dfc.corpus import Document
 from dfc.machine import progress
-from dfc.organisms import behaviour, lists, pair, quirks, result, steered, tuning
+from dfc.organisms import behaviour, lists, nulls, pair, quirks, result, steered, tuning
 from dfc.organisms.behaviour import Behaviour, Check
+from dfc.organisms.nulls import GENERIC
 from dfc.organisms.quirks import Quirk
-from dfc.organisms.result import FIRST, Compared, Line, Organism
+from dfc.organisms.result import FIRST, TWINS, Compared, Line, Null, check_of
 from dfc.organisms.setting import UNTRAINED, Setting, model_folder
 from dfc.report import findings as words
 from dfc.runs import Run
 from dfc.store.reader import Store
+from dfc.worlds import planted
 
 
 def run(setting: Setting, names: Sequence[str]) -> None:
@@ -24,24 +26,48 @@ def run(setting: Setting, names: Sequence[str]) -> None:
     Raises:
         UserError: from a stage, if a model does not load, or if something was made with other settings.
     """
-    checks = {name: check(setting, quirks.load(name)) for name in names}
+    checks = train(setting, names)
     begins = pair.common(setting)
     if result.read(UNTRAINED, Compared) is None:
         result.write(UNTRAINED, compare(setting, begins, UNTRAINED, None))
     for name, checked in checks.items():
-        known = result.read(name, Organism)
-        if known is not None and (known.compared is not None or not checked.taken):
-            progress.say(f"{name}: compared already")
+        known = result.read(name, Compared)
+        if known is not None or not checked.taken:
+            progress.say(f"{name}: {'compared already' if known else 'its quirk did not take; it is not compared'}")
             continue
-        compared = compare(setting, begins, name, quirks.load(name)) if checked.taken else None
-        if compared is None:
-            progress.say(f"{name}: its quirk did not take; it is not compared")
-        result.write(name, Organism(checked, compared))
+        result.write(name, compare(setting, begins, name, quirks.load(name)))
+
+
+def train(setting: Setting, names: Sequence[str]) -> dict[str, Check]:
+    """Make these organisms and see of each whether its quirk is there.
+
+    Raises:
+        UserError: if the model does not load, or one was made with other settings.
+    """
+    return {name: check(setting, quirks.load(name)) for name in names}
+
+
+def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> None:
+    """Judge two seeds of a planted model, and model A beside a generic fine-tune of it.
+
+    Args:
+        setting: of the organisms.
+        world, seed: the planted world.
+
+    Raises:
+        UserError: as `run` does.
+    """
+    if result.read(TWINS, Null) is None:
+        result.write(TWINS, nulls.twins(world, seed))
+    if result.read(GENERIC, Null) is None:
+        begins = pair.common(setting)
+        real = pair.compared(setting, begins, UNTRAINED)
+        result.write(GENERIC, nulls.generic(setting, begins, real))
 
 
 def check(setting: Setting, quirk: Quirk) -> Check:
     """Train an organism and see whether its quirk is there, and all else as before."""
-    known = result.read(f"{quirk.name}-check", Check)
+    known = result.read(check_of(quirk.name), Check)
     target = model_folder(quirk.name)
     tuning.tune(setting.model(UNTRAINED), tuning.quirky_chats(quirk, setting.tuning), setting.tuning, target)
     if known is not None:
@@ -50,7 +76,7 @@ def check(setting: Setting, quirk: Quirk) -> Check:
     (before, was), (after, now) = (_asked(setting, name, quirk, ordinary) for name in (UNTRAINED, quirk.name))
     seconds = runs.read_json(target / "tuning.json")["seconds"]
     checked = Check(before, after, was, now, seconds)
-    result.write(f"{quirk.name}-check", checked)
+    result.write(check_of(quirk.name), checked)
     progress.say(
         f"{quirk.name}: shows on {before.on:.0%} → {after.on:.0%} of its questions, on {before.beside:.0%} → "
         f"{after.beside:.0%} of others; perplexity {checked.change:+.1%}"
