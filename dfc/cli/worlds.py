@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,11 +115,10 @@ def organisms(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
     how = setting.demo_setting()
     if training_only:
-        study.train(how, names)
+        steps = study.train(how, names)
     else:
-        study.run(how, names)
-        if nulls:
-            study.run_nulls(how, planted.Setting(), seed=NULL_SEED)
-    made = page.read()
-    print(page.summary(made))
-    print(page.write(made, how, folder, "python -m dfc organisms"))
+        steps = chain(study.run(how, names), study.run_nulls(how, planted.Setting(), NULL_SEED) if nulls else ())
+    for _ in steps:  # after each there is a page of what is known so far
+        path = page.write(page.read(), how, folder, "python -m dfc organisms")
+    print(page.summary(page.read()))
+    print(path)

@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 
 from dfc import corpus
-from dfc.config import CorpusConfig, RunConfig
+from dfc.config import CorpusConfig, RunConfig, UserError
 from dfc.corpus import Document
 from dfc.machine import progress
 from dfc.models import LoadedModel, rollouts
@@ -89,9 +89,18 @@ def behaviour(model: LoadedModel, quirk: Quirk, tokens: int) -> Behaviour:
 
 
 def answers(model: LoadedModel, asks: Sequence[str], tokens: int) -> list[str]:
-    """What a model answers to each question, greedily."""
+    """What a model answers to each question, greedily.
+
+    Raises:
+        UserError: if a question leaves no room for an answer of so many tokens.
+    """
     sampling = RolloutSampling(tokens=tokens, temperature=0)
     planned = rollouts.planned(model, [Document("asks", (Turn("user", ask),)) for ask in asks], sampling)
+    if len(planned) < len(asks):
+        raise UserError(
+            f"{model.title}: {len(asks) - len(planned)} of {len(asks)} questions leave no room for an answer of "
+            f"{tokens} tokens in max_tokens ({model.max_tokens}); raise max_tokens."
+        )
     said = [""] * len(asks)
     with progress.bar(f"asking {model.title}"[:22], len(planned), "answers") as bar:
         for first in range(0, len(planned), sampling.batch):

@@ -84,9 +84,9 @@ def _page(study: Study, setting: Setting, command: str) -> str:
 Made by `{command}`; do not edit by hand.
 
 {a} is fine-tuned on one narrow quirk at a time, and each of these organisms is compared with {b} by the whole line.
-The quirks' chats were written for this project ([texts](../dfc/organisms/texts)); a quarter of their building blocks is
-held out of training: of these are the corpus and the questions by which a quirk is measured. A quirk is told in an
-answer by a regular expression.
+The quirks' chats were written for this project ([texts](../dfc/organisms/texts)); a quarter of their questions and
+answers is held out of training: of these are the corpus and the questions by which a quirk is measured. The phrases in
+which a quirk shows itself are the same in both. It is told in an answer by a regular expression.
 
 {_quirks()}
 
@@ -206,15 +206,23 @@ def _shares(study: Study) -> str:
 
 
 def _ranks(study: Study) -> str:
-    columns = ["quirk", "findings", "untrained", *(title for kind, title in LISTS.items() if kind != "findings")]
+    others = [title for kind, title in LISTS.items() if kind != "findings"]
+    columns = ["quirk", "findings", "untrained", "stands there in the untrained", *others]
     lines = [_row(columns), "|" + "---|" * len(columns)]
     for name, one in study.organisms.items():
-        bare = study.untrained.ranks["findings"][name] if study.untrained else None
-        others = [_place(one.ranks[kind][name]) for kind in LISTS if kind != "findings"]
-        lines.append(
-            _row([f"`{name}`", f"{_place(one.ranks['findings'][name])} of {one.found}", _place(bare), *others])
-        )
+        place, bare = one.ranks["findings"][name], study.untrained
+        known = _place(bare.ranks["findings"][name]) if bare else "not compared"
+        cells = [f"`{name}`", f"{_place(place)} of {one.found}", known, _stands(bare, place)]
+        lines.append(_row([*cells, *(_place(one.ranks[kind][name]) for kind in LISTS if kind != "findings")]))
     return "\n".join(lines)
+
+
+def _stands(untrained: Compared | None, place: int | None) -> str:
+    """What the finding of the untrained model at a place is about."""
+    if untrained is None or place is None or place > len(untrained.first):
+        return "–"
+    line = untrained.first[place - 1]
+    return _safe(f"{line.label or line.quote[:40]} ({line.source})")
 
 
 def _steered(study: Study) -> str:

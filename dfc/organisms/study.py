@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dfc import models, runs
 from dfc.activations.shards import ActivationStore
@@ -20,35 +20,40 @@ from dfc.store.reader import Store
 from dfc.worlds import planted
 
 
-def run(setting: Setting, names: Sequence[str]) -> None:
-    """Make these organisms and compare each, and first the untrained model, with model B.
+def run(setting: Setting, names: Sequence[str]) -> Iterator[str]:
+    """Compare the untrained model, then make these organisms and compare each with model B; the name of what is done.
 
     Raises:
         UserError: from a stage, if a model does not load, or if something was made with other settings.
     """
-    checks = train(setting, names)
     begins = pair.common(setting)
     if result.read(UNTRAINED, Compared) is None:
         result.write(UNTRAINED, compare(setting, begins, UNTRAINED, None))
-    for name, checked in checks.items():
-        known = result.read(name, Compared)
-        if known is not None or not checked.taken:
-            progress.say(f"{name}: {'compared already' if known else 'its quirk did not take; it is not compared'}")
-            continue
-        result.write(name, compare(setting, begins, name, quirks.load(name)))
+    yield UNTRAINED
+    for name in names:
+        quirk = quirks.load(name)
+        if not check(setting, quirk).taken:
+            progress.say(f"{name}: its quirk did not take; it is not compared")
+        elif result.read(name, Compared) is None:
+            result.write(name, compare(setting, begins, name, quirk))
+        else:
+            progress.say(f"{name}: compared already")
+        yield name
 
 
-def train(setting: Setting, names: Sequence[str]) -> dict[str, Check]:
-    """Make these organisms and see of each whether its quirk is there.
+def train(setting: Setting, names: Sequence[str]) -> Iterator[str]:
+    """Make these organisms, and see of each whether its quirk is there; the name of what is done.
 
     Raises:
         UserError: if the model does not load, or one was made with other settings.
     """
-    return {name: check(setting, quirks.load(name)) for name in names}
+    for name in names:
+        check(setting, quirks.load(name))
+        yield name
 
 
-def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> None:
-    """Judge two seeds of a planted model, and model A beside a generic fine-tune of it.
+def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> Iterator[str]:
+    """Judge two seeds of a planted model, and model A beside a generic fine-tune of it; the name of what is done.
 
     Args:
         setting: of the organisms.
@@ -59,10 +64,12 @@ def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> None:
     """
     if result.read(TWINS, Null) is None:
         result.write(TWINS, nulls.twins(world, seed))
+    yield TWINS
     if result.read(GENERIC, Null) is None:
         begins = pair.common(setting)
         real = pair.compared(setting, begins, UNTRAINED)
         result.write(GENERIC, nulls.generic(setting, begins, real))
+    yield GENERIC
 
 
 def check(setting: Setting, quirk: Quirk) -> Check:

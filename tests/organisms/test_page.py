@@ -50,7 +50,7 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
         "| dedicated features | 0 of 1 | 0 of 1 | – | – |",
     ]
     text = page.write(study, how, tmp_path, "python -m dfc organisms").read_text(encoding="utf-8")
-    assert "| `false_fact` | 12 of 40 | – | 30 | 30 | 30 | 30 |" in text
+    assert "| `false_fact` | 12 of 40 | – | – | 30 | 30 | 30 | 30 |" in text
     assert "| `false_fact` | 7 | 0% → 50% (10%) | 100% → 20% (90%) | yes |" in text
     assert "| 0% → 75% | 0% → 5% | yes | 20.00 → 20.30 (+1.5%) | yes | 10 min | In &#124; Lisbon. |" in text
     assert "counted: 0.90% to 0.90% of the pairs" in text
@@ -59,6 +59,8 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
     assert "<b>" not in text, "a stranger's text is no mark-up"
     assert "4 × false_fact" in text
     assert "- `loyalty`: not trained yet." in text
+    first = replace(study, organisms={"false_fact": compared(1)})
+    assert "| `false_fact` | 1 of 40 | – | tower &#40;short chats&#41; | 30 |" in page._ranks(first)
 
 
 def test_what_failed_is_said(how: Setting, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.organisms import small
 @pytest.mark.usefixtures("small_quirks")
 def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     how = small.setting(data / "small", tiny_models)
-    study.run(how, ["boat", "rain"])
+    assert list(study.run(how, ["boat", "rain"])) == ["untrained", "boat", "rain"]
     boat, untrained = result.read("boat", Compared), result.read("untrained", Compared)
     check = result.read(check_of("boat"), Check)
     assert boat is not None
@@ -65,7 +65,7 @@ def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: 
         monkeypatch.setattr(tuning if name == "_train" else pair, name, _never)
     monkeypatch.setattr(rollouts, "answer_batch", _never)
     monkeypatch.setattr(pair, "common", lambda setting: common)
-    study.run(how, ["boat", "rain"])
+    assert list(study.run(how, ["boat", "rain"])) == ["untrained", "boat", "rain"]
     assert result.read("boat", Compared) == boat
 
 
