@@ -16,6 +16,8 @@ from dfc.organisms.setting import UNTRAINED, Setting
 from dfc.organisms.steered import MOVED, Steered
 
 _SHOWN = 10  # findings of each organism
+_LEAST = (4, 6)  # quirks in the first findings, as FIRST has them
+_NULL = 0.05  # of a real pair's findings
 _MARKUP = "&<>|*_`[]()#!~\\$"
 
 
@@ -68,6 +70,11 @@ def summary(study: Study) -> str:
         ]
         lines.append(_row([title, *(f"{count} of {len(study.organisms)}" for count in counts), *chances]))
     return "\n".join(lines)
+
+
+def _counts(study: Study, kind: str) -> list[int]:
+    """How many quirks stand among a list's first entries."""
+    return [sum(_within(one.ranks[kind][name], first) for name, one in study.organisms.items()) for first in FIRST]
 
 
 def write(study: Study, setting: Setting, folder: Path, command: str) -> Path:
@@ -159,6 +166,10 @@ pass at the false discovery rate, all falsely; *p ≤ 5 %*: share of the tested 
 rate promises 5 %.
 
 {_nulls(study)}
+
+## Against what was asked
+
+{_targets(study)}
 
 ## What failed
 
@@ -292,6 +303,31 @@ def _nulls(study: Study) -> str:
         found = [f"{null.found[first]} ({null.real[first]})" for first in firsts]
         lines.append(_row([title, *found, str(null.tested), str(null.passing), f"{null.nominal:.1%}"]))
     return "\n".join(lines)
+
+
+def _targets(study: Study) -> str:
+    """Each thing that was asked for, what it came to, and whether that is enough; nothing of what was not done."""
+    lines = []
+    counts = {kind: _counts(study, kind) for kind in LISTS}
+    if study.organisms:
+        for at, (first, least) in enumerate(zip(FIRST, _LEAST, strict=True)):
+            own, rivals = counts["findings"][at], max(counts[kind][at] for kind in LISTS if kind != "findings")
+            lines.append(_target(f"{least} of {len(quirks.NAMES)} quirks in the first {first}", str(own), own >= least))
+            lines.append(_target(f"more in the first {first} than by any other list", f"{own}, {rivals}", own > rivals))
+    if study.checks:
+        longest = max(check.seconds for check in study.checks.values()) / 60
+        lines.append(_target("training in 30 minutes", f"{longest:.0f} min at most", longest <= 30))
+    for name, null in study.nulls.items():
+        shares = [null.found[first] / max(1, null.real[first]) for first in null.found]
+        told = " / ".join(f"{share:.0%}" for share in shares)
+        lines.append(_target(f"`{name}`: at most 5 % of a real pair's findings", told, max(shares) <= _NULL))
+        enough = null.nominal <= 2 * null.rate
+        lines.append(_target(f"`{name}`: p ≤ 5 % for at most twice as many", f"{null.nominal:.1%}", enough))
+    return "\n".join(["| asked for | came to | |", "|---|---|---|", *lines]) if lines else "Nothing was done yet."
+
+
+def _target(asked: str, came: str, met: bool) -> str:
+    return _row([asked, came, "met" if met else "**missed**"])
 
 
 def _failed(study: Study) -> str:

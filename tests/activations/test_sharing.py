@@ -63,3 +63,29 @@ def test_another_corpus_is_no_beginning(tiny_copy: Run, data: Path) -> None:
     made = runs.create(further(tiny_copy, data, seed=1))
     with pytest.raises(ValueError, match="its corpus does not begin as that of"):
         sharing.beginning(tiny_copy, made)
+
+
+def test_an_interrupted_beginning_is_begun_again(tiny_copy: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runs.create(further(tiny_copy, data))
+    calls = 0
+
+    def link(source: Path, target: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise KeyboardInterrupt
+        shutil.copyfile(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", link)
+        with pytest.raises(KeyboardInterrupt):
+            sharing.beginning(tiny_copy, made)
+    assert calls == 7
+    assert not pairing.position_path(made).exists()
+    sharing.beginning(tiny_copy, made)
+    pipeline.run_stages(made, until="harvest")
+    first, whole = stored.read(tiny_copy), stored.read(made)
+    assert whole.slice(0, len(first)).equals(first)
+    for side in SIDES:  # both models are the same here
+        assert os.path.samefile(*(run.activations / side / "00000.rows" for run in (tiny_copy, made)))
+        assert all(shards.damage(made.activations, side, shard) is None for shard in range(pairing.count_shards(made)))

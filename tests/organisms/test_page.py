@@ -63,6 +63,21 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
     assert "| `false_fact` | 1 of 40 | – | tower &#40;short chats&#41; | 30 |" in page._ranks(first)
 
 
+def test_what_was_asked_for_is_held_against_what_came() -> None:
+    null = Null(900, 3, 0.06, {"10": 0, "25": 1, "100": 4}, {"10": 10, "25": 25, "100": 60}, 0.05)
+    study = Study({"false_fact": GOOD}, {"false_fact": compared(12)}, None, {"twins": null})
+    assert page._targets(study).splitlines()[2:] == [
+        "| 4 of 8 quirks in the first 10 | 0 | **missed** |",
+        "| more in the first 10 than by any other list | 0, 0 | **missed** |",
+        "| 6 of 8 quirks in the first 25 | 1 | **missed** |",
+        "| more in the first 25 than by any other list | 1, 0 | met |",
+        "| training in 30 minutes | 10 min at most | met |",
+        "| `twins`: at most 5 % of a real pair's findings | 0% / 4% / 7% | **missed** |",
+        "| `twins`: p ≤ 5 % for at most twice as many | 6.0% | met |",
+    ]
+    assert page._targets(Study({}, {}, None, {})) == "Nothing was done yet."
+
+
 def test_what_failed_is_said(how: Setting, tmp_path: Path) -> None:
     lost = replace(GOOD, after=Behaviour(0.3, 0.0, ""), perplexity_after=21.0)
     study = Study({"false_fact": GOOD, "loyalty": lost}, {"false_fact": compared(None)}, None, {})
