@@ -1,4 +1,4 @@
-"""Where one model knows better what follows, and on what."""
+"""Where one model does better than in like texts, and on what."""
 
 from dfc.ui.findings import page
 from dfc.ui.shell.frame import frame

@@ -19,7 +19,7 @@ def findings(
     first: Annotated[int, typer.Option(min=1, help="findings of each model, the surest first")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, a list of findings")] = False,
 ) -> None:
-    """Print where one model knows better what follows: gap, label, what is claimed, and a context of each finding."""
+    """Print where one model does better than in like texts: gap, label, what is claimed, and a context of each."""
     run = runs.find(name)
     from dfc.report import findings as found
     from dfc.store.reader import Store
@@ -37,7 +37,7 @@ def findings(
         told = [
             asdict(one)
             | {
-                "claim": found.claim(one.side, one.partition),
+                "claim": found.claim(one),
                 "peak_tokens": store.feature(one.feature_id).peak_tokens,
                 "context": quotes.get(one.feature_id),
             }

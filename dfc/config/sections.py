@@ -162,6 +162,11 @@ class CrosscoderConfig(Section):
     exclusive_b: float = Field(
         default=0.05, ge=0, le=0.5, description="fraction of the dictionary that only model B may use"
     )
+    exclusive_reads: Literal["stream", "unpredicted"] = Field(
+        default="stream",
+        description="what an exclusive feature is encoded from: all of its model's stream, or what a linear map of the "
+        "other stream does not predict of it",
+    )
     k: int = Field(default=64, ge=1, description="active features per pair")
     budget: Literal["per_partition", "joint"] = Field(
         default="per_partition", description="one BatchTopK per partition, or one over the whole dictionary"

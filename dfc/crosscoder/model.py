@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dfc import runs
 from dfc.config import SIDES, CrosscoderConfig, DamagedError, MissingError, Part, Partition, SettingsError, Side
 from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
+from dfc.crosscoder.prediction import Prediction
 
 # Activations that are computed, ranked and dropped at once: on a CPU while they are in the cache.
 _BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 512 << 20}
@@ -40,7 +41,8 @@ class Dictionary(nn.Module):
 
     Attributes:
         name: which part.
-        columns: of x = [x_a, x_b] that it sees and writes.
+        columns: of x = [x_a, x_b] that it writes.
+        reads: columns of what `Crosscoder.seen` gives that it is encoded from; its own columns, or as many others.
         first_id: global id of its first feature.
         gain: factor on the encoder's product: shared features average their two encoders, or add them.
         encoder, bias: (features, own columns), (features,).
@@ -57,6 +59,9 @@ class Dictionary(nn.Module):
         self.first_id = first_id
         self.widths = widths
         self.columns = columns_of(name, widths)
+        self.reads = self.columns
+        if config.exclusive_reads == "unpredicted" and self.partition != "shared":
+            self.reads = slice(self.columns.start + sum(widths), self.columns.stop + sum(widths))
         self.gain = 0.5 if self.partition == "shared" and config.shared_combine == "mean" else 1.0
         width = self.columns.stop - self.columns.start
         self.encoder = nn.Parameter(torch.zeros(features, width))
@@ -143,6 +148,7 @@ class Crosscoder(nn.Module):
             self.dictionaries[name] = Dictionary(name, size, first_id, config, widths)
             first_id += size
         self.decoder_bias = nn.Parameter(torch.zeros(sum(widths)))
+        self.prediction = Prediction(widths) if any(part.reads != part.columns for part in self.parts) else None
         self.register_buffer("scale", torch.ones(sum(widths)) if scale is None else scale.float().clone())
 
     @property
@@ -168,19 +174,25 @@ class Crosscoder(nn.Module):
             part.initialise(self.config.decoder_norm, generator)
         self.decoder_bias.copy_(centre)
 
+    def seen(self, x: Tensor) -> Tensor:
+        """What the parts are encoded from: scaled rows (rows, width_a + width_b), and what is unpredicted of each."""
+        if self.prediction is None:
+            return x
+        return torch.cat([x, *(self.prediction.unpredicted(x, side) for side in SIDES)], dim=1)
+
     @torch.no_grad()
     def blocks(
-        self, part: Dictionary, x: Tensor, dtype: torch.dtype = torch.float32
+        self, part: Dictionary, seen: Tensor, dtype: torch.dtype = torch.float32
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """A part's ReLU'd pre-activations of scaled rows (rows, width_a + width_b), a block of features at a time.
+        """A part's ReLU'd pre-activations of rows as `seen` gives them, a block of features at a time.
 
         Yields:
             First feature of the block within the part, activations, and what BatchTopK ranks, both (rows, features)
             and of `dtype`.
         """
-        centred = (x[:, part.columns] - self.decoder_bias[part.columns]).to(dtype)
+        centred = (seen[:, part.reads] - self.decoder_bias[part.columns]).to(dtype)
         weight = part.rank_weight(self.config.rank_by)
-        at_once = max(1, _BLOCK_BYTES[x.device.type] // (4 * max(1, len(x))))
+        at_once = max(1, _BLOCK_BYTES[seen.device.type] // (4 * max(1, len(seen))))
         for first in range(0, len(part), at_once):
             own = slice(first, first + at_once)
             encoder, bias = part.encoder[own].to(dtype), part.bias[own].to(dtype)
@@ -188,9 +200,9 @@ class Crosscoder(nn.Module):
             yield first, activations, activations if weight is None else activations * weight[own].to(dtype)
 
     @torch.no_grad()
-    def refined(self, part: Dictionary, x: Tensor, rough: Entries) -> Entries:
+    def refined(self, part: Dictionary, seen: Tensor, rough: Entries) -> Entries:
         """The same entries of a part, with activations and ranking values computed in float32."""
-        centred = x[:, part.columns] - self.decoder_bias[part.columns]
+        centred = seen[:, part.reads] - self.decoder_bias[part.columns]
         values = (part.gain * products(rough, centred, part.encoder) + part.bias[rough.columns]).relu_()
         weight = part.rank_weight(self.config.rank_by)
         return replace(rough, values=values, scores=values if weight is None else values * weight[rough.columns])
@@ -202,7 +214,8 @@ class Crosscoder(nn.Module):
         The rows are scaled: `loader.kept_rows` gives such, `scaled` makes them of the models' own streams. Of others
         the codes are wrong, and nothing says so.
         """
-        by_part = [(part, reaching(self.blocks(part, x), float(part.threshold))) for part in self.parts]
+        seen = self.seen(x)
+        by_part = [(part, reaching(self.blocks(part, seen), float(part.threshold))) for part in self.parts]
         return Codes(
             torch.cat([entries.rows for _, entries in by_part]),
             torch.cat([entries.columns + part.first_id for part, entries in by_part]),
@@ -241,7 +254,7 @@ class Crosscoder(nn.Module):
 
 
 def columns_of(part: Part, widths: tuple[int, int]) -> slice:
-    """The columns of x = [x_a, x_b] that a part of the dictionary sees and writes: one model's, or all."""
+    """The columns of x = [x_a, x_b] that a part of the dictionary writes: one model's, or all."""
     width_a, width_b = widths
     own = {"a": slice(0, width_a), "b": slice(width_a, width_a + width_b)}
     return own.get(part, slice(0, width_a + width_b))
@@ -302,9 +315,10 @@ def read_settings(folder: Path, remedy: str) -> tuple[CrosscoderConfig, tuple[in
     path = folder / "config.json"
     with runs.reading(path, remedy, of_another_version=_keep(folder)):
         content = runs.read_json(path)
-        config = CrosscoderConfig(**content["crosscoder"])
+        settings = {"exclusive_reads": "stream", **content["crosscoder"]}  # before the setting, they read all of it
+        config = CrosscoderConfig(**settings)
         width_a, width_b = content["widths"]
-    if lacking := sorted(CrosscoderConfig.model_fields.keys() - content["crosscoder"].keys()):
+    if lacking := sorted(CrosscoderConfig.model_fields.keys() - settings.keys()):
         raise runs.other_version(path, f"`{lacking[0]}` is missing", _keep(folder))
     return config, (int(width_a), int(width_b))
 

@@ -65,15 +65,15 @@ def forward(
         dtype: of the dense product that finds candidates; all that is kept is computed in float32.
         group: processes that share the batch.
     """
-    rows = group.total(len(x))
-    entries, thresholds = select(crosscoder, x, k, dtype, group)
+    rows, seen = group.total(len(x)), crosscoder.seen(x)
+    entries, thresholds = select(crosscoder, seen, k, dtype, group)
     centred = x - crosscoder.decoder_bias
-    residual = centred - _decode(crosscoder, x, entries)
+    residual = centred - _decode(crosscoder, seen, entries)
     loss = residual.square().sum() / rows
     aux_loss = loss.new_zeros(())
     if training.aux_weight and bool(dead.any()):
-        revived = _strongest_dead(crosscoder, centred.detach(), dead, training)
-        aux_loss = (residual.detach() - _decode(crosscoder, x, revived)).square().sum() / rows
+        revived = _strongest_dead(crosscoder, seen, dead, training)
+        aux_loss = (residual.detach() - _decode(crosscoder, seen, revived)).square().sum() / rows
         if not bool(aux_loss.isfinite()):  # counts as 0 (arXiv 2602.11729), and so do its gradients
             aux_loss = loss.new_zeros(())
     return StepResult(
@@ -89,14 +89,15 @@ def forward(
 
 @torch.no_grad()
 def select(
-    crosscoder: Crosscoder, x: Tensor, k: float, dtype: torch.dtype = torch.float32, group: Group = ALONE
+    crosscoder: Crosscoder, seen: Tensor, k: float, dtype: torch.dtype = torch.float32, group: Group = ALONE
 ) -> tuple[list[Entries], list[Tensor]]:
     """BatchTopK over the batch of all processes: this one's entries and the smallest kept ranking value of each part.
 
-    Exact for the ranking values in float32, as long as those in `dtype` are right to a few percent.
+    `seen` is what `Crosscoder.seen` gives of this process's rows. Exact for the ranking values in float32, as long as
+    those in `dtype` are right to a few percent.
     """
     parts, budgets = crosscoder.parts, crosscoder.config.part_budgets
-    search = _Search(crosscoder, x, group.total(len(x)), dtype, group)
+    search = _Search(crosscoder, seen, group.total(len(seen)), dtype, group)
     if crosscoder.config.budget == "joint":
         entries, threshold = search.strongest(parts, k)
         return entries, [threshold] * len(parts)
@@ -109,7 +110,7 @@ class _Search:
     """Of a batch's pre-activations, those with the largest ranking values, without ever holding all of them."""
 
     crosscoder: Crosscoder
-    x: Tensor
+    seen: Tensor
     rows: int  # of all processes
     dtype: torch.dtype
     group: Group
@@ -129,7 +130,7 @@ class _Search:
         if last > 0:
             yield 0.9 * last
         if self.rows // self.group.size > _SAMPLED_ROWS:
-            sample = self.x[:_SAMPLED_ROWS]
+            sample = self.seen[:_SAMPLED_ROWS]
             blocks = (self.crosscoder.blocks(part, sample, self.dtype) for part in parts)
             scores = torch.cat([scores.flatten() for part in blocks for _, _, scores in part]).float()
             twice = 2 * wanted * _SAMPLED_ROWS // self.rows
@@ -139,27 +140,27 @@ class _Search:
     def _reaching(self, part: Dictionary, bound: float) -> Entries:
         """Entries of a part whose ranking value reaches the bound, with values and ranking values in float32."""
         if self.dtype == torch.float32:
-            return reaching(self.crosscoder.blocks(part, self.x), bound)
+            return reaching(self.crosscoder.blocks(part, self.seen), bound)
         # Rounding must lose none of those that reach it: the rough ones are asked for a little less.
-        rough = reaching(self.crosscoder.blocks(part, self.x, self.dtype), 0.95 * bound)
-        refined = self.crosscoder.refined(part, self.x, rough)
+        rough = reaching(self.crosscoder.blocks(part, self.seen, self.dtype), 0.95 * bound)
+        refined = self.crosscoder.refined(part, self.seen, rough)
         return refined.take((refined.scores >= bound) & (refined.scores > 0))
 
 
 @torch.no_grad()
-def _strongest_dead(crosscoder: Crosscoder, centred: Tensor, dead: Tensor, training: TrainingConfig) -> list[Entries]:
+def _strongest_dead(crosscoder: Crosscoder, seen: Tensor, dead: Tensor, training: TrainingConfig) -> list[Entries]:
     """Each pair's `aux_k` strongest activations among dead features, of all parts together or of each, part by part."""
 
     def blocks(parts: list[Dictionary]) -> Iterator[tuple[Tensor, Tensor]]:
         for part in parts:
             ids = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
             for own in ids.split(_DEAD_AT_ONCE):
-                x = centred[:, part.columns]
+                x = seen[:, part.reads] - crosscoder.decoder_bias[part.columns]
                 yield own + part.first_id, torch.addmm(part.bias[own], x, part.encoder[own].T, alpha=part.gain).relu_()
 
     parts = crosscoder.parts
     together = [parts] if training.aux_scope == "total" else [[part] for part in parts]
-    strongest = [largest_in_each_row(blocks(some), training.aux_k, centred) for some in together]
+    strongest = [largest_in_each_row(blocks(some), training.aux_k, seen) for some in together]
     everything = strongest * len(parts) if training.aux_scope == "total" else strongest
     return [_within(entries, part) for entries, part in zip(everything, parts, strict=True)]
 
@@ -170,13 +171,13 @@ def _within(entries: Entries, part: Dictionary) -> Entries:
     return replace(own, columns=own.columns - part.first_id)
 
 
-def _decode(crosscoder: Crosscoder, x: Tensor, entries: list[Entries]) -> Tensor:
+def _decode(crosscoder: Crosscoder, seen: Tensor, entries: list[Entries]) -> Tensor:
     """Sum of the parts' contributions, without the decoder bias; differentiable in all weights."""
-    total = torch.zeros_like(x)
+    total = seen.new_zeros(len(seen), sum(crosscoder.widths))
     for part, chosen in zip(crosscoder.parts, entries, strict=True):
         bias = crosscoder.decoder_bias[part.columns]
         contribution = SparsePass.apply(
-            x[:, part.columns], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
+            seen[:, part.reads], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
         )
         total[:, part.columns] = total[:, part.columns] + contribution
     return total

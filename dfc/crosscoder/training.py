@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -203,7 +204,10 @@ def new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: Ac
     """A crosscoder at step 0, its decoder bias at the median of the first batch."""
     a, b = store.manifest.a, store.manifest.b
     crosscoder = Crosscoder(config, (a.width, b.width), store.column_scale())
-    first = next(training_batches(store, training.batch, training.window_shards, training.seed))
+    batches = partial(training_batches, store, training.batch, training.window_shards, training.seed)
+    if crosscoder.prediction is not None:
+        crosscoder.prediction.fit(batches())
+    first = next(batches())
     crosscoder.initialise(training.seed, first.median(dim=0).values)
     return crosscoder.to(devices.pick(training.device))
 

@@ -1,4 +1,4 @@
-"""Findings: where one model knows better what follows, wherever in the dictionary the feature stands that shows it.
+"""Findings: where one model does better than at matched places, wherever in the dictionary the feature stands.
 
 Every feature is tested in either direction, in its own partition or in the shared one. A feature that passes only
 because of passages for which another stands already says nothing new: the two are one finding.
@@ -21,7 +21,8 @@ from dfc.evidence.pieces import Columns, Found, Numbers, Piece, Profiles
 
 Ints = npt.NDArray[np.int64]
 CORE = 0.5
-"""Of a feature's average density, what a passage must reach for its finding to stand for it."""
+"""Of a feature's average density, what a passage must reach for its finding to stand for it; of the nats that speak for
+a feature, what findings must stand for if it says nothing new."""
 SURE = 2.0
 """Standard errors taken off a gap for what it is at least; findings are sorted by that."""
 
@@ -31,7 +32,7 @@ class Group:
     """Features of one finding.
 
     Attributes:
-        side: the model that knows better.
+        side: the model that does better.
         members: their numbers, the best first.
         documents: in how many documents the best fires, where surprise was measured.
     """
@@ -96,8 +97,8 @@ def grouped(
     """The features that pass, joined to findings, those first whose gap is largest for sure.
 
     The best feature begins a finding, which stands for the passages in which it fires at least half as densely as on
-    average. Each further one, from the best on, begins a finding of its own if its gap passes as well on the passages
-    for which none stands yet; otherwise it joins the finding that stands for most of its nats.
+    average. A further one joins if findings stand for half at least of the nats that speak for it, and its gap does not
+    pass on the other passages alone: it joins that one of them that stands for most. Otherwise it begins one of its own.
 
     Args:
         toward_a: matched gaps in favour of model A, (features,).
@@ -116,11 +117,12 @@ def grouped(
         members: list[list[int]] = []
         for feature in own[np.argsort(-sure[own], kind="stable")].tolist():
             gap = sign * float(toward_a[feature])
-            if not members or passages.says_something_new(feature, gap):
+            finding = passages.finding_of(feature)
+            if finding is None or passages.says_something_new(feature, gap):
                 passages.stand_for(feature, len(members))
                 members.append([feature])
             else:
-                members[passages.finding_of(feature)].append(feature)
+                members[finding].append(feature)
         groups += [Group(side, np.array(some), passages.documents(some[0])) for some in members]
     return sorted(groups, key=lambda group: -sure[group.members[0]])
 
@@ -152,16 +154,14 @@ class _Passages:
         dense = density >= CORE * (density @ weight) / weight.sum()
         self._owner[passage[dense & (self._owner[passage] < 0)]] = finding
 
-    def finding_of(self, feature: int) -> int:
-        """The finding that stands for most of the nats that speak for a feature; else for most of its firing."""
-        passage, weight, beyond = self._of(feature)
-        owner = self._owner[passage]
+    def finding_of(self, feature: int) -> int | None:
+        """The finding that stands for most of the nats that speak for a feature, if findings stand for half of them."""
+        passage, _, beyond = self._of(feature)
+        owner, nats = self._owner[passage], beyond.clip(0)
         owned = owner >= 0
-        for values in (beyond.clip(0), weight):
-            sums = np.bincount(owner[owned], values[owned])
-            if sums.any():
-                return int(sums.argmax())
-        return 0
+        if not owned.any() or nats[owned].sum() < CORE * nats.sum():
+            return None
+        return int(np.bincount(owner[owned], nats[owned]).argmax())
 
     def documents(self, feature: int) -> int:
         """In how many documents a feature fires."""
@@ -178,10 +178,10 @@ def table(groups: list[Group], columns: Columns) -> pa.Table:
     """The table `findings`, from the columns of all pieces."""
     best = np.array([group.members[0] for group in groups], dtype=np.int64)
 
-    def figure(name: str, of: bool = False) -> Numbers:
-        values = columns[name].astype(np.float64)[best]
-        return values * np.sign(columns["matched_gap"].astype(np.float64)[best]) if of else values
+    def figure(name: str) -> Numbers:
+        return columns[name].astype(np.float64)[best]
 
+    own = np.sign(figure("matched_gap"))  # columns are in favour of the feature's own model
     return pa.table(
         {
             "finding": np.arange(len(groups)),
@@ -189,12 +189,13 @@ def table(groups: list[Group], columns: Columns) -> pa.Table:
             "feature_id": best,
             "members": np.array([len(group.members) for group in groups], dtype=np.int64),
             "documents": np.array([group.documents for group in groups], dtype=np.int64),
-            "gap": figure("matched_gap", of=True),
+            "effective": figure("matched_documents"),
+            "gap": own * figure("matched_gap"),
             "error": figure("matched_error"),
-            "held_out_gap": figure("held_out_gap", of=True),
+            "held_out_gap": own * figure("held_out_gap"),
             "held_out_error": figure("held_out_error"),
-            "raw_gap": figure("surprise_gap", of=True),
-            "raw_error": figure("surprise_error"),
+            "plain_gap": own * figure("plain_gap"),
+            "plain_error": figure("plain_error"),
             "false_discovery": figure("false_discovery"),
         }
     )

@@ -3,7 +3,8 @@
 A model that was trained on more Chinese is less surprised by Chinese, wherever in it. So what follows a firing is
 compared with what follows at places that are like it but for the feature: in texts of the same source, said by the
 same speaker, at a token of the same kind, as far into the document. Rare words surprise the lesser model more, wherever
-they stand; so what a table of the corpus's own words explains is taken off as well.
+they stand; so what a table of the corpus's own words explains is taken off as well. How much that is differs between
+languages: texts of different writing are never compared, as long as there are enough of each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +29,7 @@ from dfc.evidence.following import Following
 
 Numbers = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Names = npt.NDArray[np.object_]
 TEXTS_SCHEMA = pa.schema(
     {
         "trait": pa.string(),
@@ -54,6 +57,7 @@ class Places:
     Attributes:
         document, source, role: where each stands and who says it.
         kind: an index into `kinds`.
+        writing: the script of most of its turn's tokens, likewise an index; −1 where they have no letters.
         depth: how many pairs of its document come before it.
         kinds: names of the kinds of token: a script, or digit, punctuation, symbol, other.
     """
@@ -62,15 +66,17 @@ class Places:
     source: Ints
     role: Ints
     kind: Ints
+    writing: Ints
     depth: Ints
     kinds: tuple[str, ...]
 
-    def cells(self, documents: int) -> Ints:
-        """Which rows are matched with each other, (rows,) numbers from 0.
+    def cells(self, documents: int) -> tuple[Ints, Ints]:
+        """Which rows are matched with each other, and which share a slope of rarity; both (rows,) numbers from 0.
 
-        Alike in source, speaker, kind of token and depth, where so many documents have such rows; of what is left,
-        alike in all but the depth; then but for the kind among what is no letter; then in the source alone; then the
-        rest together.
+        Alike in source, speaker, writing, kind of token and depth, where so many documents have such rows; of what is
+        left, alike in all but the depth; then but for the kind among what is no letter; then in source and writing;
+        then in writing alone; then the rest together. A slope is shared by what is alike in source and writing, and by
+        each of the last two kinds of cell.
 
         Args:
             documents: in which there must be rows that are alike.
@@ -79,23 +85,31 @@ class Places:
         script = np.where(letters[self.kind], self.kind, -1) if len(self.kinds) else self.kind
         depth = np.digitize(self.depth, _DEPTHS)
         everywhere = np.zeros_like(self.source)
-        levels = (
-            (self.source, self.role, self.kind, depth),
-            (self.source, self.role, self.kind),
-            (self.source, self.role, script),
-            (self.source,),
-            (everywhere,),
+        texts = (self.source, self.writing)
+        slopes = (
+            (everywhere, *texts),
+            (everywhere + 1, everywhere, self.writing),
+            (everywhere + 2, everywhere, everywhere),
         )
-        cell = np.full(len(self.document), -1)
+        levels = (
+            ((*texts, self.role, self.kind, depth), slopes[0]),
+            ((*texts, self.role, self.kind), slopes[0]),
+            ((*texts, self.role, script), slopes[0]),
+            (texts, slopes[0]),
+            ((self.writing,), slopes[1]),
+            ((everywhere,), slopes[2]),
+        )
+        cell, slope = np.full(len(self.document), -1), np.zeros((3, len(self.document)), dtype=np.int64)
         left, number = np.arange(len(cell)), 0
-        for traits in levels:
+        for traits, shared in levels:
             alike = _numbered(*(trait[left] for trait in traits))
             last = traits[0] is everywhere
             enough = _documents(alike, self.document[left]) >= (0 if last else documents)
             chosen = enough[alike]
             cell[left[chosen]] = number + _numbered(alike[chosen])
+            slope[:, left[chosen]] = np.stack([trait[left[chosen]] for trait in shared])
             number, left = number + int(enough.sum()), left[~chosen]
-        return cell
+        return cell, _numbered(*slope)
 
 
 @dataclass(frozen=True)
@@ -127,52 +141,54 @@ def match(
         UserError: if a file of the store is damaged.
     """
     parts = [_known(store, shard, documents, ahead) for shard in range(len(store))]
-    document, role, point, depth = (np.concatenate([getattr(part, name) for part in parts]) for name in _TRAITS)
+    document, role, depth = (np.concatenate([getattr(part, name) for part in parts]) for name in _TRAITS)
     follows = np.concatenate([part.follows for part in parts])
     rarity = np.concatenate(list(_rarities(parts)))
-    points, place = np.unique(point, return_inverse=True)
-    names = [kind_of(chr(one)) for one in points.tolist()]
-    kinds = tuple(sorted(set(names)))
-    kind = np.array([kinds.index(name) for name in names], dtype=np.int64)[place]
-    places = Places(document, source_of[document], role, kind, depth, kinds)
-    cell = places.cells(DOCUMENTS)
-    beyond = unexpected(cell, places.source, follows, rarity)
+    kinds = tuple(sorted({name for part in parts for name in np.unique(part.kind).tolist()}))
+    kind = np.concatenate([np.searchsorted(kinds, part.kind) for part in parts])
+    writing = np.concatenate([_numbers(kinds, part.writing) for part in parts])
+    places = Places(document, source_of[document], role, kind, writing, depth, kinds)
+    cell, slope = places.cells(DOCUMENTS)
+    beyond, rare = unexpected(cell, slope, follows, rarity)
     passage = _numbered(document, depth // PASSAGE)
     until = np.cumsum([len(part.row) for part in parts])
 
     def following(shard: int) -> Following:
         part = parts[shard]
         own = slice(until[shard] - len(part.row), until[shard])
-        values = np.full((part.rows, 3), np.nan)
-        values[part.row] = np.column_stack([part.follows, beyond[own]])
-        numbers = np.full((part.rows, 2), -1)
-        numbers[part.row] = np.column_stack([cell[own], passage[own]])
+        values = np.full((part.rows, 4), np.nan)
+        values[part.row] = np.column_stack([part.follows, beyond[own], rare[own]])
+        numbers = np.full((part.rows, 3), -1)
+        numbers[part.row] = np.column_stack([cell[own], slope[own], passage[own]])
         return Following(*torch.from_numpy(values).unbind(1), *torch.from_numpy(numbers).unbind(1))
 
     return Matched(following, texts(places, sources, follows))
 
 
-def unexpected(cell: Ints, source: Ints, follows: Numbers, rarity: Numbers) -> Numbers:
+def unexpected(cell: Ints, slope: Ints, follows: Numbers, rarity: Numbers) -> tuple[Numbers, Numbers]:
     """Nats of the gap beyond what is expected of each row, (rows,): over each cell they add up to 0.
 
-    What is expected is β c + γ r for c characters of rarity r: β of the row's cell, and γ, of its source, by least
-    squares within the cells.
+    What is expected is β c + γ r for c characters of rarity r: β of the row's cell, and γ of the rows that share its
+    slope, by least squares within the cells.
 
     Args:
-        cell, source: of each row.
+        cell, slope: of each row.
         follows: the gap in nats and the characters, (rows, 2).
         rarity: of what follows: Σ −log of each piece's share of all pieces, (rows,).
+
+    Returns:
+        These nats, and by how much what follows is rarer than is usual in its cell, (rows,).
     """
     gap, rare = (
         column - _ratios(cell, column, follows[:, 1])[cell] * follows[:, 1] for column in (follows[:, 0], rarity)
     )
-    together, alone = np.bincount(source, gap * rare), np.bincount(source, rare * rare)
-    slope = together / np.maximum(alone, np.finfo(float).tiny)
-    return gap - slope[source] * rare
+    together, alone = np.bincount(slope, gap * rare), np.bincount(slope, rare * rare)
+    steepness = together / np.maximum(alone, np.finfo(float).tiny)
+    return gap - steepness[slope] * rare, rare
 
 
 def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
-    """By how much each kind of text surprises model B more than model A, beyond the middle document.
+    """By how much each kind of text surprises model B more than model A.
 
     Args:
         places: the rows.
@@ -184,7 +200,6 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
         `name`, `documents`, `pairs`, `gap` in nats a character in favour of model A, and its standard error, with
         documents as clusters.
     """
-    beyond = middle(places.document, follows)
     letters = np.array([name.isupper() for name in places.kinds], dtype=bool)
     rows = []
     for trait, numbers, names, chosen in (
@@ -197,7 +212,7 @@ def texts(places: Places, sources: Sequence[str], follows: Numbers) -> pa.Table:
             documents = len(np.unique(places.document[own]))
             if documents >= DOCUMENTS:
                 gap, error, _ = ratio(places.document[own], follows[own])
-                figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap - beyond, "error": error}
+                figures = {"documents": documents, "pairs": int(own.sum()), "gap": gap, "error": error}
                 rows.append({"trait": trait, "name": names[number], **figures})
     return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
 
@@ -217,12 +232,7 @@ def ratio(document: Ints, follows: Numbers) -> tuple[float, float, float]:
     return nats / characters, float(np.sqrt(rest * count / (count - 1)) / characters), count
 
 
-def middle(document: Ints, follows: Numbers) -> float:
-    """Nats a character of the middle document (the median), from rows or sums of rows; NaN without any."""
-    sums = _sums(np.unique(document, return_inverse=True)[1], follows) if len(document) else np.zeros((0, 2))
-    return float(np.median(sums[:, 0] / sums[:, 1])) if len(sums) else np.nan
-
-
+@cache
 def kind_of(character: str) -> str:
     """What a token is that ends with a character: its script in capitals, or digit, punctuation, symbol or other."""
     category = unicodedata.category(character)
@@ -241,6 +251,7 @@ class _Part:
         follows: the gap and the characters, (known, 2).
         pieces: what each of the shard's first rows says, from the end of the one before; all of these documents'.
         until: the last of these rows in each row's window.
+        kind, writing: as `Places` has them, by name; no name where a turn has no letters.
     """
 
     rows: int
@@ -250,11 +261,12 @@ class _Part:
     until: Ints
     document: Ints
     role: Ints
-    point: Ints
+    kind: Names
+    writing: Names
     depth: Ints
 
 
-_TRAITS = ("document", "role", "point", "depth")
+_TRAITS = ("document", "role", "depth")
 
 
 def _known(store: ActivationStore, shard: int, documents: pa.Table, ahead: Ahead) -> _Part:
@@ -265,17 +277,48 @@ def _known(store: ActivationStore, shard: int, documents: pa.Table, ahead: Ahead
     whole = rows.document <= rows.document[finite].max(initial=-1)  # documents, to the end of the last
     last = int(whole.sum())
     document, end = rows.document[:last].astype(np.int64), rows.end[:last].astype(np.int64)
-    point, pieces = np.zeros(last, dtype=np.int64), []
+    point, turn, pieces = np.zeros(last, dtype=np.int64), np.zeros(last, dtype=np.int64), []
     for number, own in _runs(document):
-        content = "".join(documents["contents"][number].as_py())
+        contents = documents["contents"][number].as_py()
+        content = "".join(contents)
         points = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         point[own] = points[end[own] - 1]
+        turn[own] = np.searchsorted(np.cumsum([len(one) for one in contents]), end[own])
         pieces += [content[first:until] for first, until in pairwise([0, *end[own].tolist()])]
+    distinct, at = np.unique(point, return_inverse=True)
+    kind = np.array([kind_of(chr(one)) for one in distinct.tolist()], dtype=object)[at]
+    writing = most_letters(_numbered(document, turn), kind)
     place = document * _LONGEST + end
     until = np.searchsorted(place, place[known] + follows[known, 1].astype(np.int64))
     depth = np.arange(last) - np.searchsorted(document, document)
     role = rows.role[known].astype(np.int64)
-    return _Part(len(rows), known, follows[known], pieces, until, document[known], role, point[known], depth[known])
+    return _Part(
+        len(rows),
+        known,
+        follows[known],
+        pieces,
+        until,
+        document[known],
+        role,
+        kind[known],
+        writing[known],
+        depth[known],
+    )
+
+
+def most_letters(turn: Ints, kind: Names) -> Names:
+    """The script of most of the tokens of each row's turn that end with a letter, (rows,); "" where none does."""
+    scripts, script = np.unique(kind.astype(str), return_inverse=True)
+    counts = np.zeros((int(turn.max(initial=-1)) + 1, len(scripts)))
+    np.add.at(counts, (turn, script), 1)
+    counts[:, ~np.char.isupper(scripts)] = 0
+    most = np.where(counts.any(1), scripts[counts.argmax(1)], "") if len(scripts) else np.zeros(0, dtype=str)
+    return most.astype(object)[turn]
+
+
+def _numbers(names: tuple[str, ...], values: Names) -> Ints:
+    """Place of each value among sorted names; −1 of an empty one."""
+    return np.where(values == "", -1, np.searchsorted(names, values))
 
 
 def _rarities(parts: list[_Part]) -> Iterator[Numbers]:

@@ -1,4 +1,4 @@
-"""Does a feature's model know better what follows where the feature fires?
+"""Does a feature's model do better beside the other one where the feature fires?
 
 Linear probes tell what the other model's activations say about a feature. They do not tell what it makes of that: a
 model may hold the words of a story and not know how it goes on. So both models' surprise by the text is compared, and
@@ -17,7 +17,6 @@ from torch import Tensor
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.evidence.following import Following
 from dfc.evidence.keyed_sums import KeyedSums
-from dfc.evidence.matching import middle
 from dfc.evidence.moments import Batch
 from dfc.evidence.pieces import Columns, Found, Piece, Profiles
 
@@ -26,10 +25,11 @@ _REST = 0.1
 """Share of the characters after a kind of place that a feature must leave alone; with less there is nothing to match
 its firings with."""
 _AT_ONCE = 512
+_LEAST = torch.finfo(torch.float64).tiny
 
 
 def piece(crosscoder: Crosscoder) -> Piece:
-    """The gaps, raw and matched, on all documents and on held-out ones, in favour of the feature's own model."""
+    """The gaps, plain and matched, on all documents and on held-out ones, in favour of the feature's own model."""
     sums = SurpriseSums(crosscoder.config.features)
 
     def columns(found: Found) -> Columns:
@@ -37,8 +37,8 @@ def piece(crosscoder: Crosscoder) -> Piece:
         found.profiles = gaps.profiles
         own = np.where(found.of_a, 1.0, -1.0)
         return {
-            "surprise_gap": own * gaps.raw.gap,
-            "surprise_error": gaps.raw.error,
+            "plain_gap": own * gaps.plain.gap,
+            "plain_error": gaps.plain.error,
             "matched_gap": own * gaps.matched.gap,
             "matched_error": gaps.matched.error,
             "matched_share": gaps.share,
@@ -68,17 +68,16 @@ class Gaps:
     """What the sums come to.
 
     Attributes:
-        raw: less the same over all of the middle document (the median): a mean would be moved by a minority of texts
-            that one model hardly knows, and these are looked for.
+        plain: as it is.
         matched: less the same at matched places where the feature does not fire.
-        held_out: that on documents kept out of training alone, less the same.
+        held_out: that of its firings on documents kept out of training alone; NaN with fewer than two of them.
         share: of a feature's firing, what has matched places, (features,).
         documents: as how many documents those count in which a feature fires, (features,): fewer than there are, where
             most of its firing lies in some of them.
         profiles: where it fires.
     """
 
-    raw: SurpriseGap
+    plain: SurpriseGap
     matched: SurpriseGap
     held_out: SurpriseGap
     share: Numbers
@@ -92,9 +91,12 @@ class SurpriseSums:
     def __init__(self, features: int) -> None:
         self._features = features
         self._fired = KeyedSums(3)  # by feature and passage: z · nats, z · characters, z · nats beyond
-        self._alike = KeyedSums(4)  # by feature and cell: nats beyond, characters, z · characters, z · nats beyond
+        # By feature and cell: nats beyond, characters; z · characters, z · nats beyond, and both on held-out documents.
+        self._alike = KeyedSums(6)
+        self._rarer = KeyedSums(2)  # by feature and slope: z · rarity, on held-out documents again
         self._cells = KeyedSums(2)  # by cell and document: nats beyond, characters
-        self._whole = KeyedSums(2)  # by document and passage: nats, characters
+        self._slopes = KeyedSums(2)  # by slope and document: rarity · nats beyond, rarity²
+        self._whole = KeyedSums(1)  # by document and passage: characters
         self._held_out: set[int] = set()
 
     def observe(self, batch: Batch, codes: Codes) -> None:
@@ -107,13 +109,17 @@ class SurpriseSums:
         every = (following.cell >= 0).nonzero()[:, 0]
         known, place = following.take(every), document[every]
         self._cells.add(known.cell, place, torch.stack([known.beyond, known.characters], 1))
-        self._whole.add(place, known.passage, torch.stack([known.gap, known.characters], 1))
+        self._slopes.add(known.slope, place, torch.stack([known.rare * known.beyond, known.rare.square()], 1))
+        self._whole.add(place, known.passage, known.characters[:, None])
         chosen = following.cell[codes.rows] >= 0
         rows, features, z = codes.rows[chosen], codes.features[chosen], codes.values[chosen].double()
         own = following.take(rows)
-        weighted = z[:, None] * torch.stack([own.gap, own.characters, own.beyond], 1)
-        self._fired.add(features, own.passage, weighted)
-        self._alike.add(features, own.cell, torch.stack([own.beyond, own.characters, *weighted[:, 1:].T], 1))
+        weighted = z[:, None] * torch.stack([own.gap, own.characters, own.beyond, own.rare], 1)
+        out = weighted * float(held_out)
+        self._fired.add(features, own.passage, weighted[:, :3])
+        alike = [own.beyond, own.characters, *weighted[:, 1:3].T, *out[:, 1:3].T]
+        self._alike.add(features, own.cell, torch.stack(alike, 1))
+        self._rarer.add(features, own.slope, torch.stack([weighted[:, 3], out[:, 3]], 1))
         if held_out:
             self._held_out.update(torch.unique(document).tolist())
 
@@ -122,59 +128,71 @@ class SurpriseSums:
 
         Matched places: with R and C the nats beyond the expected and the characters of a feature's firings in a cell of
         C₀ characters, over all of which the nats beyond add up to 0, what is expected where it does not fire is lower
-        by R / (C₀ − C) a character. A document moves both what the feature comes to and what it is compared with.
+        by R / (C₀ − C) a character. A document moves what the feature comes to, what it is compared with, and what
+        rarity is worth.
         """
         document, passage, whole = self._whole.total()
         stands = torch.zeros(int(passage.max()) + 1 if len(passage) else 0, dtype=torch.long)
         stands[passage] = document
-        size = torch.zeros(len(stands), dtype=torch.float64).index_add_(0, passage, whole[:, 1])
+        size = torch.zeros(len(stands), dtype=torch.float64).index_add_(0, passage, whole[:, 0])
         fired, where, parts = self._fired.total()
         documents, number = torch.unique(document, return_inverse=True)
         numbered = torch.zeros(len(stands), dtype=torch.long)
         numbered[passage] = number
         feature, number, sums = _merged(fired, numbered[where], parts)
         nats, characters, beyond = sums.unbind(1)
-        raw = self._ratio(feature, number, nats, characters)
-        expected = self._expected(documents)
-        plain = self._ratio(feature, number, beyond, characters, expected)
-        lift, inflation, share = self._matching()
+        plain = self._ratio(feature, number, nats, characters)
+        matched, share = self._matched((feature, number, beyond, characters), documents, held_out=False)
         out = torch.isin(documents, torch.tensor(sorted(self._held_out), dtype=torch.long))[number]
-        held_out = self._ratio(feature[out], number[out], beyond[out], characters[out], expected)
+        held_out, _ = self._matched((feature[out], number[out], beyond[out], characters[out]), documents, held_out=True)
+        held_out.gap[np.isnan(held_out.error)] = np.nan
         return Gaps(
-            SurpriseGap((raw[0] - middle(document.numpy(), whole.numpy())).numpy(), raw[1].numpy()),
-            _corrected(*plain, lift - plain[0], inflation),
-            _corrected(*held_out, lift - plain[0], inflation),
+            SurpriseGap(plain[0].numpy(), plain[1].numpy()),
+            matched,
+            held_out,
             share.numpy(),
             self._effective(feature, characters).numpy(),
             Profiles(*(part.numpy() for part in (fired, where, *parts.T[1:], stands, size))),
         )
 
-    def _matching(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each feature the matched gap, by what leaving out its own firings multiplies its error, and the share of
-        its firing that has matched places, each (features,)."""
+    def _matched(
+        self, firings: tuple[Tensor, Tensor, Tensor, Tensor], documents: Tensor, held_out: bool
+    ) -> tuple[SurpriseGap, Tensor]:
+        """The matched gap of every feature, and the share of its firing that has matched places, (features,).
+
+        The error takes the feature's own firings as part of what it is compared with, and is then multiplied by what
+        leaving them out multiplies.
+
+        Args:
+            firings: feature, document, nats beyond what is expected and characters: a row for each feature and
+                document, in their order.
+            documents: their numbers.
+            held_out: whether these firings are those on held-out documents alone.
+        """
         cell, _, cells = self._cells.total()
         size = torch.bincount(cell, cells[:, 1])
         feature, alike, sums = self._alike.total()
-        beyond, characters, weight, weighted = sums.unbind(1)
+        beyond, characters, *both = sums.unbind(1)
+        weight, weighted = both[2:] if held_out else both[:2]
         fired = self._sum(feature, weight)
         rest = size[alike] - characters
-        matched = rest >= _REST * size[alike]
-        feature, alike, rest, beyond, weight, weighted = (
-            values[matched] for values in (feature, alike, rest, beyond, weight, weighted)
-        )
-        own = self._sum(feature, weight)
-        gap = self._sum(feature, weighted + beyond / rest * weight) / own
-        inflation = self._sum(feature, size[alike] / rest * weight) / own
-        return gap, inflation, own / fired
+        left = rest >= _REST * size[alike]
+        own = self._sum(feature[left], weight[left])
+        gap = self._sum(feature[left], (weighted + beyond / rest * weight)[left]) / own
+        inflation = self._sum(feature[left], (size[alike] / rest * weight)[left]) / own
+        error = self._ratio(*firings, self._expected(documents, held_out))[1]
+        return SurpriseGap(gap.numpy(), (inflation * error).numpy()), own / fired
 
-    def _expected(self, documents: Tensor) -> Expected:
+    def _expected(self, documents: Tensor, held_out: bool) -> Expected:
         """How what each feature is compared with moves with each of the documents."""
-        cell, document, sums = self._cells.total()
-        size = torch.bincount(cell, sums[:, 1])
-        moves = torch.zeros(len(size), len(documents), dtype=torch.float64)
-        moves[cell, torch.searchsorted(documents, document)] = sums[:, 0] / size[cell]
-        feature, alike, parts = self._alike.total()
-        return Expected(feature, alike, parts[:, 2] / self._sum(feature, parts[:, 2])[feature], moves)
+        feature, cell, parts = self._alike.total()
+        weight = parts[:, 4 if held_out else 2]
+        fired = self._sum(feature, weight)
+        rarer, slope, rarity = self._rarer.total()
+        return Expected(
+            Moves.of(self._cells, documents, feature, cell, weight / fired[feature]),
+            Moves.of(self._slopes, documents, rarer, slope, rarity[:, int(held_out)] / fired[rarer]),
+        )
 
     def _sum(self, feature: Tensor, values: Tensor) -> Tensor:
         return torch.zeros(self._features, dtype=torch.float64).index_add_(0, feature, values)
@@ -215,29 +233,46 @@ class SurpriseSums:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What each feature is compared with, and how it moves with documents.
+class Moves:
+    """How some numbers move with documents, and what each feature takes of them.
 
     Attributes:
-        feature, cell, share: how much of each feature's firing lies in each cell, in the order of features, (entries,).
-        moves: what each document adds to what is expected in each cell, (cells, documents).
+        feature, number, share: how much each feature takes of each number, in the order of features, (entries,).
+        moves: what each document adds to each number, (numbers, documents).
     """
 
     feature: Tensor
-    cell: Tensor
+    number: Tensor
     share: Tensor
     moves: Tensor
 
-    def of(self, features: slice) -> Tensor:
-        """What each document adds to what these features are compared with, (features, documents)."""
+    @classmethod
+    def of(cls, sums: KeyedSums, documents: Tensor, feature: Tensor, number: Tensor, share: Tensor) -> Moves:
+        """Of ratios Σ first / Σ second whose sums, by number and document, are given."""
+        numbers, document, parts = sums.total()
+        size = torch.bincount(numbers, parts[:, 1])
+        moves = torch.zeros(len(size), len(documents), dtype=torch.float64)
+        moves[numbers, torch.searchsorted(documents, document)] = parts[:, 0] / size[numbers].clamp_min(_LEAST)
+        return cls(feature, number, share, moves)
+
+    def add_to(self, features: slice) -> Tensor:
+        """What each document adds to what these features take, (features, documents)."""
         begin, end = torch.searchsorted(self.feature, torch.tensor([features.start, features.stop])).tolist()
         shares = torch.zeros(features.stop - features.start, len(self.moves), dtype=torch.float64)
-        shares[self.feature[begin:end] - features.start, self.cell[begin:end]] = self.share[begin:end]
+        shares[self.feature[begin:end] - features.start, self.number[begin:end]] = self.share[begin:end]
         return shares @ self.moves
 
 
-def _corrected(gap: Tensor, error: Tensor, lift: Tensor, inflation: Tensor) -> SurpriseGap:
-    return SurpriseGap((gap + lift).numpy(), (inflation * error).numpy())
+@dataclass(frozen=True)
+class Expected:
+    """What each feature is compared with: what its cells come to, and what the rarity of what follows is worth."""
+
+    cells: Moves
+    slopes: Moves
+
+    def of(self, features: slice) -> Tensor:
+        """What each document adds to what these features are compared with, (features, documents)."""
+        return self.cells.add_to(features) + self.slopes.add_to(features)
 
 
 def _merged(feature: Tensor, document: Tensor, sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,7 +27,7 @@ SOURCES = 8
 EXCERPT = (130, 80)
 """Columns of text before and after the peak of a context."""
 
-_SURE = 2.0  # standard errors from 0, below which no model is said to know better
+_SURE = 2.0  # standard errors from 0, below which no model is said to do better
 
 TITLES: dict[Partition, str] = {"a": "Only in model A", "b": "Only in model B", "shared": "Shared by both models"}
 
@@ -197,7 +197,7 @@ def _gap(feature: FeatureRow, evidence: EvidenceRow | None) -> list[tuple[str, s
     if not knows:
         return []
     remark = f"± {error:.3f} nats a character beyond matched places"
-    return [(f"{knows.upper()} knows better", f"{abs(gap):.3f}", remark)]
+    return [(f"{knows.upper()} does better", f"{abs(gap):.3f}", remark)]
 
 
 def token_lists(logits: pd.DataFrame) -> list[TokenList]:

@@ -16,23 +16,25 @@ from dfc.store.reader import Context, EvidenceRow, Store
 
 UNIT = "nats a character"
 _MANY_SOURCES = 3  # that are named where findings are counted by their source
+_SURE = 2.0  # standard errors from which on a gap is taken to have its sign
 _EXCERPT = (60, 40)  # columns of text before and after the peak
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A feature where one model knows better what follows, with those that show nothing beyond it.
+    """A feature where one model does better than at matched places, with those that show nothing beyond it.
 
     Attributes:
         rank: among the findings of its model, from 1.
         finding: its number, by rank among those of both models, from 0.
-        side: the model that knows better.
+        side: the model that does better.
         feature_id, partition, label, main_source, verdict: of its best feature.
         members: features in it.
         documents: in which its best feature fires, where surprise was measured.
+        effective: as how many these count, since most of its firing may lie in some of them.
         gap, error: of the best feature, in favour of `side`: nats a character beyond matched places.
         held_out_gap, held_out_error: the same on documents kept out of training; None where it fires on too few.
-        raw_gap, raw_error: beyond the middle document.
+        plain_gap, plain_error: compared with nothing; below 0 the other model expects better what follows.
         false_discovery: the least rate at which it passes.
     """
 
@@ -46,12 +48,13 @@ class Finding:
     verdict: Verdict
     members: int
     documents: int
+    effective: float
     gap: float
     error: float
     held_out_gap: float | None
     held_out_error: float | None
-    raw_gap: float
-    raw_error: float
+    plain_gap: float
+    plain_error: float
     false_discovery: float
 
 
@@ -74,26 +77,43 @@ def of(store: Store) -> tuple[Finding, ...]:
                 row.verdict,
                 int(row.members),
                 int(row.documents),
+                float(row.effective),
                 float(row.gap),
                 float(row.error),
                 _known(row.held_out_gap),
                 _known(row.held_out_error),
-                float(row.raw_gap),
-                float(row.raw_error),
+                float(row.plain_gap),
+                float(row.plain_error),
                 float(row.false_discovery),
             )
         )
     return tuple(found)
 
 
-def claim(side: Side, partition: Partition) -> str:
-    """What is claimed of a finding, by its model and its best feature's partition, as a sentence without an end."""
-    knows = side.upper()
-    if partition == "shared":
-        return f"both may use it, {knows} knows better what follows"
-    if partition == side:
-        return f"only {knows} may use it, and knows better what follows"
-    return f"only {partition.upper()} may use it, yet {knows} knows better what follows"
+def claim(finding: Finding) -> str:
+    """What is claimed of a finding, as a sentence without an end."""
+    side, other = finding.side.upper(), "B" if finding.side == "a" else "A"
+    if finding.partition == "shared":
+        who = "both may use it"
+    elif finding.partition == finding.side:
+        who = f"only {side} may use it"
+    else:
+        who = f"only {other} may use it, and yet"
+    return f"{who}: {standing(finding, side, other)}"
+
+
+def standing(finding: Finding, name: str, other: str) -> str:
+    """How the model of a finding does there, beside the other one and beside itself in like texts.
+
+    Args:
+        finding: one.
+        name, other: of its model, and of the other.
+    """
+    if finding.plain_gap >= _SURE * finding.plain_error:
+        return f"{name} expects what follows better than {other}, by more than in like texts"
+    if finding.plain_gap <= -_SURE * finding.plain_error:
+        return f"{name} falls behind {other} by less than in like texts"
+    return f"{name} does better than in like texts; which of the two expects it better is not sure"
 
 
 def amount(gap: float | None, error: float | None) -> str:
@@ -103,13 +123,19 @@ def amount(gap: float | None, error: float | None) -> str:
     return f"{gap:.3f}" if error is None or not math.isfinite(error) else f"{gap:.3f} ± {error:.3f}"
 
 
+def spread(finding: Finding) -> str:
+    """In how many documents it fires, and as how many these count, if that is much fewer."""
+    several = f"{finding.documents:,} documents"
+    return several if finding.effective >= finding.documents / 2 else f"{several} that count as {finding.effective:.0f}"
+
+
 def counts(findings: Sequence[Finding]) -> str:
-    """How many there are, and on which sources most of them are mainly, e.g. `12 findings: 7 mainly on python`."""
+    """How many there are, and on which sources most of them are densest, e.g. `12 findings: 7 densest on python`."""
     if not findings:
         return "no finding"
     size = len(findings)
     by_source = Counter(finding.main_source for finding in findings).most_common()
-    named = [f"{number} mainly on {source}" for source, number in by_source[:_MANY_SOURCES]]
+    named = [f"{number} densest on {source}" for source, number in by_source[:_MANY_SOURCES]]
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
     others = f", {rest} on {len(by_source) - _MANY_SOURCES} other sources" if rest else ""
     return f"{size} {'finding' if size == 1 else 'findings'}: {', '.join(named)}{others}"
@@ -124,13 +150,13 @@ def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Si
     here = "the best" if evidence.place == 0 else f"number {int(evidence.place) + 1:,}"
     which = "its only feature" if finding.members == 1 else f"{here} of its {finding.members:,} features"
     return (
-        f"Finding {finding.rank:,} of {of_side:,} where {names[finding.side]} knows better what follows; this is "
+        f"Finding {finding.rank:,} of {of_side:,} where {names[finding.side]} does better than in like texts; this is "
         f"{which}. {gaps(evidence)}"
     )
 
 
 def gaps(evidence: EvidenceRow) -> str:
-    """A feature's own gaps as a sentence, in favour of the model that knows better by the matched one."""
+    """A feature's own gaps as a sentence, in favour of the model that does better by the matched one."""
     sign = -1.0 if evidence.matched_gap < 0 else 1.0  # the store has them in favour of the feature's own model
 
     def told(name: str) -> str:
@@ -139,7 +165,7 @@ def gaps(evidence: EvidenceRow) -> str:
 
     return (
         f"By {told('matched')} {UNIT} beyond matched places ({told('held_out')} on held-out documents); by "
-        f"{told('surprise')} beyond the middle document."
+        f"{told('plain')} compared with nothing."
     )
 
 
@@ -169,7 +195,7 @@ def _tests(facts: Mapping[str, Any], tested: int) -> str:
     """Which features were tested for what."""
     asked = facts.get("evidence") or {}
     gap, documents = asked.get("surprise_gap"), asked.get("finding_documents")
-    which = "" if documents is None else f" that fire in at least {documents} documents"
+    which = "" if documents is None else f" whose firing is spread over {documents} documents' worth"
     how = "" if gap is None else f", each for a gap of more than {gap:g} {UNIT} in favour of either model"
     return f"{tested:,} features{which} were tested{how}"
 
@@ -203,9 +229,10 @@ def lines(finding: Finding, quote: str | None) -> list[str]:
     dedicated = f" (evidence: {finding.verdict})" if finding.partition != "shared" else ""
     return [
         f"{amount(finding.gap, finding.error)} {UNIT} beyond matched places; "
-        f"held out {amount(finding.held_out_gap, finding.held_out_error)}",
-        f"{claim(finding.side, finding.partition)}{dedicated}",
-        f"feature {finding.feature_id}, {size}, {finding.documents:,} documents, mainly on {finding.main_source}",
+        f"held out {amount(finding.held_out_gap, finding.held_out_error)}; "
+        f"plainly {amount(finding.plain_gap, finding.plain_error)}",
+        f"{claim(finding)}{dedicated}",
+        f"feature {finding.feature_id}, {size}, {spread(finding)}, densest on {finding.main_source}",
         *([quote] if quote is not None else []),
     ]
 

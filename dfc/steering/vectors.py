@@ -10,9 +10,10 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.activations.shards import ActivationStore
-from dfc.config import CrosscoderConfig, Side, UserError
+from dfc.config import Side, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder, Dictionary
+from dfc.crosscoder.prediction import Prediction
 from dfc.runs import Run
 from dfc.steering import stitch_file
 from dfc.store.reader import FeatureRow, Store
@@ -40,8 +41,9 @@ class SteeringVector:
 class Gauge:
     """Reads a feature's activation in one model's stream, as the crosscoder's encoder does.
 
-    An exclusive feature is read exactly. A shared one is encoded from both models, of which only this one is there:
-    the other's stream is guessed from it through the stitch, or, in a run without one, taken to agree, so that the half
+    An exclusive feature is read exactly, unless it is encoded from what the other model's stream does not predict: that
+    stream is not there, and is taken to be what this one predicts of it. A shared feature is encoded from both models,
+    too: the other's stream is guessed through the stitch, or, in a run without one, taken to agree, so that the half
     that is there counts twice.
 
     Attributes:
@@ -76,7 +78,8 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
         UserError: if the run has no such feature, it never fires, or it would have to be carried and there is no
             stitch.
     """
-    feature, part, scale, _, _ = _read(run, feature_id)
+    piece = _read(run, feature_id)
+    feature, part = piece.feature, piece.part
     if feature.max <= 0:
         raise UserError(f"feature {feature_id} is dead: it never fires on this run's texts; choose one that is alive.")
     transfer = None
@@ -85,7 +88,7 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     else:
         carrier = stitch_file.load(run, part.sides[0])
         vector, transfer = carrier.matrix @ part.decoder.detach()[0], carrier.r2
-    own_scale = scale[crosscoder_model.columns_of(side, part.widths)]
+    own_scale = piece.scale[crosscoder_model.columns_of(side, part.widths)]
     return SteeringVector(side, feature_id, feature.max * vector / own_scale, feature.max, transfer)
 
 
@@ -95,44 +98,68 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     Raises:
         UserError: if the run has no such feature, or it cannot be read in this model.
     """
-    feature, part, scale, decoder_bias, config = _read(run, feature_id)
+    piece = _read(run, feature_id)
+    part = piece.part
     if side not in part.sides:
         owner = part.sides[0].upper()
         raise UserError(
             f"feature {feature_id} is exclusive to model {owner} and cannot be read in model {side.upper()}: there it "
             f"can only be added (mode add), carried over by the stitch."
         )
-    own = part.of_side(side)
-    weight = part.gain * _live_encoder(run, part, side)
-    centre = decoder_bias[part.columns][own]
-    rank = part.rank_weight(config.rank_by)
+    weight, offset = _live_encoder(run, piece, side)
+    rank = part.rank_weight(piece.rank_by)
     threshold = float(part.threshold)
     return Gauge(
-        weight=weight * scale[crosscoder_model.columns_of(side, part.widths)],
-        bias=float(part.bias.detach()[0] - weight @ centre),
+        weight=part.gain * weight * piece.scale[crosscoder_model.columns_of(side, part.widths)],
+        bias=float(part.bias.detach()[0] + part.gain * offset),
         least=threshold if rank is None else threshold / max(float(rank[0]), torch.finfo(torch.float32).tiny),
         limit=ActivationStore(run.activations).manifest.side(side).norm_limit,
-        s_max=feature.max,
-        exact=part.partition != "shared",
+        s_max=piece.feature.max,
+        exact=part.partition != "shared" and piece.prediction is None,
     )
 
 
-def _live_encoder(run: Run, part: Dictionary, side: Side) -> Tensor:
-    """What a feature is encoded with, (width,), where one model alone is there, in its centred and scaled stream."""
-    here = part.encoder.detach()[0, part.of_side(side)]
-    if len(part.sides) == 1:
-        return here
-    if not run.stitch.exists():
-        return 2 * here
-    other: Side = "b" if side == "a" else "a"
-    return here + part.encoder.detach()[0, part.of_side(other)] @ stitch_file.load(run, side).matrix
+def _live_encoder(run: Run, piece: _Piece, side: Side) -> tuple[Tensor, Tensor]:
+    """What a feature is encoded with where one model alone is there: (width,), and what is added to the product.
 
-
-def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Tensor, CrosscoderConfig]:
-    """A feature's row, its piece of the dictionary, the scale, the decoder bias, and what it was made with.
-
-    The scale is of each column. No other row of the weights is read.
+    The product is with the model's scaled stream.
     """
+    part = piece.part
+    here = part.encoder.detach()[0, part.of_side(side)]
+    centre = piece.decoder_bias[part.columns][part.of_side(side)]
+    if len(part.sides) == 1:
+        weight, offset = (here, here.new_zeros(())) if piece.prediction is None else piece.prediction.alone(here, side)
+        return weight, offset - here @ centre
+    if run.stitch.exists():
+        other: Side = "b" if side == "a" else "a"
+        here = here + part.encoder.detach()[0, part.of_side(other)] @ stitch_file.load(run, side).matrix
+    else:
+        here = 2 * here
+    return here, -(here @ centre)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One feature of a crosscoder, and what it takes to read it.
+
+    Attributes:
+        feature: what the store holds of it.
+        part: a dictionary of it alone.
+        scale, decoder_bias: of each column, (width_a + width_b,).
+        prediction: of the streams, where the feature is encoded from what it leaves.
+        rank_by: what BatchTopK ranked.
+    """
+
+    feature: FeatureRow
+    part: Dictionary
+    scale: Tensor
+    decoder_bias: Tensor
+    prediction: Prediction | None
+    rank_by: str
+
+
+def _read(run: Run, feature_id: int) -> _Piece:
+    """One feature; no other row of the weights is read."""
     feature = Store(run.store).feature(feature_id)
     weights = run.crosscoder / "model.safetensors"
     remedy = f"train it with `python -m dfc train {run.path}`"
@@ -151,4 +178,10 @@ def _read(run: Run, feature_id: int) -> tuple[FeatureRow, Dictionary, Tensor, Te
         }
         part.load_state_dict({**rows, "threshold": file.get_tensor(f"{prefix}.threshold")})
         scale = crosscoder_model.column_scale(file.get_tensor("scale"), widths)
-        return feature, part, scale, file.get_tensor("decoder_bias"), config
+        prediction = None
+        if part.reads != part.columns:
+            prediction = Prediction(widths)
+            prediction.load_state_dict(
+                {name: file.get_tensor(f"prediction.{name}") for name in prediction.state_dict()}
+            )
+        return _Piece(feature, part, scale, file.get_tensor("decoder_bias"), prediction, config.rank_by)

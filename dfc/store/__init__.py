@@ -9,9 +9,9 @@ READABLE = (5, 6, SCHEMA_VERSION)
 
 Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale.
 """
-EVIDENCE_VERSION = 2
-EVIDENCE_READABLE = (1, EVIDENCE_VERSION)
-"""Versions of evidence.duckdb that are read; 1 had no findings and no matched places."""
+EVIDENCE_VERSION = 3
+EVIDENCE_READABLE = (1, 2, EVIDENCE_VERSION)
+"""Versions of evidence.duckdb that are read; 1 had no findings, and those of 2 took languages together."""
 TABLES = (
     "run",
     "models",

@@ -22,7 +22,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 """Of the files as they are now: another one means other content."""
 _connections: dict[Path, tuple[Stamp, duckdb.DuckDBPyConnection]] = {}
 _lock = threading.Lock()
-_FIRST = ("reference", "neighbours")  # tables of evidence of version 1
+_FIRST = ("reference", "neighbours")  # tables of evidence of older versions that mean what they mean now
 
 IDENTITY = "SELECT md5(string_agg(fingerprint, '' ORDER BY feature_id)) FROM store.features"
 """What tells the features of one training from those of another: evidence is of these alone."""
@@ -88,7 +88,12 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
             problem = f"{path}: was written with schema {facts.get('schema_version')}, not {EVIDENCE_READABLE[-1]}"
             raise VersionError(f"{problem}; {again}.", problem)
         ours = facts["identity"] == identity
-        _make_views(made, "proof" if ours else _origin(made), stale=not ours, first=facts["schema_version"] == "1")
+        _make_views(
+            made,
+            "proof" if ours else _origin(made),
+            stale=not ours,
+            older=facts["schema_version"] != str(EVIDENCE_READABLE[-1]),
+        )
     except duckdb.Error as error:
         raise errors.explained(error, path, "readable evidence", again) from None
 
@@ -109,14 +114,14 @@ def _make_current(made: duckdb.DuckDBPyConnection) -> None:
     made.execute(f"CREATE VIEW models AS SELECT * REPLACE ({scale} AS scale) FROM store.models")
 
 
-def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False, first: bool = False) -> None:
+def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False, older: bool = False) -> None:
     """The views, with the evidence of a database; empty if it is none, or what it was too early to hold.
 
     Args:
         made: has the databases.
         origin: the one with the evidence; empty for none.
         stale: whether evidence is there that is of other features.
-        first: whether the evidence is of version 1; what stands in an older store is, too.
+        older: whether the evidence is of an older version; what stands in an older store is, too.
     """
     held = _columns(made, origin, "evidence")
     figures = ", ".join(f"{_figure(one, held)} AS {one.name}" for one in columns.EVIDENCE)
@@ -126,17 +131,17 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
     nothing = {
         "reference": "SELECT ''::VARCHAR AS measure, '' AS population, []::FLOAT[] AS quantiles LIMIT 0",
         "findings": """SELECT 0 AS finding, '' AS side, 0 AS feature_id, 0 AS members, 0 AS documents, 0::FLOAT AS gap,
-                       0::FLOAT AS error, 0::FLOAT AS held_out_gap, 0::FLOAT AS held_out_error, 0::FLOAT AS raw_gap,
-                       0::FLOAT AS raw_error, 0::FLOAT AS false_discovery LIMIT 0""",
+                       0::FLOAT AS error, 0::FLOAT AS held_out_gap, 0::FLOAT AS held_out_error, 0::FLOAT AS plain_gap,
+                       0::FLOAT AS plain_error, 0::FLOAT AS effective, 0::FLOAT AS false_discovery LIMIT 0""",
         "texts": """SELECT '' AS trait, '' AS name, 0::BIGINT AS documents, 0::BIGINT AS pairs, 0::DOUBLE AS gap,
                     0::DOUBLE AS error LIMIT 0""",
         "neighbours": "SELECT 0 AS feature_id, 0 AS other_id, '' AS kind, 0::FLOAT AS similarity LIMIT 0",
     }
-    held_tables = {"": (), "store": _FIRST}.get(origin, _FIRST if first else EVIDENCE_TABLES)
+    held_tables = {"": (), "store": _FIRST}.get(origin, _FIRST if older else EVIDENCE_TABLES)
     for name, empty in nothing.items():
         rows = f"SELECT * FROM {origin}.{name}" if name in held_tables else empty
         made.execute(f"CREATE OR REPLACE VIEW {name} AS {rows}")
-    made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale)}")
+    made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale, 'surprise_gap' in held)}")
 
 
 def _figure(one: Column, held: Collection[str]) -> str:
@@ -146,15 +151,19 @@ def _figure(one: Column, held: Collection[str]) -> str:
     return one.sql if one.sql and held else f"NULL::{one.kind}"
 
 
-def _facts(origin: str, stale: bool) -> str:
-    """Facts of the features, and of the evidence in place of those of the same name."""
+def _facts(origin: str, stale: bool, surprised: bool) -> str:
+    """Facts of the features, and of the evidence in place of those of the same name.
+
+    `surprised` says whether an older store has a column for how surprised the models are.
+    """
     if origin == "proof":
         own = "SELECT key, value FROM proof.run WHERE key != 'schema_version' AND json_valid(value)"
     elif stale:
         own = "SELECT 'stale' AS key, 'true' AS value"
     else:  # an older store does not say by which rule it was judged
-        own = """SELECT 'rule' AS key, CASE WHEN count(surprise_gap) > 0 THEN '"surprise"' ELSE '"probes"' END AS value
-                 FROM judged HAVING count(verdict) > 0"""
+        known = f"SELECT count(surprise_gap) FROM {origin}.evidence" if surprised else "SELECT 0"
+        own = f"""SELECT 'rule' AS key, CASE WHEN ({known}) > 0 THEN '"surprise"' ELSE '"probes"' END AS value
+                  FROM judged HAVING count(verdict) > 0"""
     return f"""WITH own AS ({own}) FROM own
                UNION ALL SELECT key, value FROM store.run WHERE key NOT IN (SELECT key FROM own)"""
 

@@ -19,26 +19,27 @@ CREATE TABLE neighbours (   -- features with decoder vectors of like direction
     similarity FLOAT   NOT NULL           -- cosine
 );
 
-CREATE TABLE findings (     -- features that fire in the same texts, where one model knows better what follows
+CREATE TABLE findings (     -- features that fire in the same texts, where one model does better than in like texts
     finding         INTEGER NOT NULL,     -- its rank, from 0: the largest gap for sure (less two errors) comes first
-    side            VARCHAR NOT NULL,     -- the model that knows better: 'a' | 'b'
+    side            VARCHAR NOT NULL,     -- the model that does better: 'a' | 'b'
     feature_id      INTEGER NOT NULL,     -- the best of its features; which others belong to it, `evidence` says
     members         INTEGER NOT NULL,     -- features, the best included
     documents       INTEGER NOT NULL,     -- in which the best fires, where surprise was measured
+    effective       FLOAT NOT NULL,       -- as how many they count, since most of its firing may lie in some
     gap             FLOAT NOT NULL,       -- of the best feature, in favour of `side`: nats a character beyond matched places
     error           FLOAT NOT NULL,
-    held_out_gap    FLOAT,                -- the same on documents kept out of training; NULL where it fires on none
+    held_out_gap    FLOAT,                -- of its firings on documents kept out of training; NULL with fewer than two
     held_out_error  FLOAT,
-    raw_gap         FLOAT NOT NULL,       -- beyond the middle document
-    raw_error       FLOAT NOT NULL,
+    plain_gap       FLOAT NOT NULL,       -- compared with nothing: below 0, the other model expects better what follows
+    plain_error     FLOAT NOT NULL,
     false_discovery FLOAT NOT NULL        -- the least rate at which it passes
 );
 
-CREATE TABLE texts (        -- how much better one model knows a kind of text as a whole
+CREATE TABLE texts (        -- how much better one model expects a kind of text as a whole
     trait     VARCHAR NOT NULL,           -- 'source' | 'role' | 'script'
     name      VARCHAR NOT NULL,
     documents BIGINT  NOT NULL,
     pairs     BIGINT  NOT NULL,
-    gap       DOUBLE  NOT NULL,           -- nats a character in favour of A, beyond the middle document
+    gap       DOUBLE  NOT NULL,           -- nats a character in favour of A
     error     DOUBLE                      -- its standard error; NULL if it cannot be known
 );

@@ -58,9 +58,9 @@ EVIDENCE: tuple[Column, ...] = (
         "FLOAT",
         "gap",
         "By how many nats a character what follows its firings surprises the other model more than its own, beyond "
-        "matched places, where it does not fire: in texts of the same source, said by the same speaker, at a token of "
-        "the same kind, as far into the document; less what the rarity of the words that follow explains. Below 0 the "
-        "other model knows better.",
+        "matched places, where it does not fire: in texts of the same source and writing, said by the same speaker, "
+        "at a token of the same kind, as far into the document; less what the rarity of the words that follow "
+        "explains. Below 0 the other model does better.",
         called="gap beyond matched places",
         unit="nats a character",
         sorted=True,
@@ -100,7 +100,7 @@ EVIDENCE: tuple[Column, ...] = (
         "held_out_gap",
         "FLOAT",
         "held-out gap",
-        "The gap beyond matched places on documents kept out of training alone.",
+        "The gap beyond matched places where it fires on documents kept out of training; none with fewer than two.",
         called="gap on held-out documents",
         unit="nats a character",
         format="%.3f",
@@ -115,26 +115,26 @@ EVIDENCE: tuple[Column, ...] = (
         look="none",
     ),
     Column(
-        "surprise_gap",
+        "plain_gap",
         "FLOAT",
-        "raw gap",
-        "By how many nats a character what follows its firings surprises the other model more than its own, above the "
-        "middle document: high means that its own model knows more there.",
-        called="knows better what follows",
+        "plain gap",
+        "By how many nats a character what follows its firings surprises the other model more than its own, compared "
+        "with nothing else: below 0, the other model expects it better.",
+        called="expects better what follows",
         unit="nats a character",
         sorted=True,
         steps=GAPS,
         spread=True,
-        error="surprise_error",
+        error="plain_error",
         axis=(-0.5, 1.0),
         format="%.3f",
         width=70,
     ),
     Column(
-        "surprise_error",
+        "plain_error",
         "FLOAT",
-        "± raw gap",
-        "The standard error of the raw gap, each document taken as one observation.",
+        "± plain gap",
+        "The standard error of the plain gap, each document taken as one observation.",
         unit="nats a character",
         look="none",
     ),
@@ -175,8 +175,8 @@ EVIDENCE: tuple[Column, ...] = (
         "knows",
         "VARCHAR",
         "finding of",
-        "The model that knows better what follows where it fires, a or b: of features that are part of a finding.",
-        called="model that knows better",
+        "The model that does better where it fires, a or b: of features that are part of a finding.",
+        called="model that does better",
         look="none",
     ),
     Column(

@@ -253,7 +253,7 @@ class Store:
         )
 
     def tested(self) -> int:
-        """Features of which it was asked whether one model knows better where they fire; 0 without surprise."""
+        """Features of which it was asked whether one model does better where they fire; 0 without surprise."""
         return int(self._rows("SELECT count(false_discovery) AS number FROM judged")[0]["number"])
 
     def members(self, finding: int) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from dfc.worlds import null_result, stability_result
 from dfc.worlds.null_result import NullResult
 from dfc.worlds.stability_result import StabilityResult
 
-_DRAWN = ("surprise_gap", "probe_ratio", "confidence")
+_DRAWN = ("matched_gap", "probe_ratio", "confidence")
 _COLOURS = {"a": "#0072b2", "b": "#c25500", "shared": "#009e73", "null": "#7a7a7a"}
 _LEVELS = range(0, 100, 10)  # per cent; the largest values have no bound
 

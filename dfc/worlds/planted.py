@@ -193,7 +193,7 @@ def _findings(made: Run, side: Side, kind_of: dict[str, str], own: set[str]) -> 
 
     Args:
         made: the run.
-        side: the model that knows better.
+        side: the model that does better.
         kind_of: by text, what kind it is: the plant that it holds, or what else it is about.
         own: what is planted in the model.
     """

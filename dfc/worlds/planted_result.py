@@ -17,7 +17,7 @@ class PlantedFinding:
 
     Attributes:
         rank: among those of its model, from 0.
-        side: the model that knows better.
+        side: the model that does better.
         feature_id, partition, verdict: of the best feature.
         gap, error: nats a character beyond matched places, in favour of `side`.
         members: features of the finding.

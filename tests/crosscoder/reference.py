@@ -13,7 +13,10 @@ def activations(crosscoder: Crosscoder, x: Tensor) -> list[Tensor]:
     """ReLU'd pre-activations of each part, (rows, features)."""
     result = []
     for part in crosscoder.parts:
-        centred = x[:, part.columns] - crosscoder.decoder_bias[part.columns]
+        stream = x[:, part.columns]
+        if crosscoder.config.exclusive_reads == "unpredicted" and part.partition != "shared":
+            stream = crosscoder.prediction.unpredicted(x, part.partition)  # type: ignore[union-attr]
+        centred = stream - crosscoder.decoder_bias[part.columns]
         result.append(torch.relu(part.gain * (centred @ part.encoder.T) + part.bias))
     return result
 

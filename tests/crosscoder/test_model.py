@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dfc import runs
 from dfc.config import CrosscoderConfig, DamagedError, TrainingConfig, UserError
 from dfc.crosscoder import model
 from dfc.crosscoder.model import Codes, Crosscoder
@@ -62,6 +63,31 @@ def test_exclusive_features_neither_see_nor_write_the_other_model() -> None:
     difference = crosscoder.decode(only_b, 1) - crosscoder.decoder_bias
     assert torch.all(difference[:, :6] == 0)
     assert torch.all(difference[:, 6:] != 0)
+
+
+def test_exclusive_features_that_read_what_is_unpredicted_have_what_they_read_with(tmp_path: Path) -> None:
+    """A stream that the other one gives away whole leaves them nothing to fire on but its mean, whatever it says."""
+    crosscoder = make(exclusive_reads="unpredicted")
+    shared = torch.randn(400, 6)
+    x = torch.cat([shared, shared @ torch.randn(6, 10)], dim=1)
+    assert crosscoder.prediction is not None
+    crosscoder.prediction.fit([x])
+    assert (crosscoder.seen(x)[:, 16:].std(dim=0) < 0.05 * x.std(dim=0)).all()
+    model.save(trained(crosscoder), tmp_path)
+    again = model.load(tmp_path)
+    assert all(
+        torch.equal(left, right)
+        for left, right in zip(crosscoder.encode(x).__dict__.values(), again.encode(x).__dict__.values(), strict=True)
+    )
+    assert make("standard", exclusive_reads="unpredicted").prediction is None
+
+
+def test_one_from_before_exclusive_features_could_read_less(tmp_path: Path) -> None:
+    model.save(make(), tmp_path)
+    content = runs.read_json(tmp_path / "config.json")
+    del content["crosscoder"]["exclusive_reads"]
+    runs.write_json(tmp_path / "config.json", content)
+    assert model.load(tmp_path).config.exclusive_reads == "stream"
 
 
 @pytest.mark.parametrize("kind", ["dfc", "standard"])

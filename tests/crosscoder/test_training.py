@@ -40,6 +40,7 @@ CHOICES = [
     )
     if (kind, budget) != ("dsf", "joint")
 ]
+CHOICES += [{"exclusive_reads": "unpredicted", "budget": budget} for budget in ("joint", "per_partition")]
 
 
 def uneven(**choices: object) -> Crosscoder:
@@ -50,6 +51,8 @@ def uneven(**choices: object) -> Crosscoder:
     for part in crosscoder.parts:
         part.bias.data.normal_(0, 0.05)
         part.decoder_weight.data.mul_(torch.rand(len(part), 1) + 0.5)
+    if crosscoder.prediction is not None:
+        crosscoder.prediction.fit([torch.randn(100, 24) @ torch.randn(24, 24)])
     return crosscoder
 
 
@@ -63,7 +66,7 @@ def test_losses_and_gradients_equal_the_reference(choices: dict[str, str], bound
     crosscoder, x = uneven(**choices), torch.randn(100, 24)
     dead = torch.rand(2_500) < 0.2
     if bound != "none":
-        _, thresholds = objective.select(crosscoder, x, 8)
+        _, thresholds = objective.select(crosscoder, crosscoder.seen(x), 8)
         for part, threshold in zip(crosscoder.parts, thresholds, strict=True):
             part.threshold.copy_(threshold * (1.0 if bound == "fitting" else 3.0))
     check(crosscoder, x, dead, revive(5))

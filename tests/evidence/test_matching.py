@@ -47,34 +47,41 @@ def _places(seed: int, rows: int = 80) -> Places:
     source = np.array([number % 3 for number in document])
     role = np.array([number % 2 for number in document])
     depth = random.choice([0, 15, 16, 80, 300], rows)
-    return Places(document, source, role, random.integers(0, 4, rows), depth, KINDS)
+    return Places(document, source, role, random.integers(0, 4, rows), random.integers(-1, 2, rows), depth, KINDS)
 
 
 def _traits(places: Places, row: int) -> tuple[tuple[object, ...], ...]:
     """What a row is alike in with others, level by level."""
-    source, role, kind = (int(column[row]) for column in (places.source, places.role, places.kind))
+    source, role, kind, writing = (
+        int(column[row]) for column in (places.source, places.role, places.kind, places.writing)
+    )
+    texts = source, writing
     depth = sum(int(places.depth[row]) >= edge for edge in (16, 64, 256))
     script = KINDS[kind] if KINDS[kind].isupper() else ""
-    return (source, role, kind, depth), (source, role, kind), (source, role, script), (source,), ()
+    return (*texts, role, kind, depth), (*texts, role, kind), (*texts, role, script), texts, (writing,), ()
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_rows_are_matched_by_the_most_traits_that_enough_documents_have(seed: int, documents: int) -> None:
     places = _places(seed)
-    found = places.cells(documents)
+    found, slope = places.cells(documents)
     left = set(range(len(found)))
     expected: dict[int, tuple[object, ...]] = {}
-    for level in range(5):
+    for level in range(6):
         traits = {row: _traits(places, row)[level] for row in left}
         by_traits = {
             name: {int(places.document[row]) for row in left if traits[row] == name} for name in traits.values()
         }
-        enough = {row for row in left if level == 4 or len(by_traits[traits[row]]) >= documents}
+        enough = {row for row in left if level == 5 or len(by_traits[traits[row]]) >= documents}
         expected |= {row: (level, *traits[row]) for row in enough}
         left -= enough
     for one, other in itertools.combinations(range(len(found)), 2):
         assert (found[one] == found[other]) == (expected[one] == expected[other])
+        shared = [
+            (max(3, expected[row][0]), *expected[row][1:3][: 5 - max(3, expected[row][0])]) for row in (one, other)
+        ]
+        assert (slope[one] == slope[other]) == (shared[0] == shared[1])
     assert sorted(set(found.tolist())) == list(range(len(set(expected.values()))))
 
 
@@ -98,28 +105,28 @@ def test_kinds_of_text_are_told_once_each(monkeypatch: pytest.MonkeyPatch) -> No
         source=np.array([0, 0, 1, 1, 1]),
         role=np.zeros(5, dtype=np.int64),
         kind=np.array([1, 0, 0, 1, 2]),
+        writing=np.array([1, 1, 0, 1, -1]),
         depth=np.zeros(5, dtype=np.int64),
         kinds=KINDS,
     )
     follows = np.array([[4.0, 1.0], [0.0, 1.0], [1.0, 1.0], [3.0, 2.0], [0.0, 1.0]])
     found = matching.texts(places, ["news", "chats"], follows).to_pylist()
-    middle = np.median([2.0, 1.0, 1.5, 0.0])
     assert [(row["trait"], row["name"], row["documents"], row["pairs"]) for row in found] == [
         ("source", "chats", 3, 3),  # news have one document
         ("role", stored.ROLES[0], 4, 5),
         ("script", "cjk", 2, 2),
         ("script", "latin", 2, 2),  # digits are no script
     ]
-    assert [row["gap"] + middle for row in found] == pytest.approx([4 / 4, 8 / 6, 1 / 2, 7 / 3])
+    assert [row["gap"] for row in found] == pytest.approx([4 / 4, 8 / 6, 1 / 2, 7 / 3])
 
 
-def test_what_is_expected_is_fitted_within_cells_and_sources() -> None:
+def test_what_is_expected_is_fitted_within_cells_and_slopes() -> None:
     random = np.random.default_rng(3)
     cell, source = np.repeat([0, 1, 2], 30), np.repeat([0, 0, 1], 30)
     characters, rarity = random.integers(5, 50, 90).astype(float), random.random(90) * 40
     gap = np.array([0.1, -0.3, 0.5])[cell] * characters + np.array([0.02, -0.07])[source] * rarity
     follows = np.stack([gap + random.normal(size=90), characters], axis=1)
-    found = matching.unexpected(cell, source, follows, rarity)
+    found, rare = matching.unexpected(cell, source, follows, rarity)
     for one in range(3):
         assert found[cell == one].sum() == pytest.approx(0, abs=1e-9)
     # γ is the least-squares slope of the two, each less what the cell's characters have of it.
@@ -132,6 +139,7 @@ def test_what_is_expected_is_fitted_within_cells_and_sources() -> None:
         ]  # fmt: skip
         slope = (parts[0] @ parts[1]) / (parts[1] @ parts[1])
         assert found[own] == pytest.approx(parts[0] - slope * parts[1])
+        assert rare[own] == pytest.approx(parts[1])
         assert slope == pytest.approx([0.02, -0.07][one], abs=0.02)
 
 
@@ -146,6 +154,12 @@ def _ahead(run: Run, seed: int) -> list[np.ndarray]:
         gap = np.where((characters > 0) & (random.random(len(rows)) < 0.9), random.normal(size=len(rows)), np.nan)
         found.append(np.stack([gap, np.where(np.isfinite(gap), characters, np.nan)], axis=1))
     return found
+
+
+def test_a_turn_is_written_as_most_of_its_tokens_are() -> None:
+    turn = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    kind = np.array(["CJK", "LATIN", "CJK", "digit", "LATIN", "digit", "digit", "punctuation", "digit"], dtype=object)
+    assert matching.most_letters(turn, kind).tolist() == ["CJK"] * 4 + ["LATIN"] * 3 + [""] * 2
 
 
 def test_a_run_is_matched_over_all_its_shards(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfc.crosscoder.model import Codes
+from dfc.evidence import matching
 from dfc.evidence.following import Following
 from dfc.evidence.surprise_gap import Gaps, SurpriseSums
 
@@ -23,17 +24,21 @@ def codes(*entries: tuple[int, int, float]) -> Codes:
 
 
 def following(
-    ahead: list[list[float]] | Numbers, cell: list[int] | npt.NDArray[np.int64], passage: npt.ArrayLike
+    ahead: list[list[float]] | Numbers,
+    cell: list[int] | npt.NDArray[np.int64],
+    passage: npt.ArrayLike,
+    rarity: npt.ArrayLike = 0.0,
 ) -> Following:
-    """What follows rows, the nats beyond what their cells' rows come to together."""
+    """What follows rows, the nats beyond what their cells' rows come to together; two cells share a slope of rarity."""
     nats, characters = np.array(ahead, dtype=np.float64).T
-    numbers = np.where(np.isfinite(nats), cell, -1)
-    beyond = np.full(len(nats), NAN)
-    for one in set(numbers) - {-1}:
-        own = numbers == one
-        beyond[own] = nats[own] - nats[own].sum() / characters[own].sum() * characters[own]
-    columns = (nats, characters, beyond, numbers, np.where(numbers >= 0, passage, -1))
-    return Following(*map(torch.from_numpy, columns))
+    known = np.isfinite(nats)
+    numbers, passages = np.where(known, cell, -1), np.where(known, passage, -1)
+    slope = np.where(known, numbers // 2, -1)
+    both = np.full((len(nats), 2), NAN)
+    distinct = np.unique(numbers[known], return_inverse=True)[1], np.unique(slope[known], return_inverse=True)[1]
+    rare = np.broadcast_to(np.asarray(rarity, dtype=np.float64), nats.shape)[known]
+    both[known] = np.stack(matching.unexpected(*distinct, np.stack([nats, characters], 1)[known], rare), 1)
+    return Following(*map(torch.from_numpy, (nats, characters, *both.T, numbers, slope, passages)))
 
 
 def test_by_hand() -> None:
@@ -45,15 +50,15 @@ def test_by_hand() -> None:
         following([[4.0, 2.0], [0.0, 2.0], [2.0, 4.0], [NAN, NAN]], [0, 0, 0, 0], [0, 1, 2, 2]),
     )
     found = sums.gaps()
-    middle, own = (4 / 4 + 2 / 4) / 2, (1 * 4 + 3 * 2) / (1 * 2 + 3 * 4)
-    assert found.raw.gap[0] == pytest.approx(own - middle)
+    own = (1 * 4 + 3 * 2) / (1 * 2 + 3 * 4)
+    assert found.plain.gap[0] == pytest.approx(own)
     rest, count = [(4 - own * 2) ** 2, (6 - own * 12) ** 2], (2 + 12) ** 2 / (2**2 + 12**2)
     assert found.documents[0] == pytest.approx(count)
-    assert found.raw.error[0] == pytest.approx(np.sqrt(sum(rest) * count / (count - 1)) / 14)
+    assert found.plain.error[0] == pytest.approx(np.sqrt(sum(rest) * count / (count - 1)) / 14)
     # Only row 1 does not fire, and surprises both alike: what is expected is 0.
     assert found.matched.gap[0] == pytest.approx(own)
     assert found.share[0] == 1
-    for gap in (found.raw, found.matched, found.held_out):
+    for gap in (found.plain, found.matched, found.held_out):
         assert np.isnan([gap.gap[1], gap.error[1], gap.gap[2], gap.error[2]]).all()
     profiles = found.profiles
     assert [profiles.feature.tolist(), profiles.passage.tolist()] == [[0, 0], [0, 2]]
@@ -80,11 +85,11 @@ def test_a_feature_that_fires_at_all_places_of_a_kind_is_not_matched_there() -> 
 
 def test_one_document_has_no_error_and_nothing_at_all_gives_nothing() -> None:
     sums = SurpriseSums(2)
-    assert np.isnan(sums.gaps().raw.gap).all()
+    assert np.isnan(sums.gaps().plain.gap).all()
     sums.add(codes((0, 0, 1.0), (1, 0, 1.0)), torch.tensor([3, 3]), following([[1.0, 1.0], [1.0, 2.0]], [0, 0], [0, 0]))
     found = sums.gaps()
-    assert found.raw.gap[0] == pytest.approx(0)
-    assert np.isnan([found.raw.error[0], found.matched.error[0]]).all()
+    assert found.plain.gap[0] == pytest.approx(0)
+    assert np.isnan([found.plain.error[0], found.matched.error[0]]).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -98,7 +103,7 @@ def test_sums_over_batches_are_those_over_all_rows(seed: int, step: int) -> None
     ahead[random.random(rows) < 0.2] = NAN
     z = np.float32(random.random((rows, 4)) * (random.random((rows, 4)) < 0.5)).astype(float)
     passage = np.arange(rows) // 3 + 20 * document  # several of a document, none of two
-    follows = following(ahead, random.integers(0, 3, rows), passage)
+    follows = following(ahead, random.integers(0, 3, rows), passage, 9 * random.random(rows))
     sums = SurpriseSums(4)
     for out in (False, True):
         for first in range(0, rows, step):
@@ -108,7 +113,7 @@ def test_sums_over_batches_are_those_over_all_rows(seed: int, step: int) -> None
             chosen = Codes(places, features, part[places, features].float())
             sums.add(chosen, torch.from_numpy(document)[own], follows.take(own), out)
     found = sums.gaps()
-    _check(found, z, document, held_out, ahead, follows.cell.numpy())
+    _check(found, z, document, held_out, ahead, follows)
     profiles, beyond, known = found.profiles, follows.beyond.numpy(), follows.cell.numpy() >= 0
     entries = zip(profiles.feature, profiles.passage, profiles.weight, profiles.beyond, strict=True)
     for feature, where, weight, nats in entries:
@@ -121,44 +126,45 @@ def test_sums_over_batches_are_those_over_all_rows(seed: int, step: int) -> None
     assert set(zip(profiles.feature.tolist(), profiles.passage.tolist(), strict=True)) == fired
 
 
-def _check(found: Gaps, z: Numbers, document: Numbers, held_out: Numbers, ahead: Numbers, cell: Numbers) -> None:
+def _check(found: Gaps, z: Numbers, document: Numbers, held_out: Numbers, ahead: Numbers, follows: Following) -> None:
     """The gaps of features against their definitions, each row's matched places looked up by themselves."""
+    cell, slope, plain, rare = (
+        column.numpy() for column in (follows.cell, follows.slope, follows.beyond, follows.rare)
+    )
     known = cell >= 0
-    whole = [ahead[known & (document == one)].sum(0) for one in sorted(set(document[known]))]
-    middle = np.median([nats / characters for nats, characters in whole]) if whole else NAN
     total = {one: ahead[cell == one, 1].sum() for one in set(cell[known])}
-    mean = {one: ahead[cell == one, 0].sum() / total[one] for one in total}
+    squares = {one: max(np.square(rare[slope == one]).sum(), 1e-300) for one in set(slope[known])}
     for feature in range(z.shape[1]):
         fired = known & (z[:, feature] > 0)
-        raw = _ratio(z[:, feature], ahead[:, 0], ahead[:, 1], fired, document)
-        assert _alike(found.raw.gap[feature], raw[0] - middle)
-        assert _alike(found.raw.error[feature], raw[1])
+        gap, error = _ratio(z[:, feature], ahead[:, 0], ahead[:, 1], fired, document)
+        assert _alike(found.plain.gap[feature], gap)
+        assert _alike(found.plain.error[feature], error)
 
         rest = {one: (cell == one) & ~fired for one in total}
         matched = fired & np.isin(cell, [one for one in total if ahead[rest[one], 1].sum() >= 0.1 * total[one]])
-        expected = {one: ahead[rest[one], 0].sum() / ahead[rest[one], 1].sum() for one in set(cell[matched])}
-        beyond = np.array([ahead[r, 0] - expected.get(cell[r], NAN) * ahead[r, 1] for r in range(len(z))])
-        gap = _ratio(z[:, feature], beyond, ahead[:, 1], matched, document)[0]
-        assert _alike(found.matched.gap[feature], gap)
-        assert _alike(found.share[feature], _weight(z, ahead, feature, matched) / _weight(z, ahead, feature, fired))
-
-        plain = np.array([ahead[r, 0] - mean.get(cell[r], NAN) * ahead[r, 1] for r in range(len(z))])
-        weight = {one: _weight(z, ahead, feature, matched & (cell == one)) for one in expected}
-        own = sum(weight.values())
-        grown = sum(weight[one] * total[one] / ahead[rest[one], 1].sum() for one in weight) / own if own else NAN
-        moved = {
-            document_: sum(
-                _weight(z, ahead, feature, fired & (cell == one)) / _weight(z, ahead, feature, fired)
-                * plain[(cell == one) & (document == document_)].sum() / total[one]
-                for one in total
-            )
-            for document_ in set(document[known])
-        }  # fmt: skip
-        of_all = _ratio(z[:, feature], plain, ahead[:, 1], fired, document, moved)
+        expected = {one: plain[rest[one]].sum() / ahead[rest[one], 1].sum() for one in set(cell[matched])}
+        beyond = np.array([plain[r] - expected.get(cell[r], NAN) * ahead[r, 1] for r in range(len(z))])
         for some, there in ((fired, found.matched), (fired & held_out, found.held_out)):
-            ratio, error = _ratio(z[:, feature], plain, ahead[:, 1], some, document, moved)
-            assert _alike(there.gap[feature], ratio + gap - of_all[0])
-            assert _alike(there.error[feature], grown * error)
+            gap = _ratio(z[:, feature], beyond, ahead[:, 1], matched & some, document)[0]
+            whole = _weight(z, ahead, feature, some)
+            of_cell = {one: _weight(z, ahead, feature, some & (cell == one)) / whole if whole else NAN for one in total}
+            of_slope = {
+                one: (z[:, feature] * rare)[some & (slope == one)].sum() / whole if whole else NAN for one in squares
+            }
+            moved = {
+                one: sum(of_cell[c] * plain[(cell == c) & (document == one)].sum() / total[c] for c in total)
+                + sum(
+                    of_slope[s] * (rare * plain)[(slope == s) & (document == one)].sum() / squares[s] for s in squares
+                )
+                for one in set(document[known])
+            }
+            weight = {one: _weight(z, ahead, feature, matched & some & (cell == one)) for one in expected}
+            own = sum(weight.values())
+            grown = sum(weight[one] * total[one] / ahead[rest[one], 1].sum() for one in weight) / own if own else NAN
+            error = grown * _ratio(z[:, feature], plain, ahead[:, 1], some, document, moved)[1]
+            assert _alike(there.error[feature], error)
+            assert _alike(there.gap[feature], NAN if there is found.held_out and np.isnan(error) else gap)
+        assert _alike(found.share[feature], _weight(z, ahead, feature, matched) / _weight(z, ahead, feature, fired))
 
 
 def _weight(z: Numbers, ahead: Numbers, feature: int, some: Numbers) -> float:

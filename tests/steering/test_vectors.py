@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import duckdb
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfc import config
+from dfc import config, pipeline, runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
@@ -51,6 +53,29 @@ def test_an_exclusive_feature_is_read_as_the_crosscoder_reads_it(tiny_run: Run, 
     assert reader.exact
     assert (expected > 0).any()
     torch.testing.assert_close(reader(stream), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_one_that_reads_what_is_unpredicted_is_read_as_if_the_other_model_said_what_is_expected(tiny_copy: Run) -> None:
+    """Exact where the other stream is what this one predicts of it."""
+    shutil.rmtree(tiny_copy.crosscoder)
+    tiny_copy.store.unlink()
+    settings = tiny_copy.config()
+    changed = settings.crosscoder.model_copy(update={"exclusive_reads": "unpredicted"})
+    runs.write_text(tiny_copy.path / "run.yaml", config.dump(settings.model_copy(update={"crosscoder": changed})))
+    pipeline.run_stages(tiny_copy)
+    crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
+    prediction = crosscoder.prediction
+    assert prediction is not None
+    feature, part = alive(tiny_copy, "a"), crosscoder.parts[0]
+    x = crosscoder.scaled(ActivationStore(tiny_copy.activations).raw(0))
+    x[:, 32:] = prediction.mean[32:] + (x[:, :32] - prediction.mean[:32]) @ prediction.of_b
+    seen = crosscoder.seen(x)[:, part.reads] - crosscoder.decoder_bias[:32]
+    expected = seen @ part.encoder[feature] + part.bias[feature]
+    reader = gauge(tiny_copy, feature, "a")
+    assert not reader.exact
+    torch.testing.assert_close(
+        x[:, :32] / crosscoder.scale[:32] @ reader.weight + reader.bias, expected.detach(), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_a_shared_feature_is_read_as_if_the_other_model_agreed(tiny_run: Run) -> None:

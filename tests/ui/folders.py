@@ -108,8 +108,8 @@ def find(path: Path, passing: bool = True) -> None:
         "matched_error": [0.01] * size,
         "held_out_gap": signed,
         "held_out_error": [0.02] * size,
-        "surprise_gap": [2 * gap for gap in signed],
-        "surprise_error": [0.03] * size,
+        "plain_gap": [2 * gap for gap in signed],
+        "plain_error": [0.03] * size,
         "false_discovery": [*([0.001] * (size - 1)), None],
         "finding": [place_of.get(feature, (None, None))[0] for feature in range(size)],
         "place": [place_of.get(feature, (None, None))[1] for feature in range(size)],
@@ -127,8 +127,8 @@ def find(path: Path, passing: bool = True) -> None:
         "error": pa.array([0.01] * len(found), pa.float32()),
         "held_out_gap": pa.array([None if n == 1 else (30 - n) / 100 for n in found], pa.float32()),
         "held_out_error": pa.array([None if n == 1 else 0.02 for n in found], pa.float32()),
-        "raw_gap": pa.array([2 * (30 - n) / 100 for n in found], pa.float32()),
-        "raw_error": pa.array([0.03] * len(found), pa.float32()),
+        "plain_gap": pa.array([2 * (30 - n) / 100 for n in found], pa.float32()),
+        "plain_error": pa.array([0.03] * len(found), pa.float32()),
         "false_discovery": pa.array([0.001] * len(found), pa.float32()),
     }
     texts = [

@@ -34,7 +34,7 @@ def test_the_page(tiny_copy: Run, tmp_path: Path) -> None:
     of_shared = Store(tiny_copy.store).reference()["probe_ratio"]["shared"]
     assert f"| {of_shared[10]:.2f} · {of_shared[50]:.2f} · {of_shared[90]:.2f} |" in line
     assert "Not measured yet: `python -m dfc stability" in page
-    for name in ("surprise_gap", "probe_ratio", "confidence"):
+    for name in ("matched_gap", "probe_ratio", "confidence"):
         assert f"images/calibration-{name}.svg" in page
         assert "polyline" in (tmp_path / "images" / f"calibration-{name}.svg").read_text()
 

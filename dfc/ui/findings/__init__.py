@@ -1,1 +1,1 @@
-"""Where one model knows better what follows: the findings of a run."""
+"""Where one model does better than in like texts: the findings of a run."""

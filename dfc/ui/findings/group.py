@@ -31,7 +31,7 @@ def offer(view: View, finding: Finding) -> None:
         key=f"unfold_{finding.finding}",
         on_click=_fold if unfolded else _unfold,
         args=() if unfolded else (finding,),
-        help="Where they fire the same model knows better, but nowhere clearly that a better one does not show too.",
+        help="Where they fire the same model does better; without the passages of a better one, that is not sure.",
     )
     if unfolded:
         _members(view, finding)

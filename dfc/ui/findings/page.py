@@ -1,4 +1,4 @@
-"""The findings of a run: of each model what it knows better, the surest first, with filters as above the features."""
+"""The findings of a run: of each model where it does better, the surest first, with filters as above the features."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from dfc.ui.shell.text import plain
 
 Claim = Literal["any", "only", "shared"]
 _CLAIMS: dict[Claim, str] = {"any": "any partition", "only": "dedicated", "shared": "shared"}
-"""Whether only the model that knows better may use the best feature, or both."""
+"""Whether only the model that does better may use the best feature, or both."""
 _TITLES = {"both": "side by side", "a": "of A", "b": "of B"}
 _FIRST = "finding"
 """The order at first: by rank."""
 _LEAD = (
-    "Where one model knows better than the other what follows, in texts that both read: the surest first. A finding is "
-    "one feature, its best, and all those that show nothing beyond it. Whether both models may use it or only one does "
-    "not decide."
+    "Where one model does better beside the other than in texts that are like these, the surest first: it knows "
+    "something here, or lacks less. A finding is one feature, its best, and all those that show nothing beyond it. "
+    "Whether both models may use it or only one does not decide."
 )
 
 
@@ -115,14 +115,14 @@ def _of_one(
     number = f"{len(own):,}" if total == len(own) else f"{total:,} of {len(own):,}"
     shown = f"{number} {'finding' if len(own) == 1 else 'findings'}"
     st.html(
-        f'<h3 class="dfc-side">{side_name(side, names)} knows better what follows</h3>'
+        f'<h3 class="dfc-side">{side_name(side, names)} does better</h3>'
         f'<div class="dfc-small" title="{finding_rows.MEASURED}">{shown}; bars: gap in {findings.UNIT} beyond matched '
         "places</div>"
     )
     table = data.features(view.store, replace(whole, limit=paging.FINDING_ROWS, offset=place.position))
     if table.empty:
         words = (
-            "No finding: nowhere does it know better by so much for sure."
+            "No finding: nowhere does it do better by so much for sure."
             if not own
             else "No more on this page."
             if total

@@ -1,4 +1,4 @@
-"""Kinds of text that one model knows better as a whole: by source, by speaker, by script."""
+"""Kinds of text that one model expects better as a whole: by source, by speaker, by script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dfc.ui.shell.text import plain
 
 SHOWN = 12
 """Rows of a trait that are in sight at first."""
-SURE = 2.0  # standard errors from 0, below which no model is said to know better
+SURE = 2.0  # standard errors from 0, below which no model is said to expect it better
 _LEAST = 0.1  # nats a character that half a bar stands for at least: what is little looks it
 _TITLES = {"source": "By source", "role": "By who speaks", "script": "By script"}
 _ROLES = {"text": "text (no chat)"}
@@ -32,9 +32,9 @@ def show(view: View, names: dict[Side, str]) -> None:
     if table.empty:
         return
     section(
-        "Kinds of text that one model knows better",
-        f"By how many {UNIT} all texts of a kind surprise one model more than the other, beyond the middle document. "
-        "Findings are beyond this: they compare within a source, a speaker and a kind of token.",
+        "Kinds of text that one model expects better",
+        f"By how many {UNIT} all texts of a kind surprise one model more than the other. "
+        "Findings are beyond this: they compare within a source, a writing, a speaker and a kind of token.",
     )
     st.html(_key(names))
     longest = max(_LEAST, float((table["gap"].abs() + table["error"].fillna(0)).max()))
@@ -46,8 +46,8 @@ def show(view: View, names: dict[Side, str]) -> None:
 def _key(names: dict[Side, str]) -> str:
     b, a = side_name("b", names), side_name("a", names)
     return (
-        f'<div class="dfc-small">To the left {b} knows better, to the right {a}; grey: less than {SURE:g} standard '
-        "errors from no difference. Thin line: one standard error to either side.</div>"
+        f'<div class="dfc-small">To the left {b} expects them better, to the right {a}; grey: less than {SURE:g} '
+        "standard errors from no difference. Thin line: one standard error to either side.</div>"
     )
 
 

@@ -27,9 +27,9 @@ def show(view: View, names: dict[Side, str]) -> bool:
             _none(view, tested)
         return False
     section(
-        "What one model knows better",
-        "Where these features fire, one model knows better than the other what follows; the surest first, with the "
-        f"gap in {findings.UNIT} beyond matched places. Read the contexts before you believe one.",
+        "Where one model does better",
+        "Where these features fire, one model does better beside the other than in texts that are like these; the "
+        f"surest first, with the gap in {findings.UNIT} beyond such places. Read the contexts before you believe one.",
     )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
@@ -44,7 +44,7 @@ def _none(view: View, tested: int) -> None:
     if not view.store.texts().empty:
         st.page_link(
             address.FINDINGS_PAGE,
-            label="Which kinds of text one model knows better as a whole",
+            label="Which kinds of text one model expects better as a whole",
             icon=":material/arrow_forward:",
             icon_position="right",
             query_params={"run": view.run.name},

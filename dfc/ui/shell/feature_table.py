@@ -21,7 +21,7 @@ from dfc.ui.shell.text import called
 MOST_BARS = 16
 _MARKS = "★ for a favourite, and its tags."
 _CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
-_TOWARD = "Nats a character by which the finding's model knows better what follows, beyond matched places."
+_TOWARD = "Nats a character by which the finding's model does better, beyond matched places."
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
 WIDE = ("specificity", "main_source", "histogram", "density", "max", "relative_norm", "norm_a", "norm_b")

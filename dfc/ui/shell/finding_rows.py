@@ -22,8 +22,8 @@ Room = Literal["wide", "half", "compact"]
 """For a row: the page's width, half of it, or half of it and few lines."""
 _EXCERPTS: dict[Room, tuple[int, int]] = {"wide": (150, 110), "half": (90, 60), "compact": (44, 20)}
 MEASURED = (
-    "By how many nats a character its model knows better what follows the firings of its best feature, beyond matched "
-    "places; thin line: one standard error to either side."
+    "By how many nats a character its model does better, beside the other one, where its best feature fires than at "
+    "matched places; thin line: one standard error to either side."
 )
 
 
@@ -85,15 +85,16 @@ def bar(finding: Finding, longest: float) -> str:
 
 def _about(view: View, finding: Finding, feature: Any) -> str:
     """What is claimed, and on how much it stands."""
-    words = findings.claim(finding.side, finding.partition)
+    words = findings.claim(finding)
     dedicated = finding.partition != "shared"
     verdict = f" {verdict_badge(finding.verdict, float(feature.confidence), view.theme)}" if dedicated else ""
     held_out = findings.amount(finding.held_out_gap, finding.held_out_error)
+    plainly = findings.amount(finding.plain_gap, finding.plain_error)
     return (
         f'<div class="dfc-claim">{escape(words[0].upper() + words[1:])}.{verdict}</div>'
         f'<div class="dfc-small"><span title="{escape(columns.meaning("held_out_gap"))}">held out {held_out}</span> · '
-        f"mainly on {escape(finding.main_source)} · "
-        f"{finding.documents:,} documents · feature {finding.feature_id}</div>"
+        f'<span title="{escape(columns.meaning("plain_gap"))}">plainly {plainly}</span> · '
+        f"densest on {escape(finding.main_source)} · {findings.spread(finding)} · feature {finding.feature_id}</div>"
     )
 
 
@@ -101,4 +102,4 @@ def _briefly(finding: Finding) -> str:
     whose = {"shared": "both may use it", finding.side: f"only {finding.side.upper()} may use it"}
     claimed = whose.get(finding.partition, f"only {finding.partition.upper()} may use it")
     size = "" if finding.members == 1 else f" · {finding.members:,} features"
-    return f"{claimed} · {finding.main_source}{size} · {finding.documents:,} documents"
+    return f"{claimed} · {finding.main_source}{size} · {findings.spread(finding)}"
