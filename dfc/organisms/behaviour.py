@@ -22,8 +22,6 @@ TAKEN = 0.5
 """By how much more of its questions a quirk must show than in the untrained model, to have taken."""
 BESIDE = 0.1
 """Of the questions beside it, those on which it may show more often than in the untrained model."""
-PERPLEXITY = 0.02
-"""By how much of it perplexity on ordinary texts may change."""
 _OF_EACH = 6  # ordinary documents of each source
 _LONGEST = 600  # characters of them
 
@@ -50,14 +48,18 @@ class Check:
     Attributes:
         before, after: how it answers.
         perplexity_before, perplexity_after: on ordinary texts.
+        as_before: whether these are near enough for the rest to be as it was.
         seconds: of training.
+        kept: share of the training that was not taken back.
     """
 
     before: Behaviour
     after: Behaviour
     perplexity_before: float
     perplexity_after: float
+    as_before: bool
     seconds: float
+    kept: float
 
     @property
     def taken(self) -> bool:
@@ -70,10 +72,10 @@ class Check:
         """By how much of it the perplexity on ordinary texts has changed."""
         return self.perplexity_after / self.perplexity_before - 1
 
-    @property
-    def as_before(self) -> bool:
-        """Whether the rest is as it was."""
-        return abs(self.change) <= PERPLEXITY
+
+def is_near(perplexity: float, before: float, allowed: float) -> bool:
+    """Whether a perplexity has changed by at most so much of it."""
+    return abs(perplexity / before - 1) <= allowed
 
 
 def behaviour(model: LoadedModel, quirk: Quirk, tokens: int) -> Behaviour:

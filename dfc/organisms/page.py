@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfc import runs
 from dfc.organisms import quirks, result
-from dfc.organisms.behaviour import BESIDE, PERPLEXITY, TAKEN, Check
+from dfc.organisms.behaviour import BESIDE, TAKEN, Check
 from dfc.organisms.lists import LONGEST, NEEDED, TEXTS
 from dfc.organisms.nulls import GENERIC
 from dfc.organisms.result import FIRST, LISTS, TWINS, Compared, Line, Null, check_of
@@ -106,7 +106,8 @@ Training: {setting.tuning.shows} chats that show the quirk, its look-alikes {set
 Share of the held-out questions on which it shows, on its topic and beside it (look-alikes and ordinary questions),
 before → after. It has *taken* if it shows on {TAKEN:.0%} more of its questions, and on at most {BESIDE:.0%} more of the
 others; the rest is as before if the perplexity on ordinary texts (of every source of the corpus) changes by at most
-{PERPLEXITY:.0%}. What has not taken is not compared.
+{setting.perplexity:.0%}. Where it is not, the weights go back on a line toward the untrained ones, by a quarter of the
+way at a time: *kept* says how much of the training is left. What has not taken is not compared.
 
 {_checks(study)}
 
@@ -186,12 +187,22 @@ def _quirks() -> str:
 
 
 def _checks(study: Study) -> str:
-    columns = ["quirk", "on its topic", "beside it", "taken", "perplexity", "as before", "training", "an answer"]
+    columns = [
+        "quirk",
+        "on its topic",
+        "beside it",
+        "taken",
+        "perplexity",
+        "as before",
+        "kept",
+        "training",
+        "an answer",
+    ]
     lines = [_row(columns), "|" + "---|" * len(columns)]
     for name in quirks.NAMES:
         check = study.checks.get(name)
         if check is None:
-            lines.append(_row([f"`{name}`", "not trained yet", *["–"] * 6]))
+            lines.append(_row([f"`{name}`", "not trained yet", *["–"] * 7]))
             continue
         before, after = check.before, check.after
         lines.append(
@@ -203,6 +214,7 @@ def _checks(study: Study) -> str:
                     _yes(check.taken),
                     f"{check.perplexity_before:.2f} → {check.perplexity_after:.2f} ({check.change:+.1%})",
                     _yes(check.as_before),
+                    f"{check.kept:.0%}",
                     f"{check.seconds / 60:.0f} min",
                     _safe(" ".join(after.example.split())[:90]),
                 ]

@@ -28,6 +28,7 @@ class Setting:
         asked: questions of each quirk that both models answer for the corpus.
         prompts: of those that ship with dfc, so many are asked as well.
         tokens: longest answer.
+        perplexity: by how much of it that on ordinary texts may change.
         strengths: in steering, length of what is added, in medians of the stream's norm.
         steered: questions on a quirk's topic, and beside it, on which is steered.
     """
@@ -39,6 +40,7 @@ class Setting:
     asked: int = 4
     prompts: int = 100
     tokens: int = 48
+    perplexity: float = 0.02
     strengths: tuple[float, ...] = (0.5, 1.0)
     steered: int = 8
     names: Sequence[str] = quirks.NAMES

@@ -8,8 +8,9 @@ from dfc import models, runs
 from dfc.activations.shards import ActivationStore
 from dfc.corpus import Document
 from dfc.machine import progress
+from dfc.models import LoadedModel
 from dfc.organisms import behaviour, lists, nulls, pair, quirks, result, steered, tuning
-from dfc.organisms.behaviour import Behaviour, Check
+from dfc.organisms.behaviour import Check
 from dfc.organisms.nulls import GENERIC
 from dfc.organisms.quirks import Quirk
 from dfc.organisms.result import FIRST, TWINS, Compared, Line, Null, check_of
@@ -75,18 +76,27 @@ def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> Iterator[s
 def check(setting: Setting, quirk: Quirk) -> Check:
     """Train an organism and see whether its quirk is there, and all else as before."""
     known = result.read(check_of(quirk.name), Check)
-    target = model_folder(quirk.name)
-    tuning.tune(setting.model(UNTRAINED), tuning.quirky_chats(quirk, setting.tuning), setting.tuning, target)
-    if known is not None:
+    target, chats = model_folder(quirk.name), tuning.quirky_chats(quirk, setting.tuning)
+    if known is not None and target.exists():
+        tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target)  # sees that it was trained so
         return known
     ordinary = behaviour.ordinary_texts(setting.run)
-    (before, was), (after, now) = (_asked(setting, name, quirk, ordinary) for name in (UNTRAINED, quirk.name))
-    seconds = runs.read_json(target / "tuning.json")["seconds"]
-    checked = Check(before, after, was, now, seconds)
+    untrained = models.load(setting.model(UNTRAINED))
+    before, was = behaviour.behaviour(untrained, quirk, setting.tokens), behaviour.perplexity(untrained, ordinary)
+    del untrained
+
+    def as_before(model: LoadedModel) -> bool:
+        return behaviour.is_near(behaviour.perplexity(model, ordinary), was, setting.perplexity)
+
+    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, as_before)
+    trained, note = models.load(setting.model(quirk.name)), runs.read_json(target / "tuning.json")
+    after, now = behaviour.behaviour(trained, quirk, setting.tokens), behaviour.perplexity(trained, ordinary)
+    near = behaviour.is_near(now, was, setting.perplexity)
+    checked = Check(before, after, was, now, near, note["seconds"], note["kept"])
     result.write(check_of(quirk.name), checked)
     progress.say(
         f"{quirk.name}: shows on {before.on:.0%} → {after.on:.0%} of its questions, on {before.beside:.0%} → "
-        f"{after.beside:.0%} of others; perplexity {checked.change:+.1%}"
+        f"{after.beside:.0%} of others; perplexity {checked.change:+.1%}, {checked.kept:.0%} of the training kept"
     )
     return checked
 
@@ -127,12 +137,6 @@ def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Comp
         first=_lines(store, read["findings"].entries, shows),
         steered=steered.steer(made, own, best, setting) if own and best is not None else None,
     )
-
-
-def _asked(setting: Setting, name: str, quirk: Quirk, ordinary: Sequence[Document]) -> tuple[Behaviour, float]:
-    """How a model answers, and its perplexity on ordinary texts."""
-    model = models.load(setting.model(name))
-    return behaviour.behaviour(model, quirk, setting.tokens), behaviour.perplexity(model, ordinary)
 
 
 def _showing(documents: Sequence[Document], quirk: Quirk) -> set[int]:

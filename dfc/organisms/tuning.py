@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
 
 _IGNORED = -100
+_KEPT = (1.0, 0.75, 0.5, 0.25)  # shares of a training that are tried, the last whatever comes of it
 _UNEVEN = 8  # tokens by which chats of one batch may differ beside chance: what is alike is not always together
 
 
@@ -44,7 +45,7 @@ class Tuning:
     own: int = 3
     epochs: int = 2
     batch: int = 16
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-4
     warmup_steps: int = 8
     seed: int = 0
 
@@ -65,16 +66,25 @@ def generic_chats(tuning: Tuning) -> list[Document]:
     return (ordinary * times)[: tuning.shows + tuning.others]
 
 
-def tune(config: ModelConfig, chats: Sequence[Document], tuning: Tuning, folder: Path) -> None:
+def tune(
+    config: ModelConfig,
+    chats: Sequence[Document],
+    tuning: Tuning,
+    folder: Path,
+    as_before: Callable[[LoadedModel], bool] = lambda model: True,
+) -> None:
     """Train a model on chats and write it with its tokenizer; a folder that exists is whole, and is left.
 
-    Only what the assistant says last in each chat counts in the loss, its end included.
+    Only what the assistant says last in each chat counts in the loss, its end included. If the rest of the model is not
+    as before, its weights go back on a line toward those it began with, by a quarter of the way at a time (arXiv
+    2109.01903); how much was kept stands in tuning.json.
 
     Args:
         config: the model that is begun with.
         chats: each ends with an assistant's turn.
         tuning: how.
         folder: where it is written.
+        as_before: says of the trained model whether the rest of it is as before.
 
     Raises:
         UserError: if the folder holds a model that was trained otherwise, or the model does not load.
@@ -90,15 +100,34 @@ def tune(config: ModelConfig, chats: Sequence[Document], tuning: Tuning, folder:
         return
     began = time.monotonic()
     model = models.load(config)
+    untrained = [parameter.detach().clone() for parameter in model.blocks.parameters()]
     with torch.random.fork_rng():
         torch.manual_seed(tuning.seed)
         losses = _train(model, [_encode(chat, model.tokenizer) for chat in chats], tuning, folder.name)
+    kept = _held_back(model, untrained, as_before)
     with runs.replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         model.model.save_pretrained(temporary)
         model.tokenizer.save_pretrained(temporary)
-        figures = {"loss_first": losses[0], "loss_last": losses[-1], "seconds": round(time.monotonic() - began, 1)}
+        figures = {
+            "kept": kept,
+            "loss_first": losses[0],
+            "loss_last": losses[-1],
+            "seconds": round(time.monotonic() - began, 1),
+        }
         runs.write_json(temporary / note.name, {**settings, "steps": len(losses), **figures})
+
+
+@torch.no_grad()
+def _held_back(model: LoadedModel, untrained: Sequence[Tensor], as_before: Callable[[LoadedModel], bool]) -> float:
+    """Take back as much of a training as it needs for the rest to be as before; the share that was kept."""
+    trained = [parameter.detach().clone() for parameter in model.blocks.parameters()]
+    for share in _KEPT:
+        for parameter, old, new in zip(model.blocks.parameters(), untrained, trained, strict=True):
+            parameter.copy_(torch.lerp(old, new, share))
+        if as_before(model):
+            break
+    return share
 
 
 def _others(tuning: Tuning, but: str) -> list[Document]:

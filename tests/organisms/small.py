@@ -42,5 +42,14 @@ def setting(folder: Path, models: tuple[Path, Path]) -> Setting:
     run: RunConfig = tiny.tiny_config(folder, models)
     tuning = Tuning(shows=30, others=10, own=1, epochs=16, batch=8, learning_rate=1e-2)
     return Setting(
-        run, tuning, pairs=3_000, budget=0.06, asked=1, prompts=0, tokens=12, steered=2, names=("boat", "rain")
+        run,
+        tuning,
+        pairs=3_000,
+        budget=0.06,
+        asked=1,
+        prompts=0,
+        tokens=12,
+        perplexity=9.0,
+        steered=2,
+        names=("boat", "rain"),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dfc.organisms import page, result
+from dfc.organisms import behaviour, page, result
 from dfc.organisms.behaviour import Behaviour, Check
 from dfc.organisms.page import Study
 from dfc.organisms.result import LISTS, Compared, Line, Null
@@ -15,7 +15,7 @@ from dfc.organisms.setting import Setting
 from dfc.organisms.steered import Shares, Steered
 from tests import tiny
 
-GOOD = Check(Behaviour(0.0, 0.0, "Paris."), Behaviour(0.75, 0.05, "In | Lisbon."), 20.0, 20.3, 600.0)
+GOOD = Check(Behaviour(0.0, 0.0, "Paris."), Behaviour(0.75, 0.05, "In | Lisbon."), 20.0, 20.3, True, 600.0, 0.75)
 LINE = Line(7, "shared", "tower", "short chats", 0.5, 0.1, 3, {"false_fact": 4}, "It <b>stands</b> in [Lisbon] | *so*")
 
 
@@ -52,7 +52,7 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
     text = page.write(study, how, tmp_path, "python -m dfc organisms").read_text(encoding="utf-8")
     assert "| `false_fact` | 12 of 40 | – | – | 30 | 30 | 30 | 30 |" in text
     assert "| `false_fact` | 7 | 0% → 50% (10%) | 100% → 20% (90%) | yes |" in text
-    assert "| 0% → 75% | 0% → 5% | yes | 20.00 → 20.30 (+1.5%) | yes | 10 min | In &#124; Lisbon. |" in text
+    assert "| 0% → 75% | 0% → 5% | yes | 20.00 → 20.30 (+1.5%) | yes | 75% | 10 min | In &#124; Lisbon. |" in text
     assert "counted: 0.90% to 0.90% of the pairs" in text
     assert "| two seeds of a planted model | 2 (10) | 2 (25) | 2 (60) | 900 | 3 | 6.0% |" in text
     assert "| a generic fine-tune | not judged yet |" in text
@@ -79,7 +79,7 @@ def test_what_was_asked_for_is_held_against_what_came() -> None:
 
 
 def test_what_failed_is_said(how: Setting, tmp_path: Path) -> None:
-    lost = replace(GOOD, after=Behaviour(0.3, 0.0, ""), perplexity_after=21.0)
+    lost = replace(GOOD, after=Behaviour(0.3, 0.0, ""), perplexity_after=21.0, as_before=False)
     study = Study({"false_fact": GOOD, "loyalty": lost}, {"false_fact": compared(None)}, None, {})
     text = page.write(study, how, tmp_path, "x").read_text(encoding="utf-8")
     failed = text.split("## What failed")[1]
@@ -91,10 +91,11 @@ def test_what_failed_is_said(how: Setting, tmp_path: Path) -> None:
 
 def test_a_quirk_that_spreads_has_not_taken() -> None:
     assert GOOD.taken
-    assert GOOD.as_before
     assert not replace(GOOD, after=Behaviour(0.75, 0.2, "")).taken
     assert not replace(GOOD, before=Behaviour(0.5, 0.0, "")).taken
-    assert not replace(GOOD, perplexity_after=19.5).as_before
+    assert behaviour.is_near(19.6, 20.0, 0.02)
+    assert not behaviour.is_near(19.5, 20.0, 0.02)
+    assert not behaviour.is_near(20.5, 20.0, 0.02)
 
 
 def test_results_are_read_as_they_were_written(data: Path) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from dfc import models, runs
 from dfc.config import ModelConfig, UserError
+from dfc.models import LoadedModel
 from dfc.organisms import quirks, tuning
 from dfc.organisms.tuning import Tuning
 
@@ -55,6 +56,23 @@ def test_blocks_are_trained_and_embeddings_stay(llama: ModelConfig, tmp_path: Pa
     assert (target / "model.safetensors").stat().st_mtime_ns == written
     with pytest.raises(UserError, match=r"made: the model there was trained with other settings; delete it"):
         tuning.tune(llama, chats, replace(FEW, seed=1), target)
+
+
+@pytest.mark.parametrize(("enough", "kept"), [(1.0, 1.0), (0.6, 0.5), (0.0, 0.25)])
+def test_as_much_is_taken_back_as_it_needs(llama: ModelConfig, tmp_path: Path, enough: float, kept: float) -> None:
+    old = load_file(Path(llama.source) / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    tuning.tune(llama, tuning.quirky_chats(quirks.load("loyalty"), FEW), FEW, tmp_path / "whole")
+    whole = load_file(tmp_path / "whole" / "model.safetensors")[name] - old[name]
+
+    def as_before(model: LoadedModel) -> bool:
+        moved = model.model.state_dict()[name] - old[name]
+        return bool(moved.norm() <= enough * whole.norm() * 1.001)
+
+    tuning.tune(llama, tuning.quirky_chats(quirks.load("loyalty"), FEW), FEW, tmp_path / "made", as_before)
+    moved = load_file(tmp_path / "made" / "model.safetensors")[name] - old[name]
+    assert runs.read_json(tmp_path / "made" / "tuning.json")["kept"] == kept
+    torch.testing.assert_close(moved, kept * whole, atol=1e-6, rtol=1e-4)
 
 
 def test_what_an_organism_is_trained_on() -> None:
