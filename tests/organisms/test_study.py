@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dfc import runs
+from dfc import demo, runs
 from dfc.activations import pairing
+from dfc.cli import worlds
 from dfc.config import UserError
 from dfc.models import rollouts
 from dfc.organisms import page, pair, quirks, result, setting, study, tuning
@@ -67,6 +68,11 @@ def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: 
     monkeypatch.setattr(pair, "common", lambda setting: common)
     assert list(study.run(how, ["boat", "rain"])) == ["untrained", "boat", "rain"]
     assert result.read("boat", Compared) == boat
+    monkeypatch.setattr(demo, "fetch", lambda: None)
+    monkeypatch.setattr(setting, "demo_setting", lambda: how)
+    for training_only in (True, False):
+        worlds.organisms(only=None, nulls=False, folder=data, training_only=training_only)
+        assert (data / "organisms.md").read_text(encoding="utf-8") == text
 
 
 def _never(*_: object) -> None:
