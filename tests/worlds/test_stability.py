@@ -124,6 +124,14 @@ def test_a_run_and_its_copy_match_wholly(tiny_copy: Run) -> None:
     assert f"and {count} have its span" in told
 
 
+def test_a_run_judged_without_surprise_has_no_groups(tiny_copy: Run) -> None:
+    pipeline.verify(tiny_copy, surprised=False)
+    judged = stability._judged(tiny_copy)
+    assert judged.rule == "probes"
+    assert set(judged.membership.finding.tolist()) == {-1}
+    assert set(judged.membership.knows.tolist()) == {""}
+
+
 def test_what_is_refused(tiny_copy: Run) -> None:
     with pytest.raises(UserError, match="needs two different runs or more"):
         stability.compare([tiny_copy, tiny_copy])
