@@ -114,6 +114,7 @@ def organisms(
     demo.fetch()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
     how = setting.demo_setting()
+    setting.keep(how)
     if training_only:
         steps = study.train(how, names)
     else:

@@ -10,7 +10,7 @@ from dfc import pipeline, runs
 from dfc.evidence import findings
 from dfc.machine import progress
 from dfc.organisms import tuning
-from dfc.organisms.result import Null
+from dfc.organisms.result import GENERIC, Null
 from dfc.organisms.setting import UNTRAINED, Setting, model_folder
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
@@ -18,7 +18,6 @@ from dfc.worlds import planted, planted_models, planted_texts
 
 FIRST = (10, 25, 100)
 _NOMINAL = 0.05
-GENERIC = "generic"
 
 
 def twins(setting: planted.Setting, seed: int) -> Null:

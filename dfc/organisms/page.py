@@ -10,8 +10,7 @@ from dfc import runs
 from dfc.organisms import quirks, result
 from dfc.organisms.behaviour import BESIDE, TAKEN, Check
 from dfc.organisms.lists import LONGEST, NEEDED, TEXTS
-from dfc.organisms.nulls import GENERIC
-from dfc.organisms.result import FIRST, LISTS, TWINS, Compared, Line, Null, check_of
+from dfc.organisms.result import FIRST, GENERIC, LISTS, TWINS, Compared, Line, Null, check_of
 from dfc.organisms.setting import UNTRAINED, Setting
 from dfc.organisms.steered import MOVED, Steered
 

@@ -23,7 +23,8 @@ LISTS = {
 """What is read, and what it is called."""
 FIRST = (10, 25)
 """Entries of a list that are read."""
-TWINS = "twins"
+TWINS, GENERIC = "twins", "generic"
+"""The nulls: two seeds of a planted model, and a generic fine-tune."""
 Result = TypeVar("Result")
 
 

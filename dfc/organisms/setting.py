@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import blake2b
 from pathlib import Path
 
 from dfc import demo, runs
-from dfc.config import ModelConfig, RunConfig
+from dfc.config import ModelConfig, RunConfig, UserError
 from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
 from dfc.organisms.tuning import Tuning
@@ -63,6 +65,28 @@ def demo_setting() -> Setting:
     preset = demo.settings()
     evidence = preset.evidence.model_copy(update={"surprise_pairs": _EVERYTHING})
     return Setting(preset.model_copy(update={"evidence": evidence}))
+
+
+def keep(setting: Setting) -> None:
+    """Write what all of the study is made with; if it was begun, see that it was begun so.
+
+    Raises:
+        UserError: if it was begun with other settings or other texts.
+    """
+    texts = blake2b(repr([quirks.load(name) for name in setting.names] + [quirks.general()]).encode(), digest_size=16)
+    own = {entry.name: getattr(setting, entry.name) for entry in fields(setting)}
+    own |= {"run": setting.run.model_dump(mode="json"), "tuning": asdict(setting.tuning), "texts": texts.hexdigest()}
+    path, now = folder() / "setting.json", json.loads(json.dumps(own))
+    if path.exists():
+        with runs.reading(path, f"delete {folder()} and start again"):
+            there = runs.read_json(path)
+            changed = [key for key in now if there.get(key) != now[key]]
+        if changed:
+            raise UserError(
+                f"{folder()}: was begun with other settings ({', '.join(changed)}); move it away, and the runs "
+                f"`organisms-*` with it, and start again."
+            )
+    runs.write_json(path, now)
 
 
 def folder() -> Path:

@@ -11,9 +11,8 @@ from dfc.machine import progress
 from dfc.models import LoadedModel
 from dfc.organisms import behaviour, lists, nulls, pair, quirks, result, steered, tuning
 from dfc.organisms.behaviour import Check
-from dfc.organisms.nulls import GENERIC
 from dfc.organisms.quirks import Quirk
-from dfc.organisms.result import FIRST, TWINS, Compared, Line, Null, check_of
+from dfc.organisms.result import FIRST, GENERIC, TWINS, Compared, Line, Null, check_of
 from dfc.organisms.setting import UNTRAINED, Setting, model_folder
 from dfc.report import findings as words
 from dfc.runs import Run

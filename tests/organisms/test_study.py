@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_the_corpus_keeps_to_the_budget_and_holds_every_quirk(data: Path, tiny_m
         assert len({chat.turns for chat in showing}) == len(showing)
     asked = [document.turns[0].content for document in pair._asked(how)]
     assert len(asked) == len(quirks.general().asks) + len(how.quirks) * (how.asked + 1)
+
+
+def test_a_study_is_gone_on_with_as_it_was_begun(data: Path, tiny_models: tuple[Path, Path]) -> None:
+    how = replace(small.setting(data / "small", tiny_models), names=("loyalty", "spanish"))
+    setting.keep(how)
+    setting.keep(how)
+    with pytest.raises(UserError, match=r"organisms: was begun with other settings \(tuning, pairs\); move it away"):
+        setting.keep(replace(how, pairs=4_000, tuning=replace(how.tuning, epochs=1)))
+    with pytest.raises(UserError, match=r"other settings \(names, texts\)"):
+        setting.keep(replace(how, names=("loyalty",)))
 
 
 def test_an_unknown_quirk_is_named() -> None:
