@@ -135,7 +135,7 @@ class Run:
             raise MissingError(
                 f"{self.path}: is not a run (it has no run.yaml); runs are made with `python -m dfc run YAML`."
             )
-        return config.load(self.path / "run.yaml")
+        return config.load_whole(self.path / "run.yaml")
 
     def done(self) -> dict[str, bool]:
         """Which stages have left their result."""

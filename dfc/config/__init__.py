@@ -23,7 +23,7 @@ from dfc.config.base import (
     Verdict,
     VersionError,
 )
-from dfc.config.files import dump, load, load_sites, parse
+from dfc.config.files import BEFORE, dump, load, load_sites, load_whole, parse
 from dfc.config.judge import JudgeConfig
 from dfc.config.sections import (
     CorpusConfig,
@@ -40,6 +40,7 @@ from dfc.config.sections import (
 )
 
 __all__ = [
+    "BEFORE",
     "PARTITIONS",
     "SIDES",
     "VERDICTS",
@@ -70,6 +71,7 @@ __all__ = [
     "dump",
     "load",
     "load_sites",
+    "load_whole",
     "parse",
     "shipped",
 ]

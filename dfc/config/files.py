@@ -13,6 +13,9 @@ from dfc.config import shipped
 from dfc.config.base import SIDES, MissingError, SettingsError, UserError
 from dfc.config.sections import RunConfig
 
+BEFORE: dict[str, dict[str, str]] = {"crosscoder": {"exclusive_reads": "stream"}}
+"""By section, what was done before there was a setting for it, where that is not the default."""
+
 
 def load(path: Path) -> RunConfig:
     """Read a run's YAML.
@@ -23,6 +26,19 @@ def load(path: Path) -> RunConfig:
         UserError: if it cannot be read.
     """
     return parse(_read(path), origin=str(path))
+
+
+def load_whole(path: Path) -> RunConfig:
+    """Read the YAML of a run, which `dump` wrote: a setting that it lacks came later, and is what was done before it.
+
+    Raises:
+        MissingError, SettingsError, UserError: as `load` does.
+    """
+    content = _read(path)
+    for section, before in BEFORE.items():
+        if isinstance(content.get(section), dict):
+            content[section] = {**before, **content[section]}
+    return parse(content, origin=str(path))
 
 
 def load_sites(path: Path) -> list[RunConfig]:

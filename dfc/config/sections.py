@@ -163,7 +163,7 @@ class CrosscoderConfig(Section):
         default=0.05, ge=0, le=0.5, description="fraction of the dictionary that only model B may use"
     )
     exclusive_reads: Literal["stream", "unpredicted"] = Field(
-        default="stream",
+        default="unpredicted",
         description="what an exclusive feature is encoded from: all of its model's stream, or what a linear map of the "
         "other stream does not predict of it",
     )

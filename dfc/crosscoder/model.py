@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfc import runs
-from dfc.config import SIDES, CrosscoderConfig, DamagedError, MissingError, Part, Partition, SettingsError, Side
+from dfc.config import BEFORE, SIDES, CrosscoderConfig, DamagedError, MissingError, Part, Partition, SettingsError, Side
 from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
 from dfc.crosscoder.prediction import Prediction
 
@@ -315,7 +315,7 @@ def read_settings(folder: Path, remedy: str) -> tuple[CrosscoderConfig, tuple[in
     path = folder / "config.json"
     with runs.reading(path, remedy, of_another_version=_keep(folder)):
         content = runs.read_json(path)
-        settings = {"exclusive_reads": "stream", **content["crosscoder"]}  # before the setting, they read all of it
+        settings = {**BEFORE["crosscoder"], **content["crosscoder"]}
         config = CrosscoderConfig(**settings)
         width_a, width_b = content["widths"]
     if lacking := sorted(CrosscoderConfig.model_fields.keys() - settings.keys()):

@@ -98,7 +98,7 @@ def grouped(
 
     The best feature begins a finding, which stands for the passages in which it fires at least half as densely as on
     average. A further one joins if findings stand for half at least of the nats that speak for it, and its gap does not
-    pass on the other passages alone: it joins that one of them that stands for most. Otherwise it begins one of its own.
+    pass on the other passages alone: it joins the one that stands for most. Otherwise it begins one of its own.
 
     Args:
         toward_a: matched gaps in favour of model A, (features,).

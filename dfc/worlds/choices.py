@@ -24,7 +24,7 @@ from dfc.machine import progress
 from dfc.runs import Run
 from dfc.worlds import scale_choices
 from dfc.worlds.toy import draw, score, train_together
-from dfc.worlds.toy_experiment import PRESETS
+from dfc.worlds.toy_experiment import PAPER, PRESETS
 
 SEEDS = 3
 _TOY_SIZE = 0.5  # features a concept: where exclusive features have to compete
@@ -92,7 +92,7 @@ def on_run(run: Run, steps: int) -> dict[str, Row]:
     return {
         variant.name: _trained_on(
             store,
-            config.crosscoder.model_copy(update=variant.crosscoder),
+            config.crosscoder.model_copy(update={**PAPER, **variant.crosscoder}),
             config.training.model_copy(update={**variant.training, "steps": steps}),
             variant.name,
         )
@@ -158,7 +158,7 @@ def _one_world(seed: int) -> list[Row]:
     torch.set_num_threads(1)  # worlds are trained side by side
     experiment = PRESETS["small"]
     world = draw(experiment.world, seed)
-    base = CrosscoderConfig(features=round(_TOY_SIZE * experiment.world.concepts), k=experiment.k)
+    base = CrosscoderConfig(features=round(_TOY_SIZE * experiment.world.concepts), k=experiment.k, **PAPER)
     training = experiment.training.model_copy(update={"seed": seed})
     settings = [
         (base.model_copy(update=variant.crosscoder), training.model_copy(update=variant.training))

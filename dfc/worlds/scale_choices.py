@@ -17,7 +17,7 @@ from dfc.config import CrosscoderConfig, ScaleRule
 from dfc.crosscoder.model import Crosscoder
 from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import World, batches, draw, score, train_together
-from dfc.worlds.toy_experiment import Experiment
+from dfc.worlds.toy_experiment import PAPER, Experiment
 
 RULES: tuple[ScaleRule, ...] = ("median", "variance", "columns")
 CONSTANT, DOMINANT = 2.8, 1.0  # where norms are equal, the constant leaves B a ninth of A's variance, as in the demo
@@ -65,7 +65,7 @@ def _cell(values: list[float]) -> str:
 
 def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
     torch.set_num_threads(1)  # worlds are trained side by side
-    config = CrosscoderConfig(features=round(_TOY_SIZE * experiment.world.concepts), k=experiment.k)
+    config = CrosscoderConfig(features=round(_TOY_SIZE * experiment.world.concepts), k=experiment.k, **PAPER)
     setting = config, experiment.training.model_copy(update={"seed": seed})
     rows: list[Row] = []
     for name, changes in WORLDS.items():

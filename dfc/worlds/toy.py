@@ -167,6 +167,8 @@ def train_together(
     runs = []
     for crosscoder, (_, training), feed in zip(crosscoders, settings, feeds, strict=True):
         crosscoder.initialise(training.seed, crosscoder.scaled(centre))
+        if crosscoder.prediction is not None:
+            crosscoder.prediction.fit(map(crosscoder.scaled, _raw_batches(world, common.batch, common.seed)))
         runs.append(fit(crosscoder, new_state(crosscoder, training), map(crosscoder.scaled, feed), training))
     for step, _ in enumerate(zip(*runs, strict=True), start=1):
         if step % every == 0 or step == common.steps:

@@ -24,7 +24,7 @@ from dfc.evidence.verify import Judgement
 from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import World, batches, by_norms, count, draw, recovered, train_together
-from dfc.worlds.toy_experiment import PRESETS, VARIANTS, Experiment
+from dfc.worlds.toy_experiment import PAPER, PRESETS, VARIANTS, Experiment
 
 VARIANT = "DFC, budget per partition"
 RULES = {"norms": "relative norms", "verdict": "the verdict"}
@@ -104,7 +104,7 @@ def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
     world = draw(experiment.world, seed)
     training = experiment.training.model_copy(update={"seed": seed})
     settings = [
-        (CrosscoderConfig(features=features, k=experiment.k, **VARIANTS[VARIANT]), training)
+        (CrosscoderConfig(features=features, k=experiment.k, **PAPER, **VARIANTS[VARIANT]), training)
         for features in (round(fraction * experiment.world.concepts) for fraction in experiment.fractions)
     ]
     [(_, crosscoders)] = train_together(world, settings, training.steps)

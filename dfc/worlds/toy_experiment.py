@@ -20,6 +20,8 @@ from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import WorldConfig, draw, score, train_together
 
+PAPER: Any = {"exclusive_reads": "stream"}
+"""As in the paper; what else was tried is in docs/findings.md."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "standard": {"kind": "standard"},
     "DSF": {"kind": "dsf"},
@@ -104,7 +106,7 @@ def _one_seed(experiment: Experiment, seed: int) -> list[Row]:
         (
             variant,
             fraction,
-            CrosscoderConfig(features=round(fraction * experiment.world.concepts), k=experiment.k, **choice),
+            CrosscoderConfig(features=round(fraction * experiment.world.concepts), k=experiment.k, **PAPER, **choice),
         )
         for variant, choice in VARIANTS.items()
         for fraction in experiment.fractions

@@ -20,6 +20,7 @@ WIDTHS = (6, 10)
 
 
 def make(kind: str = "dfc", widths: tuple[int, int] = WIDTHS, **choices: object) -> Crosscoder:
+    choices = {"exclusive_reads": "stream", **choices}
     config = CrosscoderConfig(features=60, k=4, kind=kind, **choices)  # type: ignore[arg-type]
     crosscoder = Crosscoder(config, widths, torch.linspace(0.5, 2.0, sum(widths)))
     crosscoder.initialise(0, torch.zeros(sum(widths)))

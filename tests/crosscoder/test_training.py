@@ -40,7 +40,7 @@ CHOICES = [
     )
     if (kind, budget) != ("dsf", "joint")
 ]
-CHOICES += [{"exclusive_reads": "unpredicted", "budget": budget} for budget in ("joint", "per_partition")]
+CHOICES += [{"exclusive_reads": "stream", "budget": budget} for budget in ("joint", "per_partition")]
 
 
 def uneven(**choices: object) -> Crosscoder:

@@ -39,15 +39,26 @@ def test_vectors_are_in_the_models_own_space(tiny_run: Run, side: Side) -> None:
         assert found.transfer is None
 
 
+def _read_whole_streams(run: Run) -> None:
+    """Train a run anew whose exclusive features are encoded from all of their model's stream."""
+    shutil.rmtree(run.crosscoder)
+    run.store.unlink()
+    settings = run.config()
+    changed = settings.crosscoder.model_copy(update={"exclusive_reads": "stream"})
+    runs.write_text(run.path / "run.yaml", config.dump(settings.model_copy(update={"crosscoder": changed})))
+    pipeline.run_stages(run)
+
+
 @pytest.mark.parametrize("side", SIDES)
-def test_an_exclusive_feature_is_read_as_the_crosscoder_reads_it(tiny_run: Run, side: Side) -> None:
-    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
-    store, feature = ActivationStore(tiny_run.activations), alive(tiny_run, side)
+def test_an_exclusive_feature_is_read_as_the_crosscoder_reads_it(tiny_copy: Run, side: Side) -> None:
+    _read_whole_streams(tiny_copy)
+    crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
+    store, feature = ActivationStore(tiny_copy.activations), alive(tiny_copy, side)
     raw = torch.cat([store.raw(shard) for shard in range(len(store))])
     codes = crosscoder.encode(crosscoder.scaled(raw))
     chosen = codes.features == feature
     expected = torch.zeros(len(raw)).index_put((codes.rows[chosen],), codes.values[chosen])
-    reader = gauge(tiny_run, feature, side)
+    reader = gauge(tiny_copy, feature, side)
     stream = raw.float()[:, slice(0, 32) if side == "a" else slice(32, None)]
     expected[stream.norm(dim=1) > reader.limit] = 0
     assert reader.exact
@@ -55,23 +66,17 @@ def test_an_exclusive_feature_is_read_as_the_crosscoder_reads_it(tiny_run: Run, 
     torch.testing.assert_close(reader(stream), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_one_that_reads_what_is_unpredicted_is_read_as_if_the_other_model_said_what_is_expected(tiny_copy: Run) -> None:
+def test_one_that_reads_what_is_unpredicted_is_read_as_if_the_other_model_said_what_is_expected(tiny_run: Run) -> None:
     """Exact where the other stream is what this one predicts of it."""
-    shutil.rmtree(tiny_copy.crosscoder)
-    tiny_copy.store.unlink()
-    settings = tiny_copy.config()
-    changed = settings.crosscoder.model_copy(update={"exclusive_reads": "unpredicted"})
-    runs.write_text(tiny_copy.path / "run.yaml", config.dump(settings.model_copy(update={"crosscoder": changed})))
-    pipeline.run_stages(tiny_copy)
-    crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
+    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
     prediction = crosscoder.prediction
     assert prediction is not None
-    feature, part = alive(tiny_copy, "a"), crosscoder.parts[0]
-    x = crosscoder.scaled(ActivationStore(tiny_copy.activations).raw(0))
+    feature, part = alive(tiny_run, "a"), crosscoder.parts[0]
+    x = crosscoder.scaled(ActivationStore(tiny_run.activations).raw(0))
     x[:, 32:] = prediction.mean[32:] + (x[:, :32] - prediction.mean[:32]) @ prediction.of_b
     seen = crosscoder.seen(x)[:, part.reads] - crosscoder.decoder_bias[:32]
     expected = seen @ part.encoder[feature] + part.bias[feature]
-    reader = gauge(tiny_copy, feature, "a")
+    reader = gauge(tiny_run, feature, "a")
     assert not reader.exact
     torch.testing.assert_close(
         x[:, :32] / crosscoder.scale[:32] @ reader.weight + reader.bias, expected.detach(), atol=1e-3, rtol=1e-3
@@ -166,6 +171,7 @@ def with_column_scales(run: Run) -> torch.Tensor:
 @pytest.mark.parametrize("side", SIDES)
 def test_a_scale_for_each_column_is_taken_out_of_vectors_and_gauges(tiny_copy: Run, side: Side) -> None:
     """By hand: the decoder over the scale, and the encoder on the stream times the scale, column by column."""
+    _read_whole_streams(tiny_copy)
     columns = slice(0, 32) if side == "a" else slice(32, 72)
     scale = with_column_scales(tiny_copy)[columns]
     feature, weights = alive(tiny_copy, side), load_file(tiny_copy.crosscoder / "model.safetensors")
