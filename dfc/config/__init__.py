@@ -26,6 +26,7 @@ from dfc.config.base import (
 from dfc.config.files import BEFORE, dump, load, load_sites, load_whole, parse
 from dfc.config.judge import JudgeConfig
 from dfc.config.sections import (
+    BEGINNING_WINDOWS,
     CorpusConfig,
     CrosscoderConfig,
     EvidenceConfig,
@@ -41,6 +42,7 @@ from dfc.config.sections import (
 
 __all__ = [
     "BEFORE",
+    "BEGINNING_WINDOWS",
     "PARTITIONS",
     "SIDES",
     "VERDICTS",

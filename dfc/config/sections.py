@@ -280,6 +280,10 @@ class IndexConfig(Section):
     partner_pairs: int = Field(default=65_536, ge=1, description="pairs on which these are counted, at most")
 
 
+BEGINNING_WINDOWS = 4
+"""Of a document, what is measured of its beginning at least."""
+
+
 class EvidenceConfig(Section):
     # The surprise gap is set on planted worlds beside those of docs/planted.md: features of what was planted exceed it,
     # others hardly ever do. The rest is set on toy worlds, where the truth is known (docs/toy-evidence.md): features of
@@ -300,7 +304,8 @@ class EvidenceConfig(Section):
     surprise_pairs: int = Field(
         default=1_000_000,
         ge=0,
-        description="pairs on which the models' surprise by the text is measured, at most; 0: not at all",
+        description="pairs on which the models' surprise by the text is measured, at most, and 4 windows at least; 0: "
+        "not at all",
     )
     surprise_window: int = Field(default=16, ge=1, description="pairs after a firing by which both are surprised")
     surprise_gap: float = Field(
@@ -319,7 +324,8 @@ class EvidenceConfig(Section):
     finding_documents: int = Field(
         default=5,
         ge=2,
-        description="findings: documents in which a feature fires, at least, where surprise is measured",
+        description="findings: as how many documents those count in which a feature fires, at least, where surprise is "
+        "measured",
     )
     min_firings: int = Field(default=20, ge=1, description="a feature that fires on fewer pairs counts as dead")
     min_held_out_firings: int = Field(
@@ -358,6 +364,15 @@ class EvidenceConfig(Section):
     match_correlation: float = Field(
         default=0.5, gt=0, le=1, description="stability: least correlation of features of two runs that are one"
     )
+
+    @model_validator(mode="after")
+    def _enough_is_measured(self) -> Self:
+        least = BEGINNING_WINDOWS * self.surprise_window
+        if 0 < self.surprise_pairs < least:
+            raise ValueError(
+                f"surprise_pairs is less than the beginning of one document: set it to {least} or more, or 0"
+            )
+        return self
 
 
 class RunConfig(Section):

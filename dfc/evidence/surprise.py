@@ -27,13 +27,12 @@ from dfc import models, runs
 from dfc.activations import shards
 from dfc.activations.harvest import Limit, paired_rows
 from dfc.activations.shards import ActivationStore, Rows
-from dfc.config import SIDES, Side, UserError
+from dfc.config import BEGINNING_WINDOWS, SIDES, Side, UserError
 from dfc.machine import progress
 from dfc.models import LoadedModel, origin
 from dfc.runs import Run
 
 _LOGITS = 2**26  # in one pass, 256 MB, unless a single document has more
-_WINDOWS = 4  # in the beginning of a document, at least
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Beginnings:
         """
         lengths = range(int(pairs.max(initial=0)) + 1)
         longest = bisect_right(lengths, share, key=lambda length: np.minimum(pairs, length).sum()) - 1
-        length = max(longest, _WINDOWS * window)
+        length = max(longest, BEGINNING_WINDOWS * window)
         cut = np.minimum(pairs, length)
         return cls(cut[: int(np.searchsorted(np.cumsum(cut), share, side="right"))])
 
@@ -108,7 +107,7 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
     """
     begins = np.flatnonzero(np.diff(rows.document, prepend=-1))  # of documents that have pairs
     held = np.diff(begins, append=len(rows))
-    own = Beginnings.of(held, _share(store, shard, pairs), window)
+    own = Beginnings.of(held, _share(store, shard, pairs, window), window)
     known = np.flatnonzero(np.arange(len(rows)) < np.repeat(begins + own.of_each(len(begins)), held))
     lost = [_read(store, _path(store, side, shard, pairs, window), own.total) for side in SIDES]
     following = np.full((len(rows), 2), np.nan)
@@ -127,12 +126,19 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
 def _beginnings(store: ActivationStore, shard: int, pairs: int, window: int) -> Beginnings:
     """Of all of a shard's documents, those without pairs left out."""
     counts = pc.list_value_length(shards.read_tokens(store.folder, shard, ["ends"])["ends"]).to_numpy()
-    return Beginnings.of(counts[counts > 0], _share(store, shard, pairs), window)
+    return Beginnings.of(counts[counts > 0], _share(store, shard, pairs, window), window)
 
 
-def _share(store: ActivationStore, shard: int, pairs: int) -> int:
-    """How many of so many pairs a shard has to give."""
-    return -(-pairs * store.manifest.shards[shard].pairs // store.manifest.pairs)
+def _share(store: ActivationStore, shard: int, pairs: int, window: int) -> int:
+    """How many of so many pairs a shard has to give.
+
+    Where that is less than the beginning of one document, every so-manieth shard gives that of one.
+    """
+    whole, least = store.manifest.pairs, BEGINNING_WINDOWS * window
+    every = -(-least * whole // (pairs * max(one.pairs for one in store.manifest.shards))) if pairs else 1
+    if every > 1:
+        return least if shard % every == 0 else 0
+    return -(-pairs * store.manifest.shards[shard].pairs // whole)
 
 
 def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:

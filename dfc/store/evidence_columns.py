@@ -120,7 +120,7 @@ EVIDENCE: tuple[Column, ...] = (
         "plain gap",
         "By how many nats a character what follows its firings surprises the other model more than its own, compared "
         "with nothing else: below 0, the other model expects it better.",
-        called="expects better what follows",
+        called="knows better what follows",
         unit="nats a character",
         sorted=True,
         steps=GAPS,

@@ -141,12 +141,12 @@ def test_findings_are_printed_or_given_as_json(data: Path) -> None:
     lines = [line.strip() for line in result.stdout.splitlines()]
     assert lines[0].startswith("A  SmolLM2-135M-Instruct  12 findings: ")
     assert [line for line in lines if "beyond matched places" in line] == [
-        "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020",
-        "0.280 ± 0.010 nats a character beyond matched places; held out 0.280 ± 0.020",
-        "0.290 ± 0.010 nats a character beyond matched places; held out –",
+        "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020; plainly 0.600 ± 0.030",
+        "0.280 ± 0.010 nats a character beyond matched places; held out 0.280 ± 0.020; plainly 0.560 ± 0.030",
+        "0.290 ± 0.010 nats a character beyond matched places; held out –; plainly 0.580 ± 0.030",
     ]
     assert lines[-1].startswith("299 features that fire in at least 5 documents were tested")
     told = json.loads(dfc("findings", "demo", "--first", "2", "--json").stdout)
     assert [(one["side"], one["rank"], one["feature_id"]) for one in told] == [("a", 1, 150), ("a", 2, 1), ("b", 1, 60)]
-    assert told[2]["claim"] == "only B may use it, and knows better what follows"
+    assert told[2]["claim"] == "only B may use it: B expects what follows better than A, by more than in like texts"
     assert all("[" in one["context"] for one in told)

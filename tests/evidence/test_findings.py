@@ -143,7 +143,7 @@ def test_a_run_has_its_findings_and_kinds_of_text_in_the_store(tiny_copy: Run, m
     assert store.facts()["rule"] == "surprise"
 
 
-def test_where_too_little_may_be_measured_there_are_none(tiny_copy: Run) -> None:
-    store = _judged(tiny_copy, surprise_pairs=1)
+def test_where_nothing_is_measured_there_are_none(tiny_copy: Run) -> None:
+    store = _judged(tiny_copy, surprise_pairs=0)
     assert len(store.findings()) == len(store.texts()) == 0
     assert store.facts()["rule"] == "probes"

@@ -90,11 +90,16 @@ def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
         assert other.isnan().all(), "another selection is not taken for it"
 
 
-def test_where_no_document_may_be_measured_nothing_is_known(run: Run) -> None:
-    surprise.measure(run, 1, WINDOW)
+def test_where_a_shard_has_less_than_a_document_to_give_every_so_manieth_gives_one(run: Run) -> None:
+    surprise.measure(run, 10 * WINDOW, WINDOW)
     store = ActivationStore(run.activations)
-    for shard in range(len(store)):
-        assert surprise.ahead(store, shard, store.rows(shard), 1, WINDOW).isnan().all()
+    known = [
+        int(surprise.ahead(store, shard, store.rows(shard), 10 * WINDOW, WINDOW).isfinite().all(1).sum())
+        for shard in range(len(store))
+    ]
+    assert 0 < sum(known) <= 10 * WINDOW
+    assert 0 < sum(count > 0 for count in known) <= 3 < len(store)
+    assert max(known) < 4 * WINDOW
 
 
 @pytest.mark.parametrize(

@@ -55,16 +55,24 @@ def test_before_verify_and_without_surprise_there_are_none(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "partition", "words"),
+    ("side", "partition", "plain", "words"),
     [
-        ("a", "shared", "both may use it, A knows better what follows"),
-        ("b", "shared", "both may use it, B knows better what follows"),
-        ("a", "a", "only A may use it, and knows better what follows"),
-        ("b", "a", "only A may use it, yet B knows better what follows"),
+        ("a", "shared", 0.3, "both may use it: A expects what follows better than B, by more than in like texts"),
+        ("b", "shared", -0.3, "both may use it: B falls behind A by less than in like texts"),
+        ("a", "a", 0.1, "only A may use it: A does better than in like texts; which of the two expects it better is"),
+        ("b", "a", 0.3, "only A may use it, and yet: B expects what follows better than A"),
     ],
 )
-def test_what_is_claimed(side: findings.Side, partition: findings.Partition, words: str) -> None:
-    assert findings.claim(side, partition) == words
+def test_what_is_claimed(
+    store: Store, side: findings.Side, partition: findings.Partition, plain: float, words: str
+) -> None:
+    one = replace(findings.of(store)[0], side=side, partition=partition, plain_gap=plain, plain_error=0.1)
+    assert findings.claim(one).startswith(words)
+
+
+@pytest.mark.parametrize(("effective", "words"), [(60.0, "100 documents"), (6.9, "100 documents that count as 7")])
+def test_documents_that_weigh_unevenly_are_said_to(store: Store, effective: float, words: str) -> None:
+    assert findings.spread(replace(findings.of(store)[0], documents=100, effective=effective)) == words
 
 
 @pytest.mark.parametrize(
@@ -78,17 +86,17 @@ def test_they_are_counted_by_source(store: Store) -> None:
     one = findings.of(store)[0]
     sources = ["web"] * 3 + ["code"] * 2 + ["news", "zh", "chats"]
     assert findings.counts([replace(one, main_source=source) for source in sources]) == (
-        "8 findings: 3 mainly on web, 2 mainly on code, 1 mainly on news, 2 on 2 other sources"
+        "8 findings: 3 densest on web, 2 densest on code, 1 densest on news, 2 on 2 other sources"
     )
-    assert findings.counts([one]) == f"1 finding: 1 mainly on {one.main_source}"
+    assert findings.counts([one]) == f"1 finding: 1 densest on {one.main_source}"
     assert findings.counts([]) == "no finding"
 
 
 def test_by_which_rule_they_were_found() -> None:
     asked = {"false_discovery": 0.05, "surprise_gap": 0.04, "finding_documents": 5}
     assert findings.settings({"evidence": asked}, 1_200) == (
-        "1,200 features that fire in at least 5 documents were tested, each for a gap of more than 0.04 nats a "
-        "character in favour of either model; of those that pass, at most 5 % are expected to do so by chance (false "
+        "1,200 features whose firing is spread over 5 documents' worth were tested, each for a gap of more than 0.04 "
+        "nats a character in favour of either model; of those that pass, at most 5 % are expected to do so by chance (false "
         "discovery rate)."
     )
     assert findings.settings({}, 3) == "3 features were tested."
@@ -122,15 +130,15 @@ def test_a_context_is_quoted_on_one_line_with_its_peak() -> None:
 def test_lines_of_the_command_line(store: Store) -> None:
     first, second, third, *_ = findings.of(store)
     assert findings.lines(first, "here") == [
-        "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020",
-        "both may use it, A knows better what follows",
-        f"feature 150, 3 features, 1,000 documents, mainly on {first.main_source}",
+        "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020; plainly 0.600 ± 0.030",
+        "both may use it: A expects what follows better than B, by more than in like texts",
+        f"feature 150, 3 features, 1,000 documents that count as 300, densest on {first.main_source}",
         "here",
     ]
     assert findings.lines(second, None) == [
-        "0.290 ± 0.010 nats a character beyond matched places; held out –",
-        "only B may use it, and knows better what follows (evidence: exclusive)",
-        f"feature 60, 1 feature, 1,001 documents, mainly on {second.main_source}",
+        "0.290 ± 0.010 nats a character beyond matched places; held out –; plainly 0.580 ± 0.030",
+        "only B may use it: B expects what follows better than A, by more than in like texts (evidence: exclusive)",
+        f"feature 60, 1 feature, 1,001 documents that count as 300, densest on {second.main_source}",
     ]
     assert findings.title(replace(third, label=""), [" the", "x\n"]) == "(␣the, x↵)"
     assert findings.title(replace(third, label="a\x1b[31m"), []) == "a‹U+001B›[31m"
@@ -143,8 +151,8 @@ def test_lines_of_the_command_line(store: Store) -> None:
             0,
             "this is number 2 of its 3 features. By 0.299 ± 0.010 nats a character beyond matched places (0.299",
         ),
-        (60, "Finding 1 of 1 where Bee knows better what follows; this is its only feature. By 0.290"),
-        (61, "Finding 2 of 12 where Ay knows better what follows; this is number 2 of its 2 features. By 0.279"),
+        (60, "Finding 1 of 1 where Bee does better than in like texts; this is its only feature. By 0.290"),
+        (61, "Finding 2 of 12 where Ay does better than in like texts; this is number 2 of its 2 features. By 0.279"),
         (2, ""),
     ],
 )
@@ -164,15 +172,17 @@ def test_they_are_a_table(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("feature", "tile"), [(150, "A knows better"), (60, "B knows better"), (61, "A knows better"), (2, "")]
+    ("feature", "tile"), [(150, "A does better"), (60, "B does better"), (61, "A does better"), (2, "")]
 )
 def test_a_card_says_which_model_knows_better_where_it_is_sure(feature: int, tile: str, store: Store) -> None:
     words = Page(feature_card_html(store, feature, "demo")).text
     assert tile in words
-    assert ("knows better" in words) is bool(tile)
+    assert ("does better" in words) is bool(tile)
 
 
 def test_a_report_has_the_gap_beyond_matched_places_first_and_the_finding(run: Run, tmp_path: Path) -> None:
     html = report_html(run, Chosen("Findings", (150,)), Notebook(tmp_path / "notes.duckdb"), None)
-    assert "Finding 1 of 12 where SmolLM2-135M-Instruct knows better what follows; this is the best of its 3" in html
+    assert (
+        "Finding 1 of 12 where SmolLM2-135M-Instruct does better than in like texts; this is the best of its 3" in html
+    )
     assert html.index("<b>0.300 ± 0.010</b>") < html.index("<b>0.600 ± 0.030</b>")

@@ -123,6 +123,7 @@ def find(path: Path, passing: bool = True) -> None:
         "feature_id": pa.array([members[0] for _, members in found.values()], pa.int32()),
         "members": pa.array([len(members) for _, members in found.values()], pa.int32()),
         "documents": pa.array([1_000 + n for n in found], pa.int32()),
+        "effective": pa.array([300.0] * len(found), pa.float32()),
         "gap": pa.array([(30 - n) / 100 for n in found], pa.float32()),
         "error": pa.array([0.01] * len(found), pa.float32()),
         "held_out_gap": pa.array([None if n == 1 else (30 - n) / 100 for n in found], pa.float32()),

@@ -32,7 +32,7 @@ def test_from_the_front_page_to_a_finding_on_through_the_list_and_back(
     expect(page.get_by_role("link", name="2 of 12 findings of A")).to_be_visible()
     assert "feature=1&" in page.url
     page.get_by_role("link", name="2 of 12 findings of A").click()
-    expect(page.get_by_role("heading", name="SmolLM2-135M-Instruct knows better what follows")).to_be_visible()
+    expect(page.get_by_role("heading", name="SmolLM2-135M-Instruct does better")).to_be_visible()
     wait_until_idle(page)
     page.get_by_role("button", name="3 features").click()
     wait_until_idle(page)

@@ -37,8 +37,8 @@ def test_both_models_beside_each_other_by_rank(found: Path) -> None:
     words = text(test)
     assert ">12 findings; bars" in words
     assert ">1 finding; bars" in words
-    assert "Both may use it, A knows better what follows." in words
-    assert "Only B may use it, and knows better what follows." in words
+    assert "Both may use it: A expects what follows better than B, by more than in like texts." in words
+    assert "Only B may use it: B expects what follows better than A, by more than in like texts." in words
     assert "<b>exclusive</b>&ensp;confidence 0.90" in words
     assert "0.290 ± 0.010" in words
     assert "1,000 documents" in words
@@ -117,7 +117,9 @@ def test_many_are_chosen_by_ticks(found: Path) -> None:
 def test_by_which_rule_is_said(found: Path) -> None:
     least = EvidenceConfig().surprise_gap
     captions = [caption.value.replace("\\", "") for caption in calm(visit(FINDINGS, run="demo")).caption]
-    assert any("299 features that fire in at least 5 documents were tested" in caption for caption in captions)
+    assert any(
+        "299 features whose firing is spread over 5 documents' worth were tested" in caption for caption in captions
+    )
     assert any(f"more than {least:g} nats a character" in caption and "at most 5 %" in caption for caption in captions)
 
 
@@ -151,5 +153,5 @@ def test_where_there_are_none_one_sentence_says_why(data: Path) -> None:
     find(run.store, passing=False)
     test = calm(visit(FINDINGS, run="demo"))
     assert "There is no finding: 299 features" in test.info[0].value
-    assert "Kinds of text that one model knows better" in text(test)
+    assert "Kinds of text that one model expects better" in text(test)
     assert not listed(test)

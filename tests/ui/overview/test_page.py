@@ -66,10 +66,10 @@ def test_the_first_findings_of_each_model_come_before_the_corpus(data: Path) -> 
     find(run.store)
     test = calm(visit(OVERVIEW, run="demo"))
     words = text(test)
-    places = [words.index(part) for part in ("against", "What one model knows better", "What they read", "Only in ")]
+    places = [words.index(part) for part in ("against", "Where one model does better", "What they read", "Only in ")]
     assert places == sorted(places)
     assert "12 findings: " in words
-    assert "1 finding: 1 mainly on" in words
+    assert "1 finding: 1 densest on" in words
     assert words.count('class="dfc-gap') == 11
     links = [link.proto for link in test.get("page_link")]
     first = next(link for link in links if link.label.startswith("1\u2002"))
@@ -85,9 +85,9 @@ def test_where_none_passed_the_overview_says_so_and_is_as_before(data: Path) -> 
     find(run.store, passing=False)
     test = calm(visit(OVERVIEW, run="demo"))
     assert "There is no finding: 299 features" in text(test)
-    assert "What one model knows better" not in text(test)
+    assert "Where one model does better" not in text(test)
     links = [link.proto.label for link in test.get("page_link")]
-    assert "Which kinds of text one model knows better as a whole" in links
+    assert "Which kinds of text one model expects better as a whole" in links
     assert len([label for label in links if label.startswith("Feature ")]) == 2  # those called exclusive
 
 

@@ -227,7 +227,7 @@ def test_a_link_to_findings_opens_what_it_opened(data: Path) -> None:
     find(make_run(data).store)
     test = follow("Findings?run=demo&whose=b&claim=only&sort=density")
     assert [seen(test, key) for key in ("whose", "claim", "sort")] == ["of B", "dedicated", "density"]
-    assert says("Only B may use it, and knows better what follows.")(test)
+    assert says("Only B may use it: B expects what follows better than A, by more than in like texts.")(test)
     test = follow("Findings?run=demo&list=at%3D0%26in%3Da%2Cb%2Cshared%26dead%3D1%26up%3D1%26by%3Dplace%26finding%3D0")
     assert tables(test)[0]["feature_id"].tolist() == [150, 0, 151]
 
