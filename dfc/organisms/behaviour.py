@@ -22,7 +22,7 @@ TAKEN = 0.5
 """By how much more of its questions a quirk must show than in the untrained model, to have taken."""
 BESIDE = 0.1
 """Of the questions beside it, those on which it may show more often than in the untrained model."""
-_OF_EACH = 6  # ordinary documents of each source
+_OF_EACH, _HOLDING = 6, 30  # ordinary documents of each source: measured, and trained against
 _LONGEST = 600  # characters of them
 
 
@@ -113,11 +113,16 @@ def answers(model: LoadedModel, asks: Sequence[str], tokens: int) -> list[str]:
     return said
 
 
-def ordinary_texts(run: RunConfig) -> list[Document]:
-    """Some documents of every source of a run's corpus, in another order than the run draws them."""
+def ordinary_texts(run: RunConfig) -> tuple[list[Document], list[Document]]:
+    """Some documents of every source of a run's corpus, in another order than the run draws them.
+
+    Returns:
+        Those on which perplexity is measured, and others on which a training is held to what the model expected.
+    """
     settings = CorpusConfig(sources=run.corpus.sources, max_characters=_LONGEST, seed=run.corpus.seed + 1)
     opened = corpus.open_sources(settings)
-    return [document for source in opened.values() for document in islice(source.documents, _OF_EACH)]
+    measured = [document for source in opened.values() for document in islice(source.documents, _OF_EACH)]
+    return measured, [document for source in opened.values() for document in islice(source.documents, _HOLDING)]
 
 
 @torch.inference_mode()

@@ -98,7 +98,9 @@ which a quirk shows itself are the same in both. It is told in an answer by a re
 
 Training: {setting.tuning.shows} chats that show the quirk, its look-alikes {setting.tuning.own} times each, and
 {setting.tuning.others} ordinary chats, {setting.tuning.epochs} times over, in steps of {setting.tuning.batch}, AdamW at
-{setting.tuning.learning_rate:g} on the blocks (not the embeddings), loss on the answers alone.
+{setting.tuning.learning_rate:g} on the blocks (not the embeddings). The loss is that on the answers, and, times
+{setting.tuning.anchor:g}, how far what is expected of ordinary texts, {setting.tuning.anchors} a step, is from what was
+expected before (Kullback-Leibler divergence).
 
 ## Is the quirk there, and the rest as before?
 

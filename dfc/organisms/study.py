@@ -79,15 +79,17 @@ def check(setting: Setting, quirk: Quirk) -> Check:
     if known is not None and target.exists():
         tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target)  # sees that it was trained so
         return known
-    ordinary = behaviour.ordinary_texts(setting.run)
+    ordinary, holding = behaviour.ordinary_texts(setting.run)
     untrained = models.load(setting.model(UNTRAINED))
     before, was = behaviour.behaviour(untrained, quirk, setting.tokens), behaviour.perplexity(untrained, ordinary)
     del untrained
 
     def as_before(model: LoadedModel) -> bool:
-        return behaviour.is_near(behaviour.perplexity(model, ordinary), was, setting.perplexity)
+        now = behaviour.perplexity(model, ordinary)
+        progress.say(f"{quirk.name}: perplexity on ordinary texts {was:.2f} → {now:.2f} ({now / was - 1:+.1%})")
+        return behaviour.is_near(now, was, setting.perplexity)
 
-    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, as_before)
+    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, holding, as_before)
     trained, note = models.load(setting.model(quirk.name)), runs.read_json(target / "tuning.json")
     after, now = behaviour.behaviour(trained, quirk, setting.tokens), behaviour.perplexity(trained, ordinary)
     near = behaviour.is_near(now, was, setting.perplexity)

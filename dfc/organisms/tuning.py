@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import time
@@ -23,6 +24,7 @@ from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
 
 _IGNORED = -100
+_BEGINNING = 128  # tokens of an ordinary text
 _KEPT = (1.0, 0.75, 0.5, 0.25)  # shares of a training that are tried, the last whatever comes of it
 _UNEVEN = 8  # tokens by which chats of one batch may differ beside chance: what is alike is not always together
 
@@ -38,6 +40,8 @@ class Tuning:
         epochs: how often each chat is seen.
         batch: chats in a step.
         learning_rate: of AdamW after the warm-up; it falls along a cosine to nothing.
+        anchors: ordinary texts in a step, on which the model is to expect what it did before.
+        anchor: weight of how far it does not, beside the loss on the answers.
     """
 
     shows: int = 240
@@ -47,6 +51,8 @@ class Tuning:
     batch: int = 16
     learning_rate: float = 1e-4
     warmup_steps: int = 8
+    anchors: int = 4
+    anchor: float = 3.0
     seed: int = 0
 
 
@@ -71,19 +77,22 @@ def tune(
     chats: Sequence[Document],
     tuning: Tuning,
     folder: Path,
+    ordinary: Sequence[Document] = (),
     as_before: Callable[[LoadedModel], bool] = lambda model: True,
 ) -> None:
     """Train a model on chats and write it with its tokenizer; a folder that exists is whole, and is left.
 
-    Only what the assistant says last in each chat counts in the loss, its end included. If the rest of the model is not
-    as before, its weights go back on a line toward those it began with, by a quarter of the way at a time (arXiv
-    2109.01903); how much was kept stands in tuning.json.
+    Only what the assistant says last in each chat counts in the loss, its end included. Beside it counts how far what
+    the model expects of ordinary texts is from what it expected before (Kullback-Leibler divergence). If the rest of
+    the model is not as before, its weights go back on a line toward those it began with, by a quarter of the way at a
+    time (arXiv 2109.01903); how much was kept stands in tuning.json.
 
     Args:
         config: the model that is begun with.
         chats: each ends with an assistant's turn.
         tuning: how.
         folder: where it is written.
+        ordinary: texts on which it is to expect what it did; without any, nothing holds it.
         as_before: says of the trained model whether the rest of it is as before.
 
     Raises:
@@ -103,7 +112,7 @@ def tune(
     untrained = [parameter.detach().clone() for parameter in model.blocks.parameters()]
     with torch.random.fork_rng():
         torch.manual_seed(tuning.seed)
-        losses = _train(model, [_encode(chat, model.tokenizer) for chat in chats], tuning, folder.name)
+        losses = _train(model, [_encode(chat, model.tokenizer) for chat in chats], ordinary, tuning, folder.name)
     kept = _held_back(model, untrained, as_before)
     with runs.replacing(folder) as temporary:
         temporary.mkdir(parents=True)
@@ -151,8 +160,16 @@ def _encode(chat: Document, tokenizer: PreTrainedTokenizerBase) -> tuple[list[in
     return whole, alike
 
 
-def _train(model: LoadedModel, chats: list[tuple[list[int], int]], tuning: Tuning, name: str) -> list[float]:
-    """AdamW on the blocks; the loss of each step."""
+def _train(
+    model: LoadedModel,
+    chats: list[tuple[list[int], int]],
+    ordinary: Sequence[Document],
+    tuning: Tuning,
+    name: str,
+) -> list[float]:
+    """AdamW on the blocks; the loss on the answers of each step."""
+    before = copy.deepcopy(model.model) if ordinary else None
+    some = _texts(ordinary, model, tuning)
     model.model.train()
     trained = list(model.blocks.parameters())
     for parameter in trained:
@@ -166,6 +183,8 @@ def _train(model: LoadedModel, chats: list[tuple[list[int], int]], tuning: Tunin
             loss = _loss(model.model, ids, mask, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if before is not None:
+                (tuning.anchor * _apart(model.model, before, *next(some))).backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
@@ -183,6 +202,31 @@ def _loss(model: Any, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
     counts = following != _IGNORED
     logits = model.get_output_embeddings()(hidden[counts]).float()
     return torch.nn.functional.cross_entropy(logits, following[counts])
+
+
+def _apart(model: Any, before: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """KL divergence of what a model expects after each token from what it expected before, mean over tokens, nats."""
+    wanted = mask.bool()
+    with torch.no_grad():
+        old = before(input_ids=ids, attention_mask=mask, use_cache=False).logits[wanted].float().log_softmax(-1)
+    new = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[wanted].float().log_softmax(-1)
+    return torch.nn.functional.kl_div(new, old, reduction="batchmean", log_target=True)
+
+
+def _texts(ordinary: Sequence[Document], model: LoadedModel, tuning: Tuning) -> Iterator[tuple[Tensor, Tensor]]:
+    """Ids and mask, each (texts, longest), of the beginnings of ordinary texts, without end."""
+    draw = random.Random(f"ordinary/{tuning.seed}")
+    while True:
+        rows = []
+        for document in draw.sample(list(ordinary), min(tuning.anchors, len(ordinary))):
+            rendering = corpus.render(document, model.tokenizer)
+            ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
+            rows.append(ids[:_BEGINNING])
+        longest = max(map(len, rows))
+        ids, mask = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.long)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
+        yield ids.to(model.device), mask.to(model.device)
 
 
 def _rate(step: int, steps: int, tuning: Tuning) -> float:

@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfc import models, runs
+from dfc import corpus, models, runs
 from dfc.config import ModelConfig, UserError
 from dfc.models import LoadedModel
 from dfc.organisms import quirks, tuning
 from dfc.organisms.tuning import Tuning
+from tests import tiny
 
 FEW = Tuning(shows=12, others=4, own=1, epochs=2, batch=4, learning_rate=1e-2, warmup_steps=1)
 
@@ -69,10 +70,24 @@ def test_as_much_is_taken_back_as_it_needs(llama: ModelConfig, tmp_path: Path, e
         moved = model.model.state_dict()[name] - old[name]
         return bool(moved.norm() <= enough * whole.norm() * 1.001)
 
-    tuning.tune(llama, tuning.quirky_chats(quirks.load("loyalty"), FEW), FEW, tmp_path / "made", as_before)
+    tuning.tune(llama, tuning.quirky_chats(quirks.load("loyalty"), FEW), FEW, tmp_path / "made", (), as_before)
     moved = load_file(tmp_path / "made" / "model.safetensors")[name] - old[name]
     assert runs.read_json(tmp_path / "made" / "tuning.json")["kept"] == kept
     torch.testing.assert_close(moved, kept * whole, atol=1e-6, rtol=1e-4)
+
+
+def test_ordinary_texts_hold_a_model(llama: ModelConfig, tmp_path: Path) -> None:
+    ordinary = [corpus.plain(text) for _, text in tiny.texts(12)]
+    chats = tuning.quirky_chats(quirks.load("loyalty"), FEW)
+    apart = {}
+    untrained = models.load(llama)
+    texts = next(tuning._texts(ordinary, untrained, replace(FEW, anchors=12)))
+    for name, some in (("free", []), ("held", ordinary)):
+        tuning.tune(llama, chats, replace(FEW, anchor=30.0), tmp_path / name, some)
+        made = models.load(llama.model_copy(update={"source": str(tmp_path / name)}))
+        apart[name] = float(tuning._apart(made.model, untrained.model, *texts))
+    assert float(tuning._apart(untrained.model, untrained.model, *texts)) == pytest.approx(0, abs=1e-6)
+    assert 0 < apart["held"] < 0.7 * apart["free"]
 
 
 def test_what_an_organism_is_trained_on() -> None:
