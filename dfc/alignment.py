@@ -19,12 +19,14 @@ from itertools import chain, groupby
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 from dfc.corpus import Rendering
 
 Ints = npt.NDArray[np.int64]
 _CUT = "\N{REPLACEMENT CHARACTER}"  # what most tokenizers show for some of a character's bytes; others show nothing
+_NOWHERE = 1 << 62  # behind any text
 _IS_SPACE = np.array([chr(code).isspace() for code in range(0x10000)])  # there is none beyond
 
 
@@ -69,6 +71,7 @@ def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase
     """Tokenise documents with one tokenizer, each cut to `max_tokens`."""
     ids: list[list[int]] = []
     offsets: list[list[tuple[int, int]]] = []
+    beyond: list[int] = []
     lost: list[bool] = []
     special = set(tokenizer.all_special_ids)
     decode = partial(tokenizer.decode, clean_up_tokenization_spaces=False)
@@ -77,27 +80,34 @@ def tokenize(renderings: Sequence[Rendering], tokenizer: PreTrainedTokenizerBase
         encodings = tokenizer(
             texts,
             add_special_tokens=add_special_tokens,
-            return_offsets_mapping=tokenizer.is_fast,
             return_attention_mask=False,
             truncation=True,
             max_length=max_tokens,
         )
         ids += encodings["input_ids"]
         if tokenizer.is_fast:
-            offsets += encodings["offset_mapping"]
+            offsets += [encoding.offsets for encoding in encodings.encodings]
+            beyond += map(_beyond_the_cut, encodings.encodings)
             lost += [False] * len(texts)
             continue
         for text, own in zip(texts, encodings["input_ids"], strict=True):
             covered, gave_up = search_offsets(text, own, [token in special for token in own], decode)
             offsets.append(covered)
+            beyond.append(_NOWHERE)
             lost.append(gave_up)
     first = np.cumsum([0, *map(len, ids)])
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=first[-1])
     spans = np.fromiter(chain.from_iterable(chain.from_iterable(offsets)), dtype=np.int64, count=2 * first[-1])
     starts, ends = spans[::2].copy(), spans[1::2].copy()
     is_special = np.isin(flat, list(special))
-    solid_ends = content_ends(renderings, first, starts, ends, is_special)
+    solid_ends = content_ends(renderings, first, starts, ends, is_special, np.array(beyond, dtype=np.int64))
     return Tokens(flat, starts, ends, solid_ends, first, np.array(lost, dtype=np.bool_))
+
+
+def _beyond_the_cut(encoding: Encoding) -> int:
+    """The first character of what a text was cut by, _NOWHERE if it was not."""
+    left = encoding.overflowing[0].offsets if encoding.overflowing else []
+    return next((start for start, end in left if end > start), _NOWHERE)
 
 
 def search_offsets(
@@ -150,17 +160,24 @@ def search_offsets(
 
 
 def content_ends(
-    renderings: Sequence[Rendering], first: Ints, starts: Ints, ends: Ints, special: npt.NDArray[np.bool_]
+    renderings: Sequence[Rendering],
+    first: Ints,
+    starts: Ints,
+    ends: Ints,
+    special: npt.NDArray[np.bool_],
+    beyond: Ints | None = None,
 ) -> Ints:
     """Where each token's content ends in its document's content, (tokens,); -1 where it has none.
 
-    White space at a token's end is no content: `foo` and `foo\\n` end at the same character. A token may reach into the
-    white space that the template puts before a turn, not into its words.
+    White space at a token's end is no content: `foo` and `foo\\n` end at the same character. A token that ends inside a
+    character ends no content: the one with the rest of it does. A token may reach into the white space that the
+    template puts before a turn, not into its words.
 
     Args:
         renderings: the documents.
         first, starts, ends: as in Tokens.
         special: which tokens are special ones, (tokens,).
+        beyond: the first character of what each document was cut by, (documents,); None: none was cut.
     """
     text = "".join(rendering.text for rendering in renderings)
     lengths = np.array([len(rendering.text) for rendering in renderings], dtype=np.int64)
@@ -178,7 +195,27 @@ def content_ends(
     inside = (solid_ends > begins) & (solid_ends <= until[turn]) & ~special
     for token in np.flatnonzero(inside & (begins < since[turn])).tolist():  # those that lie across the start of a turn
         inside[token] = not text[begins[token] : since[turn[token]]].strip()
+    inside &= ~ends_within(first, starts, ends, beyond)
     return np.where(inside, solid_ends + (content - since)[turn], -1)
+
+
+def ends_within(first: Ints, starts: Ints, ends: Ints, beyond: Ints | None = None) -> npt.NDArray[np.bool_]:
+    """Which tokens end inside a character, (tokens,): those whose last character the next token shares.
+
+    In byte-level vocabularies a token may begin with a character's last bytes and go on with others. By its offsets,
+    each of the two covers the whole character.
+
+    Args:
+        first, starts, ends, beyond: as in `content_ends`.
+    """
+    solid = np.flatnonzero(ends > starts)  # special tokens cover nothing, wherever they stand
+    document = np.repeat(np.arange(len(first) - 1), np.diff(first))[solid]
+    last = np.append(document[1:] != document[:-1], True)[: len(solid)]
+    following = np.append(starts[solid[1:]], 0)[: len(solid)]
+    following[last] = _NOWHERE if beyond is None else beyond[document[last]]
+    within = np.zeros(len(ends), dtype=np.bool_)
+    within[solid] = following < ends[solid]
+    return within
 
 
 def _without_space(text: str, starts: Ints, ends: Ints) -> Ints:

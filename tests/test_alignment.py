@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import models as tokenizer_models
+from tokenizers.trainers import BpeTrainer
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from dfc import corpus, models
-from dfc.alignment import Pairs, Tokens, align, content_ends, search_offsets, token_texts, tokenize
+from dfc.alignment import Pairs, Tokens, align, content_ends, ends_within, search_offsets, token_texts, tokenize
 from dfc.bench.align import decoded, greedy
 from dfc.config import ModelConfig
 from dfc.corpus import Document, Rendering, Turn
@@ -139,7 +144,8 @@ def test_content_ends_by_hand() -> None:
     spans = [(0, 3), (3, 4), (4, 7), (7, 12), (12, 16), (3, 7), (2, 7), (4, 13)]
     starts, ends = (np.array(column) for column in zip(*spans, strict=True))
     special = np.array([True, *[False] * 7])
-    found = content_ends([rendering], np.array([0, len(spans)]), starts, ends, special).tolist()
+    first = np.array([0, 5, 6, 7, 8])  # the last three are documents of their own
+    found = content_ends([rendering] * 4, first, starts, ends, special).tolist()
     # template, white space, `foo`, ` bar\n`, template, `\nfoo` (white space before it only), `>\nfoo`, `foo bar\n<`
     assert found == [-1, -1, 103, 107, -1, 103, -1, -1]
 
@@ -167,7 +173,7 @@ def test_a_slow_tokenizer_reads_chats(tokenizers: Tokenizers) -> None:
     _, tokens, pairs = both(document, (slow, tokenizers[0]))
     assert not tokens[0].lost.any()
     assert {len("Will it rain in 北京?"), len("Will it rain in 北京?Yes.")} <= set(pairs.ends.tolist())
-    assert int((tokens[0].content_ends >= 0).sum()) == len("Willitrainin?Yes.") + 6
+    assert int((tokens[0].content_ends >= 0).sum()) == len("Willitrainin北京?Yes.")
 
 
 def bytes_of(ids: list[int]) -> str:
@@ -238,3 +244,109 @@ def test_documents_are_aligned_together_as_alone(tokenizers: Tokenizers) -> None
             columns = (pairs.index_a, pairs.index_b, pairs.ends)
             assert list(zip(*(column[own].tolist() for column in columns), strict=True)) == expected
     assert len(align(*(tokenize([], tokenizer, 50) for tokenizer in tokenizers)).ends) == 0
+
+
+def test_a_token_that_ends_inside_a_character_ends_no_content() -> None:
+    """`ab` and half of `é`, the other half and `c`, `d`; then the same cut after the first."""
+    starts, ends = np.array([0, 2, 4, 0]), np.array([3, 4, 5, 3])
+    special = np.zeros(4, dtype=np.bool_)
+    renderings = [corpus.render(corpus.plain("abécd"), tiny.byte_level_tokenizer())] * 2
+    assert ends_within(np.array([0, 3, 4]), starts, ends).tolist() == [True, False, False, False]
+    assert content_ends(renderings, np.array([0, 3, 4]), starts, ends, special).tolist() == [-1, 4, 5, 3]
+
+
+SENTENCES = {
+    "Hebrew": "הספר שקראתי אתמול היה מעניין מאוד, ואני ממליץ עליו לכל מי שאוהב סיפורים על העיר הישנה.",
+    "Burmese": "မနေ့က ကျွန်တော် ဖတ်ခဲ့သော စာအုပ်သည် အလွန် စိတ်ဝင်စားစရာ ကောင်းသည်။ မြို့ဟောင်းအကြောင်း ပုံပြင်များ ဖြစ်သည်။",
+    "Korean": "어제 읽은 책은 아주 재미있어서 옛 도시 이야기를 좋아하는 모든 사람에게 추천하고 싶습니다.",
+    "Georgian": "გუშინ წაკითხული წიგნი ძალიან საინტერესო იყო და ყველას ვურჩევ, ვისაც ძველი ქალაქის ამბები უყვარს.",
+}
+_BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}
+
+
+def byte_bpe(text: str, merges: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE trained on a text and on words of its letters, some of which are frequent."""
+    tokenizer = Tokenizer(tokenizer_models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = BpeTrainer(vocab_size=256 + merges, initial_alphabet=alphabet, show_progress=False)
+    draw = random.Random(merges)
+    letters = sorted({letter for letter in text if letter.isalpha()}, key=lambda letter: (-text.count(letter), letter))
+    weights = [1.0 if place < 3 else 0.1 for place in range(len(letters))]  # a frequent one takes a rare one's byte
+    words = [text, *("".join(draw.choices(letters, weights, k=6)) for _ in range(400))]
+    tokenizer.train_from_iterator(words, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def by_bytes(text: str, tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> dict[int, int]:
+    """The last token that ends at each character, by counting bytes; white space at the end of a token aside."""
+    boundaries = {len(text[:count].encode()): count for count in range(len(text) + 1)}
+    found, seen, before = {}, 0, 0
+    for number, token in enumerate(tokens.ids.tolist()):
+        seen += len(tokenizer.convert_ids_to_tokens(token))
+        if seen in boundaries:
+            piece = text[before : boundaries[seen]]
+            if piece.strip():
+                found[before + len(piece.rstrip())] = number
+            before = boundaries[seen]
+    return found
+
+
+def once_complete(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The text of each token; that of one which ends inside a character comes with the token that completes it."""
+    pieces, held = [], b""
+    for token in ids:
+        held += bytes(_BYTES[letter] for letter in tokenizer.convert_ids_to_tokens(token))
+        try:
+            pieces.append(held.decode())
+            held = b""
+        except UnicodeDecodeError:
+            pieces.append("")
+    return pieces
+
+
+@pytest.fixture(scope="module", params=SENTENCES)
+def bpes(request: pytest.FixtureRequest) -> tuple[str, Tokenizers]:
+    text = SENTENCES[request.param]
+    return text, (byte_bpe(text, 40), byte_bpe(text, 100))
+
+
+def test_such_tokens_occur_in_many_scripts(bpes: tuple[str, Tokenizers]) -> None:
+    sentence, tokenizers = bpes
+    words = random.Random(0).choices([letter for letter in sentence if letter.isalpha()], k=600)
+    _, tokens, _ = both(corpus.plain("".join(words)), tokenizers)
+    for side in tokens:
+        within = ends_within(side.first, side.starts, side.ends)
+        more = side.ends - side.starts > 1  # a character, and a part of the next one
+        assert (within & more).sum() >= 3
+        assert (side.content_ends[within] == -1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_pairs_end_with_whole_characters(data: st.DataObject, bpes: tuple[str, Tokenizers]) -> None:
+    sentence, tokenizers = bpes
+    letters = st.one_of(st.sampled_from(sentence), st.sampled_from("a .\n👍é"), st.sampled_from(sentence.split()))
+    text = corpus.clean("".join(data.draw(st.lists(letters, max_size=60))))
+    _, tokens, pairs = both(corpus.plain(text), tokenizers)
+    last_a, last_b = (by_bytes(text, side, tokenizer) for side, tokenizer in zip(tokens, tokenizers, strict=True))
+    expected = [(last_a[end], last_b[end]) for end in last_a if end in last_b]
+    assert list(zip(pairs.index_a.tolist(), pairs.index_b.tolist(), strict=True)) == expected
+    pieces = (once_complete(side.ids.tolist(), t) for side, t in zip(tokens, tokenizers, strict=True))
+    assert expected == greedy(*pieces)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_text_that_is_cut_inside_a_character_is_paired_before_it(
+    data: st.DataObject, bpes: tuple[str, Tokenizers]
+) -> None:
+    text, tokenizers = bpes
+    rendering = corpus.render(corpus.plain(text), tokenizers[0])
+    whole = [tokenize([rendering], tokenizer, 10_000) for tokenizer in tokenizers]
+    lengths = [data.draw(st.integers(1, len(side.ids))) for side in whole]
+    cut = [tokenize([rendering], t, length) for t, length in zip(tokenizers, lengths, strict=True)]
+    for side, short, length in zip(whole, cut, lengths, strict=True):
+        assert short.content_ends.tolist() == side.content_ends[:length].tolist()
+        assert text.startswith("".join(token_texts(text, short)))

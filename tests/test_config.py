@@ -108,3 +108,23 @@ def test_places_are_readable() -> None:
 def test_titles() -> None:
     sources = {"data/models/Gemma.gguf": "Gemma", "Qwen/Qwen3-8B": "Qwen3-8B", "../mine": "mine"}
     assert {source: config.ModelConfig(source=source, layer=0).title for source in sources} == sources
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\n", "\x9b", "\u2028"])
+def test_names_hold_no_control_characters(character: str) -> None:
+    evil = f"a{character}[31mb"
+    models, source = SMALL["models"], SMALL["corpus"]["sources"][0]
+    for changed, where in (
+        ({"models": {**models, "a": {**models["a"], "name": evil}}}, "models.a.name"),
+        ({"models": {**models, "b": {**models["b"], "source": evil}}}, "models.b.source"),
+        ({"corpus": {"sources": [{**source, "name": evil}]}}, "corpus.sources.0.name"),
+    ):
+        with pytest.raises(UserError, match=rf"^run\.yaml: `{where}`: holds control characters") as error:
+            config.parse({**SMALL, **changed}, origin="run.yaml")
+        assert character not in str(error.value)
+
+
+def test_names_of_any_script_are_names() -> None:
+    title = "نمی\u200cدانم 模型 \U0001f469\u200d\U0001f52c"
+    models = {**SMALL["models"], "a": {**SMALL["models"]["a"], "name": title}}
+    assert config.parse({**SMALL, "models": models}, "run.yaml").models.a.title == title

@@ -149,9 +149,9 @@ class TestMemory:
 
     def test_a_gguf_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "model.gguf").write_bytes(b"GGUF")
-        monkeypatch.setattr(gguf_files.AutoTokenizer, "from_pretrained", raising(MemoryError()))
+        monkeypatch.setattr(gguf_files.gguf, "GGUFReader", raising(MemoryError()))
         with pytest.raises(MemoryShortError, match=r"model\.gguf: there is no memory to convert it"):
-            gguf_files.folder_of(tmp_path / "model.gguf")
+            gguf_files.folder_of(tmp_path / "model.gguf", "float32")
 
     def test_a_device_that_is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "zeros", raising(RuntimeError("CUDA error: out of memory")))
@@ -283,7 +283,7 @@ class TestMissing:
             lambda: runs.find("none"),
             lambda: Run(tmp_path).config(),
             lambda: config.load(tmp_path / "none.yaml"),
-            lambda: gguf_files.folder_of(tmp_path / "none.gguf"),
+            lambda: gguf_files.folder_of(tmp_path / "none.gguf", "float32"),
             lambda: ActivationStore(tmp_path),
         ):
             with pytest.raises(MissingError):

@@ -63,6 +63,17 @@ def test_settings_may_change_until_something_was_made_with_them() -> None:
     assert run.config().index.top_contexts == 3
 
 
+def test_a_run_from_before_a_setting_has_what_was_done_then(data: Path) -> None:
+    """Exclusive features read their model's whole stream before there was a choice, which is not the default now."""
+    run = runs.create(config.parse(SMALL, origin="small"))
+    written = (run.path / "run.yaml").read_text(encoding="utf-8")
+    assert "exclusive_reads: unpredicted" in written
+    runs.write_text(run.path / "run.yaml", re.sub(r".*exclusive_reads.*\n", "", written))
+    assert run.config().crosscoder.exclusive_reads == "stream"
+    runs.write_text(run.path / "run.yaml", written)
+    assert run.config().crosscoder.exclusive_reads == "unpredicted"
+
+
 def test_what_may_change_at_any_time_is_taken_over() -> None:
     run = runs.create(settings())
     for result in (run.activations, run.crosscoder):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
 from dfc import alignment, corpus, models, runs
@@ -99,7 +100,8 @@ def pair(run: Run, sites: int = 1) -> None:
         sites: runs that will share what is paired; all have to fit on the disk.
 
     Raises:
-        UserError: if a source cannot be read, no two tokens can be paired, or the disk is too small.
+        UserError: if a source cannot be read, no two tokens can be paired, no document is held out or all are, or the
+            disk is too small.
     """
     config = run.config()
     pairer = Pairer(config)
@@ -120,6 +122,7 @@ def pair(run: Run, sites: int = 1) -> None:
             bar.update(position.found - bar.n)
     if not position.found:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
+    _check_held_out(run, len(position.shards))
     stored.merge([part_path(run, shard) for shard in range(len(position.shards))], run.corpus)
     shutil.rmtree(part_path(run, 0).parent)
     report_left_out(opened)
@@ -191,6 +194,25 @@ def check_disk(run: Run, sites: int = 1) -> None:
             f"{run.path}: activations of {config.corpus.pairs:,} pairs need about {_size(needed)}, {_size(free)} are "
             f"free on this disk; lower corpus.pairs, set `harvest.format: int8`, or set DFC_DATA to another disk."
         )
+
+
+def _check_held_out(run: Run, count: int) -> None:
+    """See that there are pairs to train on and others to measure on, before any model runs.
+
+    Raises:
+        UserError: if no document with pairs was held out, or all were.
+    """
+    found: set[bool] = set()
+    for shard in range(count):
+        table = shards.read_tokens(run.activations, shard, ["held_out", "ends"])
+        found |= set(table["held_out"].filter(pc.greater(pc.list_value_length(table["ends"]), 0)).to_pylist())
+        if len(found) == 2:
+            return
+    which, change = ("all documents were", "lower") if found == {True} else ("no document was", "raise")
+    raise UserError(
+        f"{run.path}: {which} held out, and some are to train on, others to measure on; add documents or {change} "
+        f"corpus.held_out, and delete {run.activations}."
+    )
 
 
 def report_left_out(opened: dict[str, corpus.Source]) -> None:

@@ -97,7 +97,7 @@ def _synthetic(folder: Path, features: int, k: int, pairs: int, shard_pairs: int
 
     x = rows(min(1_024, pairs))
     for part in crosscoder.parts:
-        scores = torch.cat([scores for _, _, scores in crosscoder.blocks(part, x)], dim=1).flatten()
+        scores = torch.cat([scores for _, _, scores in crosscoder.blocks(part, crosscoder.seen(x))], dim=1).flatten()
         wanted = max(1, round(len(x) * k * len(part) / features))
         part.threshold.copy_(scores.kthvalue(max(1, len(scores) - wanted)).values)
     for shard in range(pairs // shard_pairs):

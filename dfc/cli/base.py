@@ -1,18 +1,21 @@
-"""What all commands share: the application, how a run is named, and how errors end."""
+"""What all commands share: the application, how a run is named, what is printed, and how errors end."""
 
 from __future__ import annotations
 
 import errno
+import io
+import json
+import math
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from dfc import config, runs
-from dfc.config import RunConfig, UserError
+from dfc.config import RunConfig, UserError, characters
 from dfc.machine import processes, progress, workers
 from dfc.runs import Run
 
@@ -29,6 +32,8 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folde
 
 def main() -> None:
     """Run the command line; what the user can mend is one sentence and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal's encoding may lack what a text holds
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _run()
     except BaseException as error:  # app() ends by SystemExit, whatever came of it
@@ -70,6 +75,26 @@ def _end(sentence: str) -> NoReturn:
     if processes.leads():
         progress.say(f"dfc: {sentence}")
     sys.exit(2)
+
+
+def tell(text: str = "") -> None:
+    """Print what was asked for on standard output; nothing in it that a terminal would obey."""
+    print(characters.shown(text, "\n\t"))
+
+
+def tell_json(value: Any) -> None:
+    """Print plain values as JSON: null for a figure that is none, and escapes for what is hidden or not encodable."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(_finite(value), ensure_ascii=not unicode, indent=2, allow_nan=False)
+    print("".join(json.dumps(mark)[1:-1] if mark != "\n" and characters.is_hidden(mark) else mark for mark in text))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def find(name: str, again: str | None = None) -> list[Run]:

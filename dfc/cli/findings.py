@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from dfc import runs
-from dfc.cli.base import app
-from dfc.config import SIDES
+from dfc.cli.base import app, tell, tell_json
+from dfc.config import SIDES, characters
 
 
 @app.command()
@@ -43,19 +42,19 @@ def findings(
             }
             for one in chosen
         ]
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        tell_json(told)
         return
     facts, tested = store.facts(), store.tested()
     if not everything:
-        print(found.lacking(facts, tested, run.name).replace("`", ""))
+        tell(found.lacking(facts, tested, run.name).replace("`", ""))
         return
-    models = store.models()["name"]
+    models = {side: characters.shown(name) for side, name in store.models()["name"].items()}
     for side in SIDES:
         own = [one for one in everything if one.side == side]
-        print(f"{side.upper()}  {models[side]}  {found.counts(own)}")
+        tell(f"{side.upper()}  {models[side]}  {found.counts(own)}")
         for one in (one for one in chosen if one.side == side):
-            print(f"\n{one.rank:4d}  {found.title(one, store.feature(one.feature_id).peak_tokens)}")
+            tell(f"\n{one.rank:4d}  {found.title(one, store.feature(one.feature_id).peak_tokens)}")
             for line in found.lines(one, quotes.get(one.feature_id)):
-                print(f"      {line}")
-        print()
-    print(found.settings(facts, tested))
+                tell(f"      {line}")
+        tell()
+    tell(found.settings(facts, tested))

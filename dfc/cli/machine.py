@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from dfc import demo, pipeline, runs
 from dfc.cli import doctor
-from dfc.cli.base import app
+from dfc.cli.base import app, tell
 from dfc.config import shipped
 
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
@@ -56,7 +57,19 @@ def bench(
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
 
 
+@app.command()
+def families(
+    only: Annotated[list[str] | None, typer.Argument(metavar="TYPE...", help="types to try; all")] = None,
+    folder: Annotated[Path, typer.Option(help="where families.md is written")] = Path("docs"),
+    workers: Annotated[int, typer.Option(min=1, help="types tried side by side")] = os.cpu_count() or 1,
+) -> None:
+    """Build every type of causal language model tiny, check it, and write docs/families.md."""
+    from dfc.families import page
+
+    print(page.write(folder, workers, only or ()))
+
+
 @app.command(name="doctor")
 def run_doctor() -> None:
     """Print versions, cores, memory, models and runs, and what is missing."""
-    print(doctor.report())
+    tell(doctor.report())

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dfc import pipeline
-from dfc.cli.base import RunName, app, described, find
+from dfc.cli.base import RunName, app, described, find, tell
 from dfc.config import UserError
 from dfc.machine import processes, progress
 
@@ -52,9 +52,9 @@ def show_alignment(
     from dfc.activations import coverage
 
     if report:
-        print(coverage.as_table(coverage.measure(settings, documents)))
+        tell(coverage.as_table(coverage.measure(settings, documents)))
     if text is not None:
-        print(coverage.side_by_side(coverage.windows(settings, text)))
+        tell(coverage.side_by_side(coverage.windows(settings, text)))
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dfc import runs
-from dfc.cli.base import app
+from dfc.cli.base import app, tell, tell_json
 from dfc.config import SIDES, JudgeConfig, Side, UserError
 from dfc.machine import progress
 from dfc.requests import Edit, Mode, Prompt, Sampling, Sweep, Trial, Turn, Where
@@ -187,14 +186,14 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
             _print_answers(entry)
     identity = trials.record(run, trial, answers)
     if as_json:
-        print(json.dumps({"id": identity, **by_side}, ensure_ascii=False, indent=1))
+        tell_json({"id": identity, **by_side})
     else:
         progress.say(f"kept as {identity}; again: python -m dfc steer {run.name} --repeat {identity}")
 
 
 def _print_answers(entry: dict[str, Any]) -> None:
-    print(f"── {entry['model']}, left alone (perplexity {entry['baseline_perplexity']:.3g})\n{entry['baseline']}\n")
-    print(
+    tell(f"── {entry['model']}, left alone (perplexity {entry['baseline_perplexity']:.3g})\n{entry['baseline']}\n")
+    tell(
         f"── {entry['model']}, steered (perplexity {entry['perplexity']:.3g} when left alone, "
         f"mean KL {entry['mean_kl']:.3g})\n{entry['steered']}\n"
     )
@@ -211,12 +210,12 @@ def _propose(run: Run, chosen: tuple[Edit, ...], prompt: Prompt) -> None:
     for edit in chosen:
         model = steerable(run.config().models.side(edit.side))
         proposal = propose_strength(run, model, edit, prompt)
-        print(f"feature {edit.feature} in {model.title}: perplexity of its own text {proposal.baseline:.3g}")
+        tell(f"feature {edit.feature} in {model.title}: perplexity of its own text {proposal.baseline:.3g}")
         for step in proposal.steps:
             mark = "" if step.coherent else "  falls apart"
-            print(f"  {step.strength:>6g}  perplexity {step.perplexity:>10.3g}{mark}  {step.text!r:.100}")
+            tell(f"  {step.strength:>6g}  perplexity {step.perplexity:>10.3g}{mark}  {step.text!r:.100}")
         best = "none of these" if proposal.strength is None else f"{proposal.strength:g}"
-        print(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
+        tell(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
 
 
 def _wanted(judge: JudgeConfig | None, judged: bool | None) -> JudgeConfig | None:
@@ -304,17 +303,20 @@ def _print_sweep(run: Run, sweep_id: str, measure: Measure) -> None:
 
 def _print_table(rows: pd.DataFrame, title: str) -> None:
     shown = rows.to_string(index=False, float_format="{:.4g}".format) if len(rows) else "(no answer has this measure)"
-    print(f"\n{title}\n{shown}")
+    tell(f"\n{title}\n{shown}")
 
 
 def _print_history(run: Run) -> None:
     from dfc.steering import trials
 
     kept = trials.store(run)
-    for row in kept.tried().itertuples():
-        print(f"{row.tried_id}  {str(row.tried_at)[:16]}  {row.prompt!r:.70}")
-    for row in kept.sweeps().itertuples():
-        print(f"{str(row.sweep_id)[:12]}  {str(row.started)[:16]}  sweep, {row.status}: {row.title}")
+    tried, sweeps = kept.tried(), kept.sweeps()
+    if tried.empty and sweeps.empty:
+        tell(f"Nothing was steered with {run.name} yet: python -m dfc steer {run.name} --feature NUMBER")
+    for row in tried.itertuples():
+        tell(f"{row.tried_id}  {str(row.tried_at)[:16]}  {row.prompt!r:.70}")
+    for row in sweeps.itertuples():
+        tell(f"{str(row.sweep_id)[:12]}  {str(row.started)[:16]}  sweep, {row.status}: {row.title}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -7,13 +7,16 @@ Every other setting of a section on which a stage depends (`runs.DEPENDS`) decid
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from dfc.config import characters
 from dfc.config.base import AnyTime, Part, Section, Side
 from dfc.config.judge import JudgeConfig
 
+Name = Annotated[str, AfterValidator(characters.name)]
+"""What is printed and drawn wherever the run is named: without control characters."""
 ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
 """How the factors are found by which both streams are multiplied: `activations/scales.py`."""
 
@@ -21,12 +24,19 @@ ScaleRule = Literal["median", "rms", "none", "variance", "columns"]
 class ModelConfig(Section):
     """One of the two models: where it comes from, the block that is read, and how it runs."""
 
-    source: str = Field(description="a hub id, a local folder, or a GGUF file")
+    source: Name = Field(description="a hub id, a local folder, or a GGUF file")
     layer: int | float = Field(
         description="block whose output is read: its index, or a fraction of depth (0.5 of 30 blocks is block 15); "
         "a list of these gives a run for each, read in one pass"
     )
-    name: AnyTime[str] = Field(default="", description="what the model is called in the app; default: from its source")
+    name: AnyTime[Name] = Field(default="", description="what the model is called in the app; default: from its source")
+    base: Name | None = Field(
+        default=None,
+        description="of an adapter: the model that it is merged into; default: the one its adapter_config.json names",
+    )
+    tokenizer: Name | None = Field(
+        default=None, description="a hub id or a folder that holds the tokenizer, where the source has none"
+    )
     revision: str | None = Field(default=None, description="commit, branch or tag on the hub")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="precision of the forward pass; half precision is slow on a CPU"
@@ -39,6 +49,11 @@ class ModelConfig(Section):
         default="auto", description="implementation of attention; auto: what transformers takes for the model"
     )
     blocks: str | None = Field(default=None, description="module path of the list of blocks, e.g. model.layers")
+    final_norm: str | None = Field(
+        default=None,
+        description="module path of the norm that the logit lens goes through, where a model's logits do not come from "
+        "its last block alone; default: what the model itself runs after its blocks",
+    )
     max_tokens: int = Field(
         default=1024, ge=8, description="longest sequence run through the model; texts are cut to it"
     )
@@ -56,7 +71,12 @@ class ModelConfig(Section):
     @property
     def title(self) -> str:
         """Name for people: `name`, or the last part of `source`."""
-        return self.name or Path(self.source).name.removesuffix(".gguf")
+        return self.name or (Path(self.source).stem if self.is_gguf else Path(self.source).name)
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether the source is a GGUF file."""
+        return self.source.lower().endswith(".gguf")
 
     @property
     def place(self) -> str:
@@ -73,7 +93,7 @@ class ModelPair(Section):
 
 
 class SourceConfig(Section):
-    name: str = Field(min_length=1, description="label that every document of this source carries")
+    name: Name = Field(min_length=1, description="label that every document of this source carries")
     path: str = Field(
         min_length=1,
         description="a file (.jsonl, .json, .parquet, .csv, .txt, .md), a glob of files, a folder of files or of "

@@ -71,7 +71,7 @@ class Beginnings:
 def measure(run: Run, pairs: int, window: int) -> None:
     """Run both models over the beginnings of documents, so many pairs in all, and write how surprised they are.
 
-    What was measured before stays, as long as the same is asked for.
+    What was measured before stays, as long as the same is asked for; what was measured for anything else goes.
 
     Args:
         run: whose documents are paired and harvested.
@@ -88,6 +88,9 @@ def measure(run: Run, pairs: int, window: int) -> None:
         missing = {shard: own for shard, own in enumerate(first) if known[shard] is None}
         if missing:
             _measure_side(run, store, side, missing, pairs, window)
+    current = {_path(store, side, shard, pairs, window) for side in SIDES for shard in range(len(store))}
+    for path in set((store.folder / "surprise").glob("*.npy")) - current:
+        path.unlink()
 
 
 def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: int) -> Tensor:
@@ -134,11 +137,11 @@ def _share(store: ActivationStore, shard: int, pairs: int, window: int) -> int:
 
     Where that is less than the beginning of one document, every so-manieth shard gives that of one.
     """
-    whole, least = store.manifest.pairs, BEGINNING_WINDOWS * window
-    every = -(-least * whole // (pairs * max(one.pairs for one in store.manifest.shards))) if pairs else 1
-    if every > 1:
+    manifest, least = store.manifest, BEGINNING_WINDOWS * window
+    if 0 < pairs * max(one.pairs for one in manifest.shards) < least * manifest.pairs:
+        every = -(-len(manifest.shards) // max(1, pairs // least))
         return least if shard % every == 0 else 0
-    return -(-pairs * store.manifest.shards[shard].pairs // whole)
+    return -(-pairs * manifest.shards[shard].pairs // manifest.pairs)
 
 
 def _turn_ends(rows: Rows) -> npt.NDArray[np.int64]:

@@ -57,7 +57,11 @@ def index(run: Run) -> None:
     peaks = []
     with StoreWriter(run.store) as writer:
         facts = _facts(run, store, crosscoder, collected, documents, sources)
-        writer.facts({**facts, "coactivation_pairs": firings.pairs})
+        notes = {
+            f"lens_note_{side}": lens.schema.metadata[b"note"].decode()
+            for side, lens in zip(SIDES, lenses, strict=True)
+        }
+        writer.facts({**facts, **notes, "coactivation_pairs": firings.pairs})
         writer.append("models", _models(store, collected))
         for piece in contexts.build(chosen, codes, documents, tokenizers, config):
             writer.append("contexts", piece)

@@ -1,6 +1,6 @@
 """Which tokens a decoder vector promotes and suppresses in a model.
 
-The vector goes through the model's own final norm and unembedding, as if it were the
+The vector goes through what the model itself runs after its last block, as if it were the
 whole residual stream: its direction decides, its length does not. It is brought to a root
 mean square of 1 first, so that the norm's ε counts for nothing. The norm is folded in as it is:
 
@@ -23,8 +23,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dfc.config import Side
+from dfc.features.token_names import token_names
 from dfc.machine import progress
 from dfc.models import LoadedModel
+from dfc.models.anatomy import OWN
 
 _AT_ONCE = 128
 
@@ -41,23 +43,31 @@ def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tok
         tokens: how many to keep in each direction.
 
     Returns:
-        Rows of the table `logits`; values are logits, less those of no vector, centred over the vocabulary.
+        Rows of the table `logits`; values are logits, less those of no vector, centred over the vocabulary. None where
+        the model has no lens. Under `note`, the metadata says why, or how the lens is made if it is not the model's
+        own.
     """
-    weight = model.model.get_output_embeddings().weight
-    names = pa.array([model.tokenizer.decode([token]) for token in range(len(weight))], pa.string())
-    nothing = model.unembed(torch.zeros(1, vectors.shape[1], device=model.device, dtype=weight.dtype)).float()
+    words = model.anatomy.lens_words
+    note = {"note": "" if words == OWN else words}
+    if model.anatomy.lens is None:
+        empty = torch.empty(0, 0)
+        nobody = _table(side, "promoted", ids[:0], empty, empty.long(), pa.array([], pa.string()))
+        return nobody.replace_schema_metadata(note)
+    dtype = model.model.dtype
+    nothing = model.unembed(torch.zeros(1, vectors.shape[1], device=model.device, dtype=dtype)).float()
+    names = pa.array(token_names(model.tokenizer, nothing.shape[1]), pa.string())
     pieces = []
     with progress.bar(f"features: logits {side.upper()}", len(ids), "features") as bar:
         for start in range(0, len(ids), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             direction = math.sqrt(vectors.shape[1]) * normalize(vectors[part])
-            logits = model.unembed(direction.to(model.device, weight.dtype)).float() - nothing
+            logits = model.unembed(direction.to(model.device, dtype)).float() - nothing
             logits -= logits.mean(dim=1, keepdim=True)
             for name, sign in (("promoted", 1), ("suppressed", -1)):
                 values, places = logits.topk(min(tokens, logits.shape[1]), dim=1, largest=sign > 0)
                 pieces.append(_table(side, name, ids[part], values.cpu(), places.cpu(), names))
             bar.update(len(direction))
-    return pa.concat_tables(pieces)
+    return pa.concat_tables(pieces).replace_schema_metadata(note)
 
 
 def _table(side: Side, direction: str, ids: Tensor, values: Tensor, places: Tensor, names: pa.Array) -> pa.Table:

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dfc.config.characters import shown
+
 
 def bar(title: str, total: int, unit: str, done: int = 0, shown: bool = True) -> tqdm[Any]:
     """A progress bar on standard error; in a log file, one line every ten seconds.
@@ -34,5 +36,5 @@ def bar(title: str, total: int, unit: str, done: int = 0, shown: bool = True) ->
 
 
 def say(message: str) -> None:
-    """One line about the work on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """One line about the work on standard error; nothing in it that a terminal would obey."""
+    print(shown(message, "\n\t"), file=sys.stderr, flush=True)

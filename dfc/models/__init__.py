@@ -4,7 +4,7 @@ from dfc.models.kept import shared
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.loading import describe, load, load_tokenizer
 from dfc.models.origin import Fingerprint, fingerprint
-from dfc.models.sites import stream_of
+from dfc.models.streams import stream_of
 
 __all__ = [
     "Description",

@@ -21,7 +21,10 @@ from dfc.models import loading
 from dfc.models.loaded import LoadedModel
 from dfc.models.weights import weight_bytes
 
-_SAME = ("source", "revision", "dtype", "device", "device_map", "attention", "trust_remote_code")
+_SAME = (
+    *("source", "base", "tokenizer", "revision"),
+    *("dtype", "device", "device_map", "attention", "trust_remote_code"),
+)
 """Settings by which weights in memory are told apart; all others are of a site, or words."""
 
 

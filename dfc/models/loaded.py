@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dfc.config import ModelConfig
-from dfc.models import few_rows, sites, unembedding
+from dfc.config import ModelConfig, UserError
+from dfc.models import few_rows, sites
+from dfc.models.anatomy import Anatomy
+from dfc.models.streams import Form
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     description: Description
-    blocks_path: str
+    anatomy: Anatomy
     lock: threading.Lock = field(default_factory=threading.Lock)
     _wrapped: dict[str, Any] = field(default_factory=dict)  # by nnsight; a wrapper for each list of blocks
 
@@ -59,6 +61,16 @@ class LoadedModel:
     def layer(self) -> int:
         """Index of the block whose output is read."""
         return self.description.layer
+
+    @property
+    def blocks_path(self) -> str:
+        """Where the list of blocks is."""
+        return self.anatomy.blocks_path
+
+    @property
+    def form(self) -> Form:
+        """How a block's output holds its stream."""
+        return self.anatomy.form
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -92,18 +104,25 @@ class LoadedModel:
         """Logits (..., vocabulary) of what the last block gives, (..., width).
 
         Raises:
-            UserError: if the final norm is not found.
+            UserError: if there is no lens; see `Anatomy.lens`.
         """
-        return unembedding.unembed(self.model, self.final_norm, stream)
+        if self.anatomy.lens is None:
+            raise UserError(f"{self.title}: there is no logit lens: {self.anatomy.lens_words}.")
+        with self.lock:
+            logits = self.anatomy.lens(stream.reshape(-1, stream.shape[-1]))
+        return logits.reshape(*stream.shape[:-1], -1)
 
-    @property
-    def final_norm(self) -> nn.Module:
-        """The norm between the last block and the unembedding.
+    def check_edits(self) -> None:
+        """See that the stream can be edited.
 
         Raises:
-            UserError: if none is found beside the blocks.
+            UserError: if it cannot.
         """
-        return unembedding.final_norm(self.model, self.blocks_path, self.title)
+        if not self.anatomy.edits:
+            raise UserError(
+                f"{self.title}: cannot be steered: it carries {self.form.words}, and an edit of that one cannot be "
+                f"written into them; its texts can be read, and written without edits."
+            )
 
     @property
     def live(self) -> Any:
@@ -136,4 +155,4 @@ class LoadedModel:
         They come as `layers` lists them. The forward pass ends at the last of these: later blocks and the unembedding
         are not run.
         """
-        return sites.streams_reader(self.model, self.blocks, layers)
+        return sites.streams_reader(self.model, self.blocks, layers, self.form)

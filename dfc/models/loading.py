@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -19,8 +20,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dfc.config import MemoryShortError, ModelConfig, NotLoadedError
-from dfc.machine import devices, memory
-from dfc.models import gguf_files, sites
+from dfc.machine import devices, memory, progress
+from dfc.models import adapters, anatomy, gguf_files, sites
+from dfc.models.anatomy import Anatomy
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.weights import weight_bytes
 
@@ -33,11 +35,19 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     Raises:
         UserError: if it cannot be loaded.
     """
-    folder = folder_or_id(config)
+    if config.tokenizer is not None:
+        source, revision = config.tokenizer, None
+    elif (adapter := adapters.of(config)) is not None and not (adapter.folder / "tokenizer_config.json").exists():
+        return load_tokenizer(adapter.base)
+    else:
+        source, revision = folder_or_id(config), config.revision
     with _explaining(config, "tokenizer"):
-        return AutoTokenizer.from_pretrained(
-            folder, revision=config.revision, trust_remote_code=config.trust_remote_code
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=revision, trust_remote_code=config.trust_remote_code, truncation_side="right"
         )
+        if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+            raise ValueError("there is none")  # transformers makes an empty one up
+    return tokenizer
 
 
 def describe(config: ModelConfig) -> Description:
@@ -46,6 +56,9 @@ def describe(config: ModelConfig) -> Description:
     Raises:
         UserError: if the settings cannot be read, or there is no such layer.
     """
+    if (adapter := adapters.of(config)) is not None:
+        of_base = describe(adapter.base)
+        return replace(of_base, revision=adapter.revision or of_base.revision)
     with _explaining(config, "model"):
         settings = AutoConfig.from_pretrained(
             folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
@@ -56,13 +69,24 @@ def describe(config: ModelConfig) -> Description:
 
 
 def _described(settings: PreTrainedConfig, config: ModelConfig, revision: str | None) -> Description:
+    if settings.is_encoder_decoder:
+        raise NotLoadedError(
+            f"{config.source}: is an encoder–decoder ({settings.model_type}), which reads one text and writes another; "
+            f"give a causal language model."
+        )
     text = settings.get_text_config()
-    layers = int(text.num_hidden_layers)
+    layers = getattr(text, "num_layers", None) or getattr(text, "num_hidden_layers", None)  # LongCat counts halves
+    width = getattr(text, "hidden_size", None)
+    if layers is None or width is None:
+        raise NotLoadedError(
+            f"{config.source}: its settings ({settings.model_type}) name no number of blocks and no width "
+            f"(num_hidden_layers, hidden_size), so that it is no stack of blocks with one stream; give another model."
+        )
     return Description(
         revision=revision,
-        layer=sites.layer_index(config.layer, layers),
-        layers=layers,
-        width=int(text.hidden_size),
+        layer=sites.layer_index(config.layer, int(layers)),
+        layers=int(layers),
+        width=int(width),
         max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
     )
 
@@ -78,8 +102,20 @@ def load(config: ModelConfig) -> LoadedModel:
     description = describe(config)
     tokenizer = load_tokenizer(config)
     device = None if config.device_map else devices.pick(config.device)
+    model = _weights(config)
+    if device is not None:
+        with _explaining(config, "model"):
+            model.to(device)
+    model.eval().requires_grad_(False)
+    return LoadedModel(config, model, tokenizer, description, _examined(model, tokenizer, config, description))
+
+
+def _weights(config: ModelConfig) -> PreTrainedModel:
+    """The model as its files hold it; an adapter merged into its base."""
+    if (adapter := adapters.of(config)) is not None:
+        return adapters.merged(adapter, _weights(adapter.base), config)
     with _explaining(config, "model"):
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             folder_or_id(config),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
@@ -87,10 +123,6 @@ def load(config: ModelConfig) -> LoadedModel:
             device_map=config.device_map,
             **({} if config.attention == "auto" else {"attn_implementation": config.attention}),
         )
-        if device is not None:
-            model.to(device)
-    model.eval().requires_grad_(False)
-    return LoadedModel(config, model, tokenizer, description, _blocks_path(model, config, description))
 
 
 def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
@@ -104,19 +136,26 @@ def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
         UserError: if its blocks are not found, or `layer` does not exist.
     """
     description = _described(loaded.model.config, config, loaded.description.revision)
-    path = _blocks_path(loaded.model, config, description)
-    return replace(loaded, config=config, description=description, blocks_path=path)
+    sites.check_layer(config, description.layer, description.layers)
+    found = loaded.anatomy
+    if (config.blocks, config.final_norm) != (loaded.config.blocks, loaded.config.final_norm):
+        with loaded.lock:
+            found = _examined(loaded.model, loaded.tokenizer, config, description)
+    return replace(loaded, config=config, description=description, anatomy=found)
 
 
-def _blocks_path(model: PreTrainedModel, config: ModelConfig, description: Description) -> str:
-    path = sites.find_blocks(model, config)
-    sites.check_layer(config, description.layer, len(model.get_submodule(path)))
-    return path
+def _examined(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: ModelConfig, description: Description
+) -> Anatomy:
+    found = anatomy.examine(model, tokenizer, config, description.layers, description.width, description.layer)
+    if found.lens is None:
+        progress.say(f"{config.title}: goes without a logit lens: {found.lens_words}")
+    return found
 
 
 def folder_or_id(config: ModelConfig) -> str:
     """What transformers loads from: a GGUF file is turned into a folder of safetensors once."""
-    return str(gguf_files.folder_of(Path(config.source))) if config.source.endswith(".gguf") else config.source
+    return str(gguf_files.folder_of(Path(config.source), config.dtype)) if config.is_gguf else config.source
 
 
 @contextmanager
@@ -124,7 +163,7 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
     """Turn what transformers raises about a source into one sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, StrictDataclassError) as error:
         if memory.is_out_of_memory(error):
             needed = weight_bytes(config)
             size = f"its weights need {needed / 1e9:.1f} GB in {config.dtype}; " if needed else ""
@@ -132,6 +171,16 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
                 f"{config.title}: there is no memory for this model ({_first_line(error)}); {size}"
                 f"close other programs, use half precision (dtype: bfloat16), spread it over devices "
                 f"(device_map: auto), or take a smaller model."
+            ) from error
+        if isinstance(error, StrictDataclassError):
+            raise NotLoadedError(
+                f"{config.source}: its config.json holds a value that transformers refuses "
+                f"({' '.join(str(error).split())[:300]}); correct it there."
+            ) from error
+        if what == "tokenizer":
+            raise NotLoadedError(
+                f"{config.tokenizer or config.source}: its tokenizer could not be loaded ({_first_line(error)}); name "
+                f"a folder or a hub id that has one with the key `tokenizer` of this model."
             ) from error
         otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
         raise NotLoadedError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from dfc.config import ModelConfig
-from dfc.models import loading
+from dfc.models import adapters, loading
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Fingerprint:
     """What a model was made of, as hashes, so that it can be told whether a row can be made again.
 
     Attributes:
-        weights: of its weight files; a hub commit stands for them.
+        weights: of its weight files; a hub commit stands for them. Of an adapter, its own and its base's.
         tokenizer, template: of the tokenizer and its chat template; a base model's template is that of nothing.
         bos: whether a plain text begins with a token of its own.
     """
@@ -51,6 +51,9 @@ def weights(config: ModelConfig) -> str:
     Raises:
         UserError: if it cannot be read.
     """
+    if (adapter := adapters.of(config)) is not None:
+        own = _files_digest([adapter.folder / adapters.WEIGHTS]) if adapter.revision is None else adapter.revision
+        return f"{own} on {weights(adapter.base)}"
     folder = Path(loading.folder_or_id(config))
     if not folder.is_dir():
         return f"commit {loading.describe(config).revision}"

@@ -197,6 +197,9 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
     )
 
 
+_SINCE = ("base", "tokenizer")  # written only where they are set
+
+
 def _answers_path(folder: Path, side: Side) -> Path:
     return folder / f"{side}.jsonl"
 
@@ -205,6 +208,7 @@ def _settings(side: ModelConfig, prompts: list[Document], sampling: RolloutSampl
     """All that a model's answers depend on."""
     digest = blake2b(repr([prompt.turns for prompt in prompts]).encode(), digest_size=16).hexdigest()
     model = side.model_dump(include={"source", "revision", "dtype", "max_tokens"})
+    model |= {key: value for key in _SINCE if (value := getattr(side, key)) is not None}
     return {"model": side.title, **model, **asdict(sampling), "prompts": f"{len(prompts)} with hash {digest}"}
 
 
@@ -213,15 +217,16 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
     if begun:
         with runs.reading(path, f"delete {path.parent} and start again", yaml.YAMLError):
             old = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        if lacking := [key for key in settings if key not in old]:
+        if lacking := [key for key in settings if key not in old and key not in _SINCE]:
             another = "give another --folder: the answers there are kept"
             raise runs.other_version(path, f"`{lacking[0]}` is missing", another)
-        changed = [key for key, value in settings.items() if old[key] != value]
+        changed = [key for key in {**settings, **old} if old.get(key) != settings.get(key)]
         if changed:
             key = changed[0]
             raise UserError(
                 f"{path.parent}: the answers of {settings['model']} were begun with other settings "
-                f"({key}: {old[key]!r:.60} there, {settings[key]!r:.60} now); give another --folder, or delete it."
+                f"({key}: {old.get(key)!r:.60} there, {settings.get(key)!r:.60} now); give another --folder, or "
+                f"delete it."
             )
     runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
@@ -294,6 +299,7 @@ def _generate_together(
         eos_token_id=ends or None,
         pad_token_id=pad,
         repetition_penalty=1.0,
+        use_cache=True,  # training leaves it off in the settings of some models
         **drawing,
     )
     new: list[list[int]] = whole[:, longest:].tolist()

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dfc.config import ModelConfig, UserError
-
-KNOWN_BLOCKS = ("model.layers", "model.language_model.layers", "transformer.h", "gpt_neox.layers", "backbone.layers")
+from dfc.models.streams import Form
 
 
 def layer_index(layer: int | float, count: int) -> int:
@@ -39,45 +38,37 @@ def check_layer(config: ModelConfig, layer: int, count: int) -> None:
         )
 
 
-def find_blocks(model: PreTrainedModel, config: ModelConfig) -> str:
-    """Module path of the list of blocks: the one configured, a known one, or the only long list of equal modules.
+def all_lists(model: nn.Module) -> dict[str, nn.ModuleList]:
+    """All lists of modules, by their paths."""
+    return {path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)}
+
+
+def lists_of_blocks(model: nn.Module, config: ModelConfig, layers: int) -> dict[str, nn.ModuleList]:
+    """The lists that may hold the blocks: the one that is named, or the outermost ones with so many modules.
+
+    Where no list has as many, all outermost ones.
 
     Raises:
-        UserError: if none is found, or it is not clear which holds the blocks.
+        UserError: if a list is named that is not there.
     """
-    lists = {
-        path: module
-        for path, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) and len({type(block) for block in module}) == 1
-    }
+    lists = all_lists(model)
     if config.blocks is not None:
         if config.blocks in lists:
-            return config.blocks
-    else:
-        for path in KNOWN_BLOCKS:
-            if path in lists:
-                return path
-        outermost = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
-        if len(outermost) == 1:
-            return outermost[0]
-    listed = ", ".join(f"{path} ({len(module)})" for path, module in lists.items()) or "none"
-    wanted = (
-        f"`blocks: {config.blocks}` is not one of them" if config.blocks else "it is not clear which holds the blocks"
-    )
-    raise UserError(
-        f"{config.source} ({type(model).__name__}): {wanted}; lists of modules found: {listed}; "
-        f"name one with the key `blocks` of this model."
-    )
-
-
-def stream_of(output: Tensor | tuple[Any, ...]) -> Tensor:
-    """The residual stream in what a block returns: alone, or the first of several."""
-    return output[0] if isinstance(output, tuple) else output
+            return {config.blocks: lists[config.blocks]}
+        listed = ", ".join(f"{path} ({len(module)})" for path, module in lists.items()) or "none"
+        raise UserError(
+            f"{config.source} ({type(model).__name__}): `blocks: {config.blocks}` is not one of them; lists of "
+            f"modules found: {listed}; name one with the key `blocks` of this model."
+        )
+    outermost = {
+        path: module for path, module in lists.items() if not any(path.startswith(f"{other}.") for other in lists)
+    }
+    return {path: module for path, module in outermost.items() if len(module) == layers} or outermost
 
 
 @contextmanager
 def streams_reader(
-    model: PreTrainedModel, blocks: nn.ModuleList, layers: Sequence[int]
+    model: PreTrainedModel, blocks: nn.ModuleList, layers: Sequence[int], form: Form
 ) -> Iterator[Callable[[Tensor, Tensor], list[Tensor]]]:
     """A function (ids, attention mask), each (batch, length), to the streams (batch, length, width) that blocks give.
 
@@ -87,11 +78,12 @@ def streams_reader(
         model: whose blocks these are.
         blocks: all of them.
         layers: which are read; the streams come in this order.
+        form: how a block's output holds its stream.
     """
     caught: dict[int, Tensor] = {}
 
     def catch(layer: int, module: nn.Module, inputs: Any, output: Any) -> None:
-        caught[layer] = stream_of(output)
+        caught[layer] = form.read(output)
         if layer == max(layers):
             raise _StopForwardError
 

@@ -1,37 +1,71 @@
-"""From the stream after the last block to logits: the final norm, the unembedding and the cap that some models have."""
+"""From the stream after the last block to logits: by the model's own code, or by a norm that is named.
+
+The model's own forward pass is run with blocks that do nothing but hand on what they are given. So its final norm,
+projections, factors and caps are its own, and none has to be known by name; and it costs next to nothing beside the
+unembedding itself.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dfc.config import UserError
+from dfc.models.streams import Form
 
-KNOWN_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
+Lens = Callable[[Tensor], Tensor]
+"""Logits (rows, vocabulary) of streams after the last block, (rows, width). Nobody else may run the model meanwhile."""
 
 
-def final_norm(model: PreTrainedModel, blocks_path: str, title: str) -> nn.Module:
-    """The norm between the last block and the unembedding.
+def own_tail(
+    model: PreTrainedModel, blocks: nn.ModuleList, form: Form, like: Any, entry: nn.Module | None = None
+) -> Lens:
+    """The lens that runs what the model runs after its blocks.
 
     Args:
-        model: to look in.
-        blocks_path: of its list of blocks; the norm stands beside it.
-        title: of the model, for the error.
-
-    Raises:
-        UserError: if none is found beside the blocks.
+        model: whose blocks these are.
+        blocks: all of them; none is run.
+        form: how a block's output holds the stream.
+        like: what the last block gave, once.
+        entry: the module that is given the stream in place of what the model would give it; None: the first after the
+            blocks, by what they hand on.
     """
-    parent = model.get_submodule(blocks_path.rpartition(".")[0])
-    for name in KNOWN_FINAL_NORMS:
-        if hasattr(parent, name):
-            return getattr(parent, name)
-    names = ", ".join(name for name, _ in parent.named_children())
-    raise UserError(f"{title}: no final norm beside its blocks, only {names}; the logit lens needs one.")
+
+    def logits(stream: Tensor) -> Tensor:
+        stream = stream[:, None]
+        output = form.holding(stream, like)
+        instead: dict[nn.Module, Callable[..., Any]] = {block: lambda *_, **__: output for block in blocks}
+        if entry is not None:
+            enter = entry.forward
+            instead[entry] = lambda *_, **__: enter(stream)
+        ids = torch.zeros(len(stream), 1, dtype=torch.long, device=model.get_input_embeddings().weight.device)
+        with _running(instead):
+            said: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+        return said[:, 0]
+
+    return logits
 
 
-def unembed(model: PreTrainedModel, norm: nn.Module, stream: Tensor) -> Tensor:
-    """Logits (..., vocabulary) of what the last block gives, (..., width), through the final norm."""
-    logits: Tensor = model.get_output_embeddings()(norm(stream))
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+def norm_and_head(model: PreTrainedModel, norm: nn.Module) -> Lens:
+    """The lens through a norm and the model's unembedding, for a model whose own code mixes more into its logits."""
+    head = model.get_output_embeddings()
+    return lambda stream: head(norm(stream))
+
+
+@contextmanager
+def _running(instead: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Let modules run these functions in place of their own forward pass."""
+    before = {module: vars(module).get("forward") for module in instead}
+    try:
+        for module, function in instead.items():
+            vars(module)["forward"] = function
+        yield
+    finally:
+        for module, own in before.items():
+            del vars(module)["forward"]
+            if own is not None:  # a wrapper's
+                vars(module)["forward"] = own

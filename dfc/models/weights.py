@@ -8,7 +8,8 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from dfc.config import ModelConfig
+from dfc.config import ModelConfig, UserError
+from dfc.models import adapters, gguf_files
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -16,8 +17,13 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 def weight_bytes(config: ModelConfig) -> int:
     """Bytes that a model's weights will take in its dtype; those that are tied may be counted twice.
 
-    0 where its files are not on this machine, or no safetensors.
+    Of an adapter, those of its base. 0 where its files are not on this machine, or no safetensors.
     """
+    try:
+        if (adapter := adapters.of(config)) is not None:
+            return weight_bytes(adapter.base)
+    except UserError:
+        return 0
     folder = _folder(config)
     try:
         return sum(_values(path) for path in _files(folder)) * _BYTES[config.dtype] if folder else 0
@@ -27,10 +33,12 @@ def weight_bytes(config: ModelConfig) -> int:
 
 def _folder(config: ModelConfig) -> Path | None:
     """Where the model's files lie: its own folder, that of a converted GGUF file, or the hub's cache."""
-    local = Path(config.source.removesuffix(".gguf"))
+    if config.is_gguf:
+        return gguf_files.converted(Path(config.source), config.dtype)
+    local = Path(config.source)
     if local.is_dir():
         return local
-    if config.source.count("/") > 1 or config.source.endswith(".gguf"):
+    if config.source.count("/") > 1:
         return None
     try:
         cached = try_to_load_from_cache(config.source, "config.json", revision=config.revision)

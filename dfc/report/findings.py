@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from dfc.config import Partition, Side, Verdict
+from dfc.config import Partition, Side, Verdict, characters
+from dfc.report import words
 from dfc.report.heatmap import excerpt, label, visible
 from dfc.store.reader import Context, EvidenceRow, Store
 
@@ -134,7 +135,7 @@ def counts(findings: Sequence[Finding]) -> str:
     if not findings:
         return "no finding"
     size = len(findings)
-    by_source = Counter(finding.main_source for finding in findings).most_common()
+    by_source = Counter(characters.shown(finding.main_source) for finding in findings).most_common()
     named = [f"{number} densest on {source}" for source, number in by_source[:_MANY_SOURCES]]
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
     others = f", {rest} on {len(by_source) - _MANY_SOURCES} other sources" if rest else ""
@@ -204,7 +205,9 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
     """Why a run has no findings, as one sentence."""
     again = f"`python -m dfc verify {run_name}`"
     if not facts.get("verified"):
-        return f"Not judged yet: {again} looks for findings, then reload."
+        return words.unjudged(facts, run_name)
+    if facts.get("outdated"):
+        return f"An earlier version of dfc made this run's evidence, without findings of today's kind: {again} does."
     if tested:
         return f"There is no finding: {_tests(facts, tested)}, and none passed."
     if facts.get("rule") == "probes":
@@ -212,8 +215,6 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
             "This run was judged without the models' surprise, by which findings are found: where both models are to "
             f"be had, {again} measures it."
         )
-    if "false_discovery" not in (facts.get("evidence") or {}):
-        return f"The evidence of this run was made before there were findings: {again} makes it anew."
     return "There is no finding: no feature fires in enough documents to be tested."
 
 
@@ -232,7 +233,7 @@ def lines(finding: Finding, quote: str | None) -> list[str]:
         f"held out {amount(finding.held_out_gap, finding.held_out_error)}; "
         f"plainly {amount(finding.plain_gap, finding.plain_error)}",
         f"{claim(finding)}{dedicated}",
-        f"feature {finding.feature_id}, {size}, {spread(finding)}, densest on {finding.main_source}",
+        f"feature {finding.feature_id}, {size}, {spread(finding)}, densest on {characters.shown(finding.main_source)}",
         *([quote] if quote is not None else []),
     ]
 

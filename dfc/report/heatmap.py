@@ -12,11 +12,9 @@ from dataclasses import replace
 from html import escape
 
 from dfc.config import PARTITIONS, Partition, Side
+from dfc.config.characters import shown
 from dfc.report.palette import LEVELS, heat_level
 from dfc.store.reader import Context
-
-HIDDEN_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
-"""Control, format (zero-width, bidirectional), private, surrogate, and line separators: never drawn as they are."""
 
 NEWLINE_COLUMNS = 30
 """What a line break costs of an excerpt's width: lines are the scarce thing on a card."""
@@ -144,9 +142,7 @@ def _visible(character: str) -> str:
         return "↵"
     if character == "\t":
         return "⇥"
-    if unicodedata.category(character) in HIDDEN_CATEGORIES:
-        return f"‹U+{ord(character):04X}›"
-    return character
+    return shown(character)
 
 
 def _columns(token: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from dfc.config import SIDES, Partition, Side, Verdict
 
@@ -35,6 +36,26 @@ RULES = {"surprise": "models' surprise", "probes": "probes alone"}
 
 ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
 """Where a label comes from, in words."""
+
+
+def unjudged(facts: Mapping[str, Any], run_name: str) -> str:
+    """Why a run without evidence has none, and what to do, as Markdown; facts are those of its store."""
+    again = f"`python -m dfc verify {run_name}`"
+    if facts.get("stale"):
+        return f"The evidence that lies here is of another training's features and left out: {again}, then reload."
+    return f"Not judged yet: {again} collects the evidence, then reload."
+
+
+def asked(facts: Mapping[str, Any]) -> str:
+    """What a run's verdicts rest on, as a sentence; facts are those of its store."""
+    pieces = (
+        "One rule asked of every feature whether the other model's activations predict it on documents kept out of "
+        "training, whether another feature fires like it"
+    )
+    if facts.get("rule") == "probes":
+        return f"{pieces.replace(', whether', ' and whether')}. How surprised the models are by the text was not asked."
+    than = "as an earlier version of dfc measured it" if facts.get("outdated") else "than at places like it"
+    return f"{pieces}, and whether what follows where it fires surprises the other model more {than}."
 
 
 def told_apart(names: Mapping[Side, str], places: Mapping[Side, str]) -> dict[Side, str]:

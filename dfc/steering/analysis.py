@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfc.machine import devices
-from dfc.models import LoadedModel, stream_of
+from dfc.models import LoadedModel
 from dfc.steering.edits import Program, apply
 from dfc.steering.generation import BASELINE
 from dfc.steering.vectors import Gauge
@@ -118,9 +118,9 @@ def chances(
         watched: token ids, such as those that a feature promotes.
 
     Returns:
-        (programs, tokens).
+        (programs, tokens); (programs, 0) where nothing is watched.
     """
-    if not answer:
+    if not answer or not watched:
         return np.zeros((len(programs), 0))
     ids = torch.cat([prompt[0], torch.tensor(answer)])[None].to(model.device)
     _, logits = _run(model, ids.expand(len(programs), -1), tuple(programs), prompt.shape[1], len(answer) + 1)
@@ -132,7 +132,9 @@ def chances(
 @devices.apart
 @torch.no_grad()
 def promoted(model: LoadedModel, vector: Tensor, count: int = 20) -> list[int]:
-    """Token ids that a direction, (width,), promotes most through the unembedding (logit lens)."""
+    """Token ids that a direction, (width,), promotes most through the logit lens; none where a model has no lens."""
+    if model.anatomy.lens is None:
+        return []
     ids: list[int] = model.unembed(vector.to(model.device, model.model.dtype)).topk(count).indices.tolist()
     return ids
 
@@ -141,12 +143,14 @@ def _run(
     model: LoadedModel, ids: Tensor, programs: tuple[Program, ...], prompt: int, logits: int
 ) -> tuple[Tensor, Tensor]:
     """The site's stream before it is edited, (length, width), and the last logits of each row, at least `logits`."""
+    if any(program.actions for program in programs):
+        model.check_edits()
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
     if "logits_to_keep" in inspect.signature(model.model.forward).parameters:
         inputs["logits_to_keep"] = logits
-    live, site = model.live, model.live_site
+    live, site, form = model.live, model.live_site, model.form
     with model.lock, torch.no_grad(), live.trace(inputs):
-        stream = stream_of(site.output)[0].clone().save()  # type: ignore[attr-defined]
-        apply(programs, stream_of(site.output), 0, prompt)
+        stream = form.read(site.output)[0].clone().save()  # type: ignore[attr-defined]
+        apply(programs, site.output, form, 0, prompt)
         saved = live.output.logits.save()
     return stream, saved

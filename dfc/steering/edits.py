@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dfc.config import Side
+from dfc.models.streams import Form
 from dfc.requests import Edit
 from dfc.runs import Run
 from dfc.steering.vectors import Gauge, SteeringVector, gauge, steering_vector
@@ -65,11 +67,19 @@ class Program:
         return total
 
 
-def apply(programs: Sequence[Program], stream: Tensor, offset: int, prompt: int) -> None:
-    """Do to each row of a stream, (rows, length, width), in place, what its own program says."""
+def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, prompt: int) -> None:
+    """Do to each row of the stream in what a block gives, in place, what its own program says.
+
+    Args:
+        programs: one for each row.
+        output: what the block gives.
+        form: how it holds its stream.
+        offset, prompt: as in `Program.added`.
+    """
+    stream = form.read(output)
     for row, program in enumerate(programs):
         if program.actions:
-            stream[row] += program.added(stream[row], offset, prompt).to(stream.dtype)
+            form.add(output, row, program.added(stream[row], offset, prompt))
 
 
 def program(run: Run, edits: Sequence[Edit], side: Side) -> Program:

@@ -24,7 +24,8 @@ from dfc.config import MemoryShortError, UserError
 from dfc.corpus import Document
 from dfc.machine import memory, workers
 from dfc.machine.workers import Worker
-from dfc.models import LoadedModel, stream_of
+from dfc.models import LoadedModel
+from dfc.models.streams import Form
 from dfc.requests import Prompt, Sampling, Turn
 from dfc.steering.answers import Answer, Piece
 from dfc.steering.edits import Program, apply
@@ -49,7 +50,7 @@ def stream(
         program: what is done to the stream at the model's site.
 
     Raises:
-        UserError: at once, if the prompt is empty or too long.
+        UserError: at once, if the prompt is empty or too long, or the model cannot be steered.
         MemoryShortError: later, if memory runs out.
     """
     return _texts(stream_rows(model, prompt, sampling, [program]))
@@ -67,6 +68,8 @@ def stream_rows(
     With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
     while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
+    if any(program.actions for program in programs):
+        model.check_edits()
     ids = encode_prompt(model, prompt, sampling.max_new_tokens)
     return _pieces(model, ids, sampling, tuple(programs), stopped)
 
@@ -109,19 +112,25 @@ def encode_prompt(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> Te
 
 
 class Editor:
-    """Applies programs to the pieces of a batch's stream as they come: the prompt first, then token by token."""
+    """Applies programs to a batch's stream, the prompt first, then with each new token.
 
-    def __init__(self, programs: Sequence[Program], prompt: int) -> None:
-        self._programs, self._prompt, self._offset = programs, prompt, 0
+    A model without a cache runs the whole text for each token, one with a cache the new token alone: what comes are
+    the last positions of the text as far as it is written.
+    """
+
+    def __init__(self, programs: Sequence[Program], prompt: int, form: Form) -> None:
+        self._programs, self._prompt, self._form = programs, prompt, form
+        self._written = prompt
 
     @property
     def idle(self) -> bool:
         return not any(program.actions for program in self._programs)
 
-    def __call__(self, stream: Tensor) -> None:
-        """Edit the next positions of all rows, (rows, length, width), in place."""
-        apply(self._programs, stream, self._offset, self._prompt)
-        self._offset += stream.shape[1]
+    def __call__(self, output: Any) -> None:
+        """Edit what the block gives for the next token, in place."""
+        length = self._form.read(output).shape[1]
+        apply(self._programs, output, self._form, self._written - length, self._prompt)
+        self._written += 1
 
 
 class _CancelledError(Exception):
@@ -240,12 +249,13 @@ def _generate(
         "max_new_tokens": sampling.max_new_tokens,
         "do_sample": False,
         "repetition_penalty": 1.0,
+        "use_cache": True,  # training leaves it off in the settings of some models
         "pad_token_id": model.tokenizer.pad_token_id or min(_ends(model), default=0),
         "streamer": tokens,
     }
     if sampling.temperature > 0:
         settings["logits_processor"] = LogitsProcessorList([_Draw(sampling)])
-    live, site, edit = model.live, model.live_site, Editor(programs, prompt.shape[1])
+    live, site, edit = model.live, model.live_site, Editor(programs, prompt.shape[1], model.form)
     with torch.no_grad():
         if edit.idle:
             with live.generate(inputs, **settings):
@@ -253,7 +263,7 @@ def _generate(
         else:
             with live.generate(inputs, **settings) as tracer:
                 for _ in tracer.iter[:]:
-                    edit(stream_of(site.output))
+                    edit(site.output)
 
 
 def _ends(model: LoadedModel) -> set[int]:
@@ -297,8 +307,9 @@ def _pieces(
                 yield Piece(row, text[len(given[row]) :], tuple(held[row]))
                 given[row], held[row] = text, []
     for row in range(rows):
-        if held[row]:
-            yield Piece(row, "", tuple(held[row]))
+        if held[row]:  # whole characters, and the bytes of one that was cut
+            text = model.tokenizer.decode(seen[row], skip_special_tokens=True).rstrip("\ufffd")
+            yield Piece(row, text[len(given[row]) :], tuple(held[row]))
 
 
 def _texts(pieces: Generator[Piece, None, None]) -> Generator[str, None, None]:

@@ -141,7 +141,7 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
     for name, empty in nothing.items():
         rows = f"SELECT * FROM {origin}.{name}" if name in held_tables else empty
         made.execute(f"CREATE OR REPLACE VIEW {name} AS {rows}")
-    made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale, 'surprise_gap' in held)}")
+    made.execute(f"CREATE OR REPLACE VIEW facts AS {_facts(origin, stale, older, 'surprise_gap' in held)}")
 
 
 def _figure(one: Column, held: Collection[str]) -> str:
@@ -151,7 +151,7 @@ def _figure(one: Column, held: Collection[str]) -> str:
     return one.sql if one.sql and held else f"NULL::{one.kind}"
 
 
-def _facts(origin: str, stale: bool, surprised: bool) -> str:
+def _facts(origin: str, stale: bool, older: bool, surprised: bool) -> str:
     """Facts of the features, and of the evidence in place of those of the same name.
 
     `surprised` says whether an older store has a column for how surprised the models are.
@@ -164,6 +164,8 @@ def _facts(origin: str, stale: bool, surprised: bool) -> str:
         known = f"SELECT count(surprise_gap) FROM {origin}.evidence" if surprised else "SELECT 0"
         own = f"""SELECT 'rule' AS key, CASE WHEN ({known}) > 0 THEN '"surprise"' ELSE '"probes"' END AS value
                   FROM judged HAVING count(verdict) > 0"""
+    if origin == "store" or (origin and older):
+        own += " UNION ALL SELECT 'outdated' AS key, 'true' AS value"
     return f"""WITH own AS ({own}) FROM own
                UNION ALL SELECT key, value FROM store.run WHERE key NOT IN (SELECT key FROM own)"""
 

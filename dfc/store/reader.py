@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from dfc.config import PARTITIONS, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
+from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, ordering
@@ -100,7 +100,7 @@ class Store:
         """What is known of the whole run, by name.
 
         Of the evidence: `verified`, where there is some; `rule`, by what it judges, `surprise` or `probes`; `stale`,
-        where what lies beside the features is of others, and left out.
+        where what lies beside the features is of others, and left out; `outdated`, where an earlier version made it.
         """
         rows = self._rows("SELECT key, value FROM facts")
         try:
@@ -246,11 +246,16 @@ class Store:
 
         Of each what the table `findings` holds, and partition, label, main_source and verdict of its best feature.
         """
-        return self._frame(
+        found = self._frame(
             """SELECT findings.*, partition, label, main_source, verdict
                FROM findings JOIN judged USING (feature_id) WHERE $1 IS NULL OR side = $1 ORDER BY findings.finding""",
             [side],
         )
+        if not found["side"].isin(SIDES).all():
+            path = attached.evidence_path(self.path)
+            problem = f"{path}: is damaged (a finding of neither model)"
+            raise DamagedError(f"{problem}; delete it and run `python -m dfc verify {path.parent}`.", problem)
+        return found
 
     def tested(self) -> int:
         """Features of which it was asked whether one model does better where they fire; 0 without surprise."""

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dfc.config import UserError
+from dfc.store import errors
 
 Status = Literal["running", "done", "cancelled", "failed"]
 
@@ -53,7 +54,7 @@ OUTPUTS = pa.schema(
 class SteeringStore:
     """A run's steering.duckdb; it is made by the first thing that is written.
 
-    Every method raises UserError if the file is damaged, or another process does not let go of it.
+    Every method raises UserError if the file is damaged (DamagedError), or another process does not let go of it.
     """
 
     path: Path
@@ -180,11 +181,11 @@ class SteeringStore:
                     connection.commit()
                 finally:
                     connection.close()
+        except duckdb.ConstraintException as error:
+            raise UserError(f"{self.path}: this does not fit, and nothing of it is kept ({error!s:.200}).") from None
         except duckdb.Error as error:
-            raise UserError(
-                f"{self.path}: cannot be used ({str(error).splitlines()[0]:.200}); wait for the other process, or move "
-                f"the file away: a new one is begun."
-            ) from None
+            again = "move it away: a new one is begun"
+            raise errors.explained(error, self.path, "a readable file of what was steered", again) from None
 
 
 def _with_score(outputs: pd.DataFrame) -> pd.DataFrame:

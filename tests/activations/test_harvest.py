@@ -162,6 +162,21 @@ def test_nothing_is_written_for_a_layer_or_a_corpus_that_is_not_there(
         assert not run.activations.exists()
 
 
+@pytest.mark.parametrize(
+    ("held_out", "sentence"),
+    [(0.001, "no document was held out, .* raise corpus.held_out"), (0.999, "all documents were held out, .* lower")],
+)
+def test_what_leaves_nothing_to_train_or_to_measure_on_is_said_before_a_model_runs(
+    held_out: float, sentence: str, tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models)
+    settings["corpus"] = {**settings["corpus"], "pairs": 200, "held_out": held_out}
+    run = runs.create(config.parse(settings, origin="test"))
+    with pytest.raises(UserError, match=sentence):
+        pairing.pair(run)
+    assert not run.done()["pair"]
+
+
 def take(store: ActivationStore, count: int, **choices: int) -> list[torch.Tensor]:
     arguments = {"batch": 64, "window_shards": 2, "seed": 0, **choices}
     batches = training_batches(store, **arguments)

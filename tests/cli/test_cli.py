@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 
+from dfc.config import characters
+from dfc.store import attached
 from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from tests import tiny
@@ -133,7 +137,7 @@ def test_findings_are_printed_or_given_as_json(data: Path) -> None:
     result = dfc("findings", "demo")
     assert (result.returncode, result.stdout.strip()) == (
         0,
-        "Not judged yet: python -m dfc verify demo looks for findings, then reload.",
+        "Not judged yet: python -m dfc verify demo collects the evidence, then reload.",
     )
     find(run.store)
     result = dfc("findings", "demo", "--first", "2")
@@ -145,8 +149,52 @@ def test_findings_are_printed_or_given_as_json(data: Path) -> None:
         "0.280 ± 0.010 nats a character beyond matched places; held out 0.280 ± 0.020; plainly 0.560 ± 0.030",
         "0.290 ± 0.010 nats a character beyond matched places; held out –; plainly 0.580 ± 0.030",
     ]
-    assert lines[-1].startswith("299 features that fire in at least 5 documents were tested")
+    assert lines[-1].startswith("299 features whose firing is spread over 5 documents' worth were tested")
     told = json.loads(dfc("findings", "demo", "--first", "2", "--json").stdout)
     assert [(one["side"], one["rank"], one["feature_id"]) for one in told] == [("a", 1, 150), ("a", 2, 1), ("b", 1, 60)]
     assert told[2]["claim"] == "only B may use it: B expects what follows better than A, by more than in like texts"
     assert all("[" in one["context"] for one in told)
+
+
+EVIL = "\x1b[31mEVIL\x9b2J\u202e"
+
+
+@pytest.fixture
+def hostile(data: Path) -> Path:
+    """The evidence of a run with names that a terminal would obey and a gap that is no number."""
+    run = make_run(data)
+    with duckdb.connect(str(run.store)) as connection:
+        connection.execute("UPDATE models SET name = ?", [EVIL])
+        connection.execute("UPDATE features SET main_source = ?", [EVIL])
+    find(run.store)
+    path = attached.evidence_path(run.store)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE findings SET gap = 'nan' WHERE finding = 1")
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_nothing_that_is_printed_is_obeyed_by_a_terminal_or_lacks_in_its_encoding(encoding: str, hostile: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    told = fresh("-m", "dfc", "findings", "demo", env=environment)
+    assert told.returncode == 0, told.stderr
+    assert not {mark for mark in told.stdout if characters.is_hidden(mark)} - {"\n"}
+    shown = characters.shown(EVIL)
+    assert (shown if encoding == "utf-8" else shown.encode("ascii", "backslashreplace").decode()) in told.stdout
+    listed = fresh("-m", "dfc", "findings", "demo", "--json", env=environment)
+    assert listed.returncode == 0, listed.stderr
+    assert not {mark for mark in listed.stdout if characters.is_hidden(mark)} - {"\n"}
+    assert "NaN" not in listed.stdout
+    findings = json.loads(listed.stdout)
+    assert [one["gap"] for one in findings if one["finding"] == 1] == [None]
+    assert {one["main_source"] for one in findings} == {EVIL}
+    assert fresh("-m", "dfc", "--help", env=environment).returncode == 0
+
+
+def test_a_finding_of_neither_model_is_damage(hostile: Path) -> None:
+    with duckdb.connect(str(hostile)) as connection:
+        connection.execute("UPDATE findings SET side = 'c' WHERE finding = 1")
+    result = dfc("findings", "demo")
+    assert result.returncode == 2
+    assert "evidence.duckdb: is damaged (a finding of neither model); delete it and run" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -134,6 +134,15 @@ def test_what_is_measured_stays_and_what_is_missing_is_made_again(run: Run) -> N
     assert [path.stat().st_mtime_ns for path in files if path != files[1]] == stamps
 
 
+def test_a_new_measurement_takes_the_place_of_the_one_before(run: Run) -> None:
+    surprise.measure(run, ALL, WINDOW)
+    before = set((run.activations / "surprise").iterdir())
+    surprise.measure(run, ALL, WINDOW + 1)
+    after = set((run.activations / "surprise").iterdir())
+    assert len(after) == len(before)
+    assert not after & before
+
+
 def test_a_damaged_file_is_named_with_the_remedy(run: Run) -> None:
     surprise.measure(run, ALL, WINDOW)
     [*_, last] = sorted((run.activations / "surprise").iterdir())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from transformers import ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
@@ -80,20 +81,6 @@ def test_a_tokenizer_without_offsets_is_loaded_and_told_apart(tiny_models: tuple
     assert prints[0].tokenizer != prints[1].tokenizer
 
 
-def test_blocks_that_cannot_be_told_apart_are_listed() -> None:
-    class Odd(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.ModuleList([nn.Linear(2, 2)] * 2)
-            self.second = nn.ModuleList([nn.Linear(2, 2)] * 3)
-
-    with pytest.raises(
-        UserError, match=r"lists of modules found: first \(2\), second \(3\); name one with the key `blocks`"
-    ):
-        sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0))  # type: ignore[arg-type]
-    assert sites.find_blocks(Odd(), ModelConfig(source="odd", layer=0, blocks="second")) == "second"  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("fraction", "count", "index"),
     [(0.5, 30, 15), (0.5, 3, 1), (0.01, 30, 0), (0.999, 30, 29), (0.29, 100, 29), (1 - 2**-53, 61, 60)],
@@ -139,3 +126,66 @@ def test_a_gguf_file_that_was_converted_to_several_shards_is_not_converted_again
     config = ModelConfig(source=str(folder.with_suffix(".gguf")), layer=1)
     assert models.load(config).width == 32
     assert weight_bytes(config) >= 4 * sum(p.numel() for p in models.load(config).model.parameters())
+
+
+def test_a_tokenizer_is_named_where_the_source_has_none(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models[0], folder, ignore=shutil.ignore_patterns("token*", "chat*", "special*"))
+    refused(f"{folder}: its tokenizer could not be loaded .* key `tokenizer` of this model", source=str(folder))
+    named = ModelConfig(source=str(folder), layer=0, tokenizer=str(tiny_models[0]))
+    loaded, whole = models.load(named), models.load(ModelConfig(source=str(tiny_models[0]), layer=0))
+    assert loaded.tokenizer("the river").input_ids == whole.tokenizer("the river").input_ids
+    assert models.fingerprint(named) == models.fingerprint(whole.config)
+    refused(f"{tmp_path}/no: its tokenizer could not be loaded", source=str(folder), tokenizer=f"{tmp_path}/no")
+
+
+def test_a_tokenizer_cuts_texts_at_their_end_whatever_its_settings_say(
+    tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models[0], folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "truncation_side": "left"}))
+    tokenizer = models.load_tokenizer(ModelConfig(source=str(folder), layer=0))
+    whole = tokenizer("the old bridge").input_ids
+    assert tokenizer("the old bridge", truncation=True, max_length=2).input_ids == whole[:2]
+
+
+@pytest.mark.parametrize("value", [32.0, "32", None])
+def test_settings_of_another_type_are_one_sentence(
+    value: object, tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models[0], folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_size": value}))
+    refused(r"config\.json holds a value .* Field 'hidden_size' expected int, got .*; correct it", source=str(folder))
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_the_stream_that_is_read_is_the_one_that_was_edited(asked_before: bool, tiny_models: tuple[Path, Path]) -> None:
+    """`output_hidden_states` shows a block's edit or not, by what the model was asked before; the hook always does."""
+    loaded = models.load(ModelConfig(source=str(tiny_models[0]), layer=2))
+    ids, vector = torch.arange(5, 14)[None], torch.ones(loaded.width)
+    with torch.no_grad():
+        if asked_before:
+            loaded.model(ids, output_hidden_states=True)
+        plain = loaded.model(ids).logits
+    caught: list[torch.Tensor] = []
+
+    def edit(module: Any, inputs: Any, output: Any) -> None:
+        loaded.form.add(output, 0, vector.expand(ids.shape[1], -1))
+
+    with loaded.streams_reader([loaded.layer]) as read:
+        [before] = read(ids, torch.ones_like(ids))
+    handles = [loaded.site.register_forward_hook(edit)]
+    following = loaded.blocks[3].register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].clone()))
+    with loaded.streams_reader([loaded.layer]) as read, torch.no_grad():
+        [steered] = read(ids, torch.ones_like(ids))
+    with torch.no_grad():
+        asked = loaded.model(ids, output_hidden_states=True)
+    for handle in (*handles, following):
+        handle.remove()
+    torch.testing.assert_close(steered - before, vector.expand_as(before), atol=1e-5, rtol=0)
+    torch.testing.assert_close(caught[0], steered)
+    assert (asked.logits - plain).abs().max() > 1e-3

@@ -96,8 +96,8 @@ def test_by_which_rule_they_were_found() -> None:
     asked = {"false_discovery": 0.05, "surprise_gap": 0.04, "finding_documents": 5}
     assert findings.settings({"evidence": asked}, 1_200) == (
         "1,200 features whose firing is spread over 5 documents' worth were tested, each for a gap of more than 0.04 "
-        "nats a character in favour of either model; of those that pass, at most 5 % are expected to do so by chance (false "
-        "discovery rate)."
+        "nats a character in favour of either model; of those that pass, at most 5 % are expected to do so by chance "
+        "(false discovery rate)."
     )
     assert findings.settings({}, 3) == "3 features were tested."
 
@@ -112,7 +112,8 @@ def test_by_which_rule_they_were_found() -> None:
             "7 features were tested, and none",
         ),
         ({"verified": True, "rule": "probes"}, 0, "judged without the models' surprise"),
-        ({"verified": True, "rule": "surprise", "evidence": {}}, 0, "made before there were findings"),
+        ({"verified": True, "rule": "surprise", "outdated": True}, 7, "An earlier version of dfc made this run's"),
+        ({"stale": True}, 0, "of another training's features and left out: `python -m dfc verify demo`"),
         ({"verified": True, "rule": "surprise", "evidence": {"false_discovery": 0.1}}, 0, "no feature fires in enough"),
     ],
 )

@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dfc.config import SIDES
-from dfc.report.heatmap import HIDDEN_CATEGORIES, NEWLINE_COLUMNS, context_html, excerpt, label, token_html, visible
+from dfc.config.characters import HIDDEN_CATEGORIES
+from dfc.report.heatmap import NEWLINE_COLUMNS, context_html, excerpt, label, token_html, visible
 from dfc.report.palette import LEVELS
 from dfc.store.reader import Context, Store
 

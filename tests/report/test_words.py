@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dfc.report.words import told_apart, whose
+from dfc.report.words import asked, told_apart, unjudged, whose
 
 
 def test_models_of_one_name_are_told_apart_by_where_they_are_read() -> None:
@@ -16,3 +16,16 @@ def test_whose_a_feature_is() -> None:
         "only in Gemma",
         "shared by both",
     ]
+
+
+def test_what_the_verdicts_rest_on() -> None:
+    assert "surprises the other model more than at places like it" in asked({"rule": "surprise"})
+    assert "as an earlier version of dfc measured it" in asked({"rule": "surprise", "outdated": True})
+    told = asked({"rule": "probes", "outdated": True})
+    assert "surprises the other" not in told
+    assert "How surprised the models are by the text was not asked." in told
+
+
+def test_why_there_is_no_evidence() -> None:
+    assert unjudged({}, "demo").startswith("Not judged yet: `python -m dfc verify demo`")
+    assert "another training's features" in unjudged({"stale": True}, "demo")

@@ -32,6 +32,7 @@ def said(result: Result) -> str:
 
 def test_one_text_and_again(tiny_copy: Run, tmp_path: Path) -> None:
     feature, table = str(alive(tiny_copy, "shared")), tmp_path / "edits.csv"
+    assert steer(tiny_copy, "--history").stdout.startswith(f"Nothing was steered with {tiny_copy.name} yet")
     first = steer(tiny_copy, "--feature", feature, "--side", "both", "--export", str(table), "--json", *SHORT)
     assert first.exit_code == 0, first.output
     found = json.loads(first.stdout)

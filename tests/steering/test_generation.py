@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -14,9 +15,11 @@ from torch import Tensor
 from dfc import models
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Turn
+from dfc.families import build
 from dfc.machine import workers
-from dfc.models import LoadedModel
-from dfc.requests import Edit, Prompt, Sampling
+from dfc.models import LoadedModel, stream_of
+from dfc.requests import Edit, Prompt, Sampling, Where
+from dfc.steering import generation
 from dfc.steering.answers import Answer
 from dfc.steering.edits import Action, Program
 from dfc.steering.generation import BASELINE, _Draw, encode_prompt, generate, stream, stream_rows
@@ -238,3 +241,57 @@ class TestChats:
             for earlier in ((), self.EARLIER[:1], self.EARLIER)
         }
         assert len(set(answers.values())) > 1
+
+
+@pytest.fixture(scope="module", params=["switched off", "none"])
+def cacheless(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """A model whose settings switch its cache off, and one that has none."""
+    folder = tmp_path_factory.mktemp("cacheless")
+    build.make("llama" if request.param == "switched off" else "openai-gpt", folder)
+    if request.param == "switched off":  # as training leaves it
+        for name in ("config.json", "generation_config.json"):
+            path = folder / name
+            path.write_text(json.dumps({**json.loads(path.read_text()), "use_cache": False}))
+    return models.load(ModelConfig(source=str(folder), layer=1, max_tokens=64))
+
+
+@pytest.mark.parametrize("where", ["all", "prompt", "generated"])
+def test_an_edit_lies_where_it_says_without_a_cache(where: Where, cacheless: LoadedModel) -> None:
+    model = cacheless
+    vector = vector_for(model)
+    edit = Edit("a", 0, strength=1.0, where=where)
+    [answer] = generate(model, PROMPT, Sampling(8), [Program((Action(edit, vector),))])
+    ids = encode_prompt(model, PROMPT, 8)
+    prompt = ids.shape[1]
+    expected: list[int] = []
+
+    def write(module: Any, inputs: Any, output: Any) -> None:
+        chosen = {"all": slice(None), "prompt": slice(prompt), "generated": slice(prompt, None)}[where]
+        stream_of(output)[:, chosen] += vector.vector
+
+    handle = model.site.register_forward_hook(write)
+    with torch.no_grad():  # the whole text for each token
+        while len(expected) < 8:
+            best = int(model.model(ids, use_cache=False).logits[0, -1].argmax())
+            if best == model.tokenizer.eos_token_id:
+                break
+            expected.append(best)
+            ids = torch.cat([ids, torch.tensor([[best]])], dim=1)
+    handle.remove()
+    assert answer.tokens == expected
+
+
+def test_a_text_keeps_its_last_characters(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last token ends inside a character; those before it are whole, and are given."""
+    first, second, third = "˰".encode()[:1], "˰".encode()[1:] + "ˑ".encode()[:1], "ˑ".encode()[1:]
+    spelled = {101: first, 102: second, 103: third}
+
+    def decode(ids: list[int], **given: object) -> str:
+        return b"".join(spelled[token] for token in ids).decode("utf-8", errors="replace")
+
+    monkeypatch.setattr(model.tokenizer, "decode", decode)
+    for tokens, text in (([101, 102], "˰"), ([101], ""), ([101, 102, 103], "˰ˑ")):
+        batches = iter([[token] for token in tokens])
+        monkeypatch.setattr(generation, "_batches", lambda *_, batches=batches: (batch for batch in batches))
+        [answer] = generate(model, PROMPT, Sampling(3), [BASELINE])
+        assert (answer.text, answer.tokens) == (text, tokens)

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from dfc.config import UserError
+from dfc.config import DamagedError, UserError
 from dfc.store.steering import SteeringStore
 
 
@@ -99,7 +99,7 @@ def test_the_latest_sweep_of_each_feature(tmp_path: Path) -> None:
 def test_what_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     store = SteeringStore(tmp_path / "steering.duckdb")
     store.begin_sweep("one", "", 2, "{}")
-    with pytest.raises(UserError, match="cannot be used"):
+    with pytest.raises(UserError, match="does not fit"):
         store.add_outputs([output(0), output(1, text=None)])
     assert store.outputs("one").empty
 
@@ -151,5 +151,5 @@ def test_two_processes_write(tmp_path: Path) -> None:
 def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "steering.duckdb"
     path.write_bytes(b"no database at all")
-    with pytest.raises(UserError, match=r"steering.duckdb: cannot be used .*move the file away"):
+    with pytest.raises(DamagedError, match=r"steering.duckdb: is not a readable file .*move it away"):
         SteeringStore(path).sweeps()

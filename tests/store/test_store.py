@@ -91,7 +91,7 @@ def test_evidence_of_other_features_is_left_out(tmp_path: Path) -> None:
     assert "verified" not in store.facts()
     assert store.evidence(3) is None
     judge(path)
-    assert "stale" not in store.facts()
+    assert {"stale", "outdated"} & store.facts().keys() == set()
     assert store.evidence(3) is not None
     make_store(path, features=20)  # the same features, indexed again: the evidence still holds
     assert store.evidence(3) is not None
@@ -370,6 +370,7 @@ def test_evidence_of_the_first_version_is_read_and_has_no_findings(tmp_path: Pat
         connection.execute("UPDATE run SET value = '1' WHERE key = 'schema_version'")
     store = Store(path)
     assert store.facts()["verified"]
+    assert store.facts()["outdated"]
     assert len(store.reference()) == kept > 0
     assert len(store.findings()) == len(store.texts()) == 0
     table = store.features(FeatureQuery(limit=5))

@@ -32,7 +32,8 @@ _TOKENS: dict[Side | Literal["both"], str] = {"a": "A", "b": "B", "both": "both"
 def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
-    tools = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
+    with st.container(key="context_tools"):
+        tools = st.columns([2, 3], vertical_alignment="bottom", gap="medium")
     with tools[0]:
         shown = choice.one_of(
             "Tokens of",

@@ -8,13 +8,12 @@ import streamlit as st
 
 from dfc.config import Side
 from dfc.report.document import measures_of
-from dfc.report.words import PROBE, VERDICT_HELP
+from dfc.report.words import PROBE, VERDICT_HELP, unjudged
 from dfc.store.reader import EvidenceRow, FeatureRow
-from dfc.ui.shell import address, data
+from dfc.ui.shell import address, data, null_run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name, verdict_badge
 from dfc.ui.shell.text import number
-from dfc.worlds import null_result
 
 _STRIPS = (
     "Each number (the dark line) on the spread of the same measure over this partition, over shared features, and over "
@@ -30,7 +29,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     )
     evidence = view.store.evidence(feature.feature_id)
     if evidence is None:
-        st.caption(f"Not judged yet: `python -m dfc verify {view.run.name}` collects the evidence, then reload.")
+        st.caption(unjudged(data.facts(view.store), view.run.name))
         return
     st.html(
         f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme)}'
@@ -66,13 +65,13 @@ def _probes(evidence: EvidenceRow, names: dict[Side, str]) -> str:
 
 def _strips(view: View, feature: FeatureRow, evidence: EvidenceRow, names: dict[Side, str]) -> str:
     """Each measure's number on its spread."""
-    measures = measures_of(feature, evidence, data.reference(view.store), null_result.read(view.run), names)
+    measures = measures_of(feature, evidence, data.reference(view.store), null_run.read(view.run), names)
     rows = "".join(
         f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
         f'<span class="dfc-value" title="{escape(one.shown)}">{escape(one.shown)}</span>'
         for one in measures
     )
-    return f'<div class="dfc-spreads">{rows}</div>'
+    return f'<div class="dfc-room"><div class="dfc-spreads">{rows}</div></div>'
 
 
 def _like(view: View, title: str, other: int | None, correlation: float | None) -> None:

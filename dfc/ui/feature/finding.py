@@ -11,7 +11,7 @@ from dfc.config import PARTITIONS, Side
 from dfc.report import findings
 from dfc.store import columns
 from dfc.store.reader import FeatureQuery, FeatureRow
-from dfc.ui.shell import address, data, links
+from dfc.ui.shell import address, data, links, list_address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import called, plain
@@ -46,7 +46,9 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
             links.feature(view.run.name, int(row.feature_id), title, Place(query, place))
         st.page_link(
             address.FINDINGS_PAGE,
-            label="Among the findings" if finding.members == 1 else f"All {finding.members:,} among the findings",
+            label="Among the findings"
+            if finding.members == 1
+            else f"Its {finding.members:,} features among the findings",
             icon=":material/lightbulb:",
-            query_params=address.list_params(view.run.name, Place(query, 0)),
+            query_params=list_address.findings(view, Place(query, 0)),
         )

@@ -16,7 +16,7 @@ from dfc.runs import Run
 from dfc.store import columns
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui.feature import contexts, notes, panels
-from dfc.ui.shell import address, data, downloads, feature_list, links, norm_region, notebook, paging
+from dfc.ui.shell import address, data, downloads, feature_list, links, list_address, norm_region, notebook
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
@@ -24,6 +24,12 @@ from dfc.ui.shell.orders import default_order, orders
 from dfc.ui.shell.text import chips, number, one_in, percent
 
 PER_SIDE = 5
+_BACK = {
+    address.TABLE_PAGE: (":material/table_rows:", "Back to this list in the table."),
+    address.NORMS_PAGE: (":material/scatter_plot:", "Back to the selection in the chart."),
+    address.FINDINGS_PAGE: (":material/lightbulb:", "Back to the findings."),
+}
+"""Icon and help of the link to the list from which a feature was opened."""
 
 
 def show(view: View) -> None:
@@ -115,7 +121,7 @@ def _controls(view: View, feature: FeatureRow) -> None:
         if place is None:
             st.html(f'<span class="dfc-small">{where}</span>', width="content")
         else:
-            _back(view.run.name, place, where)
+            _back(view, place, where)
         st.space("stretch")
         links.steer(view.run.name, feature)
         with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
@@ -133,15 +139,10 @@ def _controls(view: View, feature: FeatureRow) -> None:
         )
 
 
-def _back(run: str, place: Place, where: str) -> None:
+def _back(view: View, place: Place, where: str) -> None:
     """To the list from which the feature was opened."""
-    page, icon, words = address.TABLE_PAGE, ":material/table_rows:", "Back to this list in the table."
-    params: Any = address.list_params(run, place)
-    if place.region:
-        page, icon, words = address.NORMS_PAGE, ":material/scatter_plot:", "Back to the selection in the chart."
-        params = norm_region.params(run, place, paging.TABLE_ROWS)
-    elif place.query.found is not None or place.query.finding is not None:
-        page, icon, words = address.FINDINGS_PAGE, ":material/lightbulb:", "Back to the findings."
+    page, params = list_address.of(view, place)
+    icon, words = _BACK[page]
     st.page_link(page, label=where, icon=icon, help=words, query_params=params)
 
 

@@ -16,7 +16,7 @@ from dfc.ui.feature import evidence, finding, related
 from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
-from dfc.ui.shell.text import number, percent
+from dfc.ui.shell.text import number, percent, plain
 
 LOGITS = 10
 _MOVES = {
@@ -53,7 +53,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         "construction.",
     )
     st.html(_norms(feature, names))
-    _logit_lens(view.store.logits(feature.feature_id), names)
+    _logit_lens(view.store.logits(feature.feature_id), facts, names, feature)
 
 
 def _sources(table: pd.DataFrame, feature: FeatureRow) -> str:
@@ -120,16 +120,21 @@ def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
     return f'<div class="dfc-bars">{rows}</div>'
 
 
-def _logit_lens(table: pd.DataFrame, names: dict[Side, str]) -> None:
+def _logit_lens(table: pd.DataFrame, facts: dict[str, Any], names: dict[Side, str], feature: FeatureRow) -> None:
     for side in SIDES:
         rows = table[table["side"] == side]
+        note = str(facts.get(f"lens_note_{side}", ""))
         if rows.empty:
+            if note and feature.partition in ("shared", side):
+                st.caption(f"What it writes in {side.upper()} is not known: there is no logit lens. {plain(note)}.")
             continue
         st.markdown(
             f"**What it writes in {side.upper()}**",
             help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes more, "
             "and less, likely. It says what the feature pushes toward, not what it fires on.",
         )
+        if note:
+            st.caption(f"Read through {plain(note)}.")
         top = float(rows["value"].abs().max()) or 1.0
         for direction in ("promoted", "suppressed"):
             chosen = rows[rows["direction"] == direction].head(LOGITS)

@@ -12,18 +12,23 @@ from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import address, data, feature_table
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
+from dfc.ui.shell.list_address import GROUP
 
-KEY = "group"
-"""In the address: the number of the finding that is unfolded."""
 MOST = 100
 """Features that are listed."""
 
 
-def offer(view: View, finding: Finding) -> None:
-    """A button that unfolds a finding of several features, and these if it is the one in the address."""
+def offer(view: View, finding: Finding, beside: bool) -> None:
+    """A button that unfolds a finding of several features, and these if it is the one in the address.
+
+    Args:
+        view: the page.
+        finding: which.
+        beside: whether there is only half of the page for it.
+    """
     if finding.members == 1:
         return
-    unfolded = address.whole(address.get(KEY) or "") == finding.finding
+    unfolded = address.whole(address.get(GROUP) or "") == finding.finding
     st.button(
         f"{finding.members:,} features",
         icon=":material/unfold_less:" if unfolded else ":material/unfold_more:",
@@ -34,25 +39,26 @@ def offer(view: View, finding: Finding) -> None:
         help="Where they fire the same model does better; without the passages of a better one, that is not sure.",
     )
     if unfolded:
-        _members(view, finding)
+        _members(view, finding, beside)
 
 
-def _members(view: View, finding: Finding) -> None:
+def _members(view: View, finding: Finding, beside: bool) -> None:
     query = FeatureQuery(
         partitions=PARTITIONS, finding=finding.finding, alive_only=False, order="place", descending=False
     )
     table = data.features(view.store, replace(query, limit=MOST))
     # The store has a gap in favour of a feature's own model; all features of a finding know the same way.
     shown = table.assign(toward=table["matched_gap"].abs())
-    names = ("feature_id", "called", "partition", "toward", "density", "main_source")
+    half = ("feature_id", "toward", "called", "main_source")
+    names = half if beside else ("feature_id", "called", "partition", "toward", "density", "main_source")
     feature_table.show(view, shown, f"members_{finding.finding}", names, Place(query, 0))
     if finding.members > MOST:
         st.caption(f"The first {MOST} of {finding.members:,}; the others follow on the features' pages.")
 
 
 def _unfold(finding: Finding) -> None:
-    st.query_params[KEY] = str(finding.finding)
+    st.query_params[GROUP] = str(finding.finding)
 
 
 def _fold() -> None:
-    st.query_params.pop(KEY, None)
+    st.query_params.pop(GROUP, None)

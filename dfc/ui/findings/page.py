@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
@@ -19,6 +19,7 @@ from dfc.ui.shell import (
     downloads,
     feature_filters,
     finding_rows,
+    list_address,
     list_tools,
     notebook,
     paging,
@@ -26,15 +27,13 @@ from dfc.ui.shell import (
 )
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
+from dfc.ui.shell.list_address import Claim
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import plain
 
-Claim = Literal["any", "only", "shared"]
 _CLAIMS: dict[Claim, str] = {"any": "any partition", "only": "dedicated", "shared": "shared"}
 """Whether only the model that does better may use the best feature, or both."""
 _TITLES = {"both": "side by side", "a": "of A", "b": "of B"}
-_FIRST = "finding"
-"""The order at first: by rank."""
 _LEAD = (
     "Where one model does better beside the other than in texts that are like these, the surest first: it knows "
     "something here, or lacks less. A finding is one feature, its best, and all those that show nothing beyond it. "
@@ -47,8 +46,8 @@ def show(view: View) -> None:
     names, found = model_names(view.config), data.findings(view.store)
     st.html(f'<div class="dfc-hero"><h1>Findings</h1><p>{_LEAD}</p></div>')
     notebook.opened()
-    if (place := address.place()) is not None:  # as the page of features does, for the same reasons
-        st.switch_page(address.FINDINGS_PAGE, query_params={"run": view.run.name, **_params(place, found)})
+    if (place := address.place()) is not None:  # as the page of features does, for the same reason
+        st.switch_page(address.FINDINGS_PAGE, query_params=list_address.findings(view, place))
     facts, tested = data.facts(view.store), data.tested(view.store)
     if found:
         _list(view, found, names)
@@ -58,25 +57,11 @@ def show(view: View) -> None:
     texts.show(view, names)
 
 
-def _params(place: Place, found: tuple[Finding, ...]) -> dict[str, str | list[str]]:
-    """The address at which the page shows a place of a list of findings, or the finding whose features are listed."""
-    if place.query.finding is not None:
-        number = place.query.finding
-        rank = next((one.rank for one in found if one.finding == number), 1)
-        page = (rank - 1) // paging.FINDING_ROWS + 1
-        unfolded: dict[str, str | list[str]] = {group.KEY: str(number)}
-        return unfolded | ({"page": str(page)} if page > 1 else {})
-    whose = "" if place.beside else place.query.found or ""
-    params = feature_filters.params(place, paging.FINDING_ROWS, _FIRST, whose, feature_filters.FINDINGS)
-    partitions = place.query.partitions
-    claim: Claim = "shared" if partitions == ("shared",) else "only" if len(partitions) == 1 else "any"
-    return params | ({"claim": claim} if claim != "any" else {})
-
-
 def _list(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None:
-    chosen = feature_filters.draw(view, _TITLES, _FIRST, feature_filters.FINDINGS)
+    chosen = feature_filters.draw(view, _TITLES, list_address.FIRST, feature_filters.FINDINGS)
     with chosen.tools:
         claim = choice.one_of("Best feature", _CLAIMS, "claim", label="collapsed", on_change=paging.first)
+        feature_filters.offer_to_clear(chosen, {"claim": "any"})
     sides = SIDES if chosen.show == "both" else tuple(side for side in SIDES if side == chosen.show)
     queries = [replace(chosen.query, found=side, partitions=_partitions(claim, side)) for side in sides]
     narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
@@ -141,7 +126,7 @@ def _of_one(
                 _tick(view, finding)
             room: finding_rows.Room = "half" if place.beside else "wide"
             finding_rows.row(view, finding, row, contexts.get(finding.feature_id), at, longest, room)
-            group.offer(view, finding)
+            group.offer(view, finding, place.beside)
 
 
 def _tick(view: View, finding: Finding) -> None:

@@ -14,7 +14,18 @@ from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
-from dfc.ui.shell import address, choice, data, downloads, feature_list, links, notebook, paging, reporting
+from dfc.ui.shell import (
+    address,
+    choice,
+    data,
+    downloads,
+    feature_list,
+    links,
+    list_address,
+    notebook,
+    paging,
+    reporting,
+)
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section
@@ -164,7 +175,7 @@ def _features(view: View, chosen: Marked) -> None:
             address.TABLE_PAGE,
             label="open in the table",
             icon=":material/table_rows:",
-            query_params=address.list_params(run, Place(query, 0, kept=chosen.kept)),
+            query_params=list_address.table(view, Place(query, 0, kept=chosen.kept)),
             help="The same features with all their figures, to sort, filter and download.",
         )
         st.space("stretch")

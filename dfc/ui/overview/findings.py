@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, Side
-from dfc.report import findings
+from dfc.report import findings, kinds
 from dfc.report.findings import Finding
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import address, data, finding_rows
@@ -20,11 +20,10 @@ FIRST = 10
 
 
 def show(view: View, names: dict[Side, str]) -> bool:
-    """Draw the section, and say whether there are findings; where one looked for them and found none, say so."""
+    """Draw the section, and say whether there are findings; where there are none, say why."""
     found = data.findings(view.store)
     if not found:
-        if tested := data.tested(view.store):
-            _none(view, tested)
+        _none(view)
         return False
     section(
         "Where one model does better",
@@ -38,13 +37,15 @@ def show(view: View, names: dict[Side, str]) -> bool:
     return True
 
 
-def _none(view: View, tested: int) -> None:
-    """One looked for them, and found none."""
-    st.caption(findings.lacking(data.facts(view.store), tested, view.run.name))
-    if not view.store.texts().empty:
+def _none(view: View) -> None:
+    """Why there are none, and where else to look."""
+    st.caption(findings.lacking(data.facts(view.store), data.tested(view.store), view.run.name))
+    texts = view.store.texts()
+    if not texts.empty:
+        differ = "Which kinds of text one model expects better as a whole"
         st.page_link(
             address.FINDINGS_PAGE,
-            label="Which kinds of text one model expects better as a whole",
+            label=differ if kinds.sure(texts).any() else "No kind of text is clearly expected better by one model",
             icon=":material/arrow_forward:",
             icon_position="right",
             query_params={"run": view.run.name},
@@ -63,11 +64,12 @@ def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side
     by_feature = {one.feature_id: one for one in own}
     contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
     rows: Any = table.itertuples()
-    for position, row in enumerate(rows):
-        finding = by_feature[int(row.feature_id)]
-        with st.container(key=f"finding_{finding.finding}"):
-            context, longest = contexts.get(finding.feature_id), finding_rows.scale(found)
-            finding_rows.row(view, finding, row, context, Place(query, position, True), longest, "compact")
+    with st.container(gap=None):  # so that the first five are in sight
+        for position, row in enumerate(rows):
+            finding = by_feature[int(row.feature_id)]
+            with st.container(key=f"finding_{finding.finding}"):
+                context, longest = contexts.get(finding.feature_id), finding_rows.scale(found)
+                finding_rows.row(view, finding, row, context, Place(query, position, True), longest, "compact")
     st.page_link(
         address.FINDINGS_PAGE,
         label=f"All {len(own):,} with filters" if len(own) > FIRST else "With filters and more of each",

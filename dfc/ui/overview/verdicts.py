@@ -10,12 +10,11 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
-from dfc.report.words import NULL_RUN, VERDICT_HELP, whose
-from dfc.ui.shell import data
+from dfc.report.words import NULL_RUN, VERDICT_HELP, asked, unjudged, whose
+from dfc.ui.shell import data, null_run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section, side_name, verdict_dot
 from dfc.ui.shell.text import count, percent
-from dfc.worlds import null_result
 from dfc.worlds.null_result import NullResult
 
 _LEAD = "That the dictionary lets one model alone use a feature does not make it a difference."
@@ -28,7 +27,7 @@ def overview(view: View, names: dict[Side, str]) -> None:
         section(
             "What the evidence says", "That a feature may be used by one model alone does not make it a difference."
         )
-        st.caption(f"The evidence is still to be collected: `python -m dfc verify {view.run.name}`, then reload.")
+        st.caption(unjudged(data.facts(view.store), view.run.name))
         return
     split = {
         partition: {verdict: int(counts.loc[partition].get(verdict, 0)) for verdict in VERDICTS}
@@ -42,11 +41,9 @@ def overview(view: View, names: dict[Side, str]) -> None:
     )
     section(
         "What the evidence says",
-        f"{_LEAD} One rule asked of every feature whether the other model's activations predict it on documents kept "
-        f"out of training, whether another feature fires like it, and whether what follows where it fires surprises "
-        f"the other model more than at places like it. As exclusive stand {held}.",
+        f"{_LEAD} {asked(data.facts(view.store))} As exclusive stand {held}.",
     )
-    result = null_result.read(view.run)
+    result = null_run.read(view.run)
     st.html(_table(split, result, names, view.theme))
     if "shared" in split:
         passed, judged = split["shared"]["exclusive"], sum(split["shared"].values())
@@ -85,9 +82,10 @@ def _table(
     if null is not None:
         both = {verdict: sum(null.verdicts.get(side, {}).get(verdict, 0) for side in SIDES) for verdict in VERDICTS}
         rows += _row('<i class="dfc-dot"></i>null run, dedicated', both, theme)
+    shares = '<th title="Shares of the row\'s features.">shares</th>'
     return (
-        f'<table class="dfc-table dfc-split"><thead><tr><th></th>{head}<th title="Shares of the row\'s features.">'
-        f"shares</th></tr></thead><tbody>{rows}</tbody></table>"
+        f'<div class="dfc-wide"><table class="dfc-table dfc-split"><thead><tr><th></th>{head}{shares}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

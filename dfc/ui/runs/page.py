@@ -11,7 +11,7 @@ import streamlit as st
 from dfc import runs
 from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.report.palette import run_marks
-from dfc.report.words import NULL_RUN, PARTS, RULES
+from dfc.report.words import NULL_RUN, PARTS, RULES, unjudged
 from dfc.ui.runs import recurring
 from dfc.ui.runs.summaries import Summary, differences, help_of, summarise
 from dfc.ui.shell import charts, choice, meaning
@@ -131,7 +131,7 @@ def _row(summary: Summary, colour: str) -> str:
         alive.replace(" %", "") + (" %" if facts else ""),
         *(_exclusive(summary, side) for side in SIDES),
         escape(RULES.get(summary.facts.get("rule", ""), "–")),
-        percent(summary.null_share, 2),
+        _by_chance(summary),
     ]
     return f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -151,10 +151,17 @@ def _state(summary: Summary) -> str:
     return f'<br><span class="dfc-small">{escape(words)}</span>'
 
 
+def _by_chance(summary: Summary) -> str:
+    if summary.null_problem:
+        return f'<span class="dfc-muted" title="{escape(summary.null_problem)}">cannot be read</span>'
+    return percent(summary.null_share, 2)
+
+
 def _exclusive(summary: Summary, side: Partition) -> str:
     verdicts = summary.verdicts.get(side)
     if not verdicts:
-        return '<span class="dfc-muted" title="python -m dfc verify has not run">not judged</span>'
+        why = unjudged(summary.facts, summary.name).replace("`", "")
+        return f'<span class="dfc-muted" title="{escape(why)}">not judged</span>'
     return f"{count(verdicts.get('exclusive', 0))} of {count(sum(verdicts.values()))}"
 
 

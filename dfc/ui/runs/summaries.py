@@ -31,6 +31,7 @@ class Summary:
         facts: of the store; empty before there is one.
         verdicts: features of each verdict in each partition; empty before `verify`.
         null_share: of the dedicated features of its null run, those called exclusive; None if it had none.
+        null_problem: why that is not known though it had one, a sentence.
         problem: why it cannot be read, a sentence; empty if it can.
     """
 
@@ -41,6 +42,7 @@ class Summary:
     facts: dict[str, Any] = field(default_factory=dict)
     verdicts: dict[str, dict[str, int]] = field(default_factory=dict)
     null_share: float | None = None
+    null_problem: str = ""
     problem: str = ""
 
     @property
@@ -61,7 +63,7 @@ def summarise(path: Path) -> Summary:
     """What is known of a run; it never raises."""
     run = Run(path)
     missing = next((stage for stage in STAGES if not run.done()[stage]), "")
-    config, facts, verdicts, null_share, problem = None, {}, {}, None, ""
+    config, facts, verdicts, problem = None, {}, {}, ""
     try:
         config = run.config()
         if not missing:
@@ -71,11 +73,15 @@ def summarise(path: Path) -> Summary:
                 str(partition): {str(verdict): int(value) for verdict, value in row.items()}
                 for partition, row in data.verdicts(store).to_dict("index").items()
             }
+    except UserError as error:
+        problem = str(error)
+    null_share, null_problem = None, ""
+    try:
         null = null_result.read(run)
         null_share = null.share if null else None
     except UserError as error:
-        problem = str(error)
-    return Summary(run, config, missing, data.metric_lines(run), facts, verdicts, null_share, problem)
+        null_problem = str(error)
+    return Summary(run, config, missing, data.metric_lines(run), facts, verdicts, null_share, null_problem, problem)
 
 
 def differences(summaries: list[Summary]) -> dict[str, list[str]]:

@@ -177,11 +177,6 @@ def _ends(text: str) -> tuple[float, float]:
     return ends
 
 
-def list_params(run_name: str, place: Place) -> dict[str, str]:
-    """The address of the page that shows this place of a list: of the table, or of the findings."""
-    return {"run": run_name, "list": pack(place)}
-
-
 def neighbour(place: Place, step: int) -> Place:
     """The place `step` further down the list; it may lie outside."""
     return replace(place, position=place.position + step)

@@ -23,8 +23,10 @@ def no_runs(folder: Path) -> None:
             '<div class="dfc-hero"><div class="dfc-eyebrow">Nothing compared yet</div>'
             "<h1>What does one model know that the other does not?</h1>"
             "<p>A run takes two language models, reads both on the same texts, and learns a dictionary in which some "
-            "features may be used by one model alone. What those features fire on is the difference between the "
-            f"models.</p><p>There are no runs in <code>{escape(str(folder))}</code>. Start one:</p></div>"
+            "features may be used by one model alone. Such a feature may show something that the other model lacks, or "
+            "be an accident of the dictionary: evidence says which. Where one model does better beside the other "
+            "than in like texts is found among all features, whoever may use them.</p>"
+            f"<p>There are no runs in <code>{escape(str(folder))}</code>. Start one:</p></div>"
         )
         st.markdown("**The demo**: two small real models and their texts, on this machine")
         st.code(shipped.DEMO, language="bash")

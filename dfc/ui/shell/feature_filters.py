@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS
-from dfc.report.words import VERDICT_HELP
+from dfc.report.words import VERDICT_HELP, unjudged
 from dfc.store import columns
 from dfc.store.column import Column
 from dfc.store.query import Ends
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import choice, data, notebook, paging
 from dfc.ui.shell.address import Place
-from dfc.ui.shell.frame import View
+from dfc.ui.shell.frame import View, at_another_run
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.orders import orders
 
@@ -118,6 +119,7 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
         keys: of the choices of what is shown and of the order, which else a page takes over from another.
     """
     judged = not data.verdicts(view.store).empty
+    at_another_run(_forget)
     reset: Any = {"bind": "query-params", "on_change": paging.first}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
     with top[0]:
@@ -138,10 +140,7 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
             "Verdict", VERDICTS, key="verdict", placeholder="any", help=f"What the evidence says.\n{meanings}", **reset
         )
     else:
-        row[0].html(
-            '<p class="dfc-small">Not judged yet: verdicts and confidence come with '
-            f"<code>python -m dfc verify {view.run.name}</code>.</p>"
-        )
+        row[0].caption(unjudged(data.facts(view.store), view.run.name))
     with row[1]:
         order = choice.one_of_many(
             "Order by",
@@ -196,8 +195,6 @@ def _more(view: View, judged: bool, reset: Any) -> tuple[tuple[dict[str, Ends], 
             on_list = _one_of("On the list", list(notebook.names("list", run)), "on", reset)
             starred = st.toggle("favourites only", key="starred", **reset)
             noted = st.toggle("with a note", key="noted", **reset)
-    if active or st.query_params.get("search") or st.query_params.get("verdict"):
-        st.button("Clear all", icon=":material/filter_alt_off:", type="tertiary", key="clear", on_click=_clear)
     return (limits, chosen), Kept(starred, noted, tag, on_list)
 
 
@@ -224,9 +221,37 @@ def _one_of(title: str, options: list[str], key: str, reset: Any) -> str | None:
     return st.selectbox(title, options, index=None, placeholder="any", key=key, help=_CHOICES[key], **reset)
 
 
-def _clear() -> None:
+def offer_to_clear(chosen: Filters, further: Mapping[str, str] = MappingProxyType({})) -> None:
+    """A button that lets everything pass again, in the line of tools, if any filter keeps something back.
+
+    Args:
+        chosen: what `draw` gave.
+        further: choices of the page that filter, too, and were drawn: what each lets everything pass by.
+    """
+    active = (*_MORE, "search", "verdict", *(entry.field for entry in ranges()), *further)
+    if any(key in st.query_params for key in active):
+        with chosen.tools:
+            st.button(
+                "Clear all",
+                icon=":material/filter_alt_off:",
+                type="tertiary",
+                key="clear",
+                on_click=_clear,
+                args=(dict(further),),
+            )
+
+
+def _forget() -> None:
+    """As `_clear`, and the order is not reversed."""
+    _clear({})
+    st.session_state["rising"] = False
+
+
+def _clear(further: Mapping[str, str]) -> None:
     """Every filter lets everything pass; what is shown and its order stay."""
     paging.first()
+    for key, everything in further.items():
+        choice.put(key, everything)
     st.session_state.update({"search": "", "label": "", "alive": True, "starred": False, "noted": False})
     for key in ("source", "fires_on", "role", "tag", "on"):
         st.session_state[key] = None

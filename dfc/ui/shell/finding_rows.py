@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import Any, Literal
 
@@ -58,7 +59,9 @@ def row(
         right.html('<p class="dfc-muted">No context was kept.</p>')
     else:
         shown = excerpt(context, finding.side, *_EXCERPTS[room])
-        right.html(f'<div class="dfc-text">{context_html(shown, finding.side, feature.max, finding.partition)}</div>')
+        one_line = " dfc-line" if room == "compact" else ""
+        text = context_html(shown, finding.side, feature.max, finding.partition)
+        right.html(f'<div class="dfc-text{one_line}">{text}</div>')
     if room == "half":
         st.html(_about(view, finding, feature))
     if room == "compact":
@@ -67,7 +70,8 @@ def row(
 
 def scale(listed: tuple[Finding, ...]) -> float:
     """The gap that fills a bar, for all findings of a run alike."""
-    return max((finding.gap + finding.error for finding in listed), default=1.0)
+    ends = [finding.gap + finding.error for finding in listed]
+    return max((end for end in ends if math.isfinite(end)), default=1.0)
 
 
 def bar(finding: Finding, longest: float) -> str:

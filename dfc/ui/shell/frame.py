@@ -7,7 +7,7 @@ this frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,8 @@ from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.ui.shell import address, empty, look, pages
 from dfc.ui.shell.text import plain, sentence
+
+_FORGET = "forget"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,11 @@ def _finished(run: Run) -> tuple[bool, float]:
     return run.store.exists(), path.stat().st_mtime
 
 
+def at_another_run(forget: Callable[[], None]) -> None:
+    """Have this called when another run is chosen: widgets that are bound to the address keep what they show."""
+    st.session_state[_FORGET] = forget
+
+
 def _navigation(run_name: str | None, names: list[str] | None = None) -> None:
     with st.sidebar:
         st.html(look.WORDMARK)
@@ -125,7 +132,9 @@ def _navigation(run_name: str | None, names: list[str] | None = None) -> None:
 
 
 def _change_run() -> None:
-    """Another run: what the address says about the old one (its feature, its list) goes."""
+    """Another run: what the address says about the old one (its feature, its list, its filters) goes."""
+    if _FORGET in st.session_state:
+        st.session_state[_FORGET]()
     # `clear` refuses while a widget is bound to a parameter that is there.
     st.query_params.from_dict({"run": st.session_state["run_choice"]})
 

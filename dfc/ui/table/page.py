@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dfc.config import Partition, Side
+from dfc.config import Side
 from dfc.report.words import PARTS
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import (
@@ -14,6 +14,7 @@ from dfc.ui.shell import (
     data,
     feature_filters,
     feature_table,
+    list_address,
     list_tools,
     look,
     notebook,
@@ -24,8 +25,6 @@ from dfc.ui.shell import (
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
 
-SHOW: dict[str, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
-"""Choices of what is shown, and the tables that each stands for."""
 _TITLES = {"both": "side by side", "a": PARTS["a"], "b": PARTS["b"], "shared": PARTS["shared"]}
 
 
@@ -35,13 +34,11 @@ def show(view: View) -> None:
     heading = st.container()
     notebook.opened()
     if (place := address.place()) is not None:
-        # The feature's page links back here with the list; and where Streamlit changes the page, the
-        # first step back in the browser brings the new page's parameters with the old page's path.
-        single = next((name for name, partitions in SHOW.items() if partitions == place.query.partitions), "")
-        first, show = orders.default_order(view), "" if place.beside else single
-        params = feature_filters.params(place, paging.TABLE_ROWS, first, show)
-        st.switch_page(address.TABLE_PAGE, query_params={"run": view.run.name, **params})
+        # Where Streamlit changes the page, as a click in a table does, the first step back in the browser brings
+        # the new page's parameters with the old page's path.
+        st.switch_page(address.TABLE_PAGE, query_params=list_address.table(view, place))
     chosen = feature_filters.draw(view, _TITLES, orders.default_order(view))
+    feature_filters.offer_to_clear(chosen)
     judged = orders.default_order(view) == "confidence"
     whose = "both models use" if chosen.show == "shared" else "one model use alone"
     first = "Those come first of which the evidence is surest" if judged else "The order is a first guess"
@@ -49,7 +46,7 @@ def show(view: View) -> None:
         f'<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets {whose}. '
         f"{first}; click a row to judge for yourself.</p></div>"
     )
-    queries = [replace(chosen.query, partitions=(partition,)) for partition in SHOW[chosen.show]]
+    queries = [replace(chosen.query, partitions=(partition,)) for partition in list_address.SHOW[chosen.show]]
     narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
     many = list_tools.draw(view, chosen, queries, narrowed, totals)

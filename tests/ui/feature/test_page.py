@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dfc.ui.shell import address
@@ -121,8 +123,8 @@ def test_it_says_to_which_finding_it_belongs_and_links_the_others(data: Path) ->
     links = {link.proto.label.split("\u2002")[0]: link.proto for link in test.get("page_link")}
     assert {"150", "151"} < links.keys()
     assert "0" not in links
-    back = links["All 3 among the findings"]
-    assert "finding%3D0" in back.query_string
+    back = links["Its 3 features among the findings"]
+    assert back.query_string == "run=demo&group=0"
     assert "Which finding it belongs to" not in text(calm(visit(FEATURE, run="demo", feature="2")))
 
 
@@ -136,3 +138,17 @@ def test_next_follows_the_findings_and_the_features_of_one(data: Path) -> None:
         assert at in [link.proto.label for link in test.get("page_link")]
         test.button(key="next").click().run()
         assert parameter(calm(test), "feature") == then
+
+
+def test_a_model_without_a_lens_is_said(data: Path) -> None:
+    note = "its logits do not come from its last block alone (72% off); the key `final_norm` names a <b>norm</b>"
+    run = make_run(data)
+    with duckdb.connect(str(run.store)) as connection:
+        connection.execute("DELETE FROM logits WHERE side = 'b'")
+        connection.execute("INSERT INTO run VALUES ('lens_note_b', ?)", [json.dumps(note)])
+        connection.execute("INSERT INTO run VALUES ('lens_note_a', ?)", [json.dumps("`model.norm`, as was asked")])
+    for feature, shown in ((A_FEATURE, False), (B_FEATURE, True), (SHARED_FEATURE, True)):
+        captions = [caption.value for caption in calm(visit(FEATURE, run="demo", feature=str(feature))).caption]
+        assert any("What it writes in B is not known" in caption for caption in captions) == shown
+        assert not any("<b>" in caption for caption in captions)
+        assert any("as was asked" in caption for caption in captions) == (feature != B_FEATURE)

@@ -55,3 +55,56 @@ def test_the_list_as_a_file(address: str, new_page: NewPage) -> None:
     lines = Path(download.value.path()).read_text(encoding="utf-8-sig").splitlines()
     assert [line.split(",")[:4] for line in lines] == [["rank", "finding", "side", "feature_id"], ["1", "1", "b", "60"]]
     leave(page)
+
+
+@pytest.mark.parametrize(
+    ("start", "link"),
+    [
+        ("feature=150", "Its 3 features among the findings"),
+        ("feature=1&list=at%3D1%26in%3Da%2Cb%2Cshared%26found%3Da%26by%3Dfinding%26up%3D1", "2 of 12 findings of A"),
+    ],
+)
+def test_a_step_back_from_the_findings_is_the_feature(
+    start: str, link: str, address: str, new_page: NewPage, complaints: Complaints
+) -> None:
+    page = open_page(new_page(), f"{address}/Feature?run=demo&{start}")
+    before = page.url
+    page.get_by_role("link", name=link).click()
+    expect(page.get_by_role("heading", name="Findings", exact=True)).to_be_visible()
+    wait_until_idle(page)
+    page.go_back()
+    expect(page.get_by_role("heading", name="Feature 1")).to_be_visible()
+    wait_until_idle(page)
+    assert page.url == before
+    assert failures(page) == []
+    assert complaints.found == []
+    leave(page)
+
+
+_OUTSIDE = """() => [...document.querySelectorAll('.stMainBlockContainer *')].filter((one) => !one.childElementCount
+    && one.textContent.trim() && !one.closest('.dfc-wide') && one.getBoundingClientRect().width
+    && one.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map((one) => one.textContent)"""
+_CUT = """() => [...document.querySelectorAll('.stMainBlockContainer button *')].filter((one) => one.textContent.trim()
+    && one.clientWidth && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"""
+
+
+@pytest.mark.parametrize("path", ["?run=demo", "Findings?run=demo&group=0", "Feature?run=demo&feature=150"])
+def test_nothing_is_cut_on_a_narrow_page(path: str, address: str, new_page: NewPage) -> None:
+    page = new_page()
+    page.set_viewport_size({"width": 900, "height": 1000})
+    open_page(page, f"{address}/{path}")
+    assert page.evaluate(_OUTSIDE) == []
+    assert page.evaluate(_CUT) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    leave(page)
+
+
+def test_five_findings_are_on_the_first_screen(address: str, new_page: NewPage) -> None:
+    page = new_page()
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    open_page(page, f"{address}/?run=demo")
+    rows = page.locator("[class*=st-key-finding_]")
+    boxes = [box for row in rows.all() if (box := row.bounding_box()) is not None]
+    assert sum(box["y"] + box["height"] <= 1000 for box in boxes if box["x"] < 720) >= 5
+    page.set_viewport_size({"width": 1280, "height": 900})
+    leave(page)

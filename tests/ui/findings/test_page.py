@@ -3,17 +3,19 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
+import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc.config import EvidenceConfig
+from dfc.store import attached
 from dfc.store.query import FeatureQuery
 from dfc.ui.findings import texts
 from dfc.ui.shell import address, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.notebook import book
 from tests.ui.folders import FOUND, find, judge, make_run
-from tests.ui.pages import FINDINGS, calm, parameter, text, visit
+from tests.ui.pages import FEATURE, FINDINGS, OVERVIEW, calm, parameter, text, visit
 
 OF_A = [members[0] for side, members in FOUND.values() if side == "a"]
 
@@ -155,3 +157,53 @@ def test_where_there_are_none_one_sentence_says_why(data: Path) -> None:
     assert "There is no finding: 299 features" in test.info[0].value
     assert "Kinds of text that one model expects better" in text(test)
     assert not listed(test)
+
+
+def test_clear_all_takes_back_the_choice_of_partitions_too(found: Path) -> None:
+    assert not [button for button in calm(visit(FINDINGS, run="demo")).button if button.key == "clear"]
+    test = calm(visit(FINDINGS, run="demo", claim="only", search="no such text anywhere"))
+    assert not listed(test)
+    test.button(key="clear").click().run()
+    assert listed(calm(test)) == [*OF_A, 60]
+    assert "claim" not in test.query_params
+    chosen = calm(visit(FINDINGS, run="demo", claim="only"))
+    assert chosen.button(key="clear")
+
+
+def test_a_feature_links_to_its_finding_without_a_detour(found: Path) -> None:
+    test = calm(visit(FEATURE, run="demo", feature="150"))
+    [link] = [link.proto for link in test.get("page_link") if link.proto.label == "Its 3 features among the findings"]
+    assert link.query_string == "run=demo&group=0"
+    listed_in = "at=0&in=a&found=a&by=finding&up=1"
+    back = calm(visit(FEATURE, run="demo", feature="1", list=listed_in))
+    [link] = [link.proto for link in back.get("page_link") if link.proto.label == "1 of 1 findings of A"]
+    assert link.query_string == "run=demo&whose=a&claim=only"
+
+
+def test_a_model_against_itself_expects_no_kind_of_text_better(found: Path) -> None:
+    with duckdb.connect(str(attached.evidence_path(found / "runs" / "demo" / "features.duckdb"))) as connection:
+        connection.execute("UPDATE texts SET gap = 0, error = 0")
+    test = calm(visit(FINDINGS, run="demo"))
+    assert "No kind of text differs by 2 standard errors" in test.info[0].value
+    words = text(test)
+    assert "<span>0.000 ± 0.000<small>" in words
+    assert 'dfc-both dfc-b"' not in words
+
+
+def test_a_finding_of_neither_model_is_one_sentence(found: Path) -> None:
+    with duckdb.connect(str(attached.evidence_path(found / "runs" / "demo" / "features.duckdb"))) as connection:
+        connection.execute("UPDATE findings SET side = 'c' WHERE finding = 3")
+    for page in (FINDINGS, OVERVIEW):
+        test = visit(page, run="demo")
+        assert not test.exception
+        assert "is damaged \\(a finding of neither model\\)" in test.error[0].value
+
+
+def test_another_run_is_shown_without_the_filters_of_the_one_before(found: Path) -> None:
+    find(make_run(found, "other").store)
+    asked = {"claim": "only", "search": "no such text anywhere", "starred": "true", "rising": "true"}
+    test = calm(visit(FINDINGS, run="demo", **asked))
+    assert not listed(test)
+    test.selectbox(key="run_choice").select("other").run()
+    assert listed(calm(test)) == [*OF_A, 60]
+    assert set(test.query_params) == {"run"}

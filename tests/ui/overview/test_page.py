@@ -5,9 +5,10 @@ from pathlib import Path
 
 import duckdb
 
-from tests.stores import make_older
+from dfc.store import attached
+from tests.stores import make_older, make_store
 from tests.ui.folders import find, judge, make_run
-from tests.ui.pages import OVERVIEW, calm, text, visit
+from tests.ui.pages import FEATURE, FINDINGS, OVERVIEW, RUNS, TABLE, calm, text, visit
 
 
 def test_ten_findings_for_each_model_with_their_contexts(finished: Path) -> None:
@@ -117,3 +118,52 @@ def test_a_model_that_outweighs_the_other_is_named(data: Path) -> None:
 def test_a_store_that_does_not_know_the_variances_warns_of_nothing(data: Path) -> None:
     make_older(make_run(data, features=60).store)
     assert "The loss looks at" not in text(calm(visit(OVERVIEW, run="demo")))
+
+
+def test_what_was_not_asked_is_not_claimed_and_why_there_are_no_findings_is_said(data: Path) -> None:
+    run = make_run(data)
+    surprise, missing = (
+        "surprises the other model more than at places like it",
+        "was judged without the models' surprise",
+    )
+    judge(run.store)
+    by_probes = text(calm(visit(OVERVIEW, run="demo")))
+    assert surprise not in by_probes
+    assert "How surprised the models are by the text was not asked. As exclusive stand" in by_probes
+    assert missing in by_probes
+    find(run.store)
+    by_surprise = text(calm(visit(OVERVIEW, run="demo")))
+    assert f"{surprise}. As exclusive stand" in by_surprise
+    assert missing not in by_surprise
+
+
+def test_evidence_of_another_training_is_called_that(data: Path) -> None:
+    run = make_run(data)
+    judge(run.store)
+    make_store(run.store, features=20)
+    for page, asked in ((OVERVIEW, {}), (FEATURE, {"feature": "3"}), (TABLE, {}), (FINDINGS, {}), (RUNS, {})):
+        words = text(calm(visit(page, run="demo", **asked))).replace("\\", "").replace("&#x27;", "'")
+        assert "of another training's features and left out" in words, page
+        assert "Not judged yet" not in words
+
+
+def test_where_no_kind_of_text_differs_the_link_does_not_say_that_one_does(data: Path) -> None:
+    run = make_run(data)
+    find(run.store, passing=False)
+    with duckdb.connect(str(attached.evidence_path(run.store))) as connection:
+        connection.execute("UPDATE texts SET gap = 0, error = 0")
+    links = [link.proto.label for link in calm(visit(OVERVIEW, run="demo")).get("page_link")]
+    assert "No kind of text is clearly expected better by one model" in links
+
+
+def test_a_damaged_null_run_hides_nothing_else(data: Path) -> None:
+    run = make_run(data)
+    judge(run.store)
+    (run.path / "null.json").write_text('{"dedicated": 4')
+    for page, asked in ((OVERVIEW, {}), (FEATURE, {"feature": "0"})):
+        test = calm(visit(page, run="demo", **asked))
+        assert ["null.json: is damaged" in one.value.replace("\\", "") for one in test.warning] == [True]
+        assert "exclusive</b>&ensp;confidence 0.90" in text(test)
+    runs = text(calm(visit(RUNS, run="demo")))
+    assert "null.json: is damaged" in runs
+    assert "1 of 60" in runs

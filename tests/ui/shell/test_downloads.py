@@ -55,7 +55,7 @@ def test_a_report_without_what_it_quotes_says_what_is_wrong(new_page: NewPage, t
     with app_server(tmp_path / "<i>x") as server:
         page = open_page(new_page(), f"{server}/Lists?run=demo&kept=list%3A+paper")
         page.get_by_role("button", name="Report").click()
-        expect(page.get_by_role("dialog")).to_contain_text("<i>x/runs/demo/steering.duckdb: cannot be used")
+        expect(page.get_by_role("dialog")).to_contain_text("<i>x/runs/demo/steering.duckdb: is not a readable file")
         look = "() => getComputedStyle(document.querySelector('.dfc-wordmark')).display"
         assert page.evaluate(look) == "flex"  # what the click draws leaves the rest of the page as it was
         page.keyboard.press("Escape")

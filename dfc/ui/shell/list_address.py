@@ -1,0 +1,55 @@
+"""The address at which the page of a list shows a place of it: of the table, of the findings, of the chart of norms.
+
+Links lead there at once. Where a page changes its address itself, it does so in two steps, and a step back in the
+browser ends between them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dfc.config import Partition
+from dfc.ui.shell import address, data, feature_filters, norm_region, orders, paging
+from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
+
+Params = dict[str, str | list[str]]
+SHOW: dict[str, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
+"""Of the table: choices of what is shown, and the tables that each stands for."""
+Claim = Literal["any", "only", "shared"]
+"""Of the findings: whether only the model that does better may use the best feature, or both."""
+FIRST = "finding"
+"""Their order at first: by rank."""
+GROUP = "group"
+"""In the address: the number of the finding that is unfolded."""
+
+
+def table(view: View, place: Place) -> Params:
+    """Of the table of features."""
+    single = next((name for name, partitions in SHOW.items() if partitions == place.query.partitions), "")
+    show = "" if place.beside else single
+    params = feature_filters.params(place, paging.TABLE_ROWS, orders.default_order(view), show)
+    return {"run": view.run.name, **params}
+
+
+def findings(view: View, place: Place) -> Params:
+    """Of the page of findings: a place of a list of them, or the finding whose features are listed."""
+    run: Params = {"run": view.run.name}
+    if (number := place.query.finding) is not None:
+        rank = next((one.rank for one in data.findings(view.store) if one.finding == number), 1)
+        page = (rank - 1) // paging.FINDING_ROWS + 1
+        return run | {GROUP: str(number)} | ({"page": str(page)} if page > 1 else {})
+    whose = "" if place.beside else place.query.found or ""
+    params = feature_filters.params(place, paging.FINDING_ROWS, FIRST, whose, feature_filters.FINDINGS)
+    partitions = place.query.partitions
+    claim: Claim = "shared" if partitions == ("shared",) else "only" if len(partitions) == 1 else "any"
+    return run | params | ({"claim": claim} if claim != "any" else {})
+
+
+def of(view: View, place: Place) -> tuple[str, Params]:
+    """The page that shows a list, and its address at a place of it."""
+    if place.region:
+        return address.NORMS_PAGE, {**norm_region.params(view.run.name, place, paging.TABLE_ROWS)}
+    if place.query.found is not None or place.query.finding is not None:
+        return address.FINDINGS_PAGE, findings(view, place)
+    return address.TABLE_PAGE, table(view, place)
