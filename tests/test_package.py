@@ -74,7 +74,7 @@ def test_what_ships_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest
 
 def test_every_file_of_the_package_that_is_no_code_is_data_that_a_wheel_takes_along() -> None:
     kinds = {path.suffix for path in (ROOT / "dfc").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert kinds == {".py", ".sql", ".css", ".html", ".svg", ".typed"}
+    assert kinds == {".py", ".sql", ".css", ".html", ".svg", ".typed", ".yaml"}
     inside = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert set(inside.values()) == {f"dfc/shipped/{name}" for name in inside}
     assert all((ROOT / name).exists() for name in inside)

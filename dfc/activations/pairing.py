@@ -157,24 +157,24 @@ def pair(run: Run, sites: int = 1) -> None:
     sources = {name: source.documents for name, source in opened.items()}
     run.corpus.unlink(missing_ok=True)  # first: without it, this stage is not done
     position = read_position(run)
-    if position.noted is None or not all(_part(run, shard).exists() for shard in range(len(position.shards))):
+    if position.noted is None or not all(part_path(run, shard).exists() for shard in range(len(position.shards))):
         position = Position()  # corpus.parquet was lost: what is drawn again is compared with what is there
     pairer.noted = position.noted or pairer.noted
     skip(sources, position)
     with progress.bar("pairing tokens", config.corpus.pairs, "pairs", position.found) as bar:
         for drawn, tokens in draw(pairer, sources, config, position, enough=config.corpus.pairs):
             shards.write_tokens(run.activations, len(position.shards), tokens)
-            stored.write(drawn, _part(run, len(position.shards)))
+            stored.write(drawn, part_path(run, len(position.shards)))
             position.shards.append(len(drawn))
-            runs.write_json(_position_path(run), asdict(position))
+            runs.write_json(position_path(run), asdict(position))
             bar.update(position.found - bar.n)
     if not position.found:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
     _check_held_out(run, len(position.shards))
-    stored.merge([_part(run, shard) for shard in range(len(position.shards))], run.corpus)
-    shutil.rmtree(_part(run, 0).parent)
+    stored.merge([part_path(run, shard) for shard in range(len(position.shards))], run.corpus)
+    shutil.rmtree(part_path(run, 0).parent)
     position.sources = {name: {"left_out": one.left_out, "noted": one.noted} for name, one in opened.items()}
-    runs.write_json(_position_path(run), asdict(position))
+    runs.write_json(position_path(run), asdict(position))
     for sentence in corpus.remarks(remarks(position), config):
         progress.say(sentence)
     runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, **remarks(position))
@@ -196,7 +196,7 @@ def share(run: Run, others: Sequence[Run]) -> None:
     dates = {side: run.config().models.side(side).date for side in SIDES}
     for other in others:
         keep_dates(other, dates)
-        for path in [*sorted((run.activations / "tokens").iterdir()), _position_path(run), run.corpus]:
+        for path in [*sorted((run.activations / "tokens").iterdir()), position_path(run), run.corpus]:
             target = other.path / path.relative_to(run.path)
             with runs.replacing(target) as temporary:
                 shutil.copyfile(path, temporary)
@@ -221,7 +221,7 @@ def read_position(run: Run) -> Position:
     Raises:
         UserError: if the note of it is damaged.
     """
-    path = _position_path(run)
+    path = position_path(run)
     if not path.exists():
         return Position()
     with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
@@ -353,11 +353,12 @@ def _place(number: int, document: Document) -> str:
     return f"document {number} of `{document.source}`"
 
 
-def _position_path(run: Run) -> Path:
+def position_path(run: Run) -> Path:
+    """Where it is noted how far pairing is."""
     return run.activations / "pairing.json"
 
 
-def _part(run: Run, shard: int) -> Path:
+def part_path(run: Run, shard: int) -> Path:
     """A shard's documents, until they are joined."""
     return run.activations / "documents" / f"{shard:05d}.parquet"
 

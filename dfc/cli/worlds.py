@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,9 @@ import typer
 
 from dfc import runs
 from dfc.cli.base import app
+
+NULL_SEED = 3
+"""Of the planted world whose model A is trained from two seeds."""
 
 
 @app.command()
@@ -92,3 +96,30 @@ def planted(
     results = planted.run(range(first, first + seeds), setting, workers)
     print(planted_report.summary(results))
     print(planted_report.write(results, setting, folder, f"python -m dfc planted --seeds {seeds} --first {first}"))
+
+
+@app.command()
+def organisms(
+    only: Annotated[list[str] | None, typer.Option(help="one quirk; may be repeated; default: all eight")] = None,
+    nulls: Annotated[bool, typer.Option("--nulls/--no-nulls", help="judge the nulls with signal, too")] = True,
+    folder: Annotated[Path, typer.Option(help="where organisms.md is written")] = Path("docs"),
+    training_only: Annotated[bool, typer.Option("--training-only", help="train and check; compare nothing")] = False,
+) -> None:
+    """Put narrow quirks into the demo's model A, look whether they are found, and write docs/organisms.md."""
+    from dfc import demo
+    from dfc.organisms import page, quirks, setting, study
+    from dfc.worlds import planted
+
+    names = quirks.chosen(only)
+    demo.fetch()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
+    how = setting.demo_setting()
+    setting.keep(how)
+    if training_only:
+        steps = study.train(how, names)
+    else:
+        steps = chain(study.run(how, names), study.run_nulls(how, planted.Setting(), NULL_SEED) if nulls else ())
+    for _ in steps:  # after each there is a page of what is known so far
+        path = page.write(page.read(), how, folder, "python -m dfc organisms")
+    print(page.summary(page.read()))
+    print(path)

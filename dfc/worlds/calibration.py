@@ -121,11 +121,17 @@ def _stability(run: Run, result: StabilityResult | None) -> str:
     everywhere = ", ".join(f"{partition} {share:.0%}" for partition, share in result.matched.items())
     rows = "\n".join(f"| {number} of {others} | {count} |" for number, count in enumerate(counts))
     return f"""Against {names}, over {result.pairs:,} pairs; a match is mutual and has a correlation of
-{result.threshold:g} at least. Each of the {len(result.findings)} findings has a match in so many of the other runs:
+{result.threshold:g} at least. Each of the {len(result.findings)} features called exclusive has a match in so many of
+the other runs:
 
-| runs | findings |
+| runs | features |
 |---|---|
 {rows}
 
 Of the {matches} matches {again} are called exclusive, too. Matched in another run, of all features that are judged:
-{everywhere}."""
+{everywhere}.{_groups(result)}"""
+
+
+def _groups(result: StabilityResult) -> str:
+    told = stability_result.groups_in_words(result)
+    return f"\n\nAs whole groups ([findings.md](findings.md)), {told}." if told else ""

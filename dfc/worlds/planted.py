@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
@@ -109,7 +109,7 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     """
     progress.say(f"planted world, seed {seed}")
     world = planted_texts.draw(seed, setting.topics)
-    texts, trained = (runs.data_folder() / kind / f"planted-{seed}" for kind in ("texts", "models"))
+    texts, trained = (runs.data_folder() / kind / run_name(seed) for kind in ("texts", "models"))
     _keep_settings(trained / "world.json", {"world": asdict(world), "training": asdict(setting.training)})
     for side in SIDES:
         planted_models.make(world, side, setting.training, trained / side)
@@ -117,7 +117,8 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     # One source: what is planted is not told apart from the rest but by what the models make of it.
     rows = [json.dumps({"text": text}) for some in documents.values() for text in some]
     runs.write_text(texts / "corpus.jsonl", "\n".join(rows) + "\n")
-    made = runs.create(_settings(seed, setting, texts / "corpus.jsonl", trained))
+    sides = {"a": ("planted A (Llama)", trained / "a"), "b": ("planted B (GPT-NeoX)", trained / "b")}
+    made = runs.create(settings(run_name(seed), setting, texts / "corpus.jsonl", sides))
     pipeline.run_stages(made)
     pipeline.verify(made)
     result = _judged(made, world, setting, documents)
@@ -125,16 +126,26 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     return result
 
 
-def _settings(seed: int, setting: Setting, texts: Path, trained: Path) -> RunConfig:
-    names = {"a": "planted A (Llama)", "b": "planted B (GPT-NeoX)"}
-    sides = {side: {"source": str(trained / side), "layer": setting.layer, "name": names[side]} for side in SIDES}
-    content = {
-        "name": f"planted-{seed}",
-        "models": sides,
-        **setting.run,
+def run_name(seed: int) -> str:
+    """What the run of a seed is called."""
+    return f"planted-{seed}"
+
+
+def settings(name: str, setting: Setting, texts: Path, sides: Mapping[str, tuple[str, Path]]) -> RunConfig:
+    """A run on the texts of a world.
+
+    Args:
+        name: of the run.
+        setting: how.
+        texts: the world's corpus.
+        sides: of each model its title and its folder.
+    """
+    models = {
+        side: {"source": str(folder), "layer": setting.layer, "name": title} for side, (title, folder) in sides.items()
     }
+    content = {"name": name, "models": models, **setting.run}
     content["corpus"] = {**setting.run["corpus"], "sources": [{"name": "texts", "path": str(texts)}]}
-    return config.parse(content, origin=f"planted-{seed}")
+    return config.parse(content, origin=name)
 
 
 def _keep_settings(path: Path, settings: dict[str, Any]) -> None:

@@ -51,16 +51,20 @@ class ModelTraining:
     layers: int = 4
 
 
-def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path) -> None:
-    """Train a model and write it with its tokenizer; a folder that exists is whole, and is left."""
+def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path, seed: int = 0) -> None:
+    """Train a model and write it with its tokenizer; a folder that exists is whole, and is left.
+
+    With another `seed`, its weights begin elsewhere and it is given other texts of the same kinds; its tokenizer is
+    the same.
+    """
     if folder.exists():
         progress.say(f"{folder}: trained already")
         return
     with torch.random.fork_rng():
-        torch.manual_seed(world.seed * 2 + (side == "b"))
+        torch.manual_seed(world.seed * 2 + (side == "b") + 1_000 * seed)
         tokenizer = _tokenizer(world, side, training)
         model = _model(side, tokenizer, training)
-        documents = training_documents(world, side, training.share, seed=0)
+        documents = training_documents(world, side, training.share, seed=2 * seed)  # the tokenizer's are of seed 1
         loss = _train(model, tokenizer, documents, training, folder)
     with runs.replacing(folder) as temporary:
         temporary.mkdir(parents=True)

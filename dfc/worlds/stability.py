@@ -1,19 +1,17 @@
-"""Do findings recur? Features of several runs over the same pairs, matched by how they fire.
+"""Do findings recur? Features of several runs over the same pairs, matched by how they fire, and groups of features.
 
 Two features match if each is the other's most correlated one in its run, and the correlation
 of their activations is large enough. Ids, partitions and decoder vectors play no part in it:
 runs may differ in seed, in the sizes of their partitions and in the kind of crosscoder.
+Groups, which are what a reader is shown, are compared in `recurrence`.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dfc import runs
+from dfc.activations import sharing
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, UserError
@@ -29,12 +28,31 @@ from dfc.crosscoder import training
 from dfc.crosscoder.batch_topk import argsort
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.evidence import correlation, verify
+from dfc.evidence.matching import PASSAGE
 from dfc.evidence.moments import Thinned
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
-from dfc.worlds import stability_result
+from dfc.worlds import recurrence, stability_result
+from dfc.worlds.recurrence import Groups, Membership
 from dfc.worlds.stability_result import Match, StabilityResult
+
+_PASSAGES = 1 << 32  # more than any document has
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the evidence says of the features of one run.
+
+    Attributes:
+        verdicts: (features,).
+        membership: which finding each is in.
+        rule: by which they were judged.
+    """
+
+    verdicts: npt.NDArray[np.str_]
+    membership: Membership
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -44,11 +62,13 @@ class Fired:
     Attributes:
         codes: over the common pairs, sorted by feature.
         partitions, verdicts: of each feature, (features,).
+        groups: its findings.
     """
 
     codes: Codes
     partitions: npt.NDArray[np.str_]
     verdicts: npt.NDArray[np.str_]
+    groups: Groups
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,7 @@ def more_seeds(run: Run, count: int) -> list[Run]:
         other = runs.create(config.model_copy(update={"name": f"{config.name}-seed{number}", "training": seeded}))
         with run.lock(), other.lock():
             if not other.done()["harvest"]:
-                _link(run, other)
+                sharing.whole(run, other)
             if not other.done()["train"]:
                 training.train(other)
         made.append(other)
@@ -108,10 +128,16 @@ def compare(given: Sequence[Run]) -> list[StabilityResult]:
         evidence = given[0].config().evidence
         crosscoders = [crosscoder_model.load(run.crosscoder) for run in given]
         judged = [_judged(run) for run in given]
-        pairs, codes = _encode(stores[0], crosscoders, evidence.correlation_pairs)
+        passage, codes = _encode(stores[0], crosscoders, evidence.correlation_pairs)
+        pairs = len(passage)
         fired = [
-            Fired(own, np.array(crosscoder.partitions()), verdicts)
-            for own, crosscoder, (verdicts, _) in zip(codes, crosscoders, judged, strict=True)
+            Fired(
+                own,
+                np.array(crosscoder.partitions()),
+                known.verdicts,
+                recurrence.groups(known.membership, own, crosscoder, passage),
+            )
+            for own, crosscoder, known in zip(codes, crosscoders, judged, strict=True)
         ]
         likest: dict[tuple[int, int], Likest] = {}
         with progress.bar("stability: matching", len(fired) * (len(fired) - 1) // 2, "pairs of runs") as bar:
@@ -125,7 +151,7 @@ def compare(given: Sequence[Run]) -> list[StabilityResult]:
                     evidence.match_correlation,
                 )
                 bar.update()
-        rules = {run.name: rule for run, (_, rule) in zip(given, judged, strict=True)}
+        rules = {run.name: known.rule for run, known in zip(given, judged, strict=True)}
         empty = StabilityResult([], pairs, evidence.match_correlation, {}, {}, rules)
         if not empty.alike:
             told = ", ".join(f"{name} by {rule}" for name, rule in rules.items())
@@ -177,6 +203,8 @@ def say(given: Sequence[Run], results: Sequence[StabilityResult]) -> None:
     """For each run how its findings fared, a line each."""
     for run, result in zip(given, results, strict=True):
         progress.say(f"{run.name}: {summary(result)}")
+        if told := stability_result.groups_in_words(result):
+            progress.say(f"{run.name}: {told}")
 
 
 def summary(result: StabilityResult) -> str:
@@ -193,30 +221,42 @@ def summary(result: StabilityResult) -> str:
 
 
 @torch.no_grad()
-def _encode(store: ActivationStore, crosscoders: list[Crosscoder], most: int) -> tuple[int, list[Codes]]:
-    """Codes of the same evenly drawn pairs by each crosscoder, and how many pairs they are."""
+def _encode(store: ActivationStore, crosscoders: list[Crosscoder], most: int) -> tuple[Tensor, list[Codes]]:
+    """Of the same evenly drawn pairs the number of the passage that each lies in, and the codes by each crosscoder."""
     thinned = [Thinned(store.manifest.kept, most) for _ in crosscoders]
+    passages: list[Tensor] = []
     with progress.bar("stability: encoding", store.manifest.kept, "pairs") as bar:
         for shard in range(len(store)):
-            for x in kept_rows(store, shard).x.split(2_048):
+            kept = kept_rows(store, shard)
+            begins = torch.from_numpy(np.flatnonzero(np.diff(store.rows(shard).document, prepend=-1)))
+            depth = kept.row - begins[torch.searchsorted(begins, kept.row, right=True) - 1]
+            place = kept.document.long() * _PASSAGES + depth // PASSAGE
+            for x, where in zip(kept.x.split(2_048), place.split(2_048), strict=True):
                 for crosscoder, drawn in zip(crosscoders, thinned, strict=True):
                     codes = crosscoder.encode(x)
                     order = argsort(codes.features)
-                    drawn.take(Codes(codes.rows[order], codes.features[order], codes.values[order]), len(x))
+                    chosen = drawn.take(Codes(codes.rows[order], codes.features[order], codes.values[order]), len(x))
+                passages.append(where[chosen])
                 bar.update(len(x))
-    return thinned[0].count, [drawn.codes() for drawn in thinned]
+    return torch.unique(torch.cat(passages), return_inverse=True)[1], [drawn.codes() for drawn in thinned]
 
 
-def _judged(run: Run) -> tuple[npt.NDArray[np.str_], str]:
-    """The verdict on each feature, and by which rule: as they were stored, or judged now where they were not."""
+def _judged(run: Run) -> Judged:
+    """What the evidence says of each feature: as it was stored, or judged now where it was not."""
     if run.done()["index"]:
         store = Store(run.store)
         everything = FeatureQuery(alive_only=False, order="feature_id", descending=False)
         if (facts := store.facts()).get("verified"):
             table = store.features(replace(everything, limit=store.count(everything)))
-            return table["verdict"].to_numpy().astype(np.str_), str(facts["rule"])
+            number, place = (table[name].fillna(-1).to_numpy(dtype=np.int64) for name in ("finding", "place"))
+            knows = table["knows"].fillna("").to_numpy().astype(np.str_)
+            verdicts = table["verdict"].to_numpy().astype(np.str_)
+            return Judged(verdicts, Membership(number, place, knows), str(facts["rule"]))
     judgement = verify.judge(run)
-    return judgement.verdicts, judgement.rule
+    found = judgement.columns
+    knows = found["knows"].astype(np.str_)
+    membership = Membership(found["finding"].astype(np.int64), found["place"].astype(np.int64), knows)
+    return Judged(judgement.verdicts, membership, judgement.rule)
 
 
 def _result(
@@ -248,25 +288,6 @@ def _result(
         for partition in PARTITIONS
         if (mine := judged & (own.partitions == partition)).any()
     }
-    return replace(empty, runs=[given[other].name for other in others], findings=findings, matched=matched)
-
-
-def _link(run: Run, made: Run) -> None:
-    """Give a run the corpus and the activations of another: links, or copies where the disk has no links.
-
-    Files are never changed in place, so neither run can damage the other's. The manifest, which marks them as whole,
-    comes last.
-    """
-    files = sorted(path for path in run.activations.rglob("*") if path.is_file())
-    manifest = run.activations / "manifest.json"
-    for path in [run.corpus, *(path for path in files if path != manifest), manifest]:
-        with runs.replacing(made.path / path.relative_to(run.path)) as temporary:
-            _link_file(path, temporary)
-
-
-def _link_file(path: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
+    groups = recurrence.recurrences(own.groups, [(given[other].name, fired[other].groups) for other in others])
+    names = [given[other].name for other in others]
+    return replace(empty, runs=names, findings=findings, matched=matched, groups=groups)

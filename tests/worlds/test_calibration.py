@@ -12,7 +12,7 @@ from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.worlds import calibration, stability_result
 from dfc.worlds.null_result import NullResult
-from dfc.worlds.stability_result import Match, StabilityResult
+from dfc.worlds.stability_result import Counterpart, Match, Recurrence, StabilityResult
 
 
 def test_the_page(tiny_copy: Run, tmp_path: Path) -> None:
@@ -39,7 +39,17 @@ def test_the_page(tiny_copy: Run, tmp_path: Path) -> None:
         assert "polyline" in (tmp_path / "images" / f"calibration-{name}.svg").read_text()
 
     findings = {1: [Match("x", 5, 0.9, "a", "exclusive"), Match("y", 6, 0.8, "shared", "unclear")], 2: []}
-    stability_result.write(tiny_copy, StabilityResult(["x", "y"], 100, 0.5, findings, {"a": 0.25}))
+    others = [Counterpart(name, 0, 5, 0.8, 0.6, 0.7, 0.1) for name in ("x", "y")]
+    groups = [Recurrence(0, "a", 1, 3, others), Recurrence(1, "b", 2, 1, others[:1])]
+    result = StabilityResult(["x", "y"], 100, 0.5, findings, {"a": 0.25}, groups=groups)
+    stability_result.write(tiny_copy, result)
     page = calibration.write(tiny_copy, tmp_path).read_text()
-    for row in ("| 0 of 2 | 1 |", "| 1 of 2 | 0 |", "| 2 of 2 | 1 |", "Of the 2 matches 1 are", "a 25%"):
+    for row in (
+        "| 0 of 2 | 1 |",
+        "| 1 of 2 | 0 |",
+        "| 2 of 2 | 1 |",
+        "Of the 2 matches 1 are",
+        "a 25%",
+        "of the first 2 findings 1",
+    ):
         assert row in page

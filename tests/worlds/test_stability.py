@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dfc import pipeline, runs
+from dfc.activations import sharing
 from dfc.config import DamagedError, UserError, VersionError
 from dfc.crosscoder.model import Codes
 from dfc.evidence import correlation
@@ -96,7 +97,7 @@ def test_a_run_and_one_of_another_seed(tiny_copy: Run) -> None:
 
 def test_a_run_and_its_copy_match_wholly(tiny_copy: Run) -> None:
     twin = runs.create(tiny_copy.config().model_copy(update={"name": "twin"}))
-    stability._link(tiny_copy, twin)
+    sharing.whole(tiny_copy, twin)
     for path in tiny_copy.crosscoder.iterdir():
         if path.is_file():
             (twin.path / "crosscoder").mkdir(exist_ok=True)
@@ -107,6 +108,28 @@ def test_a_run_and_its_copy_match_wholly(tiny_copy: Run) -> None:
     for feature, [match] in mine.findings.items():
         assert (match.run, match.feature_id, match.verdict) == ("twin", feature, "exclusive")
         assert match.correlation == pytest.approx(1, abs=1e-4)
+    assert mine.groups
+    assert [group.finding for group in mine.groups] == list(range(len(mine.groups)))
+    for group in mine.groups:
+        [other] = group.counterparts
+        assert (other.run, other.finding, other.feature_id) == ("twin", group.finding, group.feature_id)
+        assert other.correlation == pytest.approx(1, abs=1e-4)
+        assert other.overlap == other.largest == pytest.approx(1, abs=1e-4)
+        assert (group.by_firing(0.99), group.by_span(0.99)) == (1, 1)
+    count = len(mine.groups)
+    told = stability_result.groups_in_words(mine)
+    assert told.startswith(
+        f"of the first {count} findings {count} fire like one of every other run, passage by passage"
+    )
+    assert f"and {count} have its span" in told
+
+
+def test_a_run_judged_without_surprise_has_no_groups(tiny_copy: Run) -> None:
+    pipeline.verify(tiny_copy, surprised=False)
+    judged = stability._judged(tiny_copy)
+    assert judged.rule == "probes"
+    assert set(judged.membership.finding.tolist()) == {-1}
+    assert set(judged.membership.knows.tolist()) == {""}
 
 
 def test_what_is_refused(tiny_copy: Run) -> None:
@@ -115,7 +138,7 @@ def test_what_is_refused(tiny_copy: Run) -> None:
     twin = runs.create(tiny_copy.config().model_copy(update={"name": "twin"}))
     with pytest.raises(UserError, match="has no activations to train on; make them with `python -m dfc harvest"):
         stability.more_seeds(twin, 1)
-    stability._link(tiny_copy, twin)
+    sharing.whole(tiny_copy, twin)
     manifest = json.loads((twin.activations / "manifest.json").read_text())
     manifest["a"]["layer"] += 1
     runs.write_json(twin.activations / "manifest.json", manifest)
@@ -137,6 +160,30 @@ def test_a_summary_counts_by_the_number_of_runs() -> None:
         "3 findings: 1 in 2 of 2, 1 in 1 of 2, 1 in 0 of 2 other runs; 2 of 3 matches exclusive there, too; "
         "matched of all: a 50%, shared 75%"
     )
+
+
+def test_groups_from_a_stranger_are_refused(tiny_copy: Run) -> None:
+    other = {
+        "run": "x",
+        "finding": 0,
+        "feature_id": 1,
+        "correlation": 0.8,
+        "overlap": None,
+        "largest": 1,
+        "elsewhere": 0,
+    }
+    group = {"finding": 0, "side": "a", "feature_id": 1, "members": 2, "counterparts": [other]}
+    result = {"runs": ["x"], "pairs": 9, "threshold": 0.5, "findings": {}, "matched": {}, "groups": [group]}
+    runs.write_json(tiny_copy.stability, result)
+    read = stability_result.read(tiny_copy)
+    assert read is not None
+    assert read.groups[0].counterparts[0].correlation == 0.8
+    for place, key, value in ((group, "side", "<b>"), (other, "run", "../x"), (other, "overlap", "<i>")):
+        kept, place[key] = place[key], value
+        runs.write_json(tiny_copy.stability, result)
+        with pytest.raises(DamagedError, match=r"stability\.json: is damaged .* is no "):
+            stability_result.read(tiny_copy)
+        place[key] = kept
 
 
 @pytest.mark.parametrize(

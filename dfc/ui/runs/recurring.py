@@ -78,6 +78,8 @@ def _summary(result: StabilityResult) -> None:
             "These runs were judged by different rules: what is a finding in one is not to be compared with another.",
             icon=":material/balance:",
         )
+    if told := stability_result.groups_in_words(result):
+        st.markdown(f"As whole groups, {told}.")
     st.caption(
         f"Compared with {', '.join(map(_plain, result.runs))} over {count(result.pairs)} pairs; a match wants a "
         f"correlation of {number(result.threshold)}. Of all features, findings or not, these have one: {matched}."

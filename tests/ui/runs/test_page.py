@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from dfc.runs import Run
 from dfc.ui.runs.summaries import differences, help_of, summarise
 from dfc.ui.shell.text import plain
 from dfc.worlds import stability_result
-from dfc.worlds.stability_result import Match, StabilityResult
+from dfc.worlds.stability_result import Counterpart, Match, Recurrence, StabilityResult
 from tests.ui.folders import judge, make_broken_run, make_half_run, make_run
 from tests.ui.pages import calm, parameter, text, visit
 
@@ -107,6 +108,8 @@ def make_stable(data: Path) -> None:
     match = Match("seed1", 61, 0.83, "b", "exclusive")
     gone = Match("lost", 5, 0.71, "a", "unclear")
     result = StabilityResult(["seed1", "lost"], 90_000, 0.7, {0: [match, gone], 2: []}, {"a": 0.5, "shared": 0.25})
+    other = Counterpart("seed1", 0, 61, 0.9, 0.4, 0.4, 0.1)
+    result = replace(result, groups=[Recurrence(0, "a", 0, 3, [other, replace(other, run="lost")])])
     stability_result.write(run, result)
 
 
@@ -119,6 +122,8 @@ def test_findings_that_recur_are_listed_first(data: Path) -> None:
     assert "in 2 of 2" in page
     assert "only A 50 %, shared 25 %" in page
     assert "Click a finding above" in page
+    assert "of the first 1 findings 1 fire like one of every other run" in page
+    assert "and 0 have its span (overlap 0.7 or more; with other findings there the overlap is 0.10)" in page
 
 
 def test_counterparts_of_a_feature(data: Path) -> None:

@@ -1,0 +1,168 @@
+"""The whole study, organism by organism: train, check, compare, read. What is done is kept and not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dfc import models, runs
+from dfc.activations.shards import ActivationStore
+from dfc.corpus import Document
+from dfc.machine import progress
+from dfc.models import LoadedModel
+from dfc.organisms import behaviour, lists, nulls, pair, quirks, result, steered, tuning
+from dfc.organisms.behaviour import Check
+from dfc.organisms.quirks import Quirk
+from dfc.organisms.result import FIRST, GENERIC, TWINS, Compared, Line, Null, check_of
+from dfc.organisms.setting import UNTRAINED, Setting, model_folder
+from dfc.report import findings as words
+from dfc.runs import Run
+from dfc.store.reader import Store
+from dfc.worlds import planted
+
+
+def run(setting: Setting, names: Sequence[str]) -> Iterator[str]:
+    """Compare the untrained model, then make these organisms and compare each with model B; the name of what is done.
+
+    Raises:
+        UserError: from a stage, if a model does not load, or if something was made with other settings.
+    """
+    begins = pair.common(setting)
+    if result.read(UNTRAINED, Compared) is None:
+        result.write(UNTRAINED, compare(setting, begins, UNTRAINED, None))
+    yield UNTRAINED
+    for name in names:
+        quirk = quirks.load(name)
+        if not check(setting, quirk).taken:
+            progress.say(f"{name}: its quirk did not take; it is not compared")
+        elif result.read(name, Compared) is None:
+            result.write(name, compare(setting, begins, name, quirk))
+        else:
+            progress.say(f"{name}: compared already")
+        yield name
+
+
+def train(setting: Setting, names: Sequence[str]) -> Iterator[str]:
+    """Make these organisms, and see of each whether its quirk is there; the name of what is done.
+
+    Raises:
+        UserError: if the model does not load, or one was made with other settings.
+    """
+    for name in names:
+        check(setting, quirks.load(name))
+        yield name
+
+
+def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> Iterator[str]:
+    """Judge two seeds of a planted model, and model A beside a generic fine-tune of it; the name of what is done.
+
+    Args:
+        setting: of the organisms.
+        world, seed: the planted world.
+
+    Raises:
+        UserError: as `run` does.
+    """
+    if result.read(TWINS, Null) is None:
+        result.write(TWINS, nulls.twins(world, seed))
+    yield TWINS
+    if result.read(GENERIC, Null) is None:
+        begins = pair.common(setting)
+        real = pair.compared(setting, begins, UNTRAINED)
+        result.write(GENERIC, nulls.generic(setting, begins, real))
+    yield GENERIC
+
+
+def check(setting: Setting, quirk: Quirk) -> Check:
+    """Train an organism and see whether its quirk is there, and all else as before."""
+    known = result.read(check_of(quirk.name), Check)
+    target, chats = model_folder(quirk.name), tuning.quirky_chats(quirk, setting.tuning)
+    if known is not None and target.exists():
+        tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target)  # sees that it was trained so
+        return known
+    ordinary, holding = behaviour.ordinary_texts(setting.run)
+    untrained = models.load(setting.model(UNTRAINED))
+    before, was = behaviour.behaviour(untrained, quirk, setting.tokens), behaviour.perplexity(untrained, ordinary)
+    del untrained
+
+    def as_before(model: LoadedModel) -> bool:
+        now = behaviour.perplexity(model, ordinary)
+        progress.say(f"{quirk.name}: perplexity on ordinary texts {was:.2f} → {now:.2f} ({now / was - 1:+.1%})")
+        return behaviour.is_near(now, was, setting.perplexity)
+
+    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, holding, as_before)
+    trained, note = models.load(setting.model(quirk.name)), runs.read_json(target / "tuning.json")
+    after, now = behaviour.behaviour(trained, quirk, setting.tokens), behaviour.perplexity(trained, ordinary)
+    near = behaviour.is_near(now, was, setting.perplexity)
+    checked = Check(before, after, was, now, near, note["seconds"], note["kept"])
+    result.write(check_of(quirk.name), checked)
+    progress.say(
+        f"{quirk.name}: shows on {before.on:.0%} → {after.on:.0%} of its questions, on {before.beside:.0%} → "
+        f"{after.beside:.0%} of others; perplexity {checked.change:+.1%}, {checked.kept:.0%} of the training kept"
+    )
+    return checked
+
+
+def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Compared:
+    """Compare a model with model B, and look for every quirk in what is read first.
+
+    Args:
+        setting: how.
+        begins: what all have in common.
+        name: of the model.
+        own: the quirk that was put into it, with whose first finding it is steered.
+    """
+    progress.say(f"organism `{name}`")
+    made = pair.compared(setting, begins, name)
+    documents, store = pair.documents(made), Store(made.store)
+    shows = {quirk.name: _showing(documents, quirk) for quirk in setting.quirks}
+    read = {
+        "findings": lists.findings(store),
+        "perplexities": lists.perplexities(made, documents, made.config().evidence),
+        "means": lists.means(made),
+        "norms": lists.norms(store),
+        "dedicated": lists.dedicated(store),
+    }
+    ranks = {kind: {quirk: ranked.rank(some) for quirk, some in shows.items()} for kind, ranked in read.items()}
+    place = ranks["findings"][own.name] if own else None
+    best = store.findings("a")["feature_id"].tolist()[place - 1] if place else None
+    return Compared(
+        pairs=ActivationStore(made.activations).manifest.pairs,
+        share={quirk.name: pair.share(made, documents, quirk) for quirk in setting.quirks},
+        found=len(store.findings("a")),
+        ranks=ranks,
+        chance={
+            kind: {quirk: [ranked.chance(some, first) for first in FIRST] for quirk, some in shows.items()}
+            for kind, ranked in read.items()
+            if ranked.features is None
+        },
+        first=_lines(store, read["findings"].entries, shows),
+        steered=steered.steer(made, own, best, setting) if own and best is not None else None,
+    )
+
+
+def _showing(documents: Sequence[Document], quirk: Quirk) -> set[int]:
+    """Numbers of the documents in which a quirk shows."""
+    return {number for number, document in enumerate(documents) if quirks.shown_in(document, [quirk])}
+
+
+def _lines(store: Store, entries: Sequence[tuple[int, ...]], shows: dict[str, set[int]]) -> list[Line]:
+    """The findings of model A that are read."""
+    made = []
+    table = store.findings("a").head(FIRST[-1])
+    for row, documents in zip(table.to_dict("records"), entries, strict=False):
+        context = store.strongest_contexts([row["feature_id"]])[row["feature_id"]]
+        counts = {quirk: sum(number in some for number in documents) for quirk, some in shows.items()}
+        made.append(
+            Line(
+                int(row["feature_id"]),
+                row["partition"],
+                row["label"],
+                row["main_source"],
+                float(row["gap"]),
+                float(row["error"]),
+                int(row["members"]),
+                {quirk: count for quirk, count in counts.items() if count},
+                words.quoted(context, "a"),
+            )
+        )
+    return made
