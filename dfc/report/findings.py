@@ -131,15 +131,15 @@ def spread(finding: Finding) -> str:
 
 
 def counts(findings: Sequence[Finding]) -> str:
-    """How many there are, and on which sources most of them are densest, e.g. `12 findings: 7 densest on python`."""
+    """How many there are, and on which sources most of them are densest: `12 findings, densest on python (7), …`."""
     if not findings:
         return "no finding"
     size = len(findings)
     by_source = Counter(characters.shown(finding.main_source) for finding in findings).most_common()
-    named = [f"{number} densest on {source}" for source, number in by_source[:_MANY_SOURCES]]
+    named = [f"{source} ({number})" for source, number in by_source[:_MANY_SOURCES]]
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
-    others = f", {rest} on {len(by_source) - _MANY_SOURCES} other sources" if rest else ""
-    return f"{size} {'finding' if size == 1 else 'findings'}: {', '.join(named)}{others}"
+    others = f", {len(by_source) - _MANY_SOURCES} other sources ({rest})" if rest else ""
+    return f"{size} {'finding' if size == 1 else 'findings'}, densest on {', '.join(named)}{others}"
 
 
 def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Side, str]) -> str:

@@ -143,7 +143,7 @@ def test_findings_are_printed_or_given_as_json(data: Path) -> None:
     result = dfc("findings", "demo", "--first", "2")
     assert result.returncode == 0, result.stderr
     lines = [line.strip() for line in result.stdout.splitlines()]
-    assert lines[0].startswith("A  SmolLM2-135M-Instruct  12 findings: ")
+    assert lines[0].startswith("A  SmolLM2-135M-Instruct  12 findings, ")
     assert [line for line in lines if "beyond matched places" in line] == [
         "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020; plainly 0.600 ± 0.030",
         "0.280 ± 0.010 nats a character beyond matched places; held out 0.280 ± 0.020; plainly 0.560 ± 0.030",

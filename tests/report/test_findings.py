@@ -86,9 +86,9 @@ def test_they_are_counted_by_source(store: Store) -> None:
     one = findings.of(store)[0]
     sources = ["web"] * 3 + ["code"] * 2 + ["news", "zh", "chats"]
     assert findings.counts([replace(one, main_source=source) for source in sources]) == (
-        "8 findings: 3 densest on web, 2 densest on code, 1 densest on news, 2 on 2 other sources"
+        "8 findings, densest on web (3), code (2), news (1), 2 other sources (2)"
     )
-    assert findings.counts([one]) == f"1 finding: 1 densest on {one.main_source}"
+    assert findings.counts([one]) == f"1 finding, densest on {one.main_source} (1)"
     assert findings.counts([]) == "no finding"
 
 

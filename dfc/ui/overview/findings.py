@@ -27,8 +27,7 @@ def show(view: View, names: dict[Side, str]) -> bool:
         return False
     section(
         "Where one model does better",
-        "Where these features fire, one model does better beside the other than in texts that are like these; the "
-        f"surest first, with the gap in {findings.UNIT} beyond such places. Read the contexts before you believe one.",
+        f"Beside the other one, it does better here than in like texts, by so many {findings.UNIT}; the surest first.",
     )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:

@@ -60,7 +60,7 @@ def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
     if only["a"] or only["b"]:
         rest = (
             f"{count(only['a'])} of them may be used by {side_name('a', names)} alone and {count(only['b'])} by "
-            f"{side_name('b', names)} alone. Whether these show a difference, the evidence says."
+            f"{side_name('b', names)} alone."
         )
     else:
         rest = "All of them may be used by both models; decoder norms tell which one each of them moves."

@@ -106,4 +106,4 @@ def _briefly(finding: Finding) -> str:
     whose = {"shared": "both may use it", finding.side: f"only {finding.side.upper()} may use it"}
     claimed = whose.get(finding.partition, f"only {finding.partition.upper()} may use it")
     size = "" if finding.members == 1 else f" · {finding.members:,} features"
-    return f"{claimed} · {finding.main_source}{size} · {findings.spread(finding)}"
+    return f"{claimed} · {finding.main_source}{size} · {finding.documents:,} documents"

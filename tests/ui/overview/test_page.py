@@ -84,8 +84,8 @@ def test_the_first_findings_of_each_model_come_before_the_corpus(data: Path) -> 
     words = text(test)
     places = [words.index(part) for part in ("against", "Where one model does better", "What they read", "Only in ")]
     assert places == sorted(places)
-    assert "12 findings: " in words
-    assert "1 finding: 1 densest on" in words
+    assert "12 findings, " in words
+    assert "1 finding, densest on" in words
     assert words.count('class="dfc-gap') == 11
     links = [link.proto for link in test.get("page_link")]
     first = next(link for link in links if link.label.startswith("1\u2002"))
