@@ -314,6 +314,9 @@ def _csv_rows(file: Path, place: str, encoding: Encoding, source: SourceConfig) 
             row: Any
             try:
                 row = next(reader)
+                if None in row:  # more cells than the header has
+                    cells = len(row) - 1 + len(row[None])
+                    row = Unusable("bad row", f"{cells} cells under a header of {len(row) - 1}")
             except StopIteration:
                 return
             except csv.Error as error:

@@ -85,6 +85,11 @@ def examine(
     who = f"{config.source} ({type(model).__name__})"
     lists = sites.lists_of_blocks(model, config, layers)
     seen = _run(model, lists, _sample(model, tokenizer), who)
+    if not bool(seen.logits.isfinite().any()):
+        raise UserError(
+            f"{who}: gives no finite numbers in {config.dtype}; set `dtype` to bfloat16 or float32, or see whether its "
+            f"weights are whole."
+        )
     try:
         path = _path(model, lists, seen, layers, who)
         form, entry = _form(model, path, seen, width, who)

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from dfc import runs
 from dfc.config import DamagedError, MemoryShortError, MissingError, UserError, shipped
 from dfc.machine import memory, progress
+from dfc.models import whole
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # transformers writes one file, or several shards
 _AT_WORK = 4  # float32 copies of the largest tensor that are there while it is converted
@@ -55,12 +56,14 @@ def _convert(file: Path, folder: Path, dtype: str) -> None:
     try:
         _check_room(file, folder, kept)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        model = AutoModelForCausalLM.from_pretrained(  # tensor by tensor
+        model, found = AutoModelForCausalLM.from_pretrained(  # tensor by tensor
             file.parent,
             gguf_file=file.name,
             dtype=kept,
             quantization_config=GgufConfig(dequantize=True),  # without it generation is five times slower
+            output_loading_info=True,
         )
+        whole.check(str(file), found["missing_keys"])
     except UserError:
         raise
     except Exception as error:  # whatever the reader of a foreign format raises

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,9 +22,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dfc import corpus
-from dfc.config import MemoryShortError, ModelConfig, NotLoadedError
+from dfc.config import MemoryShortError, ModelConfig, NotLoadedError, UserError
 from dfc.machine import devices, memory, progress
-from dfc.models import adapters, anatomy, gguf_files, sites
+from dfc.models import adapters, anatomy, gguf_files, sites, whole
 from dfc.models.anatomy import Anatomy
 from dfc.models.loaded import Description, LoadedModel
 from dfc.models.weights import weight_bytes
@@ -110,6 +112,8 @@ def load(config: ModelConfig) -> LoadedModel:
         with _explaining(config, "model"):
             model.to(device)
     model.eval().requires_grad_(False)
+    _check_vocabulary(config, model, tokenizer)
+    model.generation_config = _ends_alone(model.generation_config)
     return LoadedModel(config, model, tokenizer, description, _examined(model, tokenizer, config, description))
 
 
@@ -118,14 +122,17 @@ def _weights(config: ModelConfig) -> PreTrainedModel:
     if (adapter := adapters.of(config)) is not None:
         return adapters.merged(adapter, _weights(adapter.base), config)
     with _explaining(config, "model"):
-        return AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             folder_or_id(config),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
             dtype=getattr(torch, config.dtype),
             device_map=config.device_map,
+            output_loading_info=True,
             **({} if config.attention == "auto" else {"attn_implementation": config.attention}),
         )
+    whole.check(config.source, found["missing_keys"])
+    return model
 
 
 def at(loaded: LoadedModel, config: ModelConfig) -> LoadedModel:
@@ -161,12 +168,37 @@ def folder_or_id(config: ModelConfig) -> str:
     return str(gguf_files.folder_of(Path(config.source), config.dtype)) if config.is_gguf else config.source
 
 
+def _ends_alone(given: GenerationConfig | None) -> GenerationConfig:
+    """Of a model's settings for generation, the tokens at which it begins and ends.
+
+    How it writes is asked for elsewhere; beams, guidance or suppressed tokens that its maker set would change what is
+    compared, or where edits fall.
+    """
+    kept = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: getattr(given, name, None) for name in kept})
+
+
+def _check_vocabulary(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """See that the model has a vector for every token that a text may hold; special ones come from templates alone."""
+    rows = len(model.get_input_embeddings().weight)
+    if len(tokenizer) <= rows:
+        return
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    if beyond := sorted(token for token in tokenizer.get_vocab().values() if token >= rows and token not in special):
+        raise NotLoadedError(
+            f"{config.source}: its tokenizer has tokens up to {beyond[-1]}, and the model vectors for the first "
+            f"{rows:,} alone; name the tokenizer that it was trained with by the key `tokenizer` of this model."
+        )
+
+
 @contextmanager
 def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
     """Turn what transformers raises about a source into one sentence."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError, StrictDataclassError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever transformers and the readers below it raise about a foreign file
         if memory.is_out_of_memory(error):
             needed = weight_bytes(config)
             size = f"its weights need {needed / 1e9:.1f} GB in {config.dtype}; " if needed else ""
@@ -184,6 +216,11 @@ def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
             raise NotLoadedError(
                 f"{config.tokenizer or config.source}: its tokenizer could not be loaded ({_first_line(error)}); name "
                 f"a folder or a hub id that has one with the key `tokenizer` of this model."
+            ) from error
+        if isinstance(error, SafetensorError):
+            raise NotLoadedError(
+                f"{config.source}: its weights are damaged or incomplete ({_first_line(error)}); fetch them again, "
+                f"with `git lfs pull` where they were cloned."
             ) from error
         otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
         raise NotLoadedError(

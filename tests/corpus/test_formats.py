@@ -107,6 +107,13 @@ class TestFormats:
             writer.writerows([["id", "Text", "note; with, signs"], ["1", "one; two, three\tfour", "x"]])
         assert said(source(tmp_path / "a.csv")) == ["text: one; two, three\tfour"]
 
+    def test_a_row_with_more_cells_than_the_header_is_counted_and_not_cut(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text('text,id\n"Hello, world",1\nHello, world,2\n', encoding="utf-8")
+        opened = corpus.open_sources(source(tmp_path / "a.csv"))["s"]
+        assert [document.turns[0].content for document in opened.documents] == ["Hello, world"]
+        assert opened.left_out.rows == {"bad row": 1}
+        assert "3 cells under a header of 2" in opened.left_out.found["bad row"]
+
     def test_a_chat_may_be_json_in_a_column(self, tmp_path: Path) -> None:
         with (tmp_path / "a.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["messages"], [json.dumps(CHAT)]])

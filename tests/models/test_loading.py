@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
@@ -160,6 +163,65 @@ def test_settings_of_another_type_are_one_sentence(
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_size": value}))
     refused(r"config\.json holds a value .* Field 'hidden_size' expected int, got .*; correct it", source=str(folder))
+
+
+def _changed(model: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> str:
+    """A copy of a model whose weights were changed."""
+    shutil.copytree(model, folder)
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def test_weights_that_are_missing_are_no_random_numbers(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    lost = "model.layers.1.mlp.up_proj.weight"
+    source = _changed(tiny_models[0], tmp_path / "model", lambda tensors: tensors.pop(lost))
+    refused(
+        rf"its files lack 1 of the model's weights \({re.escape(lost)}\), in place of which .* random", source=source
+    )
+
+
+def test_damaged_weights_are_one_sentence(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(tiny_models[0], tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1_000])
+    refused(r"its weights are damaged or incomplete \(.*fetch them again", source=str(tmp_path / "model"))
+
+
+def test_how_a_model_would_write_by_itself_changes_nothing(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    """Guidance runs a model twice a token, beams cannot be streamed, an n-gram rule changes what is compared."""
+    shutil.copytree(tiny_models[0], tmp_path / "model")
+    path = tmp_path / "model" / "generation_config.json"
+    given = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**given, "guidance_scale": 1.5, "num_beams": 4, "no_repeat_ngram_size": 1}))
+    plain, changed = (
+        models.load(ModelConfig(source=str(source), layer=1)) for source in (tiny_models[0], tmp_path / "model")
+    )
+    ids = torch.arange(5, 12)[None]
+    written = [one.model.generate(ids, max_new_tokens=8, do_sample=False).tolist() for one in (plain, changed)]
+    assert written[0] == written[1]
+
+
+def test_what_gives_no_finite_numbers_is_said_to(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    def spoil(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.layers.0.mlp.up_proj.weight"].fill_(torch.nan)
+
+    source = _changed(tiny_models[0], tmp_path / "model", spoil)
+    refused(r"gives no finite numbers in float32; set `dtype` to bfloat16", source=source)
+
+
+def test_a_token_without_a_vector_is_said_before_any_text_is_read(
+    tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_models[0], tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<only-in-templates>"]})
+    tokenizer.save_pretrained(tmp_path / "model")
+    assert models.load(ModelConfig(source=str(tmp_path / "model"), layer=1)).tokenizer.is_fast
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(tmp_path / "model")
+    refused(r"its tokenizer has tokens up to \d+, and the model vectors for the first", source=str(tmp_path / "model"))
 
 
 @pytest.mark.parametrize("asked_before", [True, False])
