@@ -14,6 +14,7 @@ from dfc.corpus.tally import Unusable
 CHATS = ("conversations", "conversation")  # usual fields of a chat, beside the one that is configured
 COMPLETION = "completion"  # what TRL calls a response
 TOOLS = "tools"
+SYSTEM = ("system", "system_prompt")  # columns beside a chat that say what its system turn would
 ROLES = {
     **dict.fromkeys(("system",), "system"),
     **dict.fromkeys(("developer",), "developer"),
@@ -38,7 +39,7 @@ class Said:
 
 def fields(source: SourceConfig) -> set[str]:
     """The columns from which documents are made."""
-    names = {source.text, source.messages, *CHATS, source.prompt, source.response, COMPLETION, TOOLS}
+    names = {source.text, source.messages, *CHATS, source.prompt, source.response, COMPLETION, TOOLS, *SYSTEM}
     return {*names, source.language_field}
 
 
@@ -58,12 +59,21 @@ def of_row(row: Any, source: SourceConfig) -> Said | Unusable:
         if value is not None and value != []:
             found = _chat(value, field(row, TOOLS), name)
             if isinstance(found, Said):
-                return found
+                return _instructed(found, row)
             flaw = flaw or found
     text = field(row, source.text)
     if isinstance(text, str):
         return Said([{"role": PLAIN, "content": encodable(text)}])
-    return flaw or _asked_and_answered(row, source) or Unusable("bad row", _described(row, source))
+    asked = flaw or _asked_and_answered(row, source) or Unusable("bad row", _described(row, source))
+    return _instructed(asked, row) if isinstance(asked, Said) else asked
+
+
+def _instructed(said: Said, row: Mapping[Any, Any]) -> Said:
+    """The same chat, beginning with what its row says beside it to the model, unless it has such a turn itself."""
+    given = next((value for name in SYSTEM if isinstance(value := field(row, name), str) and value.strip()), None)
+    if given is None or said.messages[0]["role"] in ("system", "developer"):
+        return said
+    return Said([{"role": "system", "content": encodable(given)}, *said.messages], said.tools)
 
 
 def plain_text(row: Any, source: SourceConfig) -> str | None:

@@ -114,6 +114,16 @@ class TestFormats:
         assert opened.left_out.rows == {"bad row": 1}
         assert "3 cells under a header of 2" in opened.left_out.found["bad row"]
 
+    @pytest.mark.parametrize("name", ["system", "System_Prompt"])
+    def test_instructions_beside_a_chat_are_its_first_turn_if_it_has_none(self, name: str, tmp_path: Path) -> None:
+        own = [{"role": "system", "content": "Be brief."}, *CHAT]
+        rows = [{"messages": CHAT, name: "Be a pirate."}, {"messages": own, name: "Be a pirate."}]
+        rows += [{"prompt": "Rain?", "response": "Yes.", name: "Be a pirate."}, {"messages": CHAT, name: " "}]
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        documents = corpus.open_sources(source(tmp_path / "a.jsonl"))["s"].documents
+        first = sorted((turn.role, turn.content) for turn in (document.turns[0] for document in documents))
+        assert first == [("system", "Be a pirate.")] * 2 + [("system", "Be brief."), ("user", CHAT[0]["content"])]
+
     def test_a_chat_may_be_json_in_a_column(self, tmp_path: Path) -> None:
         with (tmp_path / "a.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["messages"], [json.dumps(CHAT)]])
