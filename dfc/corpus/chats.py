@@ -60,6 +60,8 @@ def of_row(row: Any, source: SourceConfig) -> Said | Unusable:
             found = _chat(value, field(row, TOOLS), name)
             if isinstance(found, Said):
                 return _instructed(found, row)
+            if isinstance(_parsed(value), list | Mapping):
+                return found  # a chat, though a flawed one: a text beside it would be something else
             flaw = flaw or found
     text = field(row, source.text)
     if isinstance(text, str):

@@ -39,10 +39,16 @@ def of(config: ModelConfig) -> Adapter | None:
 
     Raises:
         MissingError: if the base is not named, or is a path where nothing is.
-        NotLoadedError: if the adapter's settings cannot be read, or there is a whole model beside it.
+        NotLoadedError: if the adapter's settings cannot be read, there is a whole model beside it, or a base is named
+            for what is no adapter.
     """
     found = _settings_path(config)
     if found is None:
+        if config.base is not None:
+            raise NotLoadedError(
+                f"{config.source}: has no {_CONFIG}, so that it is no adapter, and `base` says for which model one is; "
+                f"bring that file back, or take `base` out."
+            )
         return None
     try:
         settings = json.loads(found.read_text(encoding="utf-8"))
@@ -50,7 +56,7 @@ def of(config: ModelConfig) -> Adapter | None:
     except (OSError, ValueError, AttributeError) as error:
         raise NotLoadedError(f"{config.source}: its {_CONFIG} cannot be read ({error}); bring it back.") from None
     base = config.base or named
-    if not base:
+    if not isinstance(base, str) or not base:
         raise MissingError(
             f"{config.source}: is an adapter whose {_CONFIG} names no model that it is for; name that one with the key "
             f"`base` of this model."
@@ -59,6 +65,11 @@ def of(config: ModelConfig) -> Adapter | None:
         raise MissingError(
             f"{config.source}: is an adapter for {base}, and nothing is at that path; name the model that it is for "
             f"with the key `base` of this model."
+        )
+    if Path(base).is_dir() and Path(base).resolve() == found.parent.resolve():
+        raise NotLoadedError(
+            f"{config.source}: is an adapter that names itself as the model it is for; name that one with the key "
+            f"`base` of this model."
         )
     of_base = {"source": base, "base": None, "revision": revision if base == named else None, "name": config.title}
     commit = None if Path(config.source).is_dir() else found.parent.name

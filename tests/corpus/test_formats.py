@@ -124,6 +124,14 @@ class TestFormats:
         first = sorted((turn.role, turn.content) for turn in (document.turns[0] for document in documents))
         assert first == [("system", "Be a pirate.")] * 2 + [("system", "Be brief."), ("user", CHAT[0]["content"])]
 
+    def test_a_flawed_chat_is_not_replaced_by_a_text_beside_it(self, tmp_path: Path) -> None:
+        rows = [{"text": "A title", "messages": [{"role": "wizard", "content": "x"}]}]
+        rows += [{"text": "A text", "conversation": "id-7", "messages": None}]
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        opened = corpus.open_sources(source(tmp_path / "a.jsonl"))["s"]
+        assert [document.turns[0].content for document in opened.documents] == ["A text"]
+        assert sum(opened.left_out.rows.values()) == 1
+
     def test_a_chat_may_be_json_in_a_column(self, tmp_path: Path) -> None:
         with (tmp_path / "a.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["messages"], [json.dumps(CHAT)]])

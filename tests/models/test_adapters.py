@@ -95,6 +95,18 @@ def test_an_adapter_with_weights_of_other_modules_is_not_merged_in_part(adapter:
     refused("cannot be merged into .* missing adapter keys", folder)
 
 
+def test_a_base_is_named_for_adapters_alone_and_is_another_model(
+    adapter: tuple[Path, Tensor], tiny_models: tuple[Path, Path]
+) -> None:
+    refused(r"has no adapter_config\.json, so that it is no adapter", tiny_models[0], base=str(tiny_models[1]))
+    path = adapter[0] / "adapter_config.json"
+    given = json.loads(path.read_text())
+    path.write_text(json.dumps({**given, "base_model_name_or_path": str(adapter[0])}))
+    refused(r"names itself as the model it is for; name that one with the key `base`", adapter[0])
+    path.write_text(json.dumps({**given, "base_model_name_or_path": ["a"]}))
+    refused(r"names no model that it is for; name that one with the key `base`", adapter[0])
+
+
 def test_pickled_weights_are_not_opened(adapter: tuple[Path, Tensor]) -> None:
     folder, _ = adapter
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
