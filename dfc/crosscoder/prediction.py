@@ -6,7 +6,7 @@ more to the reconstruction than what its model alone has. Of what the other stre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +45,12 @@ class Prediction(nn.Module):
         """
         size, rows = len(self.mean), 0
         first, second = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
-        for x in _enough(batches):
+        for x in batches:
             rows += len(x)
             first += x.sum(dim=0, dtype=torch.float64)
             second += (x.T @ x).double()
+            if rows >= ROWS:
+                break
         mean = first / rows
         covariance = second / rows - mean.outer(mean)
         a, b = slice(0, len(self.of_b)), slice(len(self.of_b), size)
@@ -92,17 +94,13 @@ class Prediction(nn.Module):
         return (a, b) if side == "a" else (b, a)
 
 
-def _enough(batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The first batches that make up `ROWS` rows."""
-    rows = 0
-    for x in batches:
-        yield x
-        rows += len(x)
-        if rows >= ROWS:
-            return
+def ridged(covariance: Tensor, ridge: float) -> Tensor:
+    """A covariance with isotropic noise of `ridge` times the mean variance added."""
+    size = len(covariance)
+    noise = ridge * covariance.trace() / size + torch.finfo(covariance.dtype).tiny
+    return covariance + noise * torch.eye(size, dtype=covariance.dtype)
 
 
 def _regression(covariance: Tensor, shared: Tensor) -> Tensor:
     """Coefficients (inputs, outputs) from the inputs' covariance and that of inputs with outputs."""
-    noise = _RIDGE * covariance.trace() / len(covariance) + torch.finfo(torch.float64).tiny
-    return torch.linalg.solve(covariance + noise * torch.eye(len(covariance), dtype=torch.float64), shared)
+    return torch.linalg.solve(ridged(covariance, _RIDGE), shared)

@@ -36,6 +36,8 @@ class KeyedSums:
         return self._keys[0] >> _SHIFT, self._keys[0] & (2**_SHIFT - 1), self._sums[0]
 
     def _merge(self) -> None:
+        if len(self._keys) == 1:
+            return
         keys, sums = _by_key(torch.cat(self._keys), torch.cat(self._sums))
         self._keys, self._sums, self._pending = [keys], [sums], 0
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dfc.config import SIDES, Side
 from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.crosscoder.prediction import ridged
 from dfc.evidence.moments import Collected, Sums, of_features
 from dfc.evidence.pieces import Columns, Found, Piece
-from dfc.evidence.stitch import ridged
 from dfc.machine import progress
 
 Numbers = npt.NDArray[np.float64]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dfc.config import Side
+from dfc.crosscoder.prediction import ridged
 from dfc.evidence.moments import Sums
 from dfc.machine import progress
 
@@ -124,13 +125,6 @@ def covariances(sums: Sums, point: Tensor) -> Covariances:
     moments = sums.about(point)
     a, b = sums.columns("a"), sums.columns("b")
     return Covariances(moments[a, a], moments[b, b], moments[b, a])
-
-
-def ridged(covariance: Tensor, ridge: float) -> Tensor:
-    """A covariance with isotropic noise of `ridge` times the mean variance added."""
-    size = len(covariance)
-    noise = ridge * covariance.trace() / size + torch.finfo(covariance.dtype).tiny
-    return covariance + noise * torch.eye(size, dtype=covariance.dtype)
 
 
 def squared_error(moments: Covariances, a_to_b: Tensor) -> float:

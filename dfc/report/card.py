@@ -18,6 +18,7 @@ from markupsafe import Markup
 from dfc.config import SIDES, Partition, Side
 from dfc.report import palette, render
 from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label, side_of
+from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
 from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
 
@@ -27,7 +28,6 @@ SOURCES = 8
 EXCERPT = (130, 80)
 """Columns of text before and after the peak of a context."""
 
-_SURE = 2.0  # standard errors from 0, below which no model is said to do better
 
 TITLES: dict[Partition, str] = {"a": "Only in model A", "b": "Only in model B", "shared": "Shared by both models"}
 
@@ -190,7 +190,7 @@ def _gap(feature: FeatureRow, evidence: EvidenceRow | None) -> list[tuple[str, s
     if evidence is None or evidence.matched_gap is None or evidence.matched_error is None:
         return []
     gap, error = evidence.matched_gap, evidence.matched_error
-    if abs(gap) < _SURE * error:
+    if abs(gap) < SURE * error:
         return []
     own, other = ("a", "b") if feature.partition == "a" else ("b", "a")
     knows = evidence.knows or ("" if feature.partition == "shared" else own if gap > 0 else other)

@@ -13,11 +13,11 @@ import pandas as pd
 from dfc.config import Partition, Side, Verdict, characters
 from dfc.report import words
 from dfc.report.heatmap import excerpt, label, visible
+from dfc.report.kinds import SURE
 from dfc.store.reader import Context, EvidenceRow, Store
 
 UNIT = "nats a character"
 _MANY_SOURCES = 3  # that are named where findings are counted by their source
-_SURE = 2.0  # standard errors from which on a gap is taken to have its sign
 _EXCERPT = (60, 40)  # columns of text before and after the peak
 
 
@@ -110,9 +110,9 @@ def standing(finding: Finding, name: str, other: str) -> str:
         finding: one.
         name, other: of its model, and of the other.
     """
-    if finding.plain_gap >= _SURE * finding.plain_error:
+    if finding.plain_gap >= SURE * finding.plain_error:
         return f"{name} expects what follows better than {other}, by more than in like texts"
-    if finding.plain_gap <= -_SURE * finding.plain_error:
+    if finding.plain_gap <= -SURE * finding.plain_error:
         return f"{name} falls behind {other} by less than in like texts"
     return f"{name} does better than in like texts; which of the two expects it better is not sure"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 SURE = 2.0
-"""Standard errors from 0 below which no model is said to expect a kind of text better."""
+"""Standard errors from 0 below which no model is said to expect something better, or to do better."""
 
 
 def sure(texts: pd.DataFrame) -> pd.Series:

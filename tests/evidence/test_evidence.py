@@ -16,6 +16,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.crosscoder.prediction import ridged
 from dfc.evidence import correlation, mirror, moments, neighbours, probe, scaling, stitch
 from dfc.evidence.moments import Collected, Rows
 from dfc.evidence.stitch import Covariances
@@ -222,7 +223,7 @@ def test_each_half_step_is_the_best_there_is() -> None:
 
 def test_rounds_lower_the_objective_and_mend_the_round_trip(found: Collected) -> None:
     exact = stitch.covariances(found.train, found.train.mean)
-    noisy = Covariances(stitch.ridged(exact.a, RIDGE), stitch.ridged(exact.b, RIDGE), exact.ba)
+    noisy = Covariances(ridged(exact.a, RIDGE), ridged(exact.b, RIDGE), exact.ba)
     fitted = [stitch.fit(found.train, RIDGE, 0.3, rounds) for rounds in range(4)]
     losses = [objective(noisy, maps.a_to_b, maps.b_to_a, 0.3) for maps in fitted]
     assert losses == sorted(losses, reverse=True)
