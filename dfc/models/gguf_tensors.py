@@ -14,7 +14,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
-from gguf import GGUFReader, ReaderTensor
+from gguf import GGUFReader, GGUFValueType, ReaderTensor
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -37,6 +37,26 @@ _OF_TORCH = {"format": "pt"}
 _PART = 1 << 22  # bytes of a quantised tensor that are turned at a time
 _COPIES = 3  # of the largest tensor in float32, while it is turned
 _BESIDE = re.compile(r"nextn|rot_embd|rope_freqs")  # what says tokens ahead, and what follows from the settings
+
+
+class Header(GGUFReader):  # type: ignore[misc]
+    """A file's settings and tensors without the lists among the settings.
+
+    These are the vocabulary, of which the reader itself makes a gigabyte of small arrays.
+    """
+
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[GGUFValueType]]:
+        if raw_type != GGUFValueType.ARRAY:
+            found: tuple[int, list[Any], list[int], list[GGUFValueType]] = super()._get_field_parts(orig_offs, raw_type)
+            return found
+        kind, count = int(self._get(orig_offs, np.uint32)[0]), int(self._get(orig_offs + 4, np.uint64)[0])
+        end = orig_offs + 12
+        if (scalar := self.gguf_scalar_to_np.get(GGUFValueType(kind))) is not None:
+            end += count * np.dtype(scalar).itemsize
+        else:
+            for _ in range(count):
+                end += super()._get_field_parts(end, kind)[0]
+        return end - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
 def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> tuple[str, ...]:

@@ -156,12 +156,24 @@ def test_it_is_what_transformers_makes_of_it_in_files_of_a_few_tensors(
     assert made.model.generation_config.eos_token_id == plain.generation_config.eos_token_id
     files = sorted((tmp_path / "tiny.gguf-float32").glob("*.safetensors"))
     if whole:
-        del plain.config.quantization_config
         plain.hf_quantizer, plain.is_quantized = None, False
         plain.save_pretrained(tmp_path / "plain")
         assert [file.read_bytes() for file in files] == [(tmp_path / "plain" / "model.safetensors").read_bytes()]
     else:
         assert len(files) > 3
+
+
+def test_a_header_without_its_lists_has_all_else(file: Path) -> None:
+    whole, header = gguf.GGUFReader(file), gguf_tensors.Header(file)
+    assert [tensor.name for tensor in header.tensors] == [tensor.name for tensor in whole.tensors]
+    for one, other in zip(header.tensors, whole.tensors, strict=True):
+        assert one.n_elements == other.n_elements
+        assert np.array_equal(one.data, other.data)
+    lists = {name for name, field in whole.fields.items() if gguf.GGUFValueType.ARRAY in field.types[:1]}
+    assert len(lists) == 3
+    assert header.fields.keys() == whole.fields.keys()
+    for name in whole.fields.keys() - lists:
+        assert header.fields[name].contents() == whole.fields[name].contents()
 
 
 def test_tensors_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
