@@ -39,7 +39,7 @@ _COPIES = 3  # of the largest tensor in float32, while it is turned
 _BESIDE = re.compile(r"nextn|rot_embd|rope_freqs")  # what says tokens ahead, and what follows from the settings
 
 
-class Header(GGUFReader):  # type: ignore[misc]
+class Header(GGUFReader):
     """A file's settings and tensors without the lists among the settings.
 
     These are the vocabulary, of which the reader itself makes a gigabyte of small arrays.

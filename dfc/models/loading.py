@@ -83,10 +83,10 @@ def _described(settings: PreTrainedConfig, config: ModelConfig, revision: str | 
             f"give a causal language model."
         )
     text = settings.get_text_config()
-    declared = hasattr(
-        type(text), "num_layers"
-    )  # as LongCat, whose num_hidden_layers counts halves; else it is a stray
-    layers = (getattr(text, "num_layers", None) if declared else None) or getattr(text, "num_hidden_layers", None)
+    names = ["num_hidden_layers", "num_layers"]
+    if hasattr(type(text), "num_layers"):  # as of LongCat, which counts halves by the other; else it may be a stray
+        names.reverse()
+    layers = next((count for name in names if (count := getattr(text, name, None))), None)
     width = getattr(text, "hidden_size", None)
     if layers is None or width is None:
         raise NotLoadedError(

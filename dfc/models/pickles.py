@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 import torch
 
 from dfc.config import NotLoadedError
+
+_turn = threading.RLock()  # what is put in torch's place is put there by one at a time
 
 
 @contextmanager
@@ -23,16 +26,17 @@ def refused(source: str) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise _sentence(source)
 
-    before = torch.load
-    torch.load = refuse
-    try:
-        yield
-    except OSError as error:
-        if "safetensors" in str(error) and _may_be_pickled(source):
-            raise _sentence(source) from None
-        raise
-    finally:
-        torch.load = before
+    with _turn:
+        before = torch.load
+        torch.load = refuse
+        try:
+            yield
+        except OSError as error:
+            if "safetensors" in str(error) and _may_be_pickled(source):
+                raise _sentence(source) from None
+            raise
+        finally:
+            torch.load = before
 
 
 def _may_be_pickled(source: str) -> bool:
