@@ -15,7 +15,6 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGUFReader, GGUFValueType, ReaderTensor
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -35,6 +34,7 @@ SHARD = 1 << 28  # bytes of weights that are gathered before they are written
 WHOLE = 1 << 33  # bytes of a model that is one file, as transformers writes it
 _OF_TORCH = {"format": "pt"}
 _PART = 1 << 22  # bytes of a quantised tensor that are turned at a time
+_EMBEDDING = "token_embd.weight"
 _COPIES = 3  # of the largest tensor in float32, while it is turned
 _BESIDE = re.compile(r"nextn|rot_embd|rope_freqs")  # what says tokens ahead, and what follows from the settings
 
@@ -140,8 +140,14 @@ def _converted(
             yield from ((name, value.to(dtype)) for name, value in made.items())
             made.clear()
             block = _block_of(tensor.name)
+        if tensor.name == _EMBEDDING and tensor.name in names:  # the largest, which no processor changes
+            yield names[tensor.name], _values(tensor, dtype)
+            continue
         result = processor.process(
-            weights=_values(tensor), name=tensor.name, tensor_key_mapping=names, parsed_parameters={"tensors": made}
+            weights=_values(tensor).numpy(),
+            name=tensor.name,
+            tensor_key_mapping=names,
+            parsed_parameters={"tensors": made},
         )
         if result.name in names:
             yield names[result.name], torch.from_numpy(np.ascontiguousarray(result.weights)).to(dtype)
@@ -156,14 +162,14 @@ def _block_of(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def _values(tensor: ReaderTensor) -> NDArray[np.float32]:
+def _values(tensor: ReaderTensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor's values, turned a few rows at a time: the libraries' own way takes several times the tensor."""
     rows = max(1, _PART * len(tensor.data) // max(1, tensor.data.nbytes))
-    whole: NDArray[np.float32] | None = None
+    whole: Tensor | None = None
     for start in range(0, len(tensor.data), rows):
-        part = gguf.dequantize(tensor.data[start : start + rows], tensor.tensor_type)
+        part = torch.from_numpy(gguf.dequantize(tensor.data[start : start + rows], tensor.tensor_type))
         if whole is None:
-            whole = np.empty((len(tensor.data), *part.shape[1:]), dtype=np.float32)
+            whole = torch.empty((len(tensor.data), *part.shape[1:]), dtype=dtype)
         whole[start : start + rows] = part
     assert whole is not None, tensor.name
     return whole
