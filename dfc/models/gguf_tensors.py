@@ -167,7 +167,7 @@ def _values(tensor: ReaderTensor, dtype: torch.dtype = torch.float32) -> Tensor:
     rows = max(1, _PART * len(tensor.data) // max(1, tensor.data.nbytes))
     whole: Tensor | None = None
     for start in range(0, len(tensor.data), rows):
-        part = torch.from_numpy(gguf.dequantize(tensor.data[start : start + rows], tensor.tensor_type))
+        part = torch.from_numpy(np.array(gguf.dequantize(tensor.data[start : start + rows], tensor.tensor_type)))
         if whole is None:
             whole = torch.empty((len(tensor.data), *part.shape[1:]), dtype=dtype)
         whole[start : start + rows] = part
