@@ -17,7 +17,7 @@ import torch
 from gguf import GGUFReader, GGUFValueType, ReaderTensor
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedConfig
 from transformers.integrations.gguf.utils import is_gguf_arch_supported
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -35,6 +35,7 @@ WHOLE = 1 << 33  # bytes of a model that is one file, as transformers writes it
 _OF_TORCH = {"format": "pt"}
 _PART = 1 << 22  # bytes of a quantised tensor that are turned at a time
 _EMBEDDING = "token_embd.weight"
+_ROPE = "rope_freqs.weight"
 _COPIES = 3  # of the largest tensor in float32, while it is turned
 _BESIDE = re.compile(r"nextn|rot_embd|rope_freqs")  # what says tokens ahead, and what follows from the settings
 
@@ -78,11 +79,11 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings)
     settings.architectures = [type(model).__name__]
-    settings.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
+    left = _take_rope_factors(reader, settings)
+    settings.save_pretrained(folder)
     processor = TENSOR_PROCESSORS.get(_architecture(reader), TensorProcessor)(config=parsed["config"])
     names: dict[str, str] = get_gguf_hf_weights_map(model, processor)
-    left: list[str] = []
     _write_shards(folder, _converted(reader, processor, names, dtype, left))
     if lost := [name for name in left if _block_of(name) >= 0 and not _BESIDE.search(name)]:
         raise NotLoadedError(
@@ -151,9 +152,32 @@ def _converted(
         )
         if result.name in names:
             yield names[result.name], torch.from_numpy(np.ascontiguousarray(result.weights)).to(dtype)
-        elif result.name is not None:
+        elif result.name is not None and tensor.name != _ROPE:
             left.append(tensor.name)
     yield from ((name, value.to(dtype)) for name, value in made.items())
+
+
+def _take_rope_factors(reader: GGUFReader, settings: PreTrainedConfig) -> list[str]:
+    """Put by what a file divides the frequencies of its positions into the settings; its tensor if they take none.
+
+    Llama 3.1 and later keep their long-context scaling there and nowhere else; transformers leaves it out.
+    """
+    found = next((tensor for tensor in reader.tensors if tensor.name == _ROPE), None)
+    if found is None:
+        return []
+    rope = getattr(settings, "rope_parameters", None)
+    if not isinstance(rope, dict) or rope.get("rope_type") != "default":
+        return [_ROPE]
+    factors = _values(found).flatten().tolist()
+    # The one kind that takes a factor for each frequency; the same for all lengths, and no other change with them.
+    given = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
+    given |= {
+        "factor": 1.0,
+        "attention_factor": 1.0,
+        "original_max_position_embeddings": settings.max_position_embeddings,
+    }
+    settings.rope_parameters = {**rope, **given}
+    return []
 
 
 def _block_of(name: str) -> int:

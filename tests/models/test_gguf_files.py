@@ -28,8 +28,17 @@ WIDTH, LAYERS, HEADS, EXPERTS = 32, 3, 4, 4
 OF_EXPERTS = 768  # as transformers has it, whatever the header says
 
 
-def write_gguf(path: Path, arch: str = "llama", blocks: int = LAYERS, beside: tuple[str, ...] = ()) -> Path:
-    """A tiny random model as a GGUF file, some of its tensors quantised; `beside` names tensors that are surplus."""
+def write_gguf(
+    path: Path,
+    arch: str = "llama",
+    blocks: int = LAYERS,
+    beside: tuple[str, ...] = (),
+    factors: tuple[float, ...] = (),
+) -> Path:
+    """A tiny random model as a GGUF file, some of its tensors quantised.
+
+    `beside` names tensors that are surplus, and by `factors` the frequencies of positions are divided.
+    """
     tokenizer = tiny.byte_level_tokenizer()
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(128)
@@ -88,6 +97,8 @@ def write_gguf(path: Path, arch: str = "llama", blocks: int = LAYERS, beside: tu
     add("output.weight", len(pieces), WIDTH)
     for name in beside:
         add(name, WIDTH)
+    if factors:
+        writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -266,10 +277,28 @@ def test_tensors_that_the_model_does_not_take(tmp_path: Path, capsys: pytest.Cap
     )
     refused(r"holds 1 tensors of blocks", write_gguf(tmp_path / "bias.gguf", beside=("blk.0.attn_q.bias",)))
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
-    file = write_gguf(tmp_path / "rope.gguf", beside=("rope_freqs.weight",))
+    file = write_gguf(tmp_path / "rope.gguf", beside=("rope_factors_long.weight",))
     for _ in range(2):
         models.load(config(file))
-        assert "rope: its GGUF file holds tensors that transformers leaves out: rope_freqs" in capsys.readouterr().err
+        assert (
+            "rope: its GGUF file holds tensors that transformers leaves out: rope_factors_long"
+            in capsys.readouterr().err
+        )
+
+
+def test_the_frequencies_of_positions_are_divided_as_the_file_says(tmp_path: Path) -> None:
+    """As those of Llama 3.1 are, for short texts and for texts longer than the model is said to read."""
+    factors = (1.0, 2.0, 5.0, 8.0)
+    plain = models.load(config(write_gguf(tmp_path / "plain.gguf"))).model
+    divided = models.load(config(write_gguf(tmp_path / "divided.gguf", factors=factors))).model
+    ids = torch.arange(150)[None] % plain.config.vocab_size
+    with torch.inference_mode():
+        before = plain(input_ids=ids).logits
+        plain.model.rotary_emb.inv_freq /= torch.tensor(factors)
+        for length in (20, 150):
+            expected = plain(input_ids=ids[:, :length]).logits
+            torch.testing.assert_close(divided(input_ids=ids[:, :length]).logits, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(before, expected, atol=1e-2)
 
 
 def test_disk_and_memory_are_looked_at_before_anything_is_converted(
