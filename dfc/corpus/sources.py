@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,7 +11,8 @@ from typing import Any
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import chats, rows
-from dfc.corpus.documents import Document, clean, of_messages, plain
+from dfc.corpus.documents import THOUGHTS, Document, clean, of_messages, plain
+from dfc.corpus.messages import unsaid
 from dfc.corpus.tally import Tally, Unusable
 
 _LONGEST_TEXT = 1_000_000  # characters
@@ -108,14 +110,25 @@ def _document(row: Any, source: SourceConfig, max_characters: int, place: str, n
     document = of_messages(source.name, said.messages, said.tools, max_characters)
     if document is None or sum(len(turn.content) for turn in document.turns) < source.min_characters:
         return Unusable("too short")
+    if said.branches:
+        noted.add("branches", place)
     if document.given:
-        for found in chats.unsaid(document.messages):
+        for found in unsaid(document.messages):
             noted.add("unsaid", place, found)
     return document
 
 
 def _digest(document: Document) -> bytes:
+    """Of what is said, by whom, and of what else a template is given of it; white space around turns is nothing."""
     digest = blake2b(digest_size=16)
     for turn in document.turns:
         digest.update(f"{turn.role} {len(turn.content)} {turn.content}".encode())
+    if document.given:
+        known = {"role", "content", *THOUGHTS}
+        messages = document.messages
+        beside = [{name: value for name, value in message.items() if name not in known} for message in messages]
+        answers = [str(message["content"] or "").strip() for message in messages if message["role"] == "tool"]
+        if any(beside) or answers or document.tools:
+            roles = [message["role"] for message in messages]
+            digest.update(json.dumps([document.tools, roles, beside, answers], default=str).encode())
     return digest.digest()
