@@ -25,30 +25,6 @@ def unsaid_in(text: str, messages: Sequence[Mapping[str, Any]]) -> tuple[tuple[i
     return tuple((start, len(said)) for said in words if said and (start := text.find(said)) >= 0)
 
 
-def untold_in(text: str, messages: Sequence[Mapping[str, Any]], tools: list[Any] | None) -> tuple[str, ...]:
-    """What of tools a rendered chat does not have: an answer, or a name of what is called or offered."""
-    lost = []
-    for message in messages:
-        if message["role"] == "tool" and not _has(text, str(message["content"] or "").strip()):
-            lost.append("role `tool`")
-        if not all(_has(text, name) for name in _names(message.get("tool_calls"))):
-            lost.append("`tool_calls`")
-    if not all(_has(text, name) for name in _names(tools)):
-        lost.append("`tools`")
-    return tuple(lost)
-
-
-def _has(text: str, words: str) -> bool:
-    return words in text or as_json(words)[1:-1] in text
-
-
-def _names(functions: Any) -> list[str]:
-    """The names of functions that are called, or described."""
-    entries = [entry for entry in functions or [] if isinstance(entry, Mapping)]
-    inner = [entry["function"] if isinstance(entry.get("function"), Mapping) else entry for entry in entries]
-    return [name for entry in inner if isinstance(name := entry.get("name"), str)]
-
-
 def strings_in(value: Any) -> Iterator[str]:
     """All strings in a value, the keys of its objects among them."""
     if isinstance(value, str):

@@ -58,7 +58,7 @@ class Chat:
 
     messages: list[dict[str, Any]]
     tools: list[Any] | None
-    _fill: Callable[[list[dict[str, Any]], list[Any] | None], str]
+    fill: Callable[[list[dict[str, Any]], list[Any] | None], str]
 
     def strings(self) -> Iterator[str]:
         """All that is given to the template, but for the names of fields."""
@@ -67,7 +67,7 @@ class Chat:
     def changed(self, change: Callable[[str], str]) -> str | None:
         """What the template makes of other words in the place of these; None if it refuses them."""
         try:
-            return self._fill(beside.changed(self.messages, change), beside.changed(self.tools, change))
+            return self.fill(beside.changed(self.messages, change), beside.changed(self.tools, change))
         except Exception:  # templates raise what they like
             return None
 
@@ -100,8 +100,9 @@ def render(
     text, shape = fill.filled(messages)
     places, lost = _found(text, said, _origins(document, said), messages, document.tools, fill, shape)
     chat = Chat(messages, document.tools, lambda others, tools: fill.fill(shape(others), tools))
-    untold = beside.untold_in(text, messages, document.tools)
-    return Rendering(text, places, False, lost, shape is _alternating, beside.unsaid_in(text, messages), untold, chat)
+    return Rendering(
+        text, places, False, lost, shape is _alternating, beside.unsaid_in(text, messages), _untold(text, chat), chat
+    )
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -227,9 +228,9 @@ def _clock(moment: datetime) -> str:
     """
     signs = [f"%{flag}{letter}" for flag in ("-", "_", "0", "^", "#", "E", "O", "") for letter in string.ascii_letters]
     told = {sign: moment.strftime(sign) for sign in signs}
-    filters = "".join(f" | replace({sign!r}, {text!r})" for sign, text in told.items() if text != sign)
-    kept = " | replace('%%', '\x00')", " | replace('\x00', '%')"
-    return f"{{%- macro strftime_now(format) -%}}{{{{ format{kept[0]}{filters}{kept[1]} }}}}{{%- endmacro +%}}"
+    steps = [("%%", "\0"), *((sign, text) for sign, text in told.items() if text != sign), ("\0", "%")]
+    lines = "".join(f"{{%- set told = told | replace({sign!r}, {text!r}) -%}}" for sign, text in steps)
+    return f"{{%- macro strftime_now(told) -%}}{lines}{{{{ told }}}}{{%- endmacro +%}}"
 
 
 def _origins(document: Document, said: Sequence[Place]) -> list[int]:
@@ -281,6 +282,29 @@ def _found(
     return tuple(kept), tuple(said[number].role for number in sorted(lost))
 
 
+def _untold(text: str, chat: Chat) -> tuple[str, ...]:
+    """What of tools a rendered chat does not have: what makes no difference to it."""
+
+    def other(value: Any) -> Any:
+        return beside.changed(value, lambda words: f"{words}x")
+
+    def is_told(messages: list[dict[str, Any]], tools: list[Any] | None) -> bool:
+        try:
+            return chat.fill(messages, tools) != text
+        except Exception:  # it minds, so it looks there
+            return True
+
+    lost, messages = [], chat.messages
+    for number, message in enumerate(messages):
+        for name, what in (("content", "role `tool`"), ("tool_calls", "`tool_calls`")):
+            if message.get(name) and (name != "content" or message["role"] == "tool"):
+                changed = [*messages[:number], {**message, name: other(message[name])}, *messages[number + 1 :]]
+                lost += [] if is_told(changed, chat.tools) else [what]
+    if chat.tools and not is_told(messages, other(chat.tools)):
+        lost.append("`tools`")
+    return tuple(lost)
+
+
 def _pieces(text: str) -> list[tuple[int, str]]:
     """What stands between marks of thinking in a turn, each with its place; nothing where there are no marks."""
     pieces, at = [], 0
@@ -322,7 +346,8 @@ def _framed(document: Document, answer: bool) -> Rendering:
     if answer:
         add("\n\nAssistant:")
     text = "".join(pieces)
-    return Rendering(text, tuple(places), add_special_tokens=True)
+    untold = ("`tools`",) if document.tools else ()  # the frame has no place for them
+    return Rendering(text, tuple(places), add_special_tokens=True, untold=untold)
 
 
 def _as_they_are(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -238,14 +238,14 @@ def test_a_template_that_wants_arguments_as_text_has_them() -> None:
 def test_what_a_template_does_not_tell_of_tools_is_known() -> None:
     tools = [{"type": "function", "function": {"name": "sky"}}]
     messages = [
-        {"role": "user", "content": "Rain?"},
+        {"role": "user", "content": "Rain, in the sky?"},
         {"role": "assistant", "content": "I look.", "tool_calls": [CALL]},
         {"role": "tool", "content": 'a "wet"\nday'},
     ]
     document = corpus.of_messages("s", messages, tools)
     assert document is not None
     assert corpus.render(document, tokenizer_with(TOOLS)).untold == ()
-    assert corpus.render(document, tokenizer_with(None)).untold == ()  # the frame has no place for tools but in words
+    assert corpus.render(document, tokenizer_with(None)).untold == ("`tools`",)  # for which the frame has no place
     assert corpus.render(document, tokenizer_with(tiny.CHATML)).untold == ("`tool_calls`", "`tools`")
     only_users = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     assert corpus.render(document, tokenizer_with(only_users)).untold == ("`tool_calls`", "role `tool`", "`tools`")
