@@ -95,7 +95,7 @@ def told(tally: Tally, config: ModelConfig, source: SourceConfig, remedy: str) -
     """
     if not (words := tally.in_words(source)):
         return ""
-    more = f"; if it is a chat model, name a file with one in `{remedy}`" if "framed" in tally.rows else ""
+    more = f"; if it is a chat model, name a file with its template in `{remedy}`" if "framed" in tally.rows else ""
     return f"{config.title}: {words}{more}"
 
 
