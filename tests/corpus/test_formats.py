@@ -484,10 +484,10 @@ ROW = (
     VALUE
     | st.dictionaries(
         st.sampled_from(["text", "Text", "messages", "conversations", "prompt", "response", "completion", "tools"]),
-        VALUE | st.lists(MESSAGE, max_size=3) | st.lists(MESSAGE, max_size=2).map(json.dumps),
+        VALUE | st.lists(MESSAGE, max_size=2) | st.lists(MESSAGE, max_size=2).map(json.dumps),
         max_size=3,
     )
-    | st.lists(MESSAGE, max_size=3)
+    | st.lists(MESSAGE, max_size=2)
 )
 ENCODING = st.sampled_from(["utf-8", "utf-8", "utf-16", "gb18030", "latin-1"])
 BROKEN = st.sampled_from(["", "{", '"', "\xff", "\x00", "\r", "not json", "[1,"])
