@@ -76,12 +76,18 @@ def table(view: View, request: Request) -> None:
         st.warning(plain(problem), icon=":material/block:")
 
 
+def _answer(text: str) -> str:
+    """The beginning of what was answered, or of what was thought, where it came to no answer."""
+    said = corpus.parts(text)
+    return visible((said.answer or said.reasoning or text)[:200])
+
+
 def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
     trial, answers = Trial.from_json(row["request"]), json.loads(row["answers"])
     rows, identity = edit_address.of_edits(trial.edits), str(row["tried_id"])
     time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())
     texts = "".join(
-        f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(by_kind["steered"])[:200]))}</div>'
+        f'<div class="dfc-small">{side_name(side, names)}: {escape(_answer(str(by_kind["steered"])))}</div>'
         for side, by_kind in answers.items()
         if side in names
     )

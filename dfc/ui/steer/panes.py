@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
+from dfc import corpus
 from dfc.config import Partition, Side
 from dfc.report.heatmap import token_html, visible
 from dfc.report.palette import LEVELS, heat_level
@@ -90,12 +91,10 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
     """One text as HTML, escaped, with what was measured under it."""
     classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
     scales = texts.scales.get(side, {})
-    if pane.found is None or colour == "text" or not pane.tokens:
-        body = (
-            escape(pane.text)
-            if pane.text
-            else f'<span class="dfc-muted">{escape(_doing(pane) if pane.writing else "…")}</span>'
-        )
+    if not pane.text and (pane.found is None or colour == "text" or not pane.tokens):
+        body = f'<span class="dfc-muted">{escape(_doing(pane) if pane.writing else "…")}</span>'
+    elif pane.found is None or colour == "text" or not pane.tokens:
+        body = _apart(pane.text, [(text, escape(text)) for text, _ in pane.pieces])
     else:
         place = list(scales).index(feature) if feature in scales else None
         if colour == "odds":
@@ -103,9 +102,25 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
             top = max([LEAST_KL, *(float(p.found.kl.max(initial=0)) for p in texts.panes[side] if p.found is not None)])
         else:
             hue, top = side, scales.get(feature or 0, 1.0)
-        spans = "".join(_span(token, colour, top) for token in tokens(pane, place))
-        body = f'<div class="dfc-context dfc-{hue}">{spans}</div>'
+        spans = [(token.text, _span(token, colour, top)) for token in tokens(pane, place)]
+        body = f'<div class="dfc-context dfc-{hue}">{_apart(pane.text, spans)}</div>'
     return f'<div class="{classes}">{body}</div>{_figures(pane, texts, on)}'
+
+
+def _apart(text: str, pieces: list[tuple[str, str]]) -> str:
+    """What is thought and what is answered, each in a block; pieces are parts of the text, and their HTML."""
+    sections = corpus.sections(text)
+    if not any(is_thought for is_thought, _ in sections):
+        return "".join(shown for _, shown in pieces)
+    blocks, left, at = list[str](), list(pieces), 0
+    for is_thought, end in sections:
+        block = ""
+        while left and (at < end or end == len(text)):
+            part, shown = left.pop(0)
+            block, at = block + shown, at + len(part)
+        kind, title = ("thoughts", "thinks") if is_thought else ("said", "answers")
+        blocks.append(f'<div class="dfc-{kind}"><div class="dfc-small">{title}</div>{block}</div>')
+    return "".join(blocks)
 
 
 def tokens(pane: Pane, place: int | None) -> Iterator[Token]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -15,7 +18,7 @@ from dfc.requests import Prompt, Sampling, Trial
 from dfc.runs import Run
 from dfc.steering import sweeps
 from dfc.ui.shell.text import plain
-from dfc.ui.steer import edit_address
+from dfc.ui.steer import edit_address, panes
 from dfc.ui.steer.writing import Doing, Pane, Request, Texts, _Work
 from tests.ui.folders import A_FEATURE, SHARED_FEATURE
 from tests.ui.pages import STEER, calm, parameter, text, visit, wait_until
@@ -243,3 +246,18 @@ class TestGenerating:
         assert text(test).count("holds together") + text(test).count("falls apart") == 6
         if "holds together" in text(test):
             assert f"_add_{test.slider(key='edit_0_strength').value:g}_" in parameter(test, "edits")
+
+
+def test_thoughts_are_drawn_apart_from_the_answer() -> None:
+    texts = cast(Any, SimpleNamespace(scales={}, request=SimpleNamespace(sampling=SimpleNamespace(seed=0)), panes={}))
+
+    def drawn(*pieces: str) -> str:
+        pane = Pane(pieces=[(piece, 1) for piece in pieces])
+        return re.sub(r"\s+", " ", panes.pane_html(pane, texts, "a", False, "text", None))
+
+    shown = drawn("<think>", "It is <wet>", "</think>\n\n", "Yes.")
+    assert '<div class="dfc-thoughts"><div class="dfc-small">thinks</div>&lt;think&gt;It is &lt;wet&gt;' in shown
+    assert '<div class="dfc-said"><div class="dfc-small">answers</div>Yes.</div>' in shown
+    assert "dfc-said" not in drawn("<think>", "It is")  # as far as it came
+    assert ">Yes.</div>" in drawn("Yes.")
+    assert "dfc-thoughts" not in drawn("Yes.")
