@@ -13,7 +13,7 @@ trap 'rm -rf "$folder"' EXIT
 
 python3 -m venv "$folder/env"
 "$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check \
-    torch==2.13.0 transformers==5.23.0 gguf==0.19.0 accelerate==1.12.0
+    torch==2.13.0 transformers==5.23.0 gguf==0.19.0 accelerate==1.15.0
 "$folder/env/bin/python" - "$folder" 2>/dev/null <<'EOF'
 import sys
 from pathlib import Path
