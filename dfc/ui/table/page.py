@@ -34,8 +34,7 @@ def show(view: View) -> None:
     heading = st.container()
     notebook.opened()
     if (place := address.place()) is not None:
-        # Where Streamlit changes the page, as a click in a table does, the first step back in the browser brings
-        # the new page's parameters with the old page's path.
+        # A link of an earlier version names a list, or a browser that had not heard of its manners yet.
         st.switch_page(address.TABLE_PAGE, query_params=list_address.table(view, place))
     chosen = feature_filters.draw(view, _TITLES, orders.default_order(view))
     feature_filters.offer_to_clear(chosen)
