@@ -131,6 +131,7 @@ def _flags(place: Place) -> dict[str, bool]:
         "up": not place.query.descending,
         "dead": not place.query.alive_only,
         "beside": place.beside,
+        "strongest": place.query.strongest,
         "starred": place.kept.favourite,
         "noted": place.kept.noted,
     }
@@ -158,6 +159,7 @@ def unpack(text: str) -> Place | None:
     query = FeatureQuery(
         partitions=partitions,
         alive_only="dead" not in entries,
+        strongest="strongest" in entries,
         verdicts=verdicts,
         finding=whole(entries.get("finding", "")),
         found=next((side for side in SIDES if side == entries.get("found")), None),
