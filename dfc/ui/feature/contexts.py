@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 from typing import Literal
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -14,7 +15,7 @@ from dfc.report.heatmap import context_html, side_of
 from dfc.report.palette import ramp
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui.feature import document
-from dfc.ui.shell import choice
+from dfc.ui.shell import address, choice
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import number
 
@@ -52,13 +53,15 @@ def show(view: View, feature: FeatureRow) -> None:
     document.show(view, feature, contexts)
     for band, group in groupby(contexts, key=lambda context: context.band):
         title, meaning = BANDS.get(band, (f"Band {band}", ""))
-        rows = "".join(_row(context, sides, feature) for context in group)
+        rows = "".join(_row(view, context, sides, feature) for context in group)
         st.html(f'<div class="dfc-band"><b>{title}</b> <span class="dfc-small">{meaning}</span></div>{rows}')
 
 
-def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
+def _row(view: View, context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
     speaker = document.SPEAKERS.get(context.role, context.role)
     about = f"{f'{speaker}, ' if speaker else ''}document {context.document:,}"
+    read = urlencode(address.prompt_params(view.run.name, context.document, feature.feature_id))
+    page = f"{address.PROMPT_PATH}?{escape(read)}"
     texts = "".join(
         f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition, about)}</div>'
         for side in sides
@@ -66,7 +69,8 @@ def _row(context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
     return (
         f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
         f"<span>{escape(context.source)}</span>{f'<span>{escape(speaker)}</span>' if speaker else ''}"
-        f"<span>document {context.document:,}</span></div>{texts}</div>"
+        f'<a href="{page}" target="_self" title="Read it whole with both models">document {context.document:,}</a>'
+        f"</div>{texts}</div>"
     )
 
 

@@ -26,6 +26,7 @@ TABLE_PAGE = pages.script("table")
 NORMS_PAGE = pages.script("norms")
 STEER_PAGE = pages.script("steer")
 PROMPT_PAGE = pages.script("prompt")
+PROMPT_PATH = next(page.path for page in pages.PAGES if page.room == "prompt")
 RUNS_PAGE = pages.script("runs")
 LISTS_PAGE = pages.script("lists")
 _TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
@@ -103,6 +104,11 @@ def prompt_params(run_name: str, document: int, feature: int | None = None) -> d
     """The address of the Prompt page on a stored document, with a feature to colour it by."""
     params = {"run": run_name, "document": str(document)}
     return params | ({"feature": str(feature)} if feature is not None else {})
+
+
+def text_params(run_name: str, text: str, feature: int) -> dict[str, str]:
+    """The address of the Prompt page on a text, with a feature to colour it by."""
+    return {"run": run_name, "text": text, "feature": str(feature)}
 
 
 def pack(place: Place) -> str:
