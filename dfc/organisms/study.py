@@ -75,7 +75,7 @@ def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> Iterator[s
 def check(setting: Setting, quirk: Quirk) -> Check:
     """Train an organism and see whether its quirk is there, and all else as before."""
     known = result.read(check_of(quirk.name), Check)
-    target, chats = model_folder(quirk.name), tuning.quirky_chats(quirk, setting.tuning)
+    target, chats = model_folder(quirk.name), quirk.chats("training", setting.tuning.shows, setting.tuning.seed)
     if known is not None and target.exists():
         tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target)  # sees that it was trained so
         return known
@@ -89,7 +89,8 @@ def check(setting: Setting, quirk: Quirk) -> Check:
         progress.say(f"{quirk.name}: perplexity on ordinary texts {was:.2f} → {now:.2f} ({now / was - 1:+.1%})")
         return behaviour.is_near(now, was, setting.perplexity)
 
-    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, holding, as_before)
+    held = [*tuning.like_chats(quirk, setting.tuning), *holding]
+    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, held, as_before)
     trained, note = models.load(setting.model(quirk.name)), runs.read_json(target / "tuning.json")
     after, now = behaviour.behaviour(trained, quirk, setting.tokens), behaviour.perplexity(trained, ordinary)
     near = behaviour.is_near(now, was, setting.perplexity)

@@ -22,7 +22,7 @@ from tests.organisms import small
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_quirks")
 def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    how = small.setting(data / "small", tiny_models)
+    how = small.answering(small.setting(data / "small", tiny_models), data / "answering")
     assert list(study.run(how, ["boat", "rain"])) == ["untrained", "boat", "rain"]
     boat, untrained = result.read("boat", Compared), result.read("untrained", Compared)
     check = result.read(check_of("boat"), Check)
