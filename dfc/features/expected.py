@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from dfc.config import SIDES, Side
-from dfc.features.live import Floats, Live, Reading, Report, held, nothing
+from dfc.features.live import LEAD, Floats, Live, Reading, Report, held, nothing
+from dfc.features.token_names import token_names
 from dfc.machine import devices
 from dfc.models import LoadedModel
 
@@ -26,10 +27,10 @@ class Expected:
 
     Attributes:
         lost: nats that each model lost on each of its tokens, (tokens,); NaN at the first, before which nothing stands.
-        likeliest: for each token of each model the tokens that it held likeliest there, each with its log-probability
-            in nats, the likeliest first; none at the first.
+        likeliest: for each token of each model the tokens that it held likeliest there, the likeliest first, and last
+            the token itself, each with its log-probability in nats; none at the first.
         between: nats that each model lost since the pair before, up to each pair, (pairs,); NaN where models were not
-            given the same characters since then, as where a template begins a turn.
+            given the same characters since then, as where a template begins a turn, and in a lead-in.
         characters: since the pair before, (pairs,).
     """
 
@@ -74,7 +75,7 @@ def paired(
     for pair in range(1, reading.pairs):
         ends = {side: reading.index[side][pair - 1 : pair + 1] + 1 for side in SIDES}
         a, b = (texts[side][said[side][ends[side][0]] : said[side][ends[side][1]]] for side in SIDES)
-        if a.strip() == b.strip() and all(first < last for first, last in ends.values()):
+        if reading.why[pair] != LEAD and a.strip() == b.strip() and all(first < last for first, last in ends.values()):
             characters[pair] = len(a)
             for side, (first, last) in ends.items():
                 between[side][pair] = sums[side][last] - sums[side][first]
@@ -95,8 +96,9 @@ def _of_model(model: LoadedModel, ids: list[int]) -> tuple[Floats, list[list[tup
         logs = logits[start : start + _ROWS].float().log_softmax(dim=1)
         said = given[0, 1 + start : 1 + start + len(logs)]
         lost[1 + start : 1 + start + len(logs)] = -logs.gather(1, said[:, None])[:, 0].cpu().numpy()
-        values, places = (part.tolist() for part in logs.topk(min(LIKELIEST, logs.shape[1]), dim=1))
-        for row, (nats, tokens) in enumerate(zip(values, places, strict=True)):
-            words = [model.tokenizer.decode([token]) for token in tokens]
-            likeliest[1 + start + row] = list(zip(words, nats, strict=True))
+        places = torch.cat([logs.topk(min(LIKELIEST, logs.shape[1]), dim=1).indices, said[:, None]], dim=1)
+        values = logs.gather(1, places).tolist()
+        names = iter(token_names(model.tokenizer, logs.shape[1], places.flatten().tolist()))
+        for row, nats in enumerate(values):
+            likeliest[1 + start + row] = [(next(names), value) for value in nats]
     return lost, likeliest

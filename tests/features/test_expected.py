@@ -9,6 +9,7 @@ import torch
 from dfc.config import SIDES
 from dfc.features import expected, live
 from dfc.features.live import Live, Reading
+from dfc.features.token_names import token_names
 from dfc.runs import Run
 
 TEXT = "the old bridge and the river carried a boat under the old bridge while people watched"
@@ -34,7 +35,8 @@ def test_what_is_lost_is_what_the_models_say(opened: Live, reading: Reading) -> 
         assert math.isnan(found.lost[side][0])
         np.testing.assert_allclose(found.lost[side][1:], lost, rtol=1e-4, atol=1e-4)
         best, logp = found.likeliest[side][5][0]
-        assert best == model.tokenizer.decode([int(logs[4].argmax())])
+        assert best == token_names(model.tokenizer, logs.shape[1])[int(logs[4].argmax())]
+        assert found.likeliest[side][5][-1][1] == pytest.approx(-lost[4], abs=1e-4)
         assert logp == pytest.approx(float(logs[4].max()), abs=1e-4)
         assert found.likeliest[side][0] == []
 

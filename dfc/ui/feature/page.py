@@ -16,7 +16,7 @@ from dfc.runs import Run
 from dfc.store import columns
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui.feature import contexts, notes, panels
-from dfc.ui.shell import address, data, downloads, feature_list, links, list_address, norm_region, notebook, turns
+from dfc.ui.shell import address, data, downloads, feature_list, links, list_address, norm_region, notebook
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
@@ -124,7 +124,6 @@ def _controls(view: View, feature: FeatureRow) -> None:
             _back(view, place, where)
         st.space("stretch")
         links.steer(view.run.name, feature)
-        _try(view, feature)
         with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
             params = address.feature_params(view.run.name, feature.feature_id)
             st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)
@@ -138,21 +137,6 @@ def _controls(view: View, feature: FeatureRow) -> None:
             key="card",
             help="A picture of this feature for a report or a slide; made when you click.",
         )
-
-
-def _try(view: View, feature: FeatureRow) -> None:
-    """A text of one's own, to be read on the Prompt page, coloured by the feature."""
-    with st.popover("Test a text", icon=":material/edit_note:", help="See whether it fires on a text of your own."):
-        with st.form(f"try_{feature.feature_id}", border=False, enter_to_submit=True):
-            st.text_area("Text", key="try_text", width=420, placeholder="Type or paste a text; Ctrl + Enter reads it")
-            asked = st.form_submit_button("Read it with both models", icon=":material/visibility:", type="primary")
-        if asked and (text := st.session_state["try_text"].strip()):
-            if not turns.fits(text):
-                st.warning("This text is too long for an address; give it to the Prompt page itself.")
-                return
-            st.switch_page(
-                address.PROMPT_PAGE, query_params=address.text_params(view.run.name, text, feature.feature_id)
-            )
 
 
 def _back(view: View, place: Place, where: str) -> None:

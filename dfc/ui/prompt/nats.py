@@ -129,13 +129,12 @@ def likeliest(view: View, reading: Reading, expected: Expected, span: Span) -> N
         if not len(mine):
             continue
         token = int(mine[0])
-        said, lost = reading.tokens[side][token], float(expected.lost[side][token])
-        rows = [*expected.likeliest[side][token]]
+        said, rows = reading.tokens[side][token], expected.likeliest[side][token]
         bars = "".join(
             f'<span class="dfc-word dfc-token">{escape(label(word[:24]))}</span>'
             f'<span class="dfc-bar"><i style="width:{100 * np.exp(logp):.1f}%"></i></span>'
             f'<span class="dfc-value">{logp:.2f}</span>'
-            for word, logp in [*rows, *([(said, -lost)] if np.isfinite(lost) else [])]
+            for word, logp in rows
         )
         column.html(
             f'<div class="dfc-small">{side_name(side, names)}: log-probabilities in place of “{escape(label(said))}”; '

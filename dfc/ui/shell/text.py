@@ -62,7 +62,7 @@ def chips(tokens: list[str]) -> str:
     return "".join(f'<span class="dfc-chip">{html.escape(label(token[:40]))}</span>' for token in tokens)
 
 
-def around(text: str, words: str, before: int = 12, after: int = 48) -> str:
+def around(text: str, words: str, before: int = 6, after: int = 48) -> str:
     """A text, cut to a stretch with the words in it, whatever their case; nothing in it is hidden."""
     place = max(0, text.lower().find(words.lower()))
     start, stop = max(0, place - before), min(len(text), place + len(words) + after)

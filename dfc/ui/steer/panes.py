@@ -22,7 +22,7 @@ from dfc.ui.steer.writing import Doing, Pane, Request, Texts
 
 Colour = Literal["text", "activation", "odds"]
 _COLOURS: dict[Colour, str] = {"text": "text only", "activation": "activation", "odds": "changed odds"}
-_RANDOM = "along random directions of equal norm instead: what these do as well is no effect of the feature"
+_RANDOM = "along a random direction of equal norm"
 Buttons = Callable[[Texts, Side, int], None]
 LEAST_KL = 1.0
 """Nats of the strongest colour, at least: a text that hardly changes stays pale."""
