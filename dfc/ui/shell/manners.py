@@ -12,7 +12,7 @@ _JS = """
 export default function ({ data }) {
   if (!window.dfcManners) {
     window.dfcManners = { top: null };
-    let touched = false;  // since the last entry: what is pushed with nobody having done anything is no step of its own
+    let touched = true;  // since the last entry: what is pushed with nobody having done anything is no step of its own
     for (const kind of ["pointerdown", "keydown", "click"])
       window.addEventListener(kind, () => { touched = true; }, { capture: true });
     const push = window.history.pushState;
