@@ -262,6 +262,8 @@ def _sweep(run: Run, made: Sweep, measure: Measure, judge: JudgeConfig | None) -
         progress.say("steer: stopped; what was written so far is kept")
     if latest is not None and latest.done:
         _print_sweep(run, latest.sweep_id, measure)
+        if latest.approximate:
+            progress.say(f"note: {latest.approximate}")
         progress.say(
             f"kept as {latest.sweep_id}; again: python -m dfc steer {run.name} --repeat {latest.sweep_id[:12]}"
         )

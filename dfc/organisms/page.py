@@ -36,19 +36,19 @@ class Study:
     nulls: dict[str, Null]
 
 
-def read() -> Study:
-    """What is kept of the study.
+def read(folder: Path) -> Study:
+    """What a folder keeps of the study.
 
     Raises:
         UserError: if a file is damaged.
     """
-    checks = {name: result.read(check_of(name), Check) for name in quirks.NAMES}
-    organisms = {name: result.read(name, Compared) for name in quirks.NAMES}
-    nulls = {name: result.read(name, Null) for name in (TWINS, GENERIC)}
+    checks = {name: result.read(folder, check_of(name), Check) for name in quirks.NAMES}
+    organisms = {name: result.read(folder, name, Compared) for name in quirks.NAMES}
+    nulls = {name: result.read(folder, name, Null) for name in (TWINS, GENERIC)}
     return Study(
         {name: one for name, one in checks.items() if one},
         {name: one for name, one in organisms.items() if one},
-        result.read(UNTRAINED, Compared),
+        result.read(folder, UNTRAINED, Compared),
         {name: one for name, one in nulls.items() if one},
     )
 

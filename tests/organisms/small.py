@@ -45,6 +45,7 @@ def setting(folder: Path, models: tuple[Path, Path]) -> Setting:
     """Both, on the tiny run's corpus."""
     run: RunConfig = tiny.tiny_config(folder, models)
     return Setting(
+        folder / "results",
         run,
         HOW,
         pairs=3_000,
