@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,7 @@ from dfc.ui.steer.writing import Doing, Pane, Request, Texts
 
 Colour = Literal["text", "activation", "odds"]
 _COLOURS: dict[Colour, str] = {"text": "text only", "activation": "activation", "odds": "changed odds"}
+_RANDOM = "along a random direction of equal norm"
 Buttons = Callable[[Texts, Side, int], None]
 LEAST_KL = 1.0
 """Nats of the strongest colour, at least: a text that hardly changes stays pale."""
@@ -72,8 +74,8 @@ def show(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | No
     """
     for side, panes in texts.panes.items():
         name = side_name(side, names)
-        headings = [f"{name}, left alone", f"{name}, steered: {escape(_edits(texts, side))}"]
-        columns = st.columns(2, gap="medium")
+        headings = [f"{name}, left alone", f"{name}, steered: {escape(_edits(texts, side))}", f"{name}, {_RANDOM}"]
+        columns = st.columns(max(2, len(panes)), gap="medium")
         for row, (column, pane) in enumerate(zip(columns, panes, strict=False)):
             with column:
                 with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"pane_{side}_{row}"):
@@ -157,7 +159,10 @@ def _key(request: Request, colour: Colour, feature: int | None) -> str:
 
 def _span(token: Token, colour: Colour, top: float) -> str:
     level = heat_level(token.kl if colour == "odds" else token.activation, top)
-    hover = f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered"
+    hover = (
+        f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered; "
+        f"log-probabilities {_log(token.baseline)} and {_log(token.steered)}"
+    )
     if token.activation is not None:
         hover += f", activation {token.activation:.3g}"
     hover += f", KL {token.kl:.2g}"
@@ -169,6 +174,10 @@ def _chance(probability: float) -> str:
     if 0 < probability < 0.0005:
         return f"{probability:.0e}"
     return f"{probability:.1%}"
+
+
+def _log(probability: float) -> str:
+    return f"{math.log(probability):.2f}" if probability > 0 else "−∞"
 
 
 def _figures(pane: Pane, texts: Texts, on: bool) -> str:
@@ -207,8 +216,23 @@ def _edits(texts: Texts, side: Side) -> str:
     return "; ".join(map(edit_address.words, rows)) or "not at all"
 
 
-def notices(texts: Texts, names: dict[Side, str]) -> None:
-    """What the self-check says of each model's steered text."""
+def silent(texts: Texts, side: Side, feature: int | None) -> bool:
+    """Whether a feature was read on a model's texts and fires on none of their tokens."""
+    scales = list(texts.scales.get(side, {}))
+    found = [pane.found for pane in texts.panes[side] if pane.found is not None and pane.tokens]
+    if feature not in scales or not found:
+        return False
+    return not any((one.activations[scales.index(feature)] > 0).any() for one in found)
+
+
+def notices(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | None) -> None:
+    """That nothing is coloured, and what the self-check says of each model's steered text."""
+    for side in texts.panes:
+        if colour == "activation" and silent(texts, side, feature):
+            st.html(
+                f'<div class="dfc-small">Feature {feature} never fires on these texts of {escape(names[side])}, so no '
+                "token has a colour: what was added is not read. “Changed odds” shows what it did.</div>"
+            )
     for side in texts.panes:
         for warning in texts.warnings.get(side, ()):
             st.warning(plain(f"{names[side]}: {warning}."), icon=":material/info:")
