@@ -170,7 +170,7 @@ def _take_rope_factors(reader: GGUFReader, settings: PreTrainedConfig) -> list[s
         return [_ROPE]
     factors = _values(found).flatten().tolist()
     # The one kind that takes a factor for each frequency; the same for all lengths, and no other change with them.
-    given = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
+    given: dict[str, Any] = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
     given |= {
         "factor": 1.0,
         "attention_factor": 1.0,
