@@ -87,8 +87,17 @@ def of_one(evidence: Any, thresholds: EvidenceConfig, surprised: bool) -> dict[s
         value = evidence.values.get(name)
         return np.array([np.nan if value is None else float(value)])
 
-    names = ("probe_ratio", "auroc_ratio", "matched_gap", "matched_error", "mirror_correlation", "shared_correlation")
-    pieces = Pieces(*map(number, names), number("own_r2"), number("held_out_count"), surprised)
+    pieces = Pieces(
+        number("probe_ratio"),
+        number("auroc_ratio"),
+        number("matched_gap"),
+        number("matched_error"),
+        number("mirror_correlation"),
+        number("shared_correlation"),
+        number("own_r2"),
+        number("held_out_count"),
+        surprised,
+    )
     found = {name: float(factor[0]) for name, factor in factors(pieces, thresholds).items()}
     same = abs(float(np.prod([*found.values()])) - (evidence.confidence or 0.0)) < _ROUNDED
     return found if same else {}
