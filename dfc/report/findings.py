@@ -147,7 +147,7 @@ def counts(findings: Sequence[Finding]) -> str:
     named = [f"{source} ({number})" for source, number in by_source[:_MANY_SOURCES]]
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
     others = f", {len(by_source) - _MANY_SOURCES} other sources ({rest})" if rest else ""
-    peaks = f"peaking on {most}" if size == 1 else f"{written:,} of them peaking on {most}"
+    peaks = f"{'' if size == 1 else 'all ' if written == size else f'{written:,} of them '}peaking on {most}"
     return f"{size:,} {'finding' if size == 1 else 'findings'}, {peaks}; densest on {', '.join(named)}{others}"
 
 

@@ -109,9 +109,9 @@ def _sentence(case: _Case) -> str:
     else:
         pieces.append("how surprised the models are after it was not measured")
     if (share := case.value("auroc_ratio")) is not None:
-        pieces.append(f"a probe of {case.other} finds its firings {share:.0%} as well as one of {case.own}")
+        pieces.append(f"a probe of {case.other} finds its firings {100 * share:.0f} % as well as one of {case.own}")
     elif (share := case.value("probe_ratio")) is not None:
-        pieces.append(f"a probe of {case.other} predicts it {share:.0%} as well as one of {case.own}")
+        pieces.append(f"a probe of {case.other} predicts it {100 * share:.0f} % as well as one of {case.own}")
     if case.likest is not None:
         pieces.append(f"the likest feature correlates {case.likest:.2f}")
     held_out = case.value("held_out_count")

@@ -86,7 +86,7 @@ def test_they_are_counted_by_source(store: Store) -> None:
     one = findings.of(store)[0]
     sources = ["web"] * 3 + ["code"] * 2 + ["news", "zh", "chats"]
     assert findings.counts([replace(one, main_source=source) for source in sources]) == (
-        f"8 findings, 8 of them peaking on {one.writing}; densest on web (3), code (2), news (1), 2 other sources (2)"
+        f"8 findings, all peaking on {one.writing}; densest on web (3), code (2), news (1), 2 other sources (2)"
     )
     assert findings.counts([one]) == f"1 finding, peaking on {one.writing}; densest on {one.main_source} (1)"
     assert findings.counts([]) == "no finding"

@@ -29,7 +29,7 @@ def weighed(facts: dict[str, Any] = SURPRISE, partition: Any = "a", **changed: A
 def test_one_sentence_is_made_of_the_numbers() -> None:
     assert weighed().sentence == (
         "Gemma is 0.126 ± 0.010 nats a character more surprised after it than Qwen, beyond like texts (1.260 ± 0.100 "
-        "with nothing taken off); a probe of Gemma finds its firings 88% as well as one of Qwen; the likest feature "
+        "with nothing taken off); a probe of Gemma finds its firings 88 % as well as one of Qwen; the likest feature "
         "correlates 0.12; 41 held-out firings."
     )
 

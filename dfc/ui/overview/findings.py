@@ -28,7 +28,8 @@ def show(view: View, names: dict[Side, str]) -> bool:
         return False
     with st.container(key="front"):
         section(
-            "Where one model does better", f"Beyond like texts, beside the other one, in {findings.UNIT}; the surest."
+            "Where one model does better",
+            f"By so many {findings.UNIT} better than in like texts, beside the other model; the surest.",
         )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:

@@ -66,11 +66,11 @@ def overview(view: View, names: dict[Side, str]) -> None:
 def _dead(view: View, dead: int) -> str:
     """What is called dead here, beside what is called alive above."""
     partitions: Any = data.partitions(view.store)
-    never = int(partitions["features"].sum() - partitions["alive"].sum())
+    alive, size = int(partitions["alive"].sum()), int(partitions["features"].sum())
     least = (data.facts(view.store).get("evidence") or {}).get("min_firings", EvidenceConfig().min_firings)
     return (
         f"Dead, as a verdict: fires on fewer than {least} pairs, too few to judge by ({count(dead)} features). "
-        f"Alive, above: fires at all; {count(never)} features never do."
+        f"Alive, above: fires at all, as {count(alive)} of {count(size)} do."
     )
 
 
