@@ -185,7 +185,7 @@ EVIDENCE: tuple[Column, ...] = (
         "FLOAT",
         "other / own",
         "How well a linear function of the other model's activations predicts it on held-out documents (R²), as a "
-        "share of what its own model's reach: low means that the other model has nothing like it.",
+        "share of what its own model's reach: low means that nothing linear in the other model tells of it.",
         called="R², other model over own",
         sorted=True,
         steps=SHARES,
@@ -214,8 +214,8 @@ EVIDENCE: tuple[Column, ...] = (
         "mirror_correlation",
         "FLOAT",
         "mirror",
-        "The largest correlation with any feature that only the other model has: high means that the concept stands on "
-        "both sides.",
+        "The largest correlation with any feature that only the other model may use: high means that the concept stands "
+        "on both sides.",
         called="likeness in the other model",
         sorted=True,
         steps=SHARES,
