@@ -214,8 +214,8 @@ EVIDENCE: tuple[Column, ...] = (
         "mirror_correlation",
         "FLOAT",
         "mirror",
-        "The largest correlation with any feature that only the other model may use: high means that the concept stands "
-        "on both sides.",
+        "The largest correlation with any feature that only the other model may use: high means that the concept "
+        "stands on both sides.",
         called="likeness in the other model",
         sorted=True,
         steps=SHARES,
