@@ -321,7 +321,7 @@ class Notebook:
     def _open(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with _turn, self._connect(read_only) as connection:
-                if not read_only:
+                if not read_only and not _is_current(connection):  # nothing is altered where nothing is lacking
                     connection.execute(_SCHEMA)
                 [(version,)] = connection.execute("SELECT version FROM book").fetchall()
                 if version != _VERSION:

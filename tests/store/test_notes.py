@@ -295,6 +295,7 @@ def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook)
 
 def test_a_notebook_from_before_is_read_and_loses_nothing(notebook: Notebook) -> None:
     moment = "2026-11-01T10:00:00+00:00"
+    notebook.path.parent.mkdir(parents=True)
     with duckdb.connect(str(notebook.path)) as connection:
         connection.execute("CREATE TABLE book AS SELECT 1 AS version")
         connection.execute("CREATE TABLE lists (name VARCHAR PRIMARY KEY, added VARCHAR NOT NULL)")

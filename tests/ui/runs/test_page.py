@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,8 +162,8 @@ class TestDifferences:
         assert differences(summaries) == {}
 
     def test_what_is_no_setting_is_compared_too(self, data: Path) -> None:
-        one, other = make_run(data, "one", 20), make_run(data, "other", 20)
-        assert other_differences([summarise(run.path) for run in (one, other)]) == {}
+        one, other, same = (make_run(data, name, 20) for name in ("one", "other", "same"))
+        assert other_differences([summarise(run.path) for run in (one, same)]) == {}
         for run, code in ((one, "aaa"), (other, "bbb")):
             made = {"finished": "2026-11-01T10:00:00Z", "versions": {"dfc": "0.1.0", "code": code}}
             run.provenance.write_text(json.dumps({"train": made}))
@@ -170,6 +171,7 @@ class TestDifferences:
             store.execute("UPDATE models SET scale = [0.5, 1.5] WHERE side = 'a'")
         table = other_differences([summarise(run.path) for run in (one, other)])
         assert table == {"scale of A": ["0.31", "1, 0.5 to 1.5"], "train: code": ["aaa", "bbb"]}
+        shutil.rmtree(same.path)
         page = text(calm(visit(RUNS, run="one")))
         assert "These runs have the same settings." in page
         assert "What else is not the same" in page
