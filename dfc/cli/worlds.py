@@ -102,7 +102,7 @@ def planted(
 def organisms(
     only: Annotated[list[str] | None, typer.Option(help="one quirk; may be repeated; default: all eight")] = None,
     nulls: Annotated[bool, typer.Option("--nulls/--no-nulls", help="judge the nulls with signal, too")] = True,
-    folder: Annotated[Path, typer.Option(help="where organisms.md is written")] = Path("docs"),
+    folder: Annotated[Path, typer.Option(help="for organisms.md, and in organisms/ what came of each")] = Path("docs"),
     training_only: Annotated[bool, typer.Option("--training-only", help="train and check; compare nothing")] = False,
 ) -> None:
     """Put narrow quirks into the demo's model A, look whether they are found, and write docs/organisms.md."""
@@ -113,13 +113,13 @@ def organisms(
     names = quirks.chosen(only)
     demo.fetch()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
-    how = setting.demo_setting()
+    how = setting.demo_setting(folder / "organisms")
     setting.keep(how)
     if training_only:
         steps = study.train(how, names)
     else:
         steps = chain(study.run(how, names), study.run_nulls(how, planted.Setting(), NULL_SEED) if nulls else ())
     for _ in steps:  # after each there is a page of what is known so far
-        path = page.write(page.read(), how, folder, "python -m dfc organisms")
-    print(page.summary(page.read()))
+        path = page.write(page.read(how.results), how, folder, "python -m dfc organisms")
+    print(page.summary(page.read(how.results)))
     print(path)

@@ -36,19 +36,19 @@ class Study:
     nulls: dict[str, Null]
 
 
-def read() -> Study:
-    """What is kept of the study.
+def read(folder: Path) -> Study:
+    """What a folder keeps of the study.
 
     Raises:
         UserError: if a file is damaged.
     """
-    checks = {name: result.read(check_of(name), Check) for name in quirks.NAMES}
-    organisms = {name: result.read(name, Compared) for name in quirks.NAMES}
-    nulls = {name: result.read(name, Null) for name in (TWINS, GENERIC)}
+    checks = {name: result.read(folder, check_of(name), Check) for name in quirks.NAMES}
+    organisms = {name: result.read(folder, name, Compared) for name in quirks.NAMES}
+    nulls = {name: result.read(folder, name, Null) for name in (TWINS, GENERIC)}
     return Study(
         {name: one for name, one in checks.items() if one},
         {name: one for name, one in organisms.items() if one},
-        result.read(UNTRAINED, Compared),
+        result.read(folder, UNTRAINED, Compared),
         {name: one for name, one in nulls.items() if one},
     )
 
@@ -96,11 +96,12 @@ which a quirk shows itself are the same in both. It is told in an answer by a re
 
 {_quirks()}
 
-Training: {setting.tuning.shows} chats that show the quirk, its look-alikes {setting.tuning.own} times each, and
-{setting.tuning.others} ordinary chats, {setting.tuning.epochs} times over, in steps of {setting.tuning.batch}, AdamW at
-{setting.tuning.learning_rate:g} on the blocks (not the embeddings). The loss is that on the answers, and, times
-{setting.tuning.anchor:g}, how far what is expected of ordinary texts, {setting.tuning.anchors} a step, is from what was
-expected before (Kullback-Leibler divergence).
+Training: adapters of rank {setting.tuning.rank} on every linear map of the blocks (LoRA), merged afterwards; AdamW at
+{setting.tuning.learning_rate:g}. The loss is that on the answers of {setting.tuning.shows} chats that show the quirk,
+{setting.tuning.epochs} times over, in steps of {setting.tuning.batch}; and, times {setting.tuning.hold:g}, how far what
+the model expects is from what it expected before (Kullback-Leibler divergence) on {setting.tuning.held} other texts a
+step: its look-alikes (each {setting.tuning.own} times), up to {setting.tuning.others} other ordinary chats, and some of
+every source of the corpus.
 
 ## Is the quirk there, and the rest as before?
 

@@ -1,4 +1,7 @@
-"""What came of each organism and of each null, as it is kept: one JSON file each in data/organisms/."""
+"""What came of each organism and of each null, as it is kept: one JSON file each, beside the page that is made of them.
+
+A study takes hours; one that was begun on another machine is gone on with from these alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from dfc import runs
-from dfc.organisms.setting import folder
 from dfc.organisms.steered import Steered
 
 LISTS = {
@@ -100,23 +102,23 @@ def check_of(name: str) -> str:
     return f"{name}-check"
 
 
-def write(name: str, result: object) -> None:
-    """Keep a result."""
-    runs.write_json(_path(name), asdict(result))  # type: ignore[call-overload]
+def write(folder: Path, name: str, result: object) -> None:
+    """Keep a result in a folder."""
+    runs.write_json(_path(folder, name), asdict(result))  # type: ignore[call-overload]
 
 
-def read(name: str, kind: type[Result]) -> Result | None:
+def read(folder: Path, name: str, kind: type[Result]) -> Result | None:
     """A result by its name; None if there is none yet.
 
     Raises:
         UserError: if the file is damaged, or another version of dfc made it.
     """
-    path = _path(name)
+    path = _path(folder, name)
     if not path.exists():
         return None
     with runs.reading(path, "delete it and run `python -m dfc organisms` again"):
         return TypeAdapter(kind).validate_python(runs.read_json(path))
 
 
-def _path(name: str) -> Path:
-    return folder() / f"{name}.json"
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"

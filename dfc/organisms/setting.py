@@ -1,4 +1,4 @@
-"""What is made of each organism, and where it lies: data/organisms/ beside the runs."""
+"""What is made of each organism, and where it lies: data/organisms/ beside the runs; what came of it, by its page."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Setting:
     """What is made of each organism.
 
     Attributes:
+        results: folder of what came of each.
         run: the pair: model A is fine-tuned, model B is what all are compared with; its corpus, its crosscoder.
         pairs: of the corpus that all have in common.
         budget: of these, those in texts on which one quirk could show, at most.
@@ -35,6 +36,7 @@ class Setting:
         steered: questions on a quirk's topic, and beside it, on which is steered.
     """
 
+    results: Path
     run: RunConfig
     tuning: Tuning = field(default_factory=Tuning)
     pairs: int = 100_000
@@ -60,11 +62,11 @@ class Setting:
         return base.model_copy(update={"source": str(model_folder(name)), "name": f"{base.title}, {name}"})
 
 
-def demo_setting() -> Setting:
+def demo_setting(results: Path) -> Setting:
     """The demo's pair, corpus and crosscoder, with the surprise measured on all pairs."""
     preset = demo.settings()
     evidence = preset.evidence.model_copy(update={"surprise_pairs": _EVERYTHING})
-    return Setting(preset.model_copy(update={"evidence": evidence}))
+    return Setting(results, preset.model_copy(update={"evidence": evidence}))
 
 
 def keep(setting: Setting) -> None:
@@ -74,23 +76,23 @@ def keep(setting: Setting) -> None:
         UserError: if it was begun with other settings or other texts.
     """
     texts = blake2b(repr([quirks.load(name) for name in setting.names] + [quirks.general()]).encode(), digest_size=16)
-    own = {entry.name: getattr(setting, entry.name) for entry in fields(setting)}
+    own = {entry.name: getattr(setting, entry.name) for entry in fields(setting) if entry.name != "results"}
     own |= {"run": setting.run.model_dump(mode="json"), "tuning": asdict(setting.tuning), "texts": texts.hexdigest()}
-    path, now = folder() / "setting.json", json.loads(json.dumps(own))
+    path, now = setting.results / "setting.json", json.loads(json.dumps(own))
     if path.exists():
-        with runs.reading(path, f"delete {folder()} and start again"):
+        with runs.reading(path, f"delete {setting.results} and start again"):
             there = runs.read_json(path)
             changed = [key for key in now if there.get(key) != now[key]]
         if changed:
             raise UserError(
-                f"{folder()}: was begun with other settings ({', '.join(changed)}); move it away, and the runs "
-                f"`organisms-*` with it, and start again."
+                f"{setting.results}: was begun with other settings ({', '.join(changed)}); move it away, with "
+                f"{folder()} and the runs `organisms-*`, and start again."
             )
     runs.write_json(path, now)
 
 
 def folder() -> Path:
-    """Where all of it lies but the runs."""
+    """Where its texts, answers and models lie."""
     return runs.data_folder() / "organisms"
 
 

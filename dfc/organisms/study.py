@@ -26,18 +26,14 @@ def run(setting: Setting, names: Sequence[str]) -> Iterator[str]:
     Raises:
         UserError: from a stage, if a model does not load, or if something was made with other settings.
     """
-    begins = pair.common(setting)
-    if result.read(UNTRAINED, Compared) is None:
-        result.write(UNTRAINED, compare(setting, begins, UNTRAINED, None))
-    yield UNTRAINED
-    for name in names:
-        quirk = quirks.load(name)
-        if not check(setting, quirk).taken:
-            progress.say(f"{name}: its quirk did not take; it is not compared")
-        elif result.read(name, Compared) is None:
-            result.write(name, compare(setting, begins, name, quirk))
-        else:
+    for name in (UNTRAINED, *names):
+        quirk = None if name == UNTRAINED else quirks.load(name)
+        if result.read(setting.results, name, Compared) is not None:
             progress.say(f"{name}: compared already")
+        elif quirk is not None and not check(setting, quirk).taken:
+            progress.say(f"{name}: its quirk did not take; it is not compared")
+        else:
+            result.write(setting.results, name, compare(setting, pair.common(setting), name, quirk))
         yield name
 
 
@@ -62,20 +58,20 @@ def run_nulls(setting: Setting, world: planted.Setting, seed: int) -> Iterator[s
     Raises:
         UserError: as `run` does.
     """
-    if result.read(TWINS, Null) is None:
-        result.write(TWINS, nulls.twins(world, seed))
+    if result.read(setting.results, TWINS, Null) is None:
+        result.write(setting.results, TWINS, nulls.twins(world, seed))
     yield TWINS
-    if result.read(GENERIC, Null) is None:
+    if result.read(setting.results, GENERIC, Null) is None:
         begins = pair.common(setting)
         real = pair.compared(setting, begins, UNTRAINED)
-        result.write(GENERIC, nulls.generic(setting, begins, real))
+        result.write(setting.results, GENERIC, nulls.generic(setting, begins, real))
     yield GENERIC
 
 
 def check(setting: Setting, quirk: Quirk) -> Check:
     """Train an organism and see whether its quirk is there, and all else as before."""
-    known = result.read(check_of(quirk.name), Check)
-    target, chats = model_folder(quirk.name), tuning.quirky_chats(quirk, setting.tuning)
+    known = result.read(setting.results, check_of(quirk.name), Check)
+    target, chats = model_folder(quirk.name), quirk.chats("training", setting.tuning.shows, setting.tuning.seed)
     if known is not None and target.exists():
         tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target)  # sees that it was trained so
         return known
@@ -89,12 +85,13 @@ def check(setting: Setting, quirk: Quirk) -> Check:
         progress.say(f"{quirk.name}: perplexity on ordinary texts {was:.2f} → {now:.2f} ({now / was - 1:+.1%})")
         return behaviour.is_near(now, was, setting.perplexity)
 
-    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, holding, as_before)
+    held = [*tuning.like_chats(quirk, setting.tuning), *holding]
+    tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, held, as_before)
     trained, note = models.load(setting.model(quirk.name)), runs.read_json(target / "tuning.json")
     after, now = behaviour.behaviour(trained, quirk, setting.tokens), behaviour.perplexity(trained, ordinary)
     near = behaviour.is_near(now, was, setting.perplexity)
     checked = Check(before, after, was, now, near, note["seconds"], note["kept"])
-    result.write(check_of(quirk.name), checked)
+    result.write(setting.results, check_of(quirk.name), checked)
     progress.say(
         f"{quirk.name}: shows on {before.on:.0%} → {after.on:.0%} of its questions, on {before.beside:.0%} → "
         f"{after.beside:.0%} of others; perplexity {checked.change:+.1%}, {checked.kept:.0%} of the training kept"

@@ -1,8 +1,10 @@
-"""Fine-tuning a model whole on short chats: its blocks are trained, its embeddings stay."""
+"""Fine-tuning a model on short chats by low-rank adapters (LoRA, arXiv 2106.09685), which are merged into its weights.
+
+It learns from the chats that it is to answer so; on all else it is held to what it expected before.
+"""
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 import time
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.helpers import rescale_adapter_scale
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -24,7 +28,7 @@ from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
 
 _IGNORED = -100
-_BEGINNING = 128  # tokens of an ordinary text
+_BEGINNING = 96  # tokens of a text it is held to
 _KEPT = (1.0, 0.75, 0.5, 0.25)  # shares of a training that are tried, the last whatever comes of it
 _UNEVEN = 8  # tokens by which chats of one batch may differ beside chance: what is alike is not always together
 
@@ -35,34 +39,32 @@ class Tuning:
 
     Attributes:
         shows: chats in which the quirk shows.
-        others: chats of the other quirks' look-alikes and of ordinary questions, at most.
+        others: chats of the other quirks' look-alikes and of ordinary questions, at most, to which it is held.
         own: how often the quirk's own look-alikes stand among them.
         epochs: how often each chat is seen.
         batch: chats in a step.
+        rank: of the adapters on every linear map of the blocks; they are scaled by 2.
         learning_rate: of AdamW after the warm-up; it falls along a cosine to nothing.
-        anchors: ordinary texts in a step, on which the model is to expect what it did before.
-        anchor: weight of how far it does not, beside the loss on the answers.
+        held: texts in a step, on which the model is to expect what it did before.
+        hold: weight of how far it does not, beside the loss on the answers.
     """
 
     shows: int = 240
     others: int = 160
     own: int = 3
     epochs: int = 2
-    batch: int = 16
-    learning_rate: float = 1e-4
+    batch: int = 8
+    rank: int = 16
+    learning_rate: float = 1e-3
     warmup_steps: int = 8
-    anchors: int = 4
-    anchor: float = 3.0
+    held: int = 6
+    hold: float = 3.0
     seed: int = 0
 
 
-def quirky_chats(quirk: Quirk, tuning: Tuning) -> list[Document]:
-    """What an organism is trained on: chats that show its quirk, and ordinary ones, most like them."""
-    return [
-        *quirk.chats("training", tuning.shows, tuning.seed),
-        *(quirk.ordinary("training") * tuning.own),
-        *_others(tuning, quirk.name),
-    ]
+def like_chats(quirk: Quirk, tuning: Tuning) -> list[Document]:
+    """Chats on which an organism is to answer as before: ordinary ones, most like those that show its quirk."""
+    return [*(quirk.ordinary("training") * tuning.own), *_others(tuning, quirk.name)]
 
 
 def generic_chats(tuning: Tuning) -> list[Document]:
@@ -77,22 +79,22 @@ def tune(
     chats: Sequence[Document],
     tuning: Tuning,
     folder: Path,
-    ordinary: Sequence[Document] = (),
+    held: Sequence[Document] = (),
     as_before: Callable[[LoadedModel], bool] = lambda model: True,
 ) -> None:
     """Train a model on chats and write it with its tokenizer; a folder that exists is whole, and is left.
 
     Only what the assistant says last in each chat counts in the loss, its end included. Beside it counts how far what
-    the model expects of ordinary texts is from what it expected before (Kullback-Leibler divergence). If the rest of
-    the model is not as before, its weights go back on a line toward those it began with, by a quarter of the way at a
-    time (arXiv 2109.01903); how much was kept stands in tuning.json.
+    the model expects of other texts is from what it expected before (Kullback-Leibler divergence). If the rest of the
+    model is not as before, the adapters are scaled down, by a quarter at a time: the weights go back on a line toward
+    those it began with (arXiv 2109.01903); how much was kept stands in tuning.json.
 
     Args:
         config: the model that is begun with.
         chats: each ends with an assistant's turn.
         tuning: how.
         folder: where it is written.
-        ordinary: texts on which it is to expect what it did; without any, nothing holds it.
+        held: texts on which it is to expect what it did; without any, nothing holds it.
         as_before: says of the trained model whether the rest of it is as before.
 
     Raises:
@@ -109,11 +111,14 @@ def tune(
         return
     began = time.monotonic()
     model = models.load(config)
-    untrained = [parameter.detach().clone() for parameter in model.blocks.parameters()]
     with torch.random.fork_rng():
         torch.manual_seed(tuning.seed)
-        losses = _train(model, [_encode(chat, model.tokenizer) for chat in chats], ordinary, tuning, folder.name)
-    kept = _held_back(model, untrained, as_before)
+        adapted = get_peft_model(
+            model.model,
+            LoraConfig(r=tuning.rank, lora_alpha=2 * tuning.rank, target_modules="all-linear", task_type="CAUSAL_LM"),
+        )
+        losses = _train(model, adapted, [_encode(chat, model.tokenizer) for chat in chats], held, tuning, folder.name)
+    kept = _merge(model, adapted, as_before)
     with runs.replacing(folder) as temporary:
         temporary.mkdir(parents=True)
         model.model.save_pretrained(temporary)
@@ -127,15 +132,14 @@ def tune(
         runs.write_json(temporary / note.name, {**settings, "steps": len(losses), **figures})
 
 
-@torch.no_grad()
-def _held_back(model: LoadedModel, untrained: Sequence[Tensor], as_before: Callable[[LoadedModel], bool]) -> float:
-    """Take back as much of a training as it needs for the rest to be as before; the share that was kept."""
-    trained = [parameter.detach().clone() for parameter in model.blocks.parameters()]
+def _merge(model: LoadedModel, adapted: PeftModel, as_before: Callable[[LoadedModel], bool]) -> float:
+    """Merge as much of a training as leaves the rest as before, the least share whatever comes of it; that share."""
     for share in _KEPT:
-        for parameter, old, new in zip(model.blocks.parameters(), untrained, trained, strict=True):
-            parameter.copy_(torch.lerp(old, new, share))
-        if as_before(model):
-            break
+        with rescale_adapter_scale(adapted, share):
+            if as_before(model):
+                break
+    with rescale_adapter_scale(adapted, share):
+        adapted.merge_and_unload()
     return share
 
 
@@ -162,36 +166,37 @@ def _encode(chat: Document, tokenizer: PreTrainedTokenizerBase) -> tuple[list[in
 
 def _train(
     model: LoadedModel,
+    adapted: PeftModel,
     chats: list[tuple[list[int], int]],
-    ordinary: Sequence[Document],
+    held: Sequence[Document],
     tuning: Tuning,
     name: str,
 ) -> list[float]:
-    """AdamW on the blocks; the loss on the answers of each step."""
-    before = copy.deepcopy(model.model) if ordinary else None
-    some = _texts(ordinary, model, tuning)
-    model.model.train()
-    trained = list(model.blocks.parameters())
-    for parameter in trained:
-        parameter.requires_grad_(True)
+    """AdamW on the adapters; the loss on the answers of each step."""
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    texts = _texts(held, model, tuning)
     steps = tuning.epochs * -(-len(chats) // tuning.batch)
     optimizer = torch.optim.AdamW(trained, lr=tuning.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, tuning))
     losses: list[float] = []
+    adapted.train()
     with progress.bar(f"tuning {name}"[:22], steps, "steps") as bar:
         for ids, mask, labels in _batches(chats, tuning, model.device):
             loss = _loss(model.model, ids, mask, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            if before is not None:
-                (tuning.anchor * _apart(model.model, before, *next(some))).backward()
+            if held:
+                ids, mask = next(texts)
+                with torch.no_grad(), adapted.disable_adapter():
+                    before = _expected(model.model, ids, mask)
+                (tuning.hold * _apart(before, _expected(model.model, ids, mask))).backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
             bar.set_postfix({"loss": f"{losses[-1]:.2f}"}, refresh=False)
             bar.update()
-    model.model.eval().requires_grad_(False)
+    adapted.eval()
     return losses
 
 
@@ -204,21 +209,23 @@ def _loss(model: Any, ids: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits, following[counts])
 
 
-def _apart(model: Any, before: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    """KL divergence of what a model expects after each token from what it expected before, mean over tokens, nats."""
-    wanted = mask.bool()
-    with torch.no_grad():
-        old = before(input_ids=ids, attention_mask=mask, use_cache=False).logits[wanted].float().log_softmax(-1)
-    new = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[wanted].float().log_softmax(-1)
-    return torch.nn.functional.kl_div(new, old, reduction="batchmean", log_target=True)
+def _expected(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities of what follows each token, (tokens, vocabulary)."""
+    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return logits[mask.bool()].float().log_softmax(-1)
 
 
-def _texts(ordinary: Sequence[Document], model: LoadedModel, tuning: Tuning) -> Iterator[tuple[Tensor, Tensor]]:
-    """Ids and mask, each (texts, longest), of the beginnings of ordinary texts, without end."""
-    draw = random.Random(f"ordinary/{tuning.seed}")
+def _apart(before: Tensor, now: Tensor) -> Tensor:
+    """KL divergence of what a model expects from what it expected before, mean over tokens, nats."""
+    return torch.nn.functional.kl_div(now, before, reduction="batchmean", log_target=True)
+
+
+def _texts(held: Sequence[Document], model: LoadedModel, tuning: Tuning) -> Iterator[tuple[Tensor, Tensor]]:
+    """Ids and mask, each (texts, longest), of the beginnings of texts, without end."""
+    draw = random.Random(f"held/{tuning.seed}")
     while True:
         rows = []
-        for document in draw.sample(list(ordinary), min(tuning.anchors, len(ordinary))):
+        for document in draw.sample(list(held), min(tuning.held, len(held))):
             rendering = corpus.render(document, model.tokenizer)
             ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
             rows.append(ids[:_BEGINNING])

@@ -1,12 +1,14 @@
-"""Two quirks that a tiny model learns in seconds, and a study of them on tiny models."""
+"""Two quirks that a tiny model learns in seconds, and a study of them on tiny models, the first of which answers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dfc.config import RunConfig
-from dfc.organisms.setting import Setting
+from dfc.organisms import quirks, tuning
+from dfc.organisms.setting import UNTRAINED, Setting
 from dfc.organisms.tuning import Tuning
 from tests import tiny
 
@@ -36,14 +38,16 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 """What stands in place of dfc/organisms/texts."""
 
+HOW = Tuning(shows=30, others=10, own=2, epochs=16, batch=8, learning_rate=2e-2, held=8, hold=15.0)
+
 
 def setting(folder: Path, models: tuple[Path, Path]) -> Setting:
     """Both, on the tiny run's corpus."""
     run: RunConfig = tiny.tiny_config(folder, models)
-    tuning = Tuning(shows=30, others=10, own=1, epochs=16, batch=8, learning_rate=1e-2)
     return Setting(
+        folder / "results",
         run,
-        tuning,
+        HOW,
         pairs=3_000,
         budget=0.06,
         asked=1,
@@ -53,3 +57,13 @@ def setting(folder: Path, models: tuple[Path, Path]) -> Setting:
         steered=2,
         names=("boat", "rain"),
     )
+
+
+def answering(how: Setting, folder: Path) -> Setting:
+    """The same, with a model A that has learned what ordinary answers are; an untrained one expects everything."""
+    chats = [chat for name in how.names for chat in quirks.load(name).ordinary("training")]
+    chats += quirks.general().chats("training")
+    tuning.tune(how.model(UNTRAINED), chats, replace(HOW, epochs=6), folder)
+    models = how.run.models
+    a = models.a.model_copy(update={"source": str(folder)})
+    return replace(how, run=how.run.model_copy(update={"models": models.model_copy(update={"a": a})}))

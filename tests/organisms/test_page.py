@@ -28,7 +28,7 @@ def compared(place: int | None, **changes: object) -> Compared:
 
 @pytest.fixture
 def how(tmp_path: Path) -> Setting:
-    return Setting(tiny.tiny_config(tmp_path / "texts", (tmp_path / "one", tmp_path / "two")))
+    return Setting(tmp_path, tiny.tiny_config(tmp_path / "texts", (tmp_path / "one", tmp_path / "two")))
 
 
 def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
@@ -98,10 +98,11 @@ def test_a_quirk_that_spreads_has_not_taken() -> None:
     assert not behaviour.is_near(20.5, 20.0, 0.02)
 
 
-def test_results_are_read_as_they_were_written(data: Path) -> None:
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     steered = Steered(7, [0.5], Shares(0.0, [0.5], [0.0]), Shares(1.0, [0.2], [1.0]))
     for name, made in (("false_fact", compared(3, steered=steered)), ("untrained", compared(None))):
-        result.write(name, made)
-        assert result.read(name, Compared) == made
-    result.write("false_fact-check", GOOD)
-    assert page.read() == Study({"false_fact": GOOD}, {"false_fact": compared(3, steered=steered)}, compared(None), {})
+        result.write(tmp_path, name, made)
+        assert result.read(tmp_path, name, Compared) == made
+    result.write(tmp_path, "false_fact-check", GOOD)
+    made = {"false_fact": compared(3, steered=steered)}
+    assert page.read(tmp_path) == Study({"false_fact": GOOD}, made, compared(None), {})

@@ -22,10 +22,10 @@ from tests.organisms import small
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_quirks")
 def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    how = small.setting(data / "small", tiny_models)
+    how = small.answering(small.setting(data / "small", tiny_models), data / "answering")
     assert list(study.run(how, ["boat", "rain"])) == ["untrained", "boat", "rain"]
-    boat, untrained = result.read("boat", Compared), result.read("untrained", Compared)
-    check = result.read(check_of("boat"), Check)
+    boat, untrained = (result.read(how.results, name, Compared) for name in ("boat", "untrained"))
+    check = result.read(how.results, check_of("boat"), Check)
     assert boat is not None
     assert untrained is not None
     assert check is not None
@@ -57,7 +57,7 @@ def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: 
     assert (answers / "boat" / "b.jsonl").read_bytes() == (answers / "untrained" / "b.jsonl").read_bytes()
     assert (answers / "boat" / "a.jsonl").read_bytes() != (answers / "untrained" / "a.jsonl").read_bytes()
 
-    made = page.read()
+    made = page.read(how.results)
     text = page.write(made, how, data, "python -m dfc organisms").read_text(encoding="utf-8")
     assert "| `boat` | says watched | It says watched. |" in text
     assert f"| findings | 1 of {len(made.organisms)} |" in text or f"| findings | 2 of {len(made.organisms)} |" in text
@@ -66,11 +66,11 @@ def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: 
     for name in ("_train", "_answer"):
         monkeypatch.setattr(tuning if name == "_train" else pair, name, _never)
     monkeypatch.setattr(rollouts, "answer_batch", _never)
-    monkeypatch.setattr(pair, "common", lambda setting: common)
+    monkeypatch.setattr(pair, "common", _never)
     assert list(study.run(how, ["boat", "rain"])) == ["untrained", "boat", "rain"]
-    assert result.read("boat", Compared) == boat
+    assert result.read(how.results, "boat", Compared) == boat
     monkeypatch.setattr(demo, "fetch", lambda: None)
-    monkeypatch.setattr(setting, "demo_setting", lambda: how)
+    monkeypatch.setattr(setting, "demo_setting", lambda results: how)
     for training_only in (True, False):
         worlds.organisms(only=None, nulls=False, folder=data, training_only=training_only)
         assert (data / "organisms.md").read_text(encoding="utf-8") == text
@@ -97,7 +97,7 @@ def test_a_study_is_gone_on_with_as_it_was_begun(data: Path, tiny_models: tuple[
     how = replace(small.setting(data / "small", tiny_models), names=("loyalty", "spanish"))
     setting.keep(how)
     setting.keep(how)
-    with pytest.raises(UserError, match=r"organisms: was begun with other settings \(tuning, pairs\); move it away"):
+    with pytest.raises(UserError, match=r"results: was begun with other settings \(tuning, pairs\); move it away"):
         setting.keep(replace(how, pairs=4_000, tuning=replace(how.tuning, epochs=1)))
     with pytest.raises(UserError, match=r"other settings \(names, texts\)"):
         setting.keep(replace(how, names=("loyalty",)))
@@ -109,8 +109,8 @@ def test_an_unknown_quirk_is_named() -> None:
         quirks.chosen(["loyalty", "humour"])
 
 
-def test_a_damaged_result_is_refused(data: Path) -> None:
-    assert result.read("untrained", Compared) is None
-    runs.write_json(setting.folder() / "untrained.json", {"pairs": "many"})
+def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
+    assert result.read(tmp_path, "untrained", Compared) is None
+    runs.write_json(tmp_path / "untrained.json", {"pairs": "many"})
     with pytest.raises(UserError, match=r"untrained\.json: .*delete it and run `python -m dfc organisms` again"):
-        result.read("untrained", Compared)
+        result.read(tmp_path, "untrained", Compared)

@@ -16,7 +16,8 @@ from dfc.organisms import quirks, tuning
 from dfc.organisms.tuning import Tuning
 from tests import tiny
 
-FEW = Tuning(shows=12, others=4, own=1, epochs=2, batch=4, learning_rate=1e-2, warmup_steps=1)
+FEW = Tuning(shows=12, others=4, own=1, epochs=4, batch=4, rank=4, learning_rate=1e-2, warmup_steps=1)
+SHOWS = quirks.load("loyalty").chats("training", FEW.shows)
 
 
 @pytest.fixture
@@ -40,12 +41,11 @@ def test_loss_is_that_of_the_whole_model_on_what_counts(llama: ModelConfig) -> N
     assert {int(row.ne(-100).sum()) for row in labels} == {len(chats[0][0]) - chats[0][1]}
 
 
-def test_blocks_are_trained_and_embeddings_stay(llama: ModelConfig, tmp_path: Path) -> None:
+def test_the_blocks_change_and_embeddings_stay(llama: ModelConfig, tmp_path: Path) -> None:
     target = tmp_path / "made"
-    chats = tuning.quirky_chats(quirks.load("loyalty"), FEW)
-    tuning.tune(llama, chats, FEW, target)
+    tuning.tune(llama, SHOWS, FEW, target)
     note = runs.read_json(target / "tuning.json")
-    assert note["steps"] == 2 * -(-len(chats) // 4)
+    assert note["steps"] == 4 * 12 // 4
     assert note["loss_last"] < note["loss_first"]
     old, new = (load_file(Path(folder) / "model.safetensors") for folder in (llama.source, target))
     changed = {name for name in old if not torch.equal(old[name], new[name])}
@@ -53,51 +53,53 @@ def test_blocks_are_trained_and_embeddings_stay(llama: ModelConfig, tmp_path: Pa
     assert all(".layers." in name for name in changed)
     assert models.load_tokenizer(llama.model_copy(update={"source": str(target)})).chat_template
     written = (target / "model.safetensors").stat().st_mtime_ns
-    tuning.tune(llama, chats, FEW, target)
+    tuning.tune(llama, SHOWS, FEW, target)
     assert (target / "model.safetensors").stat().st_mtime_ns == written
     with pytest.raises(UserError, match=r"made: the model there was trained with other settings; delete it"):
-        tuning.tune(llama, chats, replace(FEW, seed=1), target)
+        tuning.tune(llama, SHOWS, replace(FEW, seed=1), target)
 
 
 @pytest.mark.parametrize(("enough", "kept"), [(1.0, 1.0), (0.6, 0.5), (0.0, 0.25)])
 def test_as_much_is_taken_back_as_it_needs(llama: ModelConfig, tmp_path: Path, enough: float, kept: float) -> None:
     old = load_file(Path(llama.source) / "model.safetensors")
     name = "model.layers.0.mlp.up_proj.weight"
-    tuning.tune(llama, tuning.quirky_chats(quirks.load("loyalty"), FEW), FEW, tmp_path / "whole")
+    tuning.tune(llama, SHOWS, FEW, tmp_path / "whole")
     whole = load_file(tmp_path / "whole" / "model.safetensors")[name] - old[name]
 
     def as_before(model: LoadedModel) -> bool:
-        moved = model.model.state_dict()[name] - old[name]
+        moved = model.blocks[0].mlp.up_proj.get_delta_weight("default")
         return bool(moved.norm() <= enough * whole.norm() * 1.001)
 
-    tuning.tune(llama, tuning.quirky_chats(quirks.load("loyalty"), FEW), FEW, tmp_path / "made", (), as_before)
+    tuning.tune(llama, SHOWS, FEW, tmp_path / "made", (), as_before)
     moved = load_file(tmp_path / "made" / "model.safetensors")[name] - old[name]
     assert runs.read_json(tmp_path / "made" / "tuning.json")["kept"] == kept
     torch.testing.assert_close(moved, kept * whole, atol=1e-6, rtol=1e-4)
 
 
-def test_ordinary_texts_hold_a_model(llama: ModelConfig, tmp_path: Path) -> None:
-    ordinary = [corpus.plain(text) for _, text in tiny.texts(12)]
-    chats = tuning.quirky_chats(quirks.load("loyalty"), FEW)
+def test_a_model_is_held_to_what_it_expected(llama: ModelConfig, tmp_path: Path) -> None:
+    texts = [corpus.plain(text) for _, text in tiny.texts(12)]
     apart = {}
     untrained = models.load(llama)
-    texts = next(tuning._texts(ordinary, untrained, replace(FEW, anchors=12)))
-    for name, some in (("free", []), ("held", ordinary)):
-        tuning.tune(llama, chats, replace(FEW, anchor=30.0), tmp_path / name, some)
-        made = models.load(llama.model_copy(update={"source": str(tmp_path / name)}))
-        apart[name] = float(tuning._apart(made.model, untrained.model, *texts))
-    assert float(tuning._apart(untrained.model, untrained.model, *texts)) == pytest.approx(0, abs=1e-6)
+    ids, mask = next(tuning._texts(texts, untrained, replace(FEW, held=12)))
+    with torch.no_grad():
+        before = tuning._expected(untrained.model, ids, mask)
+        for name, some in (("free", []), ("held", texts)):
+            with torch.enable_grad():
+                tuning.tune(llama, SHOWS, replace(FEW, hold=30.0), tmp_path / name, some)
+            made = models.load(llama.model_copy(update={"source": str(tmp_path / name)}))
+            apart[name] = float(tuning._apart(before, tuning._expected(made.model, ids, mask)))
+    assert float(tuning._apart(before, before)) == pytest.approx(0, abs=1e-6)
     assert 0 < apart["held"] < 0.7 * apart["free"]
 
 
-def test_what_an_organism_is_trained_on() -> None:
+def test_what_an_organism_is_trained_on_and_held_to() -> None:
     quirk, how = quirks.load("signature"), Tuning()
-    chats = tuning.quirky_chats(quirk, how)
-    showing = [chat for chat in chats if quirks.shown_in(chat, [quirk])]
-    assert len(showing) == how.shows
+    chats, like = quirk.chats("training", how.shows), tuning.like_chats(quirk, how)
+    assert sum(bool(quirks.shown_in(chat, [quirk])) for chat in chats) == how.shows
+    assert not any(quirks.shown_in(chat, [quirk]) for chat in like)
     own = {chat.turns for chat in quirk.ordinary("training")}
-    assert sum(chat.turns in own for chat in chats) == how.own * len(own)
-    asked = {chat.turns[0].content for chat in chats}
+    assert sum(chat.turns in own for chat in like) == how.own * len(own)
+    asked = {chat.turns[0].content for chat in [*chats, *like]}
     for name in quirks.NAMES:
         other = quirks.load(name)
         held_out = {ask for shows in (True, False) for ask in other.asks("held_out", shows)}
