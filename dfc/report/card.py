@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -86,7 +87,8 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         UserError: if the run has no such feature.
     """
     feature, facts, evidence = store.feature(feature_id), store.facts(), store.evidence(feature_id)
-    side, models = side_of(feature.partition), store.models()
+    side = side_of(feature.partition)
+    models: Any = store.models()
     names: dict[Side, str] = {of: f"{of.upper()} ({models.loc[of, 'name']})" for of in SIDES}
     weighed = None if evidence is None else weighing.of(evidence, feature.partition, facts, names)
     return templates.get_template("card.html").render(

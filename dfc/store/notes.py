@@ -357,7 +357,8 @@ def _is_current(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _mark(row: Sequence[Any]) -> Mark:
-    return Mark(*row[:-1], contexts=tuple(row[-1]))
+    values: dict[str, Any] = dict(zip(_MARKS, row, strict=True))
+    return Mark(**values | {"contexts": tuple(values["contexts"])})
 
 
 def _now() -> str:

@@ -189,7 +189,8 @@ def _features(view: View, chosen: Marked) -> None:
     offset = (paging.choose(len(fingerprints), PAGE_ROWS) - 1) * PAGE_ROWS
     page = ordered[offset : offset + PAGE_ROWS]
     table = data.features(view.store, replace(query, ids=tuple(page), limit=PAGE_ROWS))
-    rows_of: dict[int, Any] = {int(row.feature_id): row for row in table.itertuples()}  # type: ignore[misc]
+    listed: Any = table.itertuples()
+    rows_of = {int(row.feature_id): row for row in listed}
     contexts = view.store.strongest_contexts(page)
     by_number = sorted(ordered)  # as the list is walked through from a feature's page
     with found_here:
