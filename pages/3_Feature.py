@@ -3,5 +3,5 @@
 from dfc.ui.feature import page
 from dfc.ui.shell.frame import frame
 
-with frame("Feature") as view:
+with frame("Feature", about="feature") as view:
     page.show(view)

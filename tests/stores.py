@@ -130,7 +130,7 @@ def write_store(path: Path, features: int = 60, seed: int = 0) -> None:
     with StoreWriter(path) as writer:
         writer.facts(_facts(tables["features"]))
         writer.append("models", pa.Table.from_pylist(MODELS))
-        writer.append("documents", _documents())
+        writer.append("documents", documents())
         for name, rows in tables.items():
             writer.append(name, pa.Table.from_pylist(rows, schema=_SCHEMAS[name]))
 
@@ -301,7 +301,8 @@ def _logits(random: np.random.Generator, feature_id: int, side: str, source: str
             }
 
 
-def _documents() -> pa.Table:
+def documents() -> pa.Table:
+    """Every document of DOCUMENTS."""
     texts = [entry for source in SOURCES for entry in DOCUMENTS[source]]
     return pa.table(
         {

@@ -25,7 +25,7 @@ from dfc.activations import documents as stored
 from dfc.activations import shards
 from dfc.alignment import Pairs, Tokens
 from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, SettingsError, Side, UserError, dump
-from dfc.corpus import Document, Encoding, Rendering, Tally
+from dfc.corpus import Document, Tally
 from dfc.machine import progress
 from dfc.runs import Run
 
@@ -106,34 +106,18 @@ class Pairer:
         tokens: dict[Side, Tokens] = {}
         texts: dict[str, list[str | None]] = {}
         for side, tokenizer in self._tokenizers.items():
-            given = [self._given(side, number, document) for number, document in enumerate(documents, first)]
-            encoded = corpus.encode(given, tokenizer, self._lengths[side])
+            given, encoded = corpus.give(
+                [(_place(number, document), document) for number, document in enumerate(documents, first)],
+                tokenizer,
+                self.noted[side],
+                moment=self.dates[side],
+                max_tokens=self._lengths[side],
+            )
             tokens[side] = alignment.tokens_of(given, encoded, tokenizer)
             texts[f"text_{side}"] = [
                 one.text if document.is_chat else None for document, one in zip(documents, given, strict=True)
             ]
-            for number, (document, one, found) in enumerate(zip(documents, given, encoded, strict=True), first):
-                self._note(side, _place(number, document), document, one, found)
         return tokens["a"], tokens["b"], alignment.align(tokens["a"], tokens["b"]), texts
-
-    def _given(self, side: Side, number: int, document: Document) -> Rendering:
-        """A document as a model is given it; nothing, of a chat that its template refuses."""
-        try:
-            return corpus.render(document, self._tokenizers[side], moment=self.dates[side])
-        except UserError as error:
-            self.noted[side].add("refused", _place(number, document), error.problem)
-            return Rendering("", (), add_special_tokens=False)
-
-    def _note(self, side: Side, place: str, document: Document, given: Rendering, encoded: Encoding) -> None:
-        noted = self.noted[side]
-        if document.is_chat and given.add_special_tokens:
-            noted.add("framed", place)
-        if given.joined:
-            noted.add("joined", place)
-        if given.lost:
-            noted.add("ignored", place, f"role `{given.lost[0]}`", len(given.lost))
-        if encoded.spelled:
-            noted.add("spelled", place, f"`{encoded.spelled}`")
 
 
 def pair(run: Run, sites: int = 1) -> None:

@@ -23,6 +23,7 @@ def run_rollouts(
     seed: Annotated[int, typer.Option(help="of the draws")] = RolloutSampling.seed,
     batch: Annotated[int, typer.Option(min=1, help="answers given together")] = RolloutSampling.batch,
     limit: Annotated[int | None, typer.Option(min=1, help="so many prompts, drawn at random; default: all")] = None,
+    split: Annotated[str, typer.Option(help="of a dataset of prompts that has splits")] = "train",
     folder: Annotated[
         Path | None, typer.Option(help="where the answers are written; default: data/texts/rollouts/RUN")
     ] = None,
@@ -33,6 +34,6 @@ def run_rollouts(
 
     sampling = RolloutSampling(samples, tokens, temperature, top_p, seed, batch)
     target = folder or rollouts.default_folder(settings)
-    made = rollouts.write(settings, rollouts.read_prompts(prompts, limit), sampling, target)
+    made = rollouts.write(settings, rollouts.read_prompts(prompts, limit, split), sampling, target)
     progress.say(f"{target / 'rollouts.yaml'}: a run on these answers; or paste their sources into another:")
     print(rollouts.sources_yaml(made), end="")

@@ -43,7 +43,10 @@ def steer(
     propose: Annotated[bool, typer.Option("--propose", help="find the largest useful strength of the feature")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="try strengths on several prompts; kept with the run")] = False,
     strengths: Annotated[str, typer.Option(help="of a sweep, separated by commas")] = "-2,-1,0.5,1,2,4",
-    prompts: Annotated[str, typer.Option(help="of a sweep: a set's name, or a file of any format")] = "open",
+    prompts: Annotated[
+        str, typer.Option(help="of a sweep: a set's name, a file, a glob, a folder, or a dataset")
+    ] = "open",
+    split: Annotated[str, typer.Option(help="of a dataset of prompts that has splits")] = "train",
     limit: Annotated[int | None, typer.Option(min=1, help="so many of these prompts")] = None,
     words: Annotated[str, typer.Option(help="counted in a sweep's answers, separated by commas")] = "",
     regex: Annotated[str, typer.Option(help="counted in a sweep's answers, instead of words")] = "",
@@ -112,7 +115,7 @@ def steer(
     if export is not None:
         runs.write_text(export, edit_table.to_csv(run, chosen))
     if sweep:
-        texts = tuple(prompt_sets.read(prompts, limit))
+        texts = tuple(prompt_sets.read(prompts, limit, split))
         listed = tuple(word for word in words.split(",") if word.strip())
         made = Sweep(
             chosen, _numbers(strengths), texts, sampling, asked.chat, listed, regex, control, earlier=asked.earlier
@@ -141,7 +144,8 @@ def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
     try:
         said, left_out = corpus.read_chat(str(path))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        beginning = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise UserError(f"{beginning}{error}") from None
     if left_out:
         progress.say(f"{path}: {left_out}")
     return tuple(Turn(role, text) for role, text in said)
@@ -262,6 +266,8 @@ def _sweep(run: Run, made: Sweep, measure: Measure, judge: JudgeConfig | None) -
         progress.say("steer: stopped; what was written so far is kept")
     if latest is not None and latest.done:
         _print_sweep(run, latest.sweep_id, measure)
+        if latest.approximate:
+            progress.say(f"note: {latest.approximate}")
         progress.say(
             f"kept as {latest.sweep_id}; again: python -m dfc steer {run.name} --repeat {latest.sweep_id[:12]}"
         )

@@ -115,9 +115,13 @@ class SourceConfig(Section):
         description="field that holds a chat as a list of {role, content} or {from, value}, or as JSON of one; "
         "`conversations` and `conversation` are found without",
     )
-    prompt: str = Field(default="prompt", description="field of what the user says, where rows have no text or chat")
+    prompt: str = Field(
+        default="prompt",
+        description="field of what the user says, where rows have no text or chat; `instruction` is found without",
+    )
     response: str = Field(
-        default="response", description="field of the assistant's answer to `prompt`; `completion` is found without"
+        default="response",
+        description="field of the assistant's answer to `prompt`; `completion` and `output` are found without",
     )
     min_characters: int = Field(default=1, ge=1, description="shorter documents are left out")
     language: str | None = Field(

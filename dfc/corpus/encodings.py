@@ -7,12 +7,15 @@ import io
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from dfc.config import UserError
+from dfc.corpus.letters import improbable
 
 CONFIDENCE = 0.8
-"""Least confidence of a guess that is taken: 1 − the share of improbable characters that charset-normalizer finds."""
+"""Least confidence of a guess that is taken: 1 − the share of improbable characters."""
+BROKEN = "corpus.broken"
+"""How codecs are told to go on: a lone surrogate for each byte, or each place, that is no character."""
 _MARKS = (  # the longer before those that they begin with
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -21,6 +24,25 @@ _MARKS = (  # the longer before those that they begin with
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _USUAL = "cp1252"  # taken where it is as likely as others
+_SINGLE = {  # encodings of one byte a character that the Encoding Standard of the web knows
+    *("latin_1", "cp866", "cp1125", "koi8_r", "koi8_u", "mac_roman", "mac_cyrillic", "cp874"),
+    *(f"cp{number}" for number in range(1250, 1259)),
+    *(f"iso8859_{number}" for number in (2, 4, 5, 6, 7, 8, 9, 13, 15, 16)),
+}
+_SEVERAL = {
+    "big5",
+    "cp950",
+    "cp949",
+    "euc_kr",
+    "cp932",
+    "shift_jis",
+    "euc_jp",
+    "iso2022_jp",
+    "gb2312",
+    "gbk",
+    "gb18030",
+}
+_LEAST = 0.02  # by which the shares of improbable characters of two guesses differ, if the difference tells anything
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 16  # bytes that a guess is made from
 
@@ -32,12 +54,19 @@ class Encoding:
     Attributes:
         name: a codec of Python.
         confidence: of a guess, from CONFIDENCE to 1; None: it was not guessed.
+        rival: another encoding that is nearly as probable, by which the file says something else; empty: there is none.
         broken: bytes here and there are none of this encoding; only what is read row by row can go without them.
     """
 
     name: str
     confidence: float | None = None
     broken: bool = False
+    rival: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """A guess, for people."""
+        return f"{self.name}, confidence {self.confidence:.2f}{self.rival and f', or else {self.rival}'}"
 
 
 def detect(opened: Callable[[], IO[bytes]], is_cut: bool = False) -> Encoding | None:
@@ -51,9 +80,8 @@ def detect(opened: Callable[[], IO[bytes]], is_cut: bool = False) -> Encoding | 
     for mark, name in _MARKS:
         if start.startswith(mark):
             return Encoding(name, broken=_flaw(opened, name, is_cut) is not None)
-    wide = _wide(start)
-    if wide and _flaw(opened, wide, is_cut) is None:
-        return Encoding(wide, confidence=1.0)
+    if wide := _wide(start):
+        return Encoding(wide, confidence=1.0, broken=_flaw(opened, wide, is_cut) is not None)
     flaw = _flaw(opened, "utf-8", is_cut)
     if flaw is None:
         return Encoding("utf-8")
@@ -109,11 +137,40 @@ def _guess(opened: Callable[[], IO[bytes]], at: int) -> Encoding | None:
 
     with closing(opened()) as file:
         file.read(max(0, at - _SAMPLE // 4))
-        matches = from_bytes(file.read(_SAMPLE))
-    best = matches.best()
-    alike = [match for match in matches if best and (match.chaos, match.coherence) == (best.chaos, best.coherence)]
-    best = next((match for match in alike if match.encoding == _USUAL), best)
-    # Without a language that it recognises, several encodings are as good, and they say different things.
-    if best is None or 1 - best.chaos < CONFIDENCE or not (best.coherence or len(matches) == 1):
+        found = from_bytes(file.read(_SAMPLE))
+    matches = [match for match in found if match.encoding in _SINGLE | _SEVERAL and 1 - match.chaos >= CONFIDENCE]
+    if not matches:
         return None
-    return Encoding(best.encoding, confidence=round(1 - best.chaos, 2))
+    best = matches[0]
+    if best.encoding in _SINGLE:
+        return _single([match for match in matches if match.encoding in _SINGLE])
+    # Without a language that it recognises, several encodings are as good, and they say different things.
+    return Encoding(best.encoding, round(1 - best.chaos, 2)) if best.coherence or len(found) == 1 else None
+
+
+def _single(matches: list[Any]) -> Encoding | None:
+    """Which of several encodings of one byte a character makes words of a file's bytes; None if several do.
+
+    The usual one, if it is among these, is taken all the same, and the other named.
+    """
+    shares = {match.encoding: max(match.chaos, improbable(str(match))) for match in matches}
+    least = min(shares.values(), default=1.0)
+    if 1 - least < CONFIDENCE:
+        return None
+    fitting = [match for match in matches if shares[match.encoding] <= least + _LEAST]
+    language = max(match.coherence for match in fitting)
+    fitting = [match for match in fitting if match.coherence >= language - 0.1]
+    chosen = next((match for match in fitting if match.encoding == _USUAL), fitting[0])
+    rival = next((match.encoding for match in fitting if str(match) != str(chosen)), "")
+    if not language or (rival and chosen.encoding != _USUAL):
+        return None
+    return Encoding(chosen.encoding, round(1 - shares[chosen.encoding], 2), rival=rival)
+
+
+def _broken(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+codecs.register_error(BROKEN, _broken)

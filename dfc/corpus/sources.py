@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -10,8 +11,9 @@ from typing import Any
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import chats, rows
-from dfc.corpus.documents import Document, clean, of_messages, plain
-from dfc.corpus.tally import Tally, Unusable
+from dfc.corpus.documents import THOUGHTS, Document, clean, of_messages, plain
+from dfc.corpus.messages import unsaid
+from dfc.corpus.tally import Asked, Tally, Unusable
 
 _LONGEST_TEXT = 1_000_000  # characters
 
@@ -44,10 +46,15 @@ def open_sources(config: CorpusConfig) -> dict[str, Source]:
     return {source.name: _open(source, config, given) for source in config.sources}
 
 
-def in_order(source: SourceConfig, characters: int) -> Iterator[tuple[str, Document | Unusable]]:
-    """(place, document) of each row as it stands there, or why it gives none; raises as `open_sources` does."""
-    noted = Tally()
-    for place, row in rows.read_rows(source, None, characters, noted):
+def in_order(
+    source: SourceConfig, characters: int, seed: int | None = None, noted: Tally | None = None
+) -> Iterator[tuple[str, Document | Unusable]]:
+    """(place, document) of each row, or why it gives none, in their order or in one drawn with a seed.
+
+    `noted` is told what is read otherwise than it stands there. Raises as `open_sources` does.
+    """
+    noted = Tally() if noted is None else noted
+    for place, row in rows.read_rows(source, seed, characters, noted):
         yield place, _document(row, source, characters, place, noted)
 
 
@@ -57,12 +64,14 @@ def read_chat(path: str) -> tuple[list[tuple[str, str]], str]:
     Raises:
         UserError: if there is no such file, no chat in it, or more than one.
     """
-    source = SourceConfig(name="chat", path=path)
-    found = list(islice(rows.read_rows(source, None, _LONGEST_TEXT, Tally()), 2))
-    if len(found) != 1:
-        raise UserError(f"This holds {'several chats' if found else 'no messages'}; give the messages of one.")
-    [(_, row)] = found
-    return chats.turns_of(row if isinstance(row, Unusable) else chats.of_row(row, source))
+    source, noted = Asked(name="chat", path=path), Tally()
+    found = list(islice(rows.read_rows(source, None, _LONGEST_TEXT, noted), 2))
+    if len(found) > 1:
+        raise UserError("This holds several chats or texts; give the messages of one chat.")
+    flaw: Any = Unusable("empty")
+    row = found[0][1] if found else flaw
+    turns, left_out = chats.turns_of(row if isinstance(row, Unusable) else chats.of_row(row, source))
+    return turns, "; ".join(words for words in (left_out, noted.in_words(source)) if words)
 
 
 def _open(source: SourceConfig, config: CorpusConfig, given: set[bytes]) -> Source:
@@ -108,14 +117,25 @@ def _document(row: Any, source: SourceConfig, max_characters: int, place: str, n
     document = of_messages(source.name, said.messages, said.tools, max_characters)
     if document is None or sum(len(turn.content) for turn in document.turns) < source.min_characters:
         return Unusable("too short")
+    if said.branches:
+        noted.add("branches", place)
     if document.given:
-        for found in chats.unsaid(document.messages):
+        for found in unsaid(document.messages):
             noted.add("unsaid", place, found)
     return document
 
 
 def _digest(document: Document) -> bytes:
+    """Of what is said, by whom, and of what else a template is given of it; white space around turns is nothing."""
     digest = blake2b(digest_size=16)
     for turn in document.turns:
         digest.update(f"{turn.role} {len(turn.content)} {turn.content}".encode())
+    if document.given:
+        known = {"role", "content", *THOUGHTS}
+        messages = document.messages
+        beside = [{name: value for name, value in message.items() if name not in known} for message in messages]
+        answers = [str(message["content"] or "").strip() for message in messages if message["role"] == "tool"]
+        if any(beside) or answers or document.tools:
+            roles = [message["role"] for message in messages]
+            digest.update(json.dumps([document.tools, roles, beside, answers], default=str).encode())
     return digest.digest()

@@ -67,16 +67,41 @@ def parts(text: str) -> Parts:
 
     Of channels the one called `final` is the answer. A thought that does not end leaves no answer.
     """
-    channels = [(found["name"], found["text"].strip()) for found in _OF_CHANNEL.finditer(text)]
+    found = _stretches(text)
+    if found is None:
+        return Parts(text)
+    said = [(is_thought, text[start:end].strip()) for is_thought, start, end in found]
+    return Parts(*("\n\n".join(words for thought, words in said if words and thought == of) for of in (False, True)))
+
+
+def sections(text: str) -> list[tuple[bool, int]]:
+    """A text, as `spoken` gives it, cut into thoughts and answers: whether each is thought, and where it ends.
+
+    The last ends with the text. Marks are part of what they stand around, and of thoughts where two are neighbours.
+    """
+    found = _stretches(text) or [(False, 0, len(text))]
+    cuts: list[tuple[bool, int]] = []
+    for number, (is_thought, start, _) in enumerate(found):
+        start += len(text[start:]) - len(text[start:].lstrip())  # white space before it is the earlier one's
+        if number:
+            cuts[-1] = (cuts[-1][0], start)
+        cuts.append((is_thought, len(text)))
+    return cuts
+
+
+def _stretches(text: str) -> list[tuple[bool, int, int]] | None:
+    """Whether it is thought, start and end of what stands between marks; None, if there are no marks of thoughts."""
+    channels = [(found["name"] != "final", *found.span("text")) for found in _OF_CHANNEL.finditer(text)]
     if channels:
-        thought = "\n\n".join(said for name, said in channels if name != "final" and said)
-        return Parts("\n\n".join(said for name, said in channels if name == "final"), thought)
-    for start, end in _THOUGHTS.items():
-        before, opened, rest = text.partition(start)
-        if opened and not before.strip():
-            thought, _, answer = rest.partition(end)
-            return Parts(answer.strip(), thought.strip())
-    return Parts(text)
+        return channels
+    for mark, closing in _THOUGHTS.items():
+        if text.lstrip().startswith(mark):
+            start = text.index(mark) + len(mark)
+            end = text.find(closing, start)
+            if end < 0:
+                return [(True, start, len(text))]
+            return [(True, start, end), (False, end + len(closing), len(text))]
+    return None
 
 
 def until_next_turn(text: str, whole: bool = True) -> tuple[str, bool]:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dfc.config import SourceConfig, UserError
-from dfc.corpus.tally import Unusable
+from dfc.corpus.tally import Unusable, named
 
 DEFAULT = "train"
 _NAMES = {
@@ -46,8 +46,8 @@ def choose(folder: Path, files: Sequence[Path], source: SourceConfig) -> Chosen 
     """
     card = _card(folder)
     if card is None and not any(_shard_of(file) for file in files):
-        named = {_split_of(file, folder) for file in files if file != folder / _CARD}
-        if None in named or len(named) < 2:
+        told = {_split_of(file, folder) for file in files if file != folder / _CARD}
+        if None in told or len(told) < 2:
             return None
     by_file = _by_card(folder, files, card or {}, source)
     if by_file is None:
@@ -63,48 +63,58 @@ def choose(folder: Path, files: Sequence[Path], source: SourceConfig) -> Chosen 
     splits = list(dict.fromkeys(by_file[file] for file in data))
     if (wanted := _wanted(source.split, splits)) is None:
         raise UserError(
-            f"corpus source `{source.name}`: {folder}: has no split `{source.split}`; "
-            f"set `split` to one of {', '.join(splits)}."
+            f"{named(source)}{folder}: has no split `{source.split}`; set `split` to one of {', '.join(splits)}."
         )
-    left_out = [
-        (file, Unusable("other split", by_file[file]) if file in by_file else Unusable("about the dataset"))
-        for file in files
-        if by_file.get(file) != wanted
-    ]
+    left_out = [(file, _of_no_use(file, by_file.get(file), folder)) for file in files if by_file.get(file) != wanted]
     return Chosen(tuple(file for file in data if by_file[file] == wanted), tuple(left_out))
 
 
+def _of_no_use(file: Path, split: str | None, folder: Path) -> Unusable:
+    """Why a file is not read when another split is."""
+    if split is not None:
+        return Unusable("other split", split)
+    return Unusable("about the dataset" if file == folder / _CARD else "other subset")
+
+
+def are_splits(value: Mapping[str, Any]) -> bool:
+    """Whether the rows of an object are under names of splits."""
+    lists = [name for name, rows in value.items() if isinstance(rows, list)]
+    return bool(lists) and all(name.casefold() in _NAMES for name in lists)
+
+
 def in_object(value: Mapping[str, Any], source: SourceConfig, place: str) -> list[tuple[str, Any]] | None:
-    """The rows of a split, where all keys of an object are names of splits; those of the others are Unusable.
+    """The rows of a split, where the lists of an object are splits; those of the others, and other keys, are Unusable.
 
     Raises:
         UserError: if there is no such split.
     """
-    if not value or not all(isinstance(rows, list) and name.casefold() in _NAMES for name, rows in value.items()):
+    if not are_splits(value):
         return None
-    wanted = _wanted(source.split, list(value))
+    names = [name for name, rows in value.items() if isinstance(rows, list)]
+    wanted = _wanted(source.split, names)
     if wanted is None:
         raise UserError(
-            f"corpus source `{source.name}`: {place}: has no split `{source.split}`; "
-            f"set `split` to one of {', '.join(value)}."
+            f"{named(source)}{place}: has no split `{source.split}`; set `split` to one of {', '.join(names)}."
         )
     return [
-        (f"{place} `{name}`", rows if name == wanted else Unusable("other split", name)) for name, rows in value.items()
+        (f"{place} `{name:.40}`", rows if name == wanted else Unusable("other split" if name in names else "other key"))
+        for name, rows in value.items()
     ]
 
 
-def refuse(source: SourceConfig) -> None:
-    """Say which option has no effect where there are no splits.
+def refuse(source: SourceConfig, has_splits: bool = False) -> None:
+    """Say which option has no effect where there are no subsets, or no splits either.
 
     Raises:
-        UserError: if `split` or `subset` is set.
+        UserError: if `subset` is set, or `split`.
     """
-    for name, value, unset in (("split", source.split, DEFAULT), ("subset", source.subset, None)):
-        if value != unset:
-            raise UserError(
-                f"corpus source `{source.name}`: {source.path}: is no dataset with splits, so that "
-                f"`{name}: {value}` has no effect; take it out."
-            )
+    flaws = [("subset", source.subset)] if source.subset is not None else []
+    flaws += [("split", source.split)] if source.split != DEFAULT and not has_splits else []
+    for name, value in flaws:
+        raise UserError(
+            f"{named(source)}{source.path}: is no dataset with {name}s, so that `{name}: {value}` has no effect; "
+            f"take it out."
+        )
 
 
 def _card(folder: Path) -> dict[str, Any] | None:
@@ -137,8 +147,7 @@ def _by_card(
     name = source.subset or ("default" if "default" in names else names[0] if len(names) == 1 else None)
     if name not in names:
         raise UserError(
-            f"corpus source `{source.name}`: {folder}: has several configurations; "
-            f"set `subset` to one of {', '.join(names)}."
+            f"{named(source)}{folder}: has several configurations; set `subset` to one of {', '.join(names)}."
         )
     known, found = set(files) - {folder / _CARD}, dict[Path, str]()
     for split, pattern in _patterns(configs[names.index(name)]["data_files"]):
@@ -169,8 +178,7 @@ def _within(folder: Path, files: Sequence[Path], source: SourceConfig) -> list[P
     found = [file for file in files if source.subset in file.relative_to(folder).parent.parts]
     if not found:
         raise UserError(
-            f"corpus source `{source.name}`: {folder}: has no folder `{source.subset}` with data; "
-            f"take `subset` out, or name one."
+            f"{named(source)}{folder}: has no folder `{source.subset}` with data; take `subset` out, or name one."
         )
     return found
 

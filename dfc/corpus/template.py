@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfc.config import UserError
-from dfc.corpus.documents import Document, Place, said_in
+from dfc.corpus import beside
+from dfc.corpus.documents import THOUGHTS, Document, Place, said_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SURE = 16  # characters: what is as long and stands once in a rendered chat is not there by chance
 _STRANGERS = "¦¶§‡¤¬†¥£¢"  # one that a chat does not hold is put beside a turn, to see where the template puts it
-_TIMES = ("-d", "-m", "-H", "-I", "-M", "-S", "-j", *"aAdbBmyYHIpMSfjUWuwVGcxXDFTReZzhn")
 _THINKING = re.compile(r"</?think(?:ing)?>")
 
 Shape = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
@@ -37,6 +37,8 @@ class Rendering:
         unsaid: where words of tools stand that are found: (start in `text`, length).
         add_special_tokens: whether the tokenizer adds its own, since no template did.
         lost: roles of the turns that do not stand in `text` as they were said, at least not whole.
+        untold: what tools are, are asked and say, as far as `text` does not have it.
+        chat: what it was made of; None of a plain text.
         joined: whether the template refused the chat as it is, and was given turns joined.
     """
 
@@ -46,6 +48,28 @@ class Rendering:
     lost: tuple[str, ...] = ()
     joined: bool = False
     unsaid: tuple[tuple[int, int], ...] = ()
+    untold: tuple[str, ...] = ()
+    chat: Chat | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Chat:
+    """What a rendering was made of, to be rendered again with other words."""
+
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
+    fill: Callable[[list[dict[str, Any]], list[Any] | None], str]
+
+    def strings(self) -> Iterator[str]:
+        """All that is given to the template, but for the names of fields."""
+        return beside.strings_in([self.messages, self.tools])
+
+    def changed(self, change: Callable[[str], str]) -> str | None:
+        """What the template makes of other words in the place of these; None if it refuses them."""
+        try:
+            return self.fill(beside.changed(self.messages, change), beside.changed(self.tools, change))
+        except Exception:  # templates raise what they like
+            return None
 
 
 def render(
@@ -74,8 +98,11 @@ def render(
     messages = document.messages  # what is thought in them, transformers gives under every name that templates read
     said = said_in(messages)
     text, shape = fill.filled(messages)
-    places, lost = _found(text, said, _origins(document, said), messages, fill, shape)
-    return Rendering(text, places, False, lost, shape is _alternating, _unsaid(text, messages))
+    places, lost = _found(text, said, _origins(document, said), messages, document.tools, fill, shape)
+    chat = Chat(messages, document.tools, lambda others, tools: fill.fill(shape(others), tools))
+    return Rendering(
+        text, places, False, lost, shape is _alternating, beside.unsaid_in(text, messages), _untold(text, chat), chat
+    )
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -135,28 +162,27 @@ class _Template:
         answer: bool,
         moment: datetime | None,
     ) -> None:
-        source = template_of(tokenizer, tools)
-        if moment is not None and "strftime_now" in source:
-            source = _clock(moment) + source
-        self._tokenizer, self._name = tokenizer, tokenizer.name_or_path
+        self.source = template_of(tokenizer, tools)
+        asks = "strftime_now" in self.source
+        self._tokenizer, self._name, self._tools = tokenizer, tokenizer.name_or_path, tools
         self._settings: dict[str, Any] = {
-            "tools": tools,
             "add_generation_prompt": answer,
             "tokenize": False,
-            "chat_template": source,
+            "chat_template": f"{_clock(moment)}{self.source}" if moment is not None and asks else self.source,
         }
 
     def filled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, Shape]:
         """What the template makes of messages, and how they had to be given.
 
-        Some refuse a message without content, which a call of a tool may be: then it is empty. Some refuse a system
-        turn, or one speaker twice in a row, or an assistant who speaks first. Then a system turn is the beginning of
-        the user's, turns of one speaker are one, and an assistant answers an empty turn.
+        Some refuse a message without content, which a call of a tool may be, or arguments of a call that are no text:
+        then it is empty, and they are JSON. Some refuse a system turn, or one speaker twice in a row, or an assistant
+        who speaks first. Then a system turn is the beginning of the user's, turns of one speaker are one, with their
+        calls of tools as JSON, and an assistant answers an empty turn.
 
         Raises:
             UserError: if it refuses these, too.
         """
-        for shape in (_as_they_are, _with_content, _alternating):
+        for shape in (_as_they_are, _as_texts, _alternating):
             try:
                 return self.fill(shape(messages)), shape
             except Exception as error:  # templates raise what they like
@@ -167,9 +193,9 @@ class _Template:
             reason[:120],
         )
 
-    def fill(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The same, whatever it raises."""
-        return str(self._tokenizer.apply_chat_template(list(messages), **self._settings))
+    def fill(self, messages: Sequence[Mapping[str, Any]], tools: list[Any] | None = None) -> str:
+        """The same, whatever it raises; other tools may be given."""
+        return str(self._tokenizer.apply_chat_template(list(messages), tools=tools or self._tools, **self._settings))
 
     def around(
         self, words: str, at: int, turn: Place, messages: Sequence[Mapping[str, Any]], text: str, shape: Shape
@@ -196,9 +222,15 @@ class _Template:
 
 
 def _clock(moment: datetime) -> str:
-    """A macro that tells a template the time as `strftime_now`, which transformers gives it, tells the present one."""
-    filters = "".join(f" | replace('%{sign}', {moment.strftime(f'%{sign}')!r})" for sign in _TIMES)
-    return f"{{%- macro strftime_now(format) -%}}{{{{ format{filters} }}}}{{%- endmacro +%}}"
+    """A macro that tells a template the time as `strftime_now`, which transformers gives it, tells the present one.
+
+    A template can be given no function, so that every sign of a format that means something is replaced.
+    """
+    signs = [f"%{flag}{letter}" for flag in ("-", "_", "0", "^", "#", "E", "O", "") for letter in string.ascii_letters]
+    told = {sign: moment.strftime(sign) for sign in signs}
+    steps = [("%%", "\0"), *((sign, text) for sign, text in told.items() if text != sign), ("\0", "%")]
+    lines = "".join(f"{{%- set told = told | replace({sign!r}, {text!r}) -%}}" for sign, text in steps)
+    return f"{{%- macro strftime_now(told) -%}}{lines}{{{{ told }}}}{{%- endmacro +%}}"
 
 
 def _origins(document: Document, said: Sequence[Place]) -> list[int]:
@@ -214,17 +246,20 @@ def _found(
     said: Sequence[Place],
     origins: Sequence[int],
     messages: Sequence[Mapping[str, Any]],
+    tools: list[Any] | None,
     fill: _Template,
     shape: Shape,
 ) -> tuple[tuple[tuple[int, int, int], ...], tuple[str, ...]]:
     """Where the turns stand in a rendered chat, in its order, and the roles of those that do not, at least not whole.
 
     A template may take what is thought out of a turn, or put it into marks of its own: then its pieces are looked for.
+    Words that others say, too, tools and the template itself among them, may stand in the place of those.
     """
+    elsewhere = [*beside.of_tools(messages, tools), fill.source]
     places: list[tuple[int, int, int, int]] = []
     lost: set[int] = set()
     for number, (turn, origin) in enumerate(zip(said, origins, strict=True)):
-        others = [other.text for place, other in enumerate(said) if place != number]
+        others = [*elsewhere, *(other.text for place, other in enumerate(said) if place != number)]
 
         def where(at: int, words: str, turn: Place = turn, others: Sequence[str] = others) -> int | None:
             if (start := text.find(words)) < 0:
@@ -247,10 +282,27 @@ def _found(
     return tuple(kept), tuple(said[number].role for number in sorted(lost))
 
 
-def _unsaid(text: str, messages: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int], ...]:
-    """Where what tools say stands in a rendered chat, as far as it is found."""
-    words = [str(message["content"]).strip() for message in messages if message["role"] == "tool"]
-    return tuple((start, len(said)) for said in words if said and (start := text.find(said)) >= 0)
+def _untold(text: str, chat: Chat) -> tuple[str, ...]:
+    """What of tools a rendered chat does not have: what makes no difference to it."""
+
+    def other(value: Any) -> Any:
+        return beside.changed(value, lambda words: f"{words}x")
+
+    def is_told(messages: list[dict[str, Any]], tools: list[Any] | None) -> bool:
+        try:
+            return chat.fill(messages, tools) != text
+        except Exception:  # it minds, so it looks there
+            return True
+
+    lost, messages = [], chat.messages
+    for number, message in enumerate(messages):
+        for name, what in (("content", "role `tool`"), ("tool_calls", "`tool_calls`")):
+            if message.get(name) and (name != "content" or message["role"] == "tool"):
+                changed = [*messages[:number], {**message, name: other(message[name])}, *messages[number + 1 :]]
+                lost += [] if is_told(changed, chat.tools) else [what]
+    if chat.tools and not is_told(messages, other(chat.tools)):
+        lost.append("`tools`")
+    return tuple(lost)
 
 
 def _pieces(text: str) -> list[tuple[int, str]]:
@@ -290,35 +342,48 @@ def _framed(document: Document, answer: bool) -> Rendering:
         if message["role"] == "tool" and message.get("content"):
             add(f" {message['content'].strip()}")
         if message.get("tool_calls"):
-            add(f"{gap}{_calls(message['tool_calls'])}")
+            add(f"{gap}{beside.as_json(message['tool_calls'])}")
     if answer:
         add("\n\nAssistant:")
     text = "".join(pieces)
-    return Rendering(text, tuple(places), add_special_tokens=True, unsaid=_unsaid(text, messages))
-
-
-def _calls(calls: Any) -> str:
-    return json.dumps(calls, ensure_ascii=False, default=str)
+    untold = ("`tools`",) if document.tools else ()  # the frame has no place for them
+    return Rendering(text, tuple(places), add_special_tokens=True, untold=untold)
 
 
 def _as_they_are(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [dict(message) for message in messages]
 
 
-def _with_content(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same with an empty content where there is none."""
-    return [{**message, "content": message["content"] or ""} for message in messages]
+def _as_texts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same with an empty content where there is none, and arguments of calls as JSON."""
+    texts = []
+    for message in messages:
+        text = {**message, "content": message["content"] or ""}
+        if message.get("tool_calls"):
+            text["tool_calls"] = [_with_arguments(call) for call in message["tool_calls"]]
+        texts.append(text)
+    return texts
+
+
+def _with_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, Mapping) or isinstance(function.get("arguments", ""), str):
+        return dict(call)
+    return {**call, "function": {**function, "arguments": beside.as_json(function["arguments"])}}
 
 
 def _alternating(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same said by a user and an assistant in turn, the user first."""
+    """The same said by a user and an assistant in turn, the user first; calls of tools are part of what is said."""
     turns: list[dict[str, Any]] = []
     for message in messages:
         role = "assistant" if message["role"] == "assistant" else "user"
+        calls = [beside.as_json(message["tool_calls"])] if message.get("tool_calls") else []
+        said = "\n\n".join([*([str(message["content"])] if message["content"] else []), *calls])
         if not turns and role == "assistant":
             turns.append({"role": "user", "content": ""})
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += f"\n\n{message['content'] or ''}"
+            turns[-1]["content"] += f"\n\n{said}"
         else:
-            turns.append({"role": role, "content": str(message["content"] or "")})
+            thoughts = {name: message[name] for name in THOUGHTS if name in message}
+            turns.append({"role": role, "content": said, **thoughts})
     return turns

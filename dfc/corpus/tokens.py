@@ -31,13 +31,15 @@ class Encoding:
         ids: token ids, (tokens,).
         offsets: characters of the rendered text that each covers; None if the tokenizer cannot tell.
         beyond: where the first token that was cut away begins; None if none was, or it is not known.
-        spelled: the first special token that its turns spell out, if any does.
+        unsure: the first special token of which it cannot be told whether somebody's words spell it out, if any.
+        spelled: the first special token that somebody's words spell out, if any do.
     """
 
     ids: list[int]
     offsets: list[Span] | None
     spelled: str = ""
     beyond: int | None = None
+    unsure: str = ""
 
 
 def encode(
@@ -58,13 +60,16 @@ def encode(
         )
         offsets = encodings["offset_mapping"] if tokenizer.is_fast else [None] * len(together)
         for rendering, ids, spans in zip(together, encodings["input_ids"], offsets, strict=True):
-            spelled = _spelled(rendering, ids, spans, special)
+            standing = _special_in(rendering, ids, spans, special)
+            spelled, unsure = _spelled(rendering, standing, special)
             if spelled:
-                ids, spans = _as_text(rendering, tokenizer, ids, spans, special)
+                own = [one for one in standing if one not in spelled]
+                ids, spans = _as_text(rendering, tokenizer, own)
+            first = special[spelled[0][1]] if spelled else ""
             beyond = None
             if spans is not None and max_tokens is not None and len(spans) > max_tokens:
                 beyond = next((start for start, end in spans[max_tokens:] if end > start), None)
-            found.append(Encoding(ids[:max_tokens], None if spans is None else spans[:max_tokens], spelled, beyond))
+            found.append(Encoding(ids[:max_tokens], spans and spans[:max_tokens], first, beyond, unsure))
     return found
 
 
@@ -81,16 +86,46 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     return added | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
 
 
-def _spelled(rendering: Rendering, ids: list[int], spans: list[Span] | None, special: dict[int, str]) -> str:
-    """The first special token that stands in what somebody says; empty if there is none."""
+def _special_in(
+    rendering: Rendering, ids: list[int], spans: list[Span] | None, special: dict[int, str]
+) -> list[tuple[Span, int]]:
+    """Where special tokens stand in a text, and which; those that a tokenizer adds stand nowhere in it."""
+    if spans is not None:
+        found = zip(spans, ids, strict=True)
+        return [((start, end), token) for (start, end), token in found if token in special and end > start]
+    if not any(token in rendering.text for token in special.values()):
+        return []
+    numbers = {text: number for number, text in special.items()}
+    pattern = re.compile("|".join(map(re.escape, sorted(numbers, key=len, reverse=True))))
+    return [(match.span(), numbers[match.group()]) for match in pattern.finditer(rendering.text)]
+
+
+def _spelled(
+    rendering: Rendering, standing: list[tuple[Span, int]], special: dict[int, str]
+) -> tuple[list[tuple[Span, int]], str]:
+    """Those special tokens that are none of the template's but somebody's words; and one that may be either, or "".
+
+    What stands neither in a turn nor in a tool's words may be a repeat of these, an argument of a call, a description:
+    it changes if the chat is rendered again with other characters in its place.
+    """
+    if rendering.add_special_tokens or not standing:
+        return standing, ""
     words = _words(rendering)
-    if spans is None:
-        said = (rendering.text[start:end] for start, end in words)
-        return next((token for text in said for token in special.values() if token in text), "")
-    inside = (
-        special[token] for token, span in zip(ids, spans, strict=True) if token in special and _is_in(span, words)
-    )
-    return next(inside, "")
+    spelled = [one for one in standing if _is_in(one[0], words)]
+    beyond = [one for one in standing if not _is_in(one[0], words)]
+    if rendering.chat is None or not beyond:
+        return spelled, ""
+    given = list(rendering.chat.strings())
+    tokens = {special[token] for _, token in beyond if any(special[token] in text for text in given)}
+    if not tokens:
+        return spelled, ""
+    pattern = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
+    sign = next(sign for sign in "~^`\x7f" if not any(sign in token for token in tokens))
+    other = rendering.chat.changed(lambda text: pattern.sub(lambda match: sign * len(match.group()), text))
+    if other is None or len(other) != len(rendering.text):  # the template looks at what is said
+        return spelled, next((special[token] for _, token in beyond if special[token] in tokens), "")
+    changed = [one for one in beyond if rendering.text[slice(*one[0])] != other[slice(*one[0])]]
+    return sorted([*spelled, *changed]), ""
 
 
 def _words(rendering: Rendering) -> list[Span]:
@@ -101,15 +136,11 @@ def _words(rendering: Rendering) -> list[Span]:
 
 def _is_in(span: Span, words: list[Span]) -> bool:
     place = bisect_right(words, (span[0], 1 << 62)) - 1
-    return span[1] > span[0] and place >= 0 and span[0] < words[place][1]
+    return place >= 0 and span[0] < words[place][1]
 
 
 def _as_text(
-    rendering: Rendering,
-    tokenizer: PreTrainedTokenizerBase,
-    ids: list[int],
-    spans: list[Span] | None,
-    special: dict[int, str],
+    rendering: Rendering, tokenizer: PreTrainedTokenizerBase, own: list[tuple[Span, int]]
 ) -> tuple[list[int], list[Span] | None]:
     """Ids and offsets of a document in which only the template's own special tokens are special.
 
@@ -133,26 +164,10 @@ def _as_text(
     together: list[int] = []
     offsets: list[Span] | None = [] if tokenizer.is_fast else None
     at = 0
-    for start, end, token in [*_own(rendering, ids, spans, special), (*(len(rendering.text),) * 2, None)]:
-        own, covered = piece(at, start) if start > at else ([], [])
-        together += own if token is None else [*own, token]
+    for (start, end), token in [*own, ((len(rendering.text),) * 2, None)]:
+        ids, covered = piece(at, start) if start > at else ([], [])
+        together += ids if token is None else [*ids, token]
         if offsets is not None:
             offsets += (covered or []) if token is None else [*(covered or []), (start, end)]
         at = end
     return together, offsets
-
-
-def _own(
-    rendering: Rendering, ids: list[int], spans: list[Span] | None, special: dict[int, str]
-) -> list[tuple[int, int, int]]:
-    """Start, end and id of each special token that the template has put into a text."""
-    words = _words(rendering)
-    if spans is None:
-        numbers = {text: number for number, text in special.items()}
-        pattern = re.compile("|".join(map(re.escape, sorted(numbers, key=len, reverse=True))))
-        found = [(*match.span(), numbers[match.group()]) for match in pattern.finditer(rendering.text)]
-    else:
-        found = [
-            (*span, token) for token, span in zip(ids, spans, strict=True) if token in special and span[1] > span[0]
-        ]
-    return [(start, end, token) for start, end, token in found if not _is_in((start, end), words)]

@@ -41,6 +41,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Report = Callable[[str], object]
 
+FIRST, LEAD, OUTLIER, NOT_FINITE = 1, 2, 3, 4
+"""Why a pair does not count: at a first position, in a lead-in, of outlying norm, not finite; 0: it counts."""
 _LOCK_SECONDS = 0.2  # between two looks at a model that somebody else uses
 
 
@@ -63,6 +65,8 @@ class Reading:
         source: of the document.
         tokens: text of each token under each model.
         index: the paired tokens of each model, (pairs,); increasing, unless a template reorders turns.
+        ids: of the same tokens.
+        why: why each pair does not count, (pairs,); 0 of those that do.
         kept: which pairs count, (pairs,): no first positions, no outliers, nothing that is not finite.
         cut: the models for which the text was too long, so that its end was not read.
         rows, features, values: one entry an activation, sorted by feature and row; `rows` are numbers of pairs.
@@ -76,6 +80,8 @@ class Reading:
     rows: Ints
     features: Ints
     values: Floats
+    ids: dict[Side, list[int]]
+    why: npt.NDArray[np.uint8]
 
     @property
     def pairs(self) -> int:
@@ -164,7 +170,7 @@ def shard_of(run: Run, document: int) -> int:
     return int(np.searchsorted(ends, document, side="right")) if 0 <= document < (ends[-1] if len(ends) else 0) else 0
 
 
-def read(live: Live, document: Document, report: Report = nothing, shard: int = 0) -> Reading:
+def read(live: Live, document: Document, report: Report = nothing, shard: int = 0, lead: int = 0) -> Reading:
     """Run both models over a document and encode its pairs.
 
     Args:
@@ -172,6 +178,7 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
         document: a plain text or a chat, see `prompt`.
         report: told what is being waited for.
         shard: whose factors an int8 store would round the rows with.
+        lead: characters at the beginning of the document's content that are read, but do not count.
 
     Raises:
         UserError: if a device has no memory for the document.
@@ -186,7 +193,8 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
             cut.append(side)
     pairs = alignment.align(tokens["a"], tokens["b"])
     ids = {side: tokens[side].ids.tolist() for side in SIDES}
-    return _read(live, document.source, ids, texts, {"a": pairs.index_a, "b": pairs.index_b}, cut, report, shard)
+    index: dict[Side, Ints] = {"a": pairs.index_a, "b": pairs.index_b}
+    return _read(live, document.source, ids, texts, index, cut, report, shard, pairs.ends <= lead)
 
 
 def read_stored(live: Live, number: int, report: Report = nothing) -> Reading:
@@ -223,20 +231,27 @@ def _read(
     cut: list[Side],
     report: Report,
     shard: int,
+    led: npt.NDArray[np.bool_] | None = None,
 ) -> Reading:
     """What fires on a document's pairs, whose tokens are known."""
-    kept = np.minimum(index["a"], index["b"]) >= live.manifest.skip_first
+    why = np.zeros(len(index["a"]), np.uint8)
+    if led is not None:
+        why[led] = LEAD
+    why[np.minimum(index["a"], index["b"]) < live.manifest.skip_first] = FIRST
     rows = []
     for side in SIDES:
         stream = _stream(live, side, ids[side], index[side].tolist(), report)
-        kept &= stream.norm(dim=1).numpy() <= live.manifest.side(side).norm_limit  # false for NaN, too
+        norms = stream.norm(dim=1).numpy()
+        why[(why == 0) & (norms > live.manifest.side(side).norm_limit)] = OUTLIER
+        why[(why == 0) & ~np.isfinite(norms)] = NOT_FINITE
         rows.append(shards.as_stored(live.run.activations, side, shard, stream))
+    kept = why == 0
     chosen = np.flatnonzero(kept)
     codes = live.crosscoder.encode(live.crosscoder.scaled(torch.cat(rows, dim=1)[torch.from_numpy(chosen)]))
     at, features = chosen[codes.rows.numpy()], codes.features.numpy()
     order = np.lexsort((at, features))
     values = codes.values.numpy()[order]
-    return Reading(source, texts, index, kept, tuple(cut), at[order], features[order], values)
+    return Reading(source, texts, index, kept, tuple(cut), at[order], features[order], values, ids, why)
 
 
 def _stream(live: Live, side: Side, ids: list[int], paired: list[int], report: Report) -> Tensor:
@@ -244,7 +259,7 @@ def _stream(live: Live, side: Side, ids: list[int], paired: list[int], report: R
     model = live.models[side]
     if not ids:  # of a chat that the model's template refuses
         return torch.zeros(0, model.width)
-    with _held(model, report), model.streams_reader([model.layer]) as reader:
+    with held(model, report), model.streams_reader([model.layer]) as reader:
         report(f"{model.title} reads the text …")
         limit = harvest.Limit(live.config.harvest, model)
         [rows] = harvest.paired_rows([ids], [paired], reader, limit, model, lambda count: None)
@@ -252,7 +267,7 @@ def _stream(live: Live, side: Side, ids: list[int], paired: list[int], report: R
 
 
 @contextmanager
-def _held(model: LoadedModel, report: Report) -> Iterator[None]:
+def held(model: LoadedModel, report: Report) -> Iterator[None]:
     """The model for this thread alone; while somebody else has it, that is reported again and again."""
     while not model.lock.acquire(timeout=_LOCK_SECONDS):
         report(f"Somebody else is using {model.title}; waiting …")

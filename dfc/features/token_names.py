@@ -7,7 +7,7 @@ character are written as `\\xe4\\xb8`, and what a tokenizer cannot decode as its
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 
@@ -19,13 +19,13 @@ _BYTE = re.compile("<0x[0-9A-F]{2}>")  # as others do
 _TRIED = 5_000  # tokens, until one is found that is a word
 
 
-def token_names(tokenizer: PreTrainedTokenizerBase, count: int) -> list[str]:
-    """Names of the tokens 0 to `count` - 1."""
+def token_names(tokenizer: PreTrainedTokenizerBase, count: int, tokens: Iterable[int] | None = None) -> list[str]:
+    """Names of some tokens, by default of all from 0 to `count` - 1, which are those that there are."""
     decode = partial(_decoded, partial(tokenizer.decode, clean_up_tokenization_spaces=False))
     before = next(islice((token for token in range(min(count, _TRIED)) if _is_word(decode, token)), 1), None)
     head = "" if before is None else decode([before]) or ""
     names = []
-    for token in range(count):
+    for token in range(count) if tokens is None else tokens:
         whole = decode([token] if before is None else [before, token])
         name = whole[len(head) :] if whole is not None and whole.startswith(head) else decode([token])
         spelled = _spelled(tokenizer, token) if not name or "\ufffd" in name or len(name) == 1 else None

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from safetensors import safe_open
+from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils import find_adapter_config_file
+from transformers.utils import cached_file, find_adapter_config_file
 
-from dfc.config import MissingError, ModelConfig, NotLoadedError
+from dfc.config import MissingError, ModelConfig, NotLoadedError, UserError
+from dfc.models import pickles, pointers, whole
 
 _CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -61,11 +69,8 @@ def of(config: ModelConfig) -> Adapter | None:
             f"{config.source}: is an adapter whose {_CONFIG} names no model that it is for; name that one with the key "
             f"`base` of this model."
         )
-    if (Path(base).is_absolute() or base.startswith(".") or base.count("/") > 1) and not Path(base).exists():
-        raise MissingError(
-            f"{config.source}: is an adapter for {base}, and nothing is at that path; name the model that it is for "
-            f"with the key `base` of this model."
-        )
+    if base == named:
+        base = _beside(config, base, found.parent)
     if Path(base).is_dir() and Path(base).resolve() == found.parent.resolve():
         raise NotLoadedError(
             f"{config.source}: is an adapter that names itself as the model it is for; name that one with the key "
@@ -76,36 +81,158 @@ def of(config: ModelConfig) -> Adapter | None:
     return Adapter(found.parent, config.model_copy(update=of_base), commit)
 
 
+def _beside(config: ModelConfig, base: str, folder: Path) -> str:
+    """The base that an adapter's settings name; a path in them is that of whoever saved them.
+
+    It is looked for from where we are, as PEFT does, and from the adapter's folder.
+    """
+    places = [Path(base)] if Path(base).is_absolute() else [Path(base), folder / base]
+    there = [place for place in places if place.exists()]
+    if len({place.resolve() for place in there}) > 1:
+        raise NotLoadedError(
+            f"{config.source}: is an adapter for {base}, which is another folder from here than from the adapter; name "
+            f"the one that is meant with the key `base` of this model."
+        )
+    if there:
+        return str(there[0])
+    if Path(base).is_absolute() or base.startswith(".") or base.count("/") > 1:
+        raise MissingError(
+            f"{config.source}: is an adapter for {base}, and nothing is at that path; name the model that it is for "
+            f"with the key `base` of this model."
+        )
+    return base
+
+
+@contextmanager
+def of_its_base(config: ModelConfig, adapter: Adapter) -> Iterator[None]:
+    """Say of what is raised about a base for which adapter it is, and which key names another."""
+    try:
+        yield
+    except NotLoadedError as error:
+        raise type(error)(
+            f"{config.source}: is an adapter for {adapter.base.source}, and that one cannot be had; name a model with "
+            f"the key `base` if another is meant ({str(error).rstrip('.')})."
+        ) from error
+
+
+def has_tokenizer(config: ModelConfig) -> bool:
+    """Whether an adapter brings a tokenizer of its own; of one on the hub, the hub is asked if that is not known.
+
+    Raises:
+        NotLoadedError: if it cannot be known, since the hub cannot be reached.
+    """
+    name = "tokenizer_config.json"
+    if Path(config.source).is_dir():
+        return (Path(config.source) / name).exists()
+    known = try_to_load_from_cache(config.source, name, revision=config.revision)
+    if known is not None:
+        return isinstance(known, str)  # else it is kept in the cache that there is none
+    try:
+        hf_hub_download(config.source, name, revision=config.revision)
+    except LocalEntryNotFoundError as error:
+        raise NotLoadedError(
+            f"{config.source}: whether this adapter has a tokenizer of its own cannot be known, since the hub cannot "
+            f"be reached; try again when it can, or name one with the key `tokenizer` of this model."
+        ) from error
+    except EntryNotFoundError:
+        return False
+    return True
+
+
 def merged(adapter: Adapter, model: PreTrainedModel, config: ModelConfig) -> PreTrainedModel:
     """The base with the adapter's weights added to its own.
 
     Raises:
-        NotLoadedError: if the adapter does not fit, cannot be merged, or has no safetensors: nothing is unpickled.
+        NotLoadedError: if the adapter does not fit whole, cannot be merged, or has no safetensors.
     """
     from peft import PeftModel  # takes a second
     from peft.tuners.tuners_utils import BaseTuner
 
-    weights = adapter.folder / WEIGHTS
-    if adapter.revision is None and not weights.exists():
-        raise NotLoadedError(
-            f"{config.source}: holds no {WEIGHTS}, and other files of weights are not opened, since they may run code; "
-            f"save the adapter anew (`save_pretrained`)."
-        )
-    source = str(adapter.folder) if adapter.revision is None else config.source
+    weights = _weights_file(adapter, config)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Found missing adapter keys")  # else it would be merged in part
-            joined = PeftModel.from_pretrained(model, source, revision=adapter.revision, use_safetensors=True)
-        if not isinstance(joined.base_model, BaseTuner):
-            raise ValueError(f"{joined.active_peft_config.peft_type.value} has no weights that could be merged")
+        with pickles.refused(config.source), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # said below
+            _resize(model, weights)
+            joined = PeftModel.from_pretrained(model, str(weights.parent))
+            if not isinstance(joined.base_model, BaseTuner):
+                raise ValueError(f"{joined.active_peft_config.peft_type.value} has no weights that could be merged")
+            took: Any = joined.load_adapter(
+                str(weights.parent), joined.active_adapter
+            )  # again: now it says what it took
+        if took.missing_keys:
+            raise ValueError(
+                f"its files lack {len(took.missing_keys)} of its weights: {whole.named(took.missing_keys)}"
+            )
+        if surplus := _without_copies(took.unexpected_keys, weights):
+            raise ValueError(f"{len(surplus)} of its weights are for no module that is there: {whole.named(surplus)}")
         made: PreTrainedModel = joined.base_model.merge_and_unload(safe_merge=True)
-    except (ValueError, RuntimeError, TypeError, AttributeError, OSError, KeyError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:200]
+    except UserError:
+        raise
+    except Exception as error:  # whatever PEFT and its tuners raise about foreign files
+        reason = " ".join(str(error).split())[:300]
         raise NotLoadedError(
             f"{config.source}: this adapter cannot be merged into {adapter.base.source} ({reason}); see that this is "
             f"the model it was trained on, or name another one with the key `base` of this model."
         ) from error
     return made
+
+
+def _weights_file(adapter: Adapter, config: ModelConfig) -> Path:
+    if adapter.revision is None:
+        found = adapter.folder / WEIGHTS
+    else:
+        cached = cached_file(
+            config.source, WEIGHTS, revision=adapter.revision, _raise_exceptions_for_missing_entries=False
+        )
+        found = Path(cached) if cached else adapter.folder / WEIGHTS
+    if not found.exists():
+        raise NotLoadedError(
+            f"{config.source}: holds no {WEIGHTS}, and other files of weights are not opened, since they may run code; "
+            f"save the adapter anew (`save_pretrained`)."
+        )
+    pointers.check(found)
+    return found
+
+
+def _without_copies(names: Sequence[str], weights: Path) -> list[str]:
+    """Those of some weights that the file does not hold under another name, too, as PEFT writes modules it saves."""
+    with safe_open(weights, framework="pt") as file:
+        there = set(file.keys())
+        return [
+            name
+            for name in names
+            if (plain := name.replace(".modules_to_save.", ".")) == name
+            or not {name, plain} <= there
+            or not file.get_tensor(name).equal(file.get_tensor(plain))
+        ]
+
+
+def _resize(model: PreTrainedModel, weights: Path) -> None:
+    """Give a base as many tokens as its adapter was trained with, if that brings their vectors.
+
+    Raises:
+        ValueError: if it brings some of them alone.
+        SafetensorError: if its file is damaged.
+    """
+    ends: dict[str, nn.Module | None] = {"input": model.get_input_embeddings(), "output": model.get_output_embeddings()}
+    paths = {module: path for path, module in model.named_modules()}
+    rows = {}
+    with safe_open(weights, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - no mapping
+            for end, module in ends.items():
+                path = f"base_model.model.{paths[module]}" if module is not None else ""
+                if path and name in (f"{path}.weight", f"{path}.base_layer.weight"):
+                    rows[end] = file.get_slice(name).get_shape()[0]
+    here = len(model.get_input_embeddings().weight)
+    wanted = set(rows.values())
+    if wanted <= {here}:
+        return
+    tied = model.config.get_text_config().tie_word_embeddings
+    if len(wanted) > 1 or (len(rows) < len(ends) and not tied):
+        raise ValueError(
+            f"it was trained with {max(wanted):,} tokens, and holds vectors for {' and '.join(rows)} alone"
+        )
+    model.resize_token_embeddings(wanted.pop(), mean_resizing=False)
 
 
 def _settings_path(config: ModelConfig) -> Path | None:

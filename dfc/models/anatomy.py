@@ -194,9 +194,14 @@ def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, layers
         )
     [path] = ran
     if len(lists[path]) != layers:
+        others = [other for other, module in sites.all_lists(model).items() if len(module) == layers]
+        remedy = (
+            f"name the list of blocks with the key `blocks` of this model, such as {others[0]}"
+            if others
+            else "correct the number in its config.json"
+        )
         raise UserError(
-            f"{who}: {path} holds {len(lists[path])} modules, and its settings speak of {layers} blocks; name the list "
-            f"of blocks with the key `blocks` of this model."
+            f"{who}: {path} holds {len(lists[path])} modules, and its settings speak of {layers} blocks; {remedy}."
         )
     return path
 

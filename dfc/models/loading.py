@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,14 +19,18 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dfc import corpus
-from dfc.config import MemoryShortError, ModelConfig, NotLoadedError, UserError
-from dfc.machine import devices, memory, progress
-from dfc.models import adapters, anatomy, gguf_files, sites, whole
+from dfc.config import ModelConfig, NotLoadedError
+from dfc.corpus import Document, Turn
+from dfc.machine import devices, progress
+from dfc.models import adapters, anatomy, gguf_files, pickles, sites, whole
 from dfc.models.anatomy import Anatomy
 from dfc.models.loaded import Description, LoadedModel
-from dfc.models.weights import weight_bytes
+from dfc.models.refusals import explaining
 
 transformers_logging.disable_progress_bar()  # a stage shows its own
+os.environ.setdefault(
+    "DISABLE_SAFETENSORS_CONVERSION", "1"
+)  # else a service on the hub makes weights that are not ours
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
@@ -40,11 +41,12 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     """
     if config.tokenizer is not None:
         source, revision = config.tokenizer, None
-    elif (adapter := adapters.of(config)) is not None and not (adapter.folder / "tokenizer_config.json").exists():
-        return load_tokenizer(adapter.base)
+    elif (adapter := adapters.of(config)) is not None and not adapters.has_tokenizer(config):
+        with adapters.of_its_base(config, adapter):
+            return load_tokenizer(adapter.base)
     else:
         source, revision = folder_or_id(config), config.revision
-    with _explaining(config, "tokenizer"):
+    with explaining(config, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=revision, trust_remote_code=config.trust_remote_code, truncation_side="right"
         )
@@ -62,9 +64,10 @@ def describe(config: ModelConfig) -> Description:
         UserError: if the settings cannot be read, or there is no such layer.
     """
     if (adapter := adapters.of(config)) is not None:
-        of_base = describe(adapter.base)
+        with adapters.of_its_base(config, adapter):
+            of_base = describe(adapter.base)
         return replace(of_base, revision=adapter.revision or of_base.revision)
-    with _explaining(config, "model"):
+    with explaining(config, "model"):
         settings = AutoConfig.from_pretrained(
             folder_or_id(config), revision=config.revision, trust_remote_code=config.trust_remote_code
         )
@@ -80,19 +83,29 @@ def _described(settings: PreTrainedConfig, config: ModelConfig, revision: str | 
             f"give a causal language model."
         )
     text = settings.get_text_config()
-    layers = getattr(text, "num_layers", None) or getattr(text, "num_hidden_layers", None)  # LongCat counts halves
+    names = ["num_hidden_layers", "num_layers"]
+    if hasattr(type(text), "num_layers"):  # as of LongCat, which counts halves by the other; else it may be a stray
+        names.reverse()
+    layers = next((count for name in names if (count := getattr(text, name, None))), None)
     width = getattr(text, "hidden_size", None)
     if layers is None or width is None:
         raise NotLoadedError(
             f"{config.source}: its settings ({settings.model_type}) name no number of blocks and no width "
             f"(num_hidden_layers, hidden_size), so that it is no stack of blocks with one stream; give another model."
         )
+    by_class = isinstance(getattr(type(text), "max_position_embeddings", None), property)  # -1 of XLNet's: no limit
+    positions = None if by_class else getattr(text, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions < 1:
+        raise NotLoadedError(
+            f"{config.source}: its config.json says `max_position_embeddings: {positions}`, which is no number of "
+            f"positions; correct it there to the longest text that the model was trained on, in tokens."
+        )
     return Description(
         revision=revision,
         layer=sites.layer_index(config.layer, int(layers)),
         layers=int(layers),
         width=int(width),
-        max_tokens=min(config.max_tokens, getattr(text, "max_position_embeddings", None) or config.max_tokens),
+        max_tokens=min(config.max_tokens, positions or config.max_tokens),
     )
 
 
@@ -109,7 +122,7 @@ def load(config: ModelConfig) -> LoadedModel:
     device = None if config.device_map else devices.pick(config.device)
     model = _weights(config)
     if device is not None:
-        with _explaining(config, "model"):
+        with explaining(config, "model"):
             model.to(device)
     model.eval().requires_grad_(False)
     _check_vocabulary(config, model, tokenizer)
@@ -120,18 +133,26 @@ def load(config: ModelConfig) -> LoadedModel:
 def _weights(config: ModelConfig) -> PreTrainedModel:
     """The model as its files hold it; an adapter merged into its base."""
     if (adapter := adapters.of(config)) is not None:
-        return adapters.merged(adapter, _weights(adapter.base), config)
-    with _explaining(config, "model"):
+        with adapters.of_its_base(config, adapter):
+            base = _weights(adapter.base)
+        return adapters.merged(adapter, base, config)
+    source = folder_or_id(config)
+    with explaining(config, "model"), pickles.refused(config.source):
         model, found = AutoModelForCausalLM.from_pretrained(
-            folder_or_id(config),
+            source,
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
             dtype=getattr(torch, config.dtype),
             device_map=config.device_map,
+            use_safetensors=True,
             output_loading_info=True,
             **({} if config.attention == "auto" else {"attn_implementation": config.attention}),
         )
-    whole.check(config.source, found["missing_keys"])
+    whole.check(config.source, config.title, model, found["missing_keys"], found["unexpected_keys"])
+    if config.is_gguf and (left := gguf_files.left_out(Path(source))):
+        progress.say(f"{config.title}: its GGUF file holds tensors that transformers leaves out: {whole.named(left)}")
+    for settings in (model.config, model.config.get_text_config()):
+        settings.return_dict = True  # what a config.json may say otherwise is only how values are handed over
     return model
 
 
@@ -179,55 +200,23 @@ def _ends_alone(given: GenerationConfig | None) -> GenerationConfig:
 
 
 def _check_vocabulary(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """See that the model has a vector for every token that a text may hold; special ones come from templates alone."""
+    """See that the model has a vector for every token that a text or its template may hold."""
     rows = len(model.get_input_embeddings().weight)
+    if 2 * len(tokenizer) < rows:
+        progress.say(
+            f"{config.title}: its tokenizer has {len(tokenizer):,} tokens, and the model vectors for {rows:,}; if it "
+            f"is not the one that it was trained with, name that one by the key `tokenizer` of this model"
+        )
     if len(tokenizer) <= rows:
         return
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    if beyond := sorted(token for token in tokenizer.get_vocab().values() if token >= rows and token not in special):
+    beyond = [token for token in tokenizer.get_vocab().values() if token >= rows and token not in special]
+    if tokenizer.chat_template is not None:
+        chat = Document("", (Turn("user", "Is it?"), Turn("assistant", "It is.")))
+        [encoding] = corpus.encode([corpus.render(chat, tokenizer)], tokenizer)
+        beyond += [token for token in encoding.ids if token >= rows]
+    if beyond:
         raise NotLoadedError(
-            f"{config.source}: its tokenizer has tokens up to {beyond[-1]}, and the model vectors for the first "
+            f"{config.source}: its tokenizer has tokens up to {max(beyond)}, and the model vectors for the first "
             f"{rows:,} alone; name the tokenizer that it was trained with by the key `tokenizer` of this model."
         )
-
-
-@contextmanager
-def _explaining(config: ModelConfig, what: str) -> Iterator[None]:
-    """Turn what transformers raises about a source into one sentence."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # whatever transformers and the readers below it raise about a foreign file
-        if memory.is_out_of_memory(error):
-            needed = weight_bytes(config)
-            size = f"its weights need {needed / 1e9:.1f} GB in {config.dtype}; " if needed else ""
-            raise MemoryShortError(
-                f"{config.title}: there is no memory for this model ({_first_line(error)}); {size}"
-                f"close other programs, use half precision (dtype: bfloat16), spread it over devices "
-                f"(device_map: auto), or take a smaller model."
-            ) from error
-        if isinstance(error, StrictDataclassError):
-            raise NotLoadedError(
-                f"{config.source}: its config.json holds a value that transformers refuses "
-                f"({' '.join(str(error).split())[:300]}); correct it there."
-            ) from error
-        if what == "tokenizer":
-            raise NotLoadedError(
-                f"{config.tokenizer or config.source}: its tokenizer could not be loaded ({_first_line(error)}); name "
-                f"a folder or a hub id that has one with the key `tokenizer` of this model."
-            ) from error
-        if isinstance(error, SafetensorError):
-            raise NotLoadedError(
-                f"{config.source}: its weights are damaged or incomplete ({_first_line(error)}); fetch them again, "
-                f"with `git lfs pull` where they were cloned."
-            ) from error
-        otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
-        raise NotLoadedError(
-            f"{config.source}: its {what} could not be loaded ({_first_line(error)}); "
-            f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -58,7 +58,7 @@ def weights(config: ModelConfig) -> str:
     folder = Path(loading.folder_or_id(config))
     if not folder.is_dir():
         return f"commit {loading.describe(config).revision}"
-    return _files_digest(sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin")))
+    return _files_digest(sorted(path for path in folder.iterdir() if path.suffix == ".safetensors"))
 
 
 def _definition(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -21,7 +21,7 @@ import yaml
 
 from dfc import config, corpus, models, runs
 from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, Side, SourceConfig, UserError
-from dfc.corpus import PLAIN, Document, Turn
+from dfc.corpus import PLAIN, Document, Tally, Turn
 from dfc.machine import devices, progress
 from dfc.models import LoadedModel
 from dfc.requests import RolloutSampling
@@ -46,30 +46,26 @@ def default_folder(run: RunConfig) -> Path:
     return runs.data_folder() / "texts" / "rollouts" / run.name
 
 
-def read_prompts(path: str, limit: int | None = None) -> list[Document]:
+def read_prompts(path: str, limit: int | None = None, split: str = "train") -> list[Document]:
     """What is asked: plain texts, and chats up to their last user turn, each once; `limit` of them, drawn at random.
 
-    Documents are cut to the length to which a run cuts them unless it says otherwise. Of rows with a `prompt`, no
-    `response` is needed.
+    Documents are cut to the length to which a run cuts them unless it says otherwise. What is left out is said.
 
     Raises:
         UserError: if there is nothing at the path, or nothing in it that can be asked.
     """
-    source = SourceConfig(name="prompts", path=path, prompt="prompt", response="prompt")  # which means: without one
-    opened = corpus.open_sources(CorpusConfig(sources=(source,)))[source.name]
-    prompts: dict[Document, None] = {}
-    for document in opened.documents:
-        asked = document.up_to_the_last(("user", PLAIN))
-        if asked is not None:
-            prompts[asked] = None
-        if len(prompts) == limit:
-            break
-    if not prompts:
-        raise UserError(f"{path}: no chat in it has a user's turn; give chats that have one, or plain texts.")
-    for beginning, tally in (("left out ", opened.left_out), ("", opened.noted)):
-        if words := tally.in_words(source):
-            progress.say(f"{path}: {beginning}{words}")
-    return list(prompts)
+    usual = CorpusConfig.model_fields
+    prompts, remarks = corpus.read_prompts(
+        path,
+        lambda document: document.up_to_the_last(("user", PLAIN)),
+        usual["max_characters"].default,
+        seed=usual["seed"].default,
+        limit=limit,
+        split=split,
+    )
+    for remark in remarks:
+        progress.say(remark)
+    return prompts
 
 
 def write(run: RunConfig, prompts: list[Document], sampling: RolloutSampling, folder: Path) -> RunConfig:
@@ -116,27 +112,46 @@ def sources_yaml(run: RunConfig) -> str:
 
 
 def planned(
-    model: LoadedModel, prompts: list[Document], sampling: RolloutSampling, moment: datetime | None = None
+    model: LoadedModel,
+    prompts: list[Document],
+    sampling: RolloutSampling,
+    moment: datetime | None = None,
+    noted: Tally | None = None,
 ) -> list[Answer]:
     """The answers that a model is to give, longest prompts first, which shows at once whether memory is enough.
 
-    A plain text is a user's turn for a chat model, and is gone on from by a base model. Prompts that leave no room for
-    an answer are left out. A template that asks for the time is told `moment`.
+    A plain text is a user's turn for a chat model, and is gone on from by a base model. Prompts that its template
+    refuses, or that leave no room for an answer, are left out.
+
+    Args:
+        model: is asked.
+        prompts: plain texts, and chats that end with a user's turn.
+        sampling: how, how often, and how many new tokens need room.
+        moment: what a template that asks for the time is told.
+        noted: grows by what the model is asked otherwise than it stands there.
 
     Raises:
-        UserError: if all do.
+        UserError: if all prompts are left out.
     """
+    noted, as_chat = Tally() if noted is None else noted, model.is_chat
+    asked = [
+        Document(prompt.source, (Turn("user", prompt.turns[0].content),)) if as_chat and not prompt.is_chat else prompt
+        for prompt in prompts
+    ]
+    places = [(f"prompt {number}", prompt) for number, prompt in enumerate(asked, start=1)]
+    given, encoded = corpus.give(places, model.tokenizer, noted, answer=True, moment=moment)
     answers = []
-    for place, document in enumerate(prompts):
-        prompt = document
-        if model.is_chat and not document.is_chat:
-            prompt = Document(document.source, (Turn("user", document.turns[0].content),))
-        rendering = corpus.render(prompt, model.tokenizer, answer=True, moment=moment)
-        ids = corpus.encode([rendering], model.tokenizer)[0].ids
-        if ids and len(ids) + sampling.tokens <= model.max_tokens:
+    for place, (prompt, rendering, encoding) in enumerate(zip(asked, given, encoded, strict=True)):
+        if encoding.ids and len(encoding.ids) + sampling.tokens <= model.max_tokens:
             first = place * sampling.samples
             opening = corpus.opening(rendering.text) if prompt.is_chat else ""
-            answers += [Answer(number, prompt, ids, opening) for number in range(first, first + sampling.samples)]
+            numbers = range(first, first + sampling.samples)
+            answers += [Answer(number, prompt, encoding.ids, opening) for number in numbers]
+    if not answers and noted.rows.get("refused") == len(prompts):
+        raise UserError(
+            f"{model.title}: its chat template refuses all {len(prompts)} prompts "
+            f"({noted.found.get('refused', 'without a reason')}); give others."
+        )
     if not answers:
         raise UserError(
             f"{model.title}: none of the {len(prompts)} prompts leaves room for {sampling.tokens} new tokens in "
@@ -169,7 +184,8 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
         progress.say(f"{side.title}: has answered already ({path})")
         return
     model = models.load(side)
-    answers = planned(model, prompts, sampling, _moment(path.with_suffix(".yaml"), side, model))
+    noted = Tally()
+    answers = planned(model, prompts, sampling, _moment(path.with_suffix(".yaml"), side, model), noted)
     batches = [answers[first : first + sampling.batch] for first in range(0, len(answers), sampling.batch)]
     done = _read_batches(kept_batches)
     rows = dict(row for batch in done for row in batch)
@@ -194,7 +210,9 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
         raise UserError(f"{model.title}: all {len(rows)} answers are empty; give other prompts, or more new tokens.")
     runs.write_text(path, "\n".join(lines) + "\n")
     kept_batches.unlink()
-    unasked = len(prompts) - len(answers) // sampling.samples
+    unasked = len(prompts) - len(answers) // sampling.samples - noted.rows.get("refused", 0)
+    if sentence := corpus.told(noted, side, SourceConfig(name="prompts", path="."), f"models.{path.stem}.template"):
+        progress.say(sentence)
     progress.say(
         f"{model.title}: {len(lines)} answers; {len(rows) - len(lines)} more were empty, "
         f"{unasked} of {len(prompts)} prompts left no room for {sampling.tokens} new tokens"

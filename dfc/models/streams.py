@@ -20,7 +20,8 @@ _ROUNDS = 24  # of coming closer to what is wanted of several streams
 _REMEMBERED = 8  # of these
 _NEAR = 1e-5  # how near they come before it is enough, as a share of the first
 _PROBED = 0.5  # size of an edit, as a share of the stream, that must be possible
-_CLOSE = 0.01  # how near it must come, as a share of itself
+CLOSE = 0.01
+"""How near an edit must come to what is added, as a share of it, to count as carried out."""
 _LOST = 0.1  # of a projection's usual size: what it makes smaller than this is not undone
 _NEARLY = 0.95  # of the positions
 _MOST = 10.0  # how much may be written, in multiples of what is there
@@ -49,8 +50,10 @@ class Several:
     spread: Callable[[Tensor], Tensor]
     batch: int = 0
 
-    def step(self, held: Tensor, added: Tensor) -> Tensor:
+    def step(self, held: Tensor, added: Tensor) -> tuple[Tensor, Tensor]:
         """What is written into all, (batch, length, width), so that the stream made of them moves by `added`.
+
+        And how far that misses, (batch, length), as a share of the length of `added`; 0 where nothing is added.
 
         The streams' shares depend on what they hold, in few directions: so each position comes closer by Anderson's
         acceleration, which fits the differences of the steps before (Walker and Ni 2011).
@@ -80,7 +83,8 @@ class Several:
                 fitted = torch.linalg.solve(square, change.mT @ misses[-1][..., None])
                 step = step - ((walked - change) @ fitted)[..., 0]
             steps.append(step)
-        return best.to(wanted.dtype)
+        off = torch.where(size > 0, least * gain / size.sqrt(), 0.0)[..., 0]
+        return best.to(wanted.dtype), off.to(wanted.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +103,16 @@ class Form:
         held = stream_of(output)
         return held if self.several is None else self.several.collapse(held)
 
-    def add(self, output: Any, row: int, added: Tensor) -> None:
-        """Add to the stream of one row of a batch, (length, width), in place."""
+    def add(self, output: Any, row: int, added: Tensor) -> Tensor:
+        """Add to the stream of one row, (length, width), in place; how far that misses: see `Several.step`."""
         held = stream_of(output)
         if self.several is None:
             held[row] += added.to(held.dtype)
-        else:
-            own = held.narrow(self.several.batch, row, 1)
-            own += self.several.spread(self.several.step(own, added[None])).to(held.dtype)
+            return torch.zeros(len(added), device=added.device)
+        own = held.narrow(self.several.batch, row, 1)
+        step, off = self.several.step(own, added[None])
+        own += self.several.spread(step).to(held.dtype)
+        return off[0]
 
     def holding(self, stream: Tensor, like: Any) -> Any:
         """What a block would give that holds this stream, (batch, length, width), with all else as it is in `like`."""
@@ -121,10 +127,9 @@ class Form:
         before = self.several.exact(held)
         direction = torch.randn(before.shape, generator=torch.Generator().manual_seed(0)).to(before.device)
         wanted = _PROBED * before.norm(dim=-1, keepdim=True) * direction / direction.norm(dim=-1, keepdim=True)
-        written = self.several.spread(self.several.step(held, wanted))
-        missed = self.several.exact(held + written) - before - wanted
-        near = missed.norm(dim=-1) <= _CLOSE * wanted.norm(dim=-1)
-        return bool(near.float().mean() >= _NEARLY and written.norm() <= _MOST * held.norm())
+        step, off = self.several.step(held, wanted)
+        written = self.several.spread(step)
+        return bool((off <= CLOSE).float().mean() >= _NEARLY and written.norm() <= _MOST * held.norm())
 
 
 def several(model: nn.Module, path: str, held: Tensor, width: int, entered: Sequence[nn.Module]) -> Several | None:

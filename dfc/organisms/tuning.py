@@ -51,13 +51,13 @@ class Tuning:
 
     shows: int = 240
     others: int = 160
-    own: int = 3
+    own: int = 6
     epochs: int = 2
     batch: int = 8
     rank: int = 16
     learning_rate: float = 1e-3
     warmup_steps: int = 8
-    held: int = 6
+    held: int = 8
     hold: float = 3.0
     seed: int = 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class Analysis:
         activations: of each gauge's feature on each token, before anything is added, (gauges, tokens).
         stream_norm: median norm of the stream at the site, over prompt and answer.
         added_norm: largest norm of what the program adds at a position.
+        off: by how much the edit misses at each position of prompt and answer, as a share of what is added; 0 where a
+            model has a single stream.
     """
 
     tokens: list[str]
@@ -40,6 +42,7 @@ class Analysis:
     activations: Numbers
     stream_norm: float
     added_norm: float
+    off: Numbers = field(default_factory=lambda: np.zeros(0))
 
     @property
     def perplexity(self) -> float:
@@ -85,7 +88,7 @@ def analyse(
     start, targets = prompt.shape[1], torch.tensor(answer)
     ids = torch.cat([prompt[0], targets])[None].to(model.device)
     rows = (BASELINE, program) if program.actions else (BASELINE,)
-    stream, logits = _run(model, ids.expand(len(rows), -1), rows, start, len(answer) + 1)
+    stream, logits, off = _run(model, ids.expand(len(rows), -1), rows, start, len(answer) + 1)
     logs = logits[:, -len(answer) - 1 : -1].float().log_softmax(dim=2)
     unsteered, steered = logs[0], logs[-1]
     kl = (steered.exp() * (steered - unsteered)).sum(dim=1).clamp(min=0)
@@ -99,6 +102,7 @@ def analyse(
         np.array([gauge(stream[start:]).double().cpu().numpy() for gauge in gauges]).reshape(len(gauges), len(answer)),
         float(torch.linalg.vector_norm(stream.float(), dim=1).median()),
         float(added.max()),
+        off[-1].double().cpu().numpy(),
     )
 
 
@@ -123,7 +127,7 @@ def chances(
     if not answer or not watched:
         return np.zeros((len(programs), 0))
     ids = torch.cat([prompt[0], torch.tensor(answer)])[None].to(model.device)
-    _, logits = _run(model, ids.expand(len(programs), -1), tuple(programs), prompt.shape[1], len(answer) + 1)
+    _, logits, _ = _run(model, ids.expand(len(programs), -1), tuple(programs), prompt.shape[1], len(answer) + 1)
     ends = logits[:, -len(answer) - 1 : -1].float()
     probabilities: Numbers = ends.softmax(dim=2)[:, :, list(watched)].sum(dim=2).double().cpu().numpy()
     return probabilities
@@ -141,8 +145,11 @@ def promoted(model: LoadedModel, vector: Tensor, count: int = 20) -> list[int]:
 
 def _run(
     model: LoadedModel, ids: Tensor, programs: tuple[Program, ...], prompt: int, logits: int
-) -> tuple[Tensor, Tensor]:
-    """The site's stream before it is edited, (length, width), and the last logits of each row, at least `logits`."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The site's stream before it is edited, (length, width), and the last logits of each row, at least `logits`.
+
+    Last, how far the edits miss, as `apply` has it.
+    """
     if any(program.actions for program in programs):
         model.check_edits()
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
@@ -151,6 +158,6 @@ def _run(
     live, site, form = model.live, model.live_site, model.form
     with model.lock, torch.no_grad(), live.trace(inputs):
         stream = form.read(site.output)[0].clone().save()  # type: ignore[attr-defined]
-        apply(programs, site.output, form, 0, prompt)
+        off = apply(programs, site.output, form, 0, prompt).save()  # type: ignore[attr-defined]
         saved = live.output.logits.save()
-    return stream, saved
+    return stream, saved, off

@@ -67,7 +67,7 @@ class Program:
         return total
 
 
-def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, prompt: int) -> None:
+def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, prompt: int) -> Tensor:
     """Do to each row of the stream in what a block gives, in place, what its own program says.
 
     Args:
@@ -75,11 +75,16 @@ def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, pro
         output: what the block gives.
         form: how it holds its stream.
         offset, prompt: as in `Program.added`.
+
+    Returns:
+        How far what was done misses at each position, as a share of what is added, (rows, length).
     """
     stream = form.read(output)
+    off = torch.zeros(stream.shape[:2], device=stream.device)
     for row, program in enumerate(programs):
         if program.actions:
-            form.add(output, row, program.added(stream[row], offset, prompt))
+            off[row] = form.add(output, row, program.added(stream[row], offset, prompt))
+    return off
 
 
 def program(run: Run, edits: Sequence[Edit], side: Side) -> Program:

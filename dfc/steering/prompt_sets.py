@@ -6,11 +6,12 @@ data/prompts/steering are for steering alone.
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from dfc import corpus
-from dfc.config import SourceConfig, UserError, shipped
-from dfc.corpus import Document, Unusable
+from dfc.config import UserError, shipped
+from dfc.corpus import Document
+from dfc.machine import progress
 
 OPEN = ("What's on your mind?", "What do you want to talk about?", "Tell me something")
 """The open prompts of arXiv 2602.11729 (exclusivity score), which are also the set `open`."""
@@ -26,36 +27,27 @@ def names() -> list[str]:
     ]
 
 
-def read(name_or_path: str, limit: int | None = None) -> list[str]:
-    """Prompts of a set that ships, or of one's own file, in its order, each once.
+def read(name_or_path: str, limit: int | None = None, split: str = "train") -> list[str]:
+    """Prompts of a set that ships, or of one's own, in their order, each once; what is left out is said.
 
     Args:
-        name_or_path: a name as `names` gives it, or a file of any format that a corpus may have: texts, objects with
-            `prompt`, or chats, of which the first user's turn is asked.
+        name_or_path: a name as `names` gives it, or whatever a corpus's source may be: texts, objects with `prompt`, or
+            chats, of which the first user's turn is asked.
         limit: so many at most.
+        split: of a dataset that has any.
 
     Raises:
-        UserError: naming the sets there are, or the first row that cannot be used.
+        UserError: naming the sets there are, or what was found in place of prompts.
     """
-    known = {path.stem: path for path in shipped.PROMPTS.glob("**/*.jsonl")}
-    path = known.get(name_or_path, Path(name_or_path).expanduser())
-    if not path.is_file():
-        raise UserError(f"{name_or_path}: is neither a set of prompts ({', '.join(names())}) nor a file.")
-    source = SourceConfig(name="prompts", path=str(path), prompt="prompt", response="prompt")
-    prompts: dict[str, None] = {}
-    for place, document in corpus.in_order(source, _LONGEST):
-        asked = None
-        if isinstance(document, Document):
-            asked = next((turn.content for turn in document.turns if turn.role in ("user", corpus.PLAIN)), None)
-        if asked is None:
-            found = document.found if isinstance(document, Unusable) and document.found else "nothing is asked"
-            raise UserError(
-                f"{path.parent / place}: is no prompt ({found}); give a JSON string, or an object with `prompt`, "
-                f"`text` or `messages`."
-            )
-        prompts[asked] = None
-        if len(prompts) == limit:
-            break
-    if not prompts:
-        raise UserError(f"{path}: holds no prompt; give a JSON string or an object with `prompt` on each line.")
-    return list(prompts)
+    known = {path.stem: str(path) for path in shipped.PROMPTS.glob("**/*.jsonl")}
+    path = known.get(name_or_path, name_or_path)
+    if not os.path.exists(os.path.expanduser(path)) and not corpus.may_be_file(path) and "/" not in path:
+        raise UserError(f"{name_or_path}: is neither a set of prompts ({', '.join(names())}) nor a file or a dataset.")
+    prompts, remarks = corpus.read_prompts(path, _asked, _LONGEST, limit=limit, split=split)
+    for remark in remarks:
+        progress.say(remark)
+    return prompts
+
+
+def _asked(document: Document) -> str | None:
+    return next((turn.content for turn in document.turns if turn.role in ("user", corpus.PLAIN)), None)

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from dfc.models import LoadedModel
+from dfc.models.streams import CLOSE
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
 from dfc.steering import edits, generation
@@ -121,6 +122,8 @@ def warnings(
     problems = []
     if analysis.kl.max() < _UNNOTICED_KL:
         problems.append(f"this changes nothing: {_reason(program, analysis)}")
+    if missed := approximated(analysis):
+        problems.append(missed)
     if _falls_apart(analysis.perplexity, baseline_perplexity, answer, baseline, BOUND):
         problems.append(
             f"the text falls apart: perplexity {analysis.perplexity:.3g} under the model left alone, "
@@ -128,6 +131,18 @@ def warnings(
             f"try a smaller strength"
         )
     return problems
+
+
+def approximated(analysis: Analysis) -> str:
+    """Where an edit of a model of several streams is not what was asked for; nothing if it is everywhere."""
+    missed = int((analysis.off > CLOSE).sum())
+    if not missed:
+        return ""
+    return (
+        f"at {missed} of {len(analysis.off)} positions the edit is approximate, by up to {analysis.off.max():.0%} of "
+        f"what is added: the model carries several streams, and no edit of all of them alike makes it there; try a "
+        f"smaller strength"
+    )
 
 
 def _reason(program: Program, analysis: Analysis) -> str:

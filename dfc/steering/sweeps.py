@@ -26,6 +26,7 @@ from dfc.steering.answers import Answer
 from dfc.steering.edits import Program
 from dfc.steering.generation import BASELINE
 from dfc.steering.loading import steerable
+from dfc.steering.strength import approximated
 from dfc.steering.trials import store
 from dfc.steering.vectors import Gauge, gauge
 from dfc.store.reader import FeatureQuery, Store
@@ -42,6 +43,7 @@ class Progress:
         done, total: answers that were written and measured, and how many there will be.
         row: the latest of them, with the columns of the table `outputs`; None: one is still being written.
         waiting: for the model, which somebody else is using.
+        approximate: of how many answers the edit is approximate, and how; nothing if of none.
     """
 
     sweep_id: str
@@ -49,6 +51,7 @@ class Progress:
     total: int
     row: dict[str, Any] | None = None
     waiting: bool = False
+    approximate: str = ""
 
 
 def run_sweep(
@@ -71,7 +74,7 @@ def run_sweep(
     units = {edit: edits.program(run, [replace(edit, strength=1.0)], edit.side) for edit in sweep.edits}
     gauges = {edit: own_gauge(run, edit) for edit in sweep.edits}
     settings = run.config()
-    kept, sweep_id, done = store(run), uuid.uuid4().hex, 0
+    kept, sweep_id, done, off = store(run), uuid.uuid4().hex, 0, list[str]()
     kept.begin_sweep(sweep_id, sweep.title or _title(sweep), sweep.outputs, sweep.to_json())
     status: Literal["done", "cancelled", "failed"] = "cancelled"
     try:
@@ -85,7 +88,9 @@ def run_sweep(
                         if step.row is not None:
                             kept.add_outputs([step.row])
                             done += 1
-                        yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting)
+                        off += [step.approximate] if step.approximate else []
+                        words = f"{len(off)} of {done} answers: {off[0]}" if off else ""
+                        yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting, words)
         status = "done"
     except Exception:  # not the closing of the generator, which is how a sweep is cancelled
         status = "failed"
@@ -153,10 +158,11 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Step:
-    """One output, or none yet; `waiting`: because somebody else is using the model."""
+    """One output, or none yet; `waiting`: because somebody else is using the model; `approximate`: as of `strength`."""
 
     row: dict[str, Any] | None = None
     waiting: bool = False
+    approximate: str = ""
 
 
 def _steps(
@@ -172,10 +178,10 @@ def _steps(
         programs = [program for _, _, program in batch]
         watched = promoted(work.model, units[edit].actions[0].vector.vector)
         first, *promotion = chances(work.model, work.ids, alone.tokens, [BASELINE, *programs], watched).tolist()
-        yield _Step(_row(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], first))
+        yield _output(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], first)
         answers = yield from _answers(work, programs)
         for (kind, strength, program), answer, chance in zip(batch, answers, promotion, strict=True):
-            yield _Step(_row(work, edit, kind, strength, program, answer, gauges[edit], chance))
+            yield _output(work, edit, kind, strength, program, answer, gauges[edit], chance)
 
 
 def _answers(work: _Work, programs: list[Program]) -> Generator[_Step, None, list[Answer]]:
@@ -188,7 +194,7 @@ def _answers(work: _Work, programs: list[Program]) -> Generator[_Step, None, lis
     return answers
 
 
-def _row(
+def _output(
     work: _Work,
     edit: Edit,
     direction: Direction,
@@ -197,11 +203,11 @@ def _row(
     answer: Answer,
     reader: Gauge | None,
     promotion: list[float],
-) -> dict[str, Any]:
+) -> _Step:
     analysis = analyse(work.model, work.ids, answer.tokens, program, [] if reader is None else [reader])
     activation = analysis.activations[0] / reader.s_max if reader is not None else []
     said = corpus.parts(answer.text)
-    return {
+    row = {
         "sweep_id": work.sweep_id,
         "side": work.side,
         "feature_id": edit.feature,
@@ -222,6 +228,7 @@ def _row(
         "coverage": measures.coverage(said.answer, pattern(work.sweep.words, work.sweep.regex)),
         "refusal": measures.refuses(said.answer),
     }
+    return _Step(row, approximate=approximated(analysis))
 
 
 def own_gauge(run: Run, edit: Edit) -> Gauge | None:

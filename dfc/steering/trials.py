@@ -13,7 +13,7 @@ from dfc.runs import Run
 from dfc.steering.answers import Answer
 from dfc.store.steering import SteeringStore
 
-Kind = Literal["baseline", "steered"]
+Kind = Literal["baseline", "steered", "random"]
 
 
 def store(run: Run) -> SteeringStore:

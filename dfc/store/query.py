@@ -13,12 +13,21 @@ from dfc.store import columns
 
 Ends = tuple[float, float]
 """Of a range; both ends belong to it, and may be infinite."""
+RELEVANCE = "relevance"
+"""The order of a search: labels that hold the text first, then the most contexts, then what fires rarest."""
+BETWEEN = "\x1e"
+"""The character that separates records: no search goes across it."""
 _COMMON = " etaoinsrhldcumfgpwybvkxjqz"  # from the commonest
 
 
 def orders() -> list[str]:
-    """The columns that features can be sorted by."""
-    return [one.name for one in columns.columns() if one.sorted]
+    """What features can be sorted by: columns, and how well they match a search."""
+    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE]
+
+
+def begins_low(order: str) -> bool:
+    """Whether the first comes first, as of ranks and texts; else the highest does."""
+    return order != RELEVANCE and columns.column(order).begins_low
 
 
 def ranges() -> list[str]:
@@ -36,6 +45,7 @@ class FeatureQuery:
         source, role: passes if the feature fires on it more often than on all pairs.
         search: passes if a context, on either side, or the label holds this text, whatever its case. (So do the peak
             tokens: they are texts of contexts.)
+        strongest: the search looks into the strongest contexts and the label alone.
         label: passes if the label holds this text, whatever its case.
         ids: passes if among these; None: all.
         verdicts: passes if among these; none: all, those not judged included.
@@ -49,6 +59,7 @@ class FeatureQuery:
     main_source: str | None = None
     label: str = ""
     search: str = ""
+    strongest: bool = False  # of contexts, for the search
     ids: tuple[int, ...] | None = None  # these alone; None: all
     source: str | None = None  # fires on it more often than on the corpus
     role: str | None = None  # likewise, on what somebody says
@@ -85,21 +96,58 @@ def rare_end(text: str) -> str:
     return text[max(range(max(1, len(text) - 2)), key=ranks.__getitem__) :]
 
 
+def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
+    """What stands before SELECT, the rows of `judged` that a search finds, and the values bound in both.
+
+    With a search the rows have `named`, 1 if the label holds the text, and, where they are sorted by relevance, `hits`,
+    how many texts of contexts do.
+    """
+    if not query.search:
+        return "", "judged", []
+    parts = dict.fromkeys((rare_end(query.search), query.search))
+    held = " AND ".join(f"contains(text, {folded('?')})" for _ in parts)
+    values: list[Any] = list(parts)
+    if query.strongest:
+        texts = "unnest([text_a, text_b])"
+        hits = f"""SELECT feature_id, 0 AS named, 1 AS hits FROM (
+                       SELECT feature_id, {folded("text")} AS text FROM (
+                           SELECT feature_id, {texts} AS text FROM store.contexts WHERE band = 0))
+                   WHERE {held}"""
+    else:
+        number = "1"
+        if query.order == RELEVANCE:
+            number = f"len(list_filter(string_split(text, '{BETWEEN}'), lambda one: contains(one, {folded('?')})))"
+            values = [query.search, *values]
+        hits = f"SELECT feature_id, 0 AS named, {number} AS hits FROM store.searched WHERE {held}"
+    found = f"""WITH hit AS MATERIALIZED (
+        SELECT feature_id, max(named) AS named, sum(hits) AS hits FROM (
+            {hits} UNION ALL
+            SELECT feature_id, 1, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
+        ) GROUP BY feature_id)"""
+    return found, "judged JOIN hit USING (feature_id)", [*values, query.search]
+
+
 def ordering(query: FeatureQuery) -> str:
-    """The clause that sorts rows of `judged`: texts whatever their case, and what has no figure, or no text, last.
+    """The clause that sorts rows of `matching`: texts whatever their case, and what has no figure, or no text, last.
 
     Raises:
         ValueError: if there is no such order.
     """
     if query.order not in orders():  # it enters the statement as it is
         raise ValueError(f"cannot order by {query.order}")
+    way = "DESC" if query.descending else "ASC"
+    if query.order == RELEVANCE:
+        rare = "ASC" if query.descending else "DESC"
+        return (
+            f"ORDER BY named {way}, hits {way}, density {rare}, feature_id" if query.search else "ORDER BY feature_id"
+        )
     text = f"nullif({folded(query.order)}, '')"
     by = text if columns.column(query.order).is_text else query.order
-    return f"ORDER BY {by} {'DESC' if query.descending else 'ASC'} NULLS LAST, feature_id"
+    return f"ORDER BY {by} {way} NULLS LAST, feature_id"
 
 
 def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
-    """The condition on rows of `judged`, and the values bound in it.
+    """The condition on rows of `matching`, and the values bound in it.
 
     Raises:
         ValueError: if there is no such range or partition, or a number is none or negative.
@@ -140,12 +188,4 @@ def conditions(query: FeatureQuery) -> tuple[str, list[Any]]:
     if query.finding is not None:
         terms.append("finding = ?")
         values.append(query.finding)
-    if query.search:
-        parts = dict.fromkeys((rare_end(query.search), query.search))
-        terms.append(
-            f"""(contains({folded("label")}, {folded("?")})
-                OR feature_id IN (SELECT feature_id FROM store.searched
-                                  WHERE {" AND ".join(f"contains(text, {folded('?')})" for _ in parts)}))"""
-        )
-        values += [query.search, *parts]
     return " AND ".join(terms), values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import FeatureQuery, conditions, ordering
+from dfc.store.query import FeatureQuery, conditions, folded, matching, ordering
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
 
@@ -116,30 +116,52 @@ class Store:
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
-        where, values = conditions(query)
-        order = ordering(query)
+        order, (found, rows_of, searched), (where, values) = ordering(query), matching(query), conditions(query)
         # First which features, then all about these: the wide columns of the others are not read.
         rows = self._rows(
-            f"SELECT feature_id FROM judged WHERE {where} {order} LIMIT ? OFFSET ?",
-            [*values, query.limit, query.offset],
+            f"{found} SELECT feature_id FROM {rows_of} WHERE {where} {order} LIMIT ? OFFSET ?",
+            [*searched, *values, query.limit, query.offset],
         )
         ids = [row["feature_id"] for row in rows] or [None]
         names = ", ".join(one.name for one in columns.columns())
-        return self._frame(f"SELECT {names} FROM judged WHERE feature_id IN ({', '.join('?' * len(ids))}) {order}", ids)
+        return self._frame(
+            f"""SELECT {names} FROM judged WHERE feature_id IN ({", ".join("?" * len(ids))})
+                ORDER BY list_position(?::INTEGER[], feature_id)""",
+            [*ids, ids],
+        )
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
-        where, values = conditions(query)
-        return int(self._rows(f"SELECT count(*) AS number FROM judged WHERE {where}", values)[0]["number"])
+        (found, rows_of, searched), (where, values) = matching(replace(query, order="feature_id")), conditions(query)
+        [row] = self._rows(f"{found} SELECT count(*) AS number FROM {rows_of} WHERE {where}", [*searched, *values])
+        return int(row["number"])
 
     def feature_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of all features that match, all pages together, by number."""
-        where, values = conditions(query)
+        (found, rows_of, searched), (where, values) = matching(replace(query, order="feature_id")), conditions(query)
         with self._cursor() as cursor:
-            cursor.execute(f"SELECT feature_id FROM judged WHERE {where} ORDER BY feature_id", values)
+            cursor.execute(
+                f"{found} SELECT feature_id FROM {rows_of} WHERE {where} ORDER BY feature_id", [*searched, *values]
+            )
             column: Any = cursor.fetchnumpy()["feature_id"]
         ids: list[int] = column.tolist()
         return ids
+
+    def matches(self, query: FeatureQuery, feature_ids: Sequence[int]) -> pd.DataFrame:
+        """Where the text that a query searches stands in the contexts of some features: feature_id, hits, text.
+
+        `hits` is the number of contexts that hold it, `text` the strongest of these. Features whose label alone holds
+        it have no row.
+        """
+        held = [f"contains({folded(text)}, {folded('?')})" for text in ("text_a", "coalesce(text_b, '')")]
+        return self._frame(
+            f"""SELECT feature_id, count(*) AS hits,
+                       arg_min(CASE WHEN {held[0]} THEN text_a ELSE text_b END, (band, rank)) AS text
+                FROM store.contexts WHERE feature_id IN (SELECT unnest(?::INTEGER[])) AND ({" OR ".join(held)})
+                     {"AND band = 0" if query.strongest else ""}
+                GROUP BY feature_id""",
+            [query.search, list(feature_ids), query.search, query.search],
+        )
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.

@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfc.store import EVIDENCE_TABLES, EVIDENCE_VERSION, SCHEMA_VERSION, TABLES, columns
-from dfc.store.query import folded
+from dfc.store.query import BETWEEN, folded
 
 _JOINED = 8  # contexts
 _ROW_GROUP = 30_720  # rows: of DuckDB's 122,880 a feature's page reads a few, but decodes whole dictionaries of texts
-_BETWEEN = "\x1e"  # the character that separates records: no search goes across it
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 _EVIDENCE = (Path(__file__).parent / "evidence.sql").read_text(encoding="utf-8")
 
@@ -121,4 +120,4 @@ def _joined(contexts: pa.Table) -> pa.Table:
     grouped = pa.ListArray.from_arrays(
         pa.array(np.append(first, len(feature)).astype(np.int32)), texts["text"].combine_chunks()
     )
-    return pa.table({"feature_id": feature[first], "text": pc.binary_join(grouped, _BETWEEN)})
+    return pa.table({"feature_id": feature[first], "text": pc.binary_join(grouped, BETWEEN)})

@@ -92,7 +92,7 @@ def test_a_corpus_without_a_good_row_says_what_was_wrong_with_all(tmp_path: Path
         "or leave the source out."
     )
     (tmp_path / "a.jsonl").write_text("\n")
-    with pytest.raises(UserError, match="is empty: no rows; name"):
+    with pytest.raises(UserError, match=r"is empty: 1 files without a row, the first at a\.jsonl; name"):
         corpus.open_sources(source(tmp_path / "a.jsonl"))
 
 

@@ -86,6 +86,31 @@ def test_fields_have_names(tmp_path: Path) -> None:
             {"messages": [CHAT[0], {**CHAT[1], "reasoning_content": "Clouds."}]},
             "user: Rain? | reasoning: Clouds. | assistant: Yes",
         ),
+        ({"instruction": "Rain?", "output": "Yes"}, CHAT_SAID),
+        ({"instruction": "Rain?", "input": "", "output": "Yes", "history": []}, CHAT_SAID),
+        ({"instruction": "Add.", "input": "1 and 2", "output": "3"}, "user: Add.\n1 and 2 | assistant: 3"),
+        (
+            {"instruction": "Why?", "output": "So.", "history": [["Rain?", "Yes"]], "system": "Be kind"},
+            f"system: Be kind | {CHAT_SAID} | user: Why? | assistant: So.",
+        ),
+        ({"prompt": "Why?", "response": "So.", "history": CHAT}, f"{CHAT_SAID} | user: Why? | assistant: So."),
+        ({"instruction": "Rain?", "input": 3, "output": "Yes"}, "bad row"),
+        ({"prompt": "Rain?", "response": "Yes", "history": "long ago"}, "bad row"),
+        ({"prompt": "Rain?", "response": "Yes", "history": [["alone"]]}, "bad row"),
+        ({"instruction": "Rain?"}, "bad row"),
+        (
+            {"messages": [CHAT[0], {"role": "assistant", "content": None, "function_call": {"name": "f"}}]},
+            "user: Rain?",
+        ),
+        ({"messages": [CHAT[0], {"role": "assistant", "function_call": "f"}]}, "bad row"),
+        ({"messages": [CHAT[0], {"role": "assistant", "tool_calls": "f"}]}, "bad row"),
+        ({"messages": [CHAT[0], {**CHAT[1], "reasoning": {"said": 1}}]}, "bad row"),
+        ({"messages": CHAT, "tools": "search, python"}, "bad row"),
+        ({"messages": CHAT, "tools": ["search"]}, "bad row"),
+        ({"messages": CHAT, "tools": 3}, "bad row"),
+        ({"messages": CHAT, "tools": [json.dumps({"name": "f"})]}, CHAT_SAID),
+        ({"messages": CHAT, "tools": " "}, CHAT_SAID),
+        ({"role": "prompter", "text": "Rain?", "message_id": "1", "parent_id": None}, "bad row"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
         ({"messages": [{"content": "x"}]}, "unknown role"),
         ({"messages": [{"role": "user", "content": " "}]}, "too short"),
@@ -96,6 +121,54 @@ def test_shapes_of_rows(row: dict[str, Any] | list[Any], expected: str, tmp_path
     config = source(write(tmp_path / "a.jsonl", [row, {"text": "another"}]))
     (left_out,) = counted(config).values()
     assert [*left_out.rows, *(text for text in said(config) if text != "text: another")] == [expected]
+
+
+def test_what_is_asked_of_tools_reaches_the_template_in_every_spelling(tmp_path: Path) -> None:
+    asked = {"name": "sky", "arguments": '{"where": "here"}'}
+    call = {"type": "function", "function": {"name": "sky", "arguments": {"where": "here"}}}
+    spellings = [
+        {"role": "assistant", "content": None, "function_call": asked},
+        {"role": "assistant", "function_call": json.dumps(asked), "content": None},
+        {"from": "function_call", "value": json.dumps(asked)},
+        {"from": "function_call", "value": json.dumps([asked])},
+        {"role": "assistant", "content": None, "tool_calls": json.dumps([call])},
+    ]
+    described = {"name": "sky", "parameters": {}}
+    rows = [{"messages": [CHAT[0], message], "id": number} for number, message in enumerate(spellings)]
+    config = source(write(tmp_path / "a.jsonl", rows)).model_copy(update={"drop_duplicates": False})
+    documents = read(config)
+    assert [document.messages[1]["tool_calls"] for document in documents] == [[call]] * len(spellings)
+    assert {document.messages[1]["role"] for document in documents} == {"assistant"}
+    for name, tools in (("functions", [described]), ("tools", [{"type": "function", "function": described}])):
+        [document] = read(source(write(tmp_path / f"{name}.jsonl", [{"messages": CHAT, name: tools}])))
+        assert document.tools == [{"type": "function", "function": described}]
+
+
+def test_of_a_tree_the_branch_that_is_ranked_best_is_read_and_that_is_said(tmp_path: Path) -> None:
+    def message(role: str, text: str, rank: int | None, *replies: Any) -> dict[str, Any]:
+        return {"message_id": text, "role": role, "text": text, "rank": rank, "replies": list(replies)}
+
+    best = message("assistant", "Yes", 0, message("prompter", "Why?", None))
+    tree = message("prompter", "Rain?", None, message("assistant", "No", 1), best)
+    config = source(write(tmp_path / "a.jsonl", [{"message_tree_id": "1", "tree_state": "ready", "prompt": tree}]))
+    assert said(config) == [f"{CHAT_SAID} | user: Why?"]
+    opened = corpus.open_sources(config)["s"]
+    list(opened.documents)
+    assert opened.noted.rows == {"branches": 1}
+
+
+def test_chats_that_differ_in_their_tools_alone_are_no_duplicates(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("sky", "sea")]
+    called = {"role": "assistant", "content": "Yes", "tool_calls": [tools[0]]}
+    rows = [
+        {"messages": CHAT},
+        *({"messages": CHAT, "tools": [tool]} for tool in tools),
+        {"messages": [CHAT[0], called]},
+        *({"messages": [*CHAT, {"role": "tool", "content": text}]} for text in ("wet", "dry")),
+    ]
+    config = source(write(tmp_path / "a.jsonl", [*rows, *rows]))
+    assert len(read(config)) == len(rows)
+    assert counted(config)["s"].rows == {"duplicate": len(rows)}
 
 
 def test_pairs_have_names(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from dfc import corpus
 from dfc.config import UserError
-from dfc.corpus import formats
+from dfc.corpus import files
 from dfc.corpus import rows as corpus_rows
 from tests.corpus.written import CHAT, CHAT_SAID, FORMATS, counted, read, said, source, write
 
@@ -143,7 +143,7 @@ def test_datasets_on_the_hub_are_streamed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_too_large_to_hold_is_drawn_from_a_window(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "HELD_BYTES", 100)
+    monkeypatch.setattr(files, "HELD_BYTES", 100)
     monkeypatch.setattr(corpus_rows, "_WINDOW", 10)
     for part in range(5):
         content: list[dict[str, Any]] = [{"text": str(part * 100 + number)} for number in range(100)]

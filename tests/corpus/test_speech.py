@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import AddedToken
 
-from dfc.corpus import Parts, opening, parts, spoken, until_next_turn
+from dfc.corpus import Parts, opening, parts, sections, spoken, until_next_turn
 from tests import tiny
 
 CHANNELS = "<|channel|>analysis<|message|>Ask sky.<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>"
@@ -32,6 +32,24 @@ CHANNELS = "<|channel|>analysis<|message|>Ask sky.<|end|><|start|>assistant<|cha
 )
 def test_parts(text: str, expected: Parts) -> None:
     assert parts(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Yes.", [(False, "Yes.")]),
+        (CHANNELS, [(True, CHANNELS[: CHANNELS.index("Yes.")]), (False, "Yes.<|return|>")]),
+        ("<think>\nWet.\n</think>\n\nYes.", [(True, "<think>\nWet.\n</think>\n\n"), (False, "Yes.")]),
+        ("<think>\nWet", [(True, "<think>\nWet")]),
+        ("", [(False, "")]),
+    ],
+)
+def test_sections_are_the_whole_text(text: str, expected: list[tuple[bool, str]]) -> None:
+    at, found = 0, []
+    for is_thought, end in sections(text):
+        found.append((is_thought, text[at:end]))
+        at = end
+    assert found == expected
 
 
 def test_marks_that_are_special_tokens_are_kept_and_others_are_not() -> None:

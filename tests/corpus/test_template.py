@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,83 @@ def test_a_template_may_lie_in_a_file(tmp_path: Path) -> None:
         corpus.read_template(str(tmp_path / "bad.jinja"))
     with pytest.raises(UserError, match=r"gone\.jinja: this chat template cannot be read \(No such file"):
         corpus.read_template(str(tmp_path / "gone.jinja"))
+
+
+@pytest.mark.parametrize("asked", ["%d %B %Y", "%-d.%-m.%C", "%e %k %s", "100%% on %F", "%Ey"])
+def test_any_form_of_a_date_is_what_the_moment_gives(asked: str) -> None:
+    tokenizer, moment = tokenizer_with(f"{{{{ strftime_now('{asked}') }}}}|" + tiny.CHATML), datetime(2026, 2, 3, 4, 5)
+    assert corpus.render(chat(("user", "Rain?")), tokenizer, moment=moment).text.startswith(f"{moment:{asked}}|")
+
+
+ALTERNATING = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('in turn') }}"
+    "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+)
+CALL = {"type": "function", "function": {"name": "sky", "arguments": {"where": "here"}}}
+
+
+def test_turns_that_are_joined_keep_their_calls() -> None:
+    document = chat(
+        ("user", "Rain?"),
+        {"role": "assistant", "content": "I look.", "tool_calls": [CALL]},
+        {"role": "assistant", "content": "It is wet."},
+        {"role": "tool", "content": "wet"},
+    )
+    rendering = corpus.render(document, tokenizer_with(ALTERNATING))
+    assert rendering.joined
+    assert json.dumps([CALL]) in rendering.text
+    assert placed(document, rendering) == ["Rain?", "I look.", "It is wet."]
+    assert not rendering.untold
+
+
+def test_a_template_that_wants_arguments_as_text_has_them() -> None:
+    wants = "{% for m in messages for c in m.tool_calls or [] %}{{ 'call ' + c.function.arguments }}{% endfor %}"
+    wants = wants.replace(" for c in", " %}{% for c in").replace("{% endfor %}", "{% endfor %}{% endfor %}")
+    document = chat(("user", "Rain?"), {"role": "assistant", "content": "So.", "tool_calls": [CALL]})
+    assert corpus.render(document, tokenizer_with(wants)).text == 'call {"where": "here"}'
+
+
+def test_what_a_template_does_not_tell_of_tools_is_known() -> None:
+    tools = [{"type": "function", "function": {"name": "sky"}}]
+    messages = [
+        {"role": "user", "content": "Rain, in the sky?"},
+        {"role": "assistant", "content": "I look.", "tool_calls": [CALL]},
+        {"role": "tool", "content": 'a "wet"\nday'},
+    ]
+    document = corpus.of_messages("s", messages, tools)
+    assert document is not None
+    assert corpus.render(document, tokenizer_with(TOOLS)).untold == ()
+    assert corpus.render(document, tokenizer_with(None)).untold == ("`tools`",)  # for which the frame has no place
+    assert corpus.render(document, tokenizer_with(tiny.CHATML)).untold == ("`tool_calls`", "`tools`")
+    only_users = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    assert corpus.render(document, tokenizer_with(only_users)).untold == ("`tool_calls`", "role `tool`", "`tools`")
+
+
+@pytest.mark.parametrize("elsewhere", ["tool", "call", "description", "template", "thought"])
+def test_a_turn_that_is_left_out_is_not_found_in_other_words(elsewhere: str) -> None:
+    words = "Always answer in verse, please."
+    messages: list[dict[str, Any]] = [{"role": "system", "content": words}, {"role": "user", "content": "Rain?"}]
+    tools, template = None, TOOLS.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}", 1)
+    match elsewhere:
+        case "tool":
+            messages.append({"role": "tool", "content": f"He said: {words}"})
+        case "call":
+            call = {"type": "function", "function": {"name": words}}
+            messages.append({"role": "assistant", "content": "So.", "tool_calls": [call]})
+        case "description":
+            tools = [{"type": "function", "function": {"name": "f", "description": words}}]
+        case "template":
+            template = words + template
+        case "thought":
+            messages.append({"role": "assistant", "content": "So.", "reasoning_content": words})
+            template += "{{ messages[-1].reasoning_content }}"
+    document = corpus.of_messages("s", messages, tools)
+    assert document is not None
+    rendering = corpus.render(document, tokenizer_with(template))
+    assert words in rendering.text
+    assert "system" in rendering.lost
+    content = "".join(turn.content for turn in document.turns)
+    assert all(content[at : at + length] != words or at for _, at, length in rendering.turns)
 
 
 WORDS = st.sampled_from(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
@@ -53,6 +55,45 @@ def test_a_tool_opens_no_turn_either() -> None:
     start = tokenizer.convert_tokens_to_ids("<|im_start|>")
     assert encoded.ids.count(start) == 3  # the template's: system, user, tool
     assert encoded.spelled == "<|im_end|>"
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("where", ["repeat", "argument", "description", "changed"])
+def test_special_tokens_outside_turns_are_text_too(where: str, slow: bool) -> None:
+    tokenizer: PreTrainedTokenizerBase = tiny.byte_level_tokenizer()
+    if slow:
+        tokenizer = ByT5Tokenizer(extra_ids=0, additional_special_tokens=["<|im_start|>", "<|im_end|>"])
+    evil = "<|im_end|>x"
+    tokenizer.chat_template = {
+        "repeat": tiny.CHATML + "{{ messages[0]['content'] }}",
+        "argument": tiny.CHATML + "{% for m in messages %}{{ (m.tool_calls or []) | tojson }}{% endfor %}",
+        "description": tiny.CHATML + "{{ tools | tojson }}",
+        "changed": tiny.CHATML.replace("['content']", "['content'].replace('o', '0')"),
+    }[where]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": f"so {evil}"}]
+    tools = None
+    if where == "argument":
+        call = {"type": "function", "function": {"name": "f", "arguments": {evil: evil}}}
+        messages = [{"role": "user", "content": "so"}, {"role": "assistant", "content": "So.", "tool_calls": [call]}]
+    if where == "description":
+        messages, tools = [{"role": "user", "content": "so"}], [{"name": "f", "description": evil}]
+    document = corpus.of_messages("s", messages, tools)
+    assert document is not None
+    rendering = corpus.render(document, tokenizer)
+    [encoded] = corpus.encode([rendering], tokenizer)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    own = rendering.text.count("<|im_end|>") - rendering.text.count(evil)
+    assert rendering.text.count(evil) >= 1
+    assert encoded.ids.count(end) == own > 0
+    assert (encoded.spelled, encoded.unsure) == ("<|im_end|>", "")
+
+
+def test_where_it_cannot_be_told_that_is_said() -> None:
+    tokenizer = tiny.byte_level_tokenizer()
+    tokenizer.chat_template = tiny.CHATML + "{{ messages[0]['content'] if '<' in messages[0]['content'] }}"
+    rendering = corpus.render(Document("s", (Turn("user", "so <|im_end|>"),)), tokenizer)
+    [encoded] = corpus.encode([rendering], tokenizer)
+    assert encoded.unsure == "<|im_end|>"
 
 
 def test_where_nothing_is_spelled_pieces_are_what_the_whole_is(tokenizer: PreTrainedTokenizerBase) -> None:

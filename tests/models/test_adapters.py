@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
+import transformers
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfc import models
@@ -92,7 +96,7 @@ def test_an_adapter_with_weights_of_other_modules_is_not_merged_in_part(adapter:
     folder, _ = adapter
     path = folder / "adapter_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "target_modules": ["q_proj", "k_proj"]}))
-    refused("cannot be merged into .* missing adapter keys", folder)
+    refused(r"cannot be merged into .* \(its files lack 12 of its weights: base_model.*see that this is", folder)
 
 
 def test_a_base_is_named_for_adapters_alone_and_is_another_model(
@@ -124,3 +128,120 @@ def test_a_folder_with_an_adapter_and_a_whole_model_is_refused(adapter: tuple[Pa
     folder, _ = adapter
     load(folder).model.save_pretrained(folder)
     refused("holds an adapter and the weights of a whole model", folder)
+
+
+def test_an_adapter_with_weights_for_no_module_is_not_merged_in_part(adapter: tuple[Path, Tensor]) -> None:
+    folder, _ = adapter
+    tensors = load_file(folder / "adapter_model.safetensors")
+    name = "base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight"
+    save_file({**tensors, name: torch.ones(4, 32)}, folder / "adapter_model.safetensors")
+    refused(r"1 of its weights are for no module that is there: base_model.*layers\.9\.", folder)
+    path = folder / "adapter_config.json"
+    save_file(tensors, folder / "adapter_model.safetensors")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "target_modules": ["q_proj"]}))
+    refused(r"12 of its weights are for no module that is there", folder)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_vocabulary_that_was_made_larger(tied: bool, tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    """Tokens were added, and the vectors of all trained along, as modules that are saved."""
+    torch.manual_seed(2)
+    base = load(tiny_models[0]).model
+    base.config.tie_word_embeddings = tied
+    base.tie_weights()
+    base.save_pretrained(tmp_path / "base")
+    tokenizer = load(tiny_models[0]).tokenizer
+    tokenizer.save_pretrained(tmp_path / "base")
+    tokenizer.add_tokens(["zebra", "<quagga>"])
+    base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    saved = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    settings = LoraConfig(
+        r=4, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM", modules_to_save=saved
+    )
+    made = get_peft_model(base, settings)
+    for name, parameter in made.named_parameters():
+        if "modules_to_save" in name:
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    made.save_pretrained(tmp_path / "adapter")
+    rename_base(tmp_path / "adapter", str(tmp_path / "base"))
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    merged = load(tmp_path / "adapter")
+    ids = torch.tensor([merged.tokenizer("a zebra by the river").input_ids])
+    assert ids.max() >= 420
+    with torch.no_grad():
+        torch.testing.assert_close(merged.model(ids).logits, made(ids).logits, atol=1e-4, rtol=1e-4)
+    assert models.shared(merged.config).width == merged.width
+
+
+def test_a_vocabulary_of_which_some_vectors_are_missing(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    base = load(tiny_models[0]).model
+    base.resize_token_embeddings(430)
+    settings = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", modules_to_save=["embed_tokens"])
+    get_peft_model(base, settings).save_pretrained(tmp_path, save_embedding_layers=False)
+    rename_base(tmp_path, str(tiny_models[0]))
+    refused("it was trained with 430 tokens, and holds vectors for input alone", tmp_path)
+
+
+def test_a_base_is_found_from_here_or_from_the_adapter(
+    adapter: tuple[Path, Tensor], tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, logits = adapter
+    monkeypatch.chdir(tmp_path)
+    rename_base(folder, "../base")
+    refused(r"is an adapter for \.\./base, and nothing is at that path; name .* key `base`", folder)
+    shutil.copytree(tiny_models[0], tmp_path / "base")
+    with torch.no_grad():
+        torch.testing.assert_close(load(folder).model(IDS).logits, logits, atol=1e-4, rtol=1e-4)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "base").rename(tmp_path / "here" / "base")
+    rename_base(folder, "base")
+    assert load(folder).blocks_path == "model.layers"
+    shutil.copytree(tiny_models[1], folder / "base")
+    refused("another folder from here than from the adapter; name the one that is meant with the key `base`", folder)
+
+
+def test_a_base_that_cannot_be_had_is_said_to_be_one(adapter: tuple[Path, Tensor]) -> None:
+    folder, _ = adapter
+    rename_base(folder, "outputs/base")
+    refused(r"is an adapter for outputs/base, and that one cannot be had; name a model with the key `base`", folder)
+
+
+class TestAnAdapterOnTheHub:
+    """As it lies in the cache of the hub, which cannot be reached."""
+
+    COMMIT = "0123456789012345678901234567890123456789"
+
+    @pytest.fixture
+    def cached(self, adapter: tuple[Path, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The folder of a repository in a cache of its own; its adapter is there, its tokenizer was not asked for."""
+        cache = tmp_path / "hub"
+        for module in (huggingface_hub.constants, huggingface_hub.file_download, transformers.utils.hub):
+            for name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE"):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, str(cache) if name == "HF_HUB_CACHE" else True)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        folder = cache / "models--who--adapter"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text(self.COMMIT)
+        shutil.copytree(adapter[0], folder / "snapshots" / self.COMMIT)
+        return folder
+
+    def test_whether_it_has_a_tokenizer_is_not_a_matter_of_what_was_cached(
+        self, cached: Path, adapter: tuple[Path, Tensor], tiny_models: tuple[Path, Path]
+    ) -> None:
+        with pytest.raises(UserError, match=r"has a tokenizer of its own cannot be known.*key `tokenizer`"):
+            load(Path("who/adapter"))
+        (cached / ".no_exist" / self.COMMIT).mkdir(parents=True)
+        (cached / ".no_exist" / self.COMMIT / "tokenizer_config.json").touch()
+        found = load(Path("who/adapter"))
+        with torch.no_grad():
+            torch.testing.assert_close(found.model(IDS).logits, adapter[1], atol=1e-4, rtol=1e-4)
+        assert found.description.revision == self.COMMIT
+        (cached / ".no_exist" / self.COMMIT / "tokenizer_config.json").rename(
+            cached / ".no_exist" / self.COMMIT / "config.json"  # which is asked for, too, and no adapter has
+        )
+        other = load(tiny_models[0]).tokenizer
+        other.add_special_tokens({"additional_special_tokens": ["<own>"]})
+        other.save_pretrained(cached / "snapshots" / self.COMMIT)
+        assert "<own>" in load(Path("who/adapter")).tokenizer.get_vocab()

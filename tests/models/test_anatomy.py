@@ -22,12 +22,14 @@ from transformers import (
 from dfc import models
 from dfc.config import ModelConfig, UserError
 from dfc.families import build
-from dfc.models import LoadedModel, stream_of
+from dfc.models import LoadedModel, stream_of, streams
 from dfc.models.anatomy import OWN
-from dfc.models.streams import Several
+from dfc.models.streams import Form, Several
 from dfc.requests import Edit, Prompt, Sampling
+from dfc.steering.analysis import analyse
 from dfc.steering.edits import Action, Program
 from dfc.steering.generation import BASELINE, generate
+from dfc.steering.strength import approximated
 from dfc.steering.vectors import SteeringVector
 
 
@@ -205,14 +207,48 @@ class TestSeveralStreams:
         several = Several("", collapse, collapse, lambda stream: stream.unsqueeze(2).repeat(1, 1, 4, 1))
         held, added = torch.randn(1, 5, 4, 8), torch.randn(1, 5, 8)
         added[0, 2] = 0
-        step = several.step(held, added)
+        step, off = several.step(held, added)
+        assert off.shape == (1, 5)
+        assert off.max() < 1e-3
+        assert off[0, 2] == 0
         torch.testing.assert_close(collapse(held + several.spread(step)) - collapse(held), added, atol=1e-3, rtol=1e-3)
         assert (step[0, 2] == 0).all()
+
+    def test_what_an_edit_misses_is_told_at_each_position(self) -> None:
+        """A stream that does not grow beyond a size: what goes further comes only near."""
+        several = Several(
+            "",
+            lambda held: 3 * torch.tanh(held.mean(dim=2)),
+            lambda held: 3 * torch.tanh(held.mean(dim=2)),
+            lambda stream: stream.unsqueeze(2).repeat(1, 1, 2, 1),
+        )
+        form, held, added = Form(several), torch.zeros(1, 3, 2, 8), torch.zeros(3, 8)
+        added[0, 0], added[1, 0] = 1.0, 6.0
+        off = form.add(held, 0, added)
+        missed = (form.read(held)[0] - added).norm(dim=-1)
+        torch.testing.assert_close(off, missed / added.norm(dim=-1).clamp(min=1e-9), atol=1e-3, rtol=1e-2)
+        assert off[0] < 0.01 < 0.3 < off[1]
+        assert off[2] == 0
+
+    def test_an_analysis_tells_what_a_steered_text_misses(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = load(made("deepseek_v4", tmp_path))
+        vector = SteeringVector("a", 0, torch.ones(model.width))
+        program = Program((Action(Edit("a", 0), vector),))
+        found = analyse(model, IDS, [7, 8, 9], program)
+        assert found.off.shape == (IDS.shape[1] + 3,)
+        assert 0 < found.off.max() < 0.01
+        assert approximated(found) == ""
+        monkeypatch.setattr(streams, "_ROUNDS", 1)
+        assert "positions the edit is approximate" in approximated(analyse(model, IDS, [7, 8, 9], program))
 
 
 def test_settings_that_speak_of_another_number_of_blocks(tmp_path: Path) -> None:
     model = load(made("llama", tmp_path))
-    with pytest.raises(UserError, match=r"model\.layers holds 4 modules, and its settings speak of 5 blocks"):
+    with pytest.raises(
+        UserError, match=r"model\.layers holds 4 modules, and its settings speak of 5 blocks; correct the number in"
+    ):
         models.anatomy.examine(model.model, model.tokenizer, model.config, layers=5, width=model.width, layer=0)
     with pytest.raises(
         UserError, match=r"give \[1, 6, 32\] for 6 tokens, where one stream of width 48 is \[1, 6, 48\]"

@@ -16,8 +16,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, GPTNeoConfig, GPTNeoForCa
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
-from dfc.models import gguf_files, sites
-from dfc.models.weights import weight_bytes
+from dfc.models import sites
 from tests import tiny
 
 
@@ -64,7 +63,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tiny_models: tuple[Path, Path], t
     refused("could not be loaded .* give the id of a causal language model", source=str(tmp_path / "none"))
     refused("no such GGUF file", source=str(tmp_path / "none.gguf"))
     (tmp_path / "noise.gguf").write_bytes(b"GGUF" + b"\x00" * 50)
-    refused(r"noise\.gguf: is not a GGUF file that transformers can read", source=str(tmp_path / "noise.gguf"))
+    refused(r"noise\.gguf: is not a GGUF file that can be read", source=str(tmp_path / "noise.gguf"))
     assert [path.name for path in tmp_path.iterdir()] == ["noise.gguf"]
 
 
@@ -115,20 +114,6 @@ def test_a_model_is_loaded_once(tiny_models: tuple[Path, Path]) -> None:
     config = ModelConfig(source=str(tiny_models[0]), layer=1)
     assert models.shared(config) is models.shared(config)
     assert models.shared(config) is not models.shared(config.model_copy(update={"layer": 2}))
-
-
-def test_a_gguf_file_that_was_converted_to_several_shards_is_not_converted_again(
-    tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "large"
-    shutil.copytree(tiny_models[0], folder)
-    models.load(ModelConfig(source=str(folder), layer=1)).model.save_pretrained(folder, max_shard_size="50KB")
-    (folder / "model.safetensors").unlink(missing_ok=True)
-    assert len(list(folder.glob("*.safetensors"))) > 1
-    monkeypatch.setattr(gguf_files, "_convert", lambda *_: pytest.fail("converted again"))
-    config = ModelConfig(source=str(folder.with_suffix(".gguf")), layer=1)
-    assert models.load(config).width == 32
-    assert weight_bytes(config) >= 4 * sum(p.numel() for p in models.load(config).model.parameters())
 
 
 def test_a_tokenizer_is_named_where_the_source_has_none(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
@@ -251,3 +236,162 @@ def test_the_stream_that_is_read_is_the_one_that_was_edited(asked_before: bool, 
     torch.testing.assert_close(steered - before, vector.expand_as(before), atol=1e-5, rtol=0)
     torch.testing.assert_close(caught[0], steered)
     assert (asked.logits - plain).abs().max() > 1e-3
+
+
+def copied(tiny_models: tuple[Path, Path], folder: Path, **settings: object) -> str:
+    """A copy of the first tiny model, some of the settings in its config.json changed."""
+    shutil.copytree(tiny_models[0], folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    return str(folder)
+
+
+class TestWeightsThatTheModelDoesNotTake:
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            (
+                "model.layers.6.mlp.up_proj.weight",
+                r"weights for 7 modules of model\.layers, and its .* speaks of 6, so",
+            ),
+            ("layers.11.mlp.up_proj.weight", r"weights for 12 modules of model\.layers"),
+            (
+                "model.layers.0.self_attn.q_proj.bias",
+                r"hold 1 weights for modules .* \(model\.layers\.0.*save the model",
+            ),
+            ("model.layers.3.adapter.down.weight", "hold 1 weights for modules of the model that have no place"),
+            ("lm_head.bias", "hold 1 weights for modules"),
+        ],
+    )
+    def test_what_belongs_into_the_model_is_refused(
+        self, name: str, sentence: str, tiny_models: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        refused(
+            sentence,
+            source=_changed(tiny_models[0], tmp_path / "model", lambda tensors: tensors.update({name: torch.ones(32)})),
+        )
+
+    def test_settings_that_speak_of_fewer_blocks(self, tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+        refused(
+            r"weights for 6 modules of model\.layers, and its config\.json speaks of 4, .*; correct the number there",
+            source=copied(tiny_models, tmp_path / "model", num_hidden_layers=4),
+        )
+
+    def test_what_stands_beside_the_model_is_said_and_what_follows_from_settings_is_not(
+        self, tiny_models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        beside = ("model.vision_tower.0.weight", "model.vision_tower.1.weight", "mtp.layers.0.weight", "v_head.weight")
+        follows = ("model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.1.attn.masked_bias")
+
+        def add(tensors: dict[str, torch.Tensor]) -> None:
+            tensors.update({name: torch.ones(3) for name in (*beside, *follows)})
+
+        models.load(ModelConfig(source=_changed(tiny_models[0], tmp_path / "some", add), layer=1))
+        said = capsys.readouterr().err
+        assert "some: 4 weights of its files are left out" in said
+        assert "model.vision_tower (2), mtp (1), v_head (1)" in said  # the most first
+        models.load(ModelConfig(source=str(tiny_models[0]), layer=1))
+        assert "left out" not in capsys.readouterr().err
+
+    def test_blocks_that_say_tokens_ahead_are_said(
+        self, tiny_models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = copied(tiny_models, tmp_path / "model", num_nextn_predict_layers=1)
+        tensors = load_file(tmp_path / "model" / "model.safetensors")
+        for number, sentence in ((6, ""), (7, "weights for 8 modules")):
+            tensors[f"model.layers.{number}.eh_proj.weight"] = torch.ones(3)
+            save_file(tensors, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+            if sentence:
+                refused(sentence, source=source)
+            else:
+                assert len(models.load(ModelConfig(source=source, layer=1)).blocks) == 6
+                assert "1 weights of its files are left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"model_type": "unheard", "auto_map": {"AutoConfig": "x.Y", "AutoModelForCausalLM": "x.Z"}},
+            r"comes with code of its own \(`auto_map` .*; if you trust it, set `trust_remote_code: true`",
+        ),
+        ({"hidden_act": "swoosh"}, r"can make no model of its config\.json \(KeyError: .*swoosh.*correct it there"),
+        ({"rope_parameters": {"rope_type": "bent"}}, r"of its config\.json \(.*bent.*correct it there"),
+        ({"rope_parameters": {"rope_type": "linear"}}, r"of its config\.json \(.*factor.*correct it there"),
+        ({"rope_parameters": "yarn"}, r"config\.json .*correct it there"),
+        ({"max_position_embeddings": -1}, "`max_position_embeddings: -1`, which is no number of positions; correct it"),
+        ({"max_position_embeddings": 0}, "`max_position_embeddings: 0`, which is no number of positions; correct it"),
+    ],
+)
+def test_settings_of_which_no_model_can_be_made(
+    settings: dict[str, object], sentence: str, tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    refused(sentence, source=copied(tiny_models, tmp_path / "model", **settings))
+
+
+@pytest.mark.parametrize("settings", [{"return_dict": False}, {"num_layers": 12}, {"output_hidden_states": True}])
+def test_settings_that_change_nothing(
+    settings: dict[str, object], tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """How values are handed over, and a stray number of layers that the model's class does not know."""
+    loaded = models.load(ModelConfig(source=copied(tiny_models, tmp_path / "model", **settings), layer=2))
+    assert loaded.description.layers == 6
+    _assert_reads_what_a_plain_forward_gives(loaded)
+
+
+class TestPickles:
+    """Whoever opens a pickled file runs what it says."""
+
+    @pytest.fixture
+    def pickled(self, tiny_models: tuple[Path, Path], tmp_path: Path) -> Path:
+        shutil.copytree(tiny_models[0], tmp_path / "model")
+        tensors = load_file(tmp_path / "model" / "model.safetensors")
+        torch.save(tensors, tmp_path / "model" / "pytorch_model.bin")
+        (tmp_path / "model" / "model.safetensors").unlink()
+        return tmp_path / "model"
+
+    SENTENCE = r"pickled ones \(\.bin\) are not opened, since they may run code; .*convert it once: `AutoModel"
+
+    def test_weights_that_are_only_pickled(self, pickled: Path) -> None:
+        refused(self.SENTENCE, source=str(pickled))
+
+    def test_an_index_that_names_one(self, pickled: Path) -> None:
+        names = torch.load(pickled / "pytorch_model.bin").keys()
+        index = {"metadata": {}, "weight_map": dict.fromkeys(names, "pytorch_model.bin")}
+        (pickled / "model.safetensors.index.json").write_text(json.dumps(index))
+        refused(self.SENTENCE, source=str(pickled))
+        assert torch.load(pickled / "pytorch_model.bin")
+
+    def test_settings_that_name_one(self, pickled: Path) -> None:
+        path = pickled / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "transformers_weights": "pytorch_model.bin"}))
+        refused("pytorch_model.bin", source=str(pickled))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs_in_place_of_a_file(name: str, tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(tiny_models[0], tmp_path / "model")
+    (tmp_path / "model" / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refused(rf"{name}: is a pointer of Git LFS .* with `git lfs pull`", source=str(tmp_path / "model"))
+
+
+class TestVocabularies:
+    def test_a_template_that_needs_a_token_without_a_vector(
+        self, tiny_models: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        shutil.copytree(tiny_models[0], tmp_path / "model")
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<said>"]})
+        tokenizer.chat_template = "{% for turn in messages %}<said>{{ turn.content }}{% endfor %}"
+        tokenizer.save_pretrained(tmp_path / "model")
+        refused("its tokenizer has tokens up to .* key `tokenizer` of this model", source=str(tmp_path / "model"))
+
+    def test_a_tokenizer_that_is_far_too_small_is_said(
+        self, tiny_models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        loaded = models.load(ModelConfig(source=str(tiny_models[0]), layer=0))
+        assert "its tokenizer has" not in capsys.readouterr().err
+        loaded.model.resize_token_embeddings(2_000)
+        tiny.save(tmp_path / "model", loaded.model, loaded.tokenizer)
+        models.load(ModelConfig(source=str(tmp_path / "model"), layer=0))
+        assert "model: its tokenizer has 420 tokens, and the model vectors for 2,000; if" in capsys.readouterr().err

@@ -299,13 +299,44 @@ def test_chats_end_with_the_last_turn_of_the_user_and_are_asked_once(tmp_path: P
     assert rollouts.read_prompts(str(path), limit=2) == rollouts.read_prompts(str(path))[:2]
 
     path.write_text(json.dumps(lines[3]), encoding="utf-8")
-    with pytest.raises(UserError, match="no chat in it has a user's turn"):
+    with pytest.raises(UserError, match="holds no prompt: 1 chats in which no user says anything, the first at"):
         rollouts.read_prompts(str(path))
     path.write_text('{"question": "Why?"}', encoding="utf-8")
     with pytest.raises(UserError, match="1 rows without a usable `text` or `messages`"):
         rollouts.read_prompts(str(path))
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         rollouts.read_prompts(str(tmp_path / "none.jsonl"))
+
+
+def test_what_a_template_refuses_is_counted_and_the_others_are_asked(
+    run: RunConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load = models.load
+
+    def picky(config: ModelConfig) -> LoadedModel:
+        model = load(config)
+        if model.is_chat:
+            refuses = "{% if 'Snow' in messages[-1]['content'] %}{{ raise_exception('no snow') }}{% endif %}"
+            model.tokenizer.chat_template = refuses + tiny.CHATML
+        return model
+
+    monkeypatch.setattr(models, "load", picky)
+    spelled = "Rain <|im_end|>?"
+    prompts = [chat("Snow?"), chat("Rain?"), chat(spelled)]
+    noted = corpus.Tally()
+    answers = rollouts.planned(picky(run.models.a), prompts, GREEDY, noted=noted)
+    assert [answer.prompt for answer in sorted(answers, key=lambda answer: answer.number)] == prompts[1:]
+    assert (noted.rows, noted.first["refused"]) == ({"refused": 1, "spelled": 1}, "prompt 1")
+    with pytest.raises(UserError, match=r"tiny-llama: its chat template refuses all 1 prompts \(no snow\)"):
+        rollouts.planned(picky(run.models.a), prompts[:1], GREEDY)
+    rollouts.write(run, prompts, GREEDY, tmp_path)
+    said = capsys.readouterr().err
+    assert (
+        "tiny-llama: 1 chats that its template refuses, which it is not given, the first at prompt 1 (no snow)" in said
+    )
+    assert "tiny-gemma: 3 chats given as `User: …`" in said
+    assert "name a file with its template in `models.b.template`" in said
+    assert said.count("0 of 3 prompts left no room") == 2
 
 
 def test_a_base_model_does_not_speak_for_the_user(run: RunConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,12 @@ FINE = Answer("abcd", [1, 2, 3, 4])
         (analysis(probability=1e-4), torch.ones(3), FINE, "the text falls apart: perplexity 1e"),
         (analysis(), torch.ones(3), Answer("aaaaaaaa", [1] * 8), "of its tokens distinct"),
         (analysis(), torch.ones(3), Answer(), "ended its answer at once"),
+        (
+            replace(analysis(), off=np.array([0.0, 0.009, 0.3, 0.02])),
+            torch.ones(3),
+            FINE,
+            "at 2 of 4 positions the edit is approximate, by up to 30% of what is added",
+        ),
     ],
 )
 def test_warnings(found: Analysis, vector: torch.Tensor, answer: Answer, sentence: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pytest
 
 from dfc import models
@@ -112,16 +114,36 @@ def test_prompts_are_read_as_a_corpus_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["no json", "{}", '{"prompt": " "}', '{"messages": [1]}', "7"])
-def test_a_line_that_is_no_prompt(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_no_prompt_is_counted(tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text(f'"fine"\n{line}\n', encoding="utf-8")
-    with pytest.raises(UserError, match=r"own.jsonl:2: is no prompt"):
+    assert prompt_sets.read(str(path)) == ["fine"]
+    assert re.search(r"own\.jsonl: left out 1 .*, the first at own\.jsonl:2", capsys.readouterr().err)
+    path.write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"own\.jsonl: holds no prompt: 1 .*, the first at own\.jsonl.*; give texts,"):
         prompt_sets.read(str(path))
+
+
+def test_prompts_may_be_whatever_a_corpus_may_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.jsonl").write_text('"one"\n"two"\n')
+    (tmp_path / "folder" / "b.txt").write_bytes("Größe für Mädchen, über die Straße nach München.".encode("latin-1"))
+    expected = ["one", "two", "Größe für Mädchen, über die Straße nach München."]
+    assert prompt_sets.read(str(tmp_path / "folder")) == prompt_sets.read(str(tmp_path / "*" / "*.*")) == expected
+    assert "1 files whose encoding is a guess, which may be wrong, the first at b.txt (cp" in capsys.readouterr().err
+    parts = {name: datasets.Dataset.from_list([{"prompt": name}]) for name in ("train", "test")}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    assert prompt_sets.read(str(tmp_path / "saved")) == ["train"]
+    assert prompt_sets.read(str(tmp_path / "saved"), split="test") == ["test"]
+    with pytest.raises(UserError, match=r"^.*saved: has no split `dev`; set"):
+        prompt_sets.read(str(tmp_path / "saved"), split="dev")
 
 
 def test_prompts_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is neither a set of prompts \(beginnings, coherence, open"):
         prompt_sets.read("gone")
+    with pytest.raises(UserError, match=r"^[^`]*gone\.jsonl: no such file"):
+        prompt_sets.read(str(tmp_path / "gone.jsonl"))
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no prompt"):
         prompt_sets.read(str(tmp_path / "empty.jsonl"))

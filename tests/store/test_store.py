@@ -300,6 +300,28 @@ def test_search_is_for_the_text_itself(store: Store, search: str) -> None:
     assert store.count(FeatureQuery(alive_only=False, search=search)) == len(expected)
 
 
+@pytest.mark.parametrize("strongest", [False, True])
+@pytest.mark.parametrize("search", ["的", "def "])
+def test_the_best_match_comes_first(store: Store, search: str, strongest: bool) -> None:
+    query = FeatureQuery(alive_only=False, search=search, strongest=strongest, order="relevance", limit=1_000)
+    found, expected = store.features(query), []
+    hits: dict[int, int] = {}
+    for row in store.features(EVERYTHING).itertuples():
+        contexts = [one for one in store.contexts(row.feature_id) if not strongest or one.band == 0]
+        texts = [["".join(one.tokens_a), "".join(one.tokens_b)] for one in contexts]
+        held = [[text for text in dict.fromkeys(both) if search in text.lower()] for both in texts]
+        named, each = search in row.label.lower(), sum(map(len, held))
+        if named or each:
+            expected.append((not named, -each, row.density, row.feature_id))
+        if each:
+            hits[row.feature_id] = sum(map(bool, held))
+    assert found["feature_id"].tolist() == [feature for *_, feature in sorted(expected)]
+    assert store.count(query) == len(expected)
+    matches = store.matches(query, found["feature_id"].tolist())
+    assert matches.set_index("feature_id")["hits"].to_dict() == hits
+    assert all(search in text.lower() for text in matches["text"])
+
+
 def test_strongest_contexts(store: Store) -> None:
     found = store.strongest_contexts([0, 3, 5])
     assert found == {feature: store.contexts(feature)[0] for feature in (0, 3, 5)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dfc import config
 from dfc.config import CorpusConfig, CrosscoderConfig, EvidenceConfig, ModelConfig, ModelPair, RunConfig, SourceConfig
@@ -15,12 +16,14 @@ from dfc.runs import Run
 from dfc.store import attached
 from dfc.store.reader import Store
 from dfc.store.writer import evidence_writer
-from tests.stores import SOURCES, TEXTS, make_store
+from tests.stores import SOURCES, TEXTS, documents, make_store
 
 FEATURES = 300
 A_FEATURE, B_FEATURE, SHARED_FEATURE, DEAD_FEATURE = 0, 60, 150, 59
 HOSTILE_FEATURE = 1
 """Of `make_store`: the first of A and B, an alive shared one, A's dead one, and one on hostile text."""
+ONLY_IN_CORPUS = "A sentence that no context is cut from."
+"""The last document of a finished run."""
 
 
 def make_config(name: str) -> RunConfig:
@@ -41,6 +44,8 @@ def make_run(data_folder: Path, name: str = "demo", features: int = FEATURES) ->
     run.crosscoder.mkdir()
     (run.crosscoder / "model.safetensors").write_bytes(b"")
     make_store(run.store, features)
+    corpus = pa.concat_tables([documents(), documents().slice(0, 1).set_column(4, "contents", [[[ONLY_IN_CORPUS]]])])
+    pq.write_table(corpus.set_column(0, "document", [list(range(len(corpus)))]), run.corpus)
     return run
 
 

@@ -60,7 +60,9 @@ def show(view: View, feature: FeatureRow) -> None:
 
 
 def _star(run: str, feature: FeatureRow, was: bool) -> None:
-    _set(run, feature, "favourite", "", not was)
+    if _set(run, feature, "favourite", "", not was):  # said at the edge of the window: the key works out of sight, too
+        are = "no favourite any more" if was else "a favourite now"
+        st.toast(f"Feature {feature.feature_id} is {are}.", icon=":material/star:")
 
 
 def _set(run: str, feature: FeatureRow, kind: Kind, name: str, wanted: bool) -> bool:

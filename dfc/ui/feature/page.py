@@ -199,8 +199,7 @@ def _of(listed: list[int], place: Place) -> dict[str, str] | None:
 
 
 def _go(params: dict[str, str]) -> None:
-    for name, value in params.items():
-        st.query_params[name] = value
+    st.query_params.update(params)
 
 
 def _choose(view: View) -> None:

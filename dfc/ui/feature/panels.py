@@ -53,7 +53,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         "construction.",
     )
     st.html(_norms(feature, names))
-    _logit_lens(view.store.logits(feature.feature_id), facts, names, feature)
+    _logit_lens(view, facts, feature)
 
 
 def _sources(table: pd.DataFrame, feature: FeatureRow) -> str:
@@ -120,7 +120,10 @@ def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
     return f'<div class="dfc-bars">{rows}</div>'
 
 
-def _logit_lens(table: pd.DataFrame, facts: dict[str, Any], names: dict[Side, str], feature: FeatureRow) -> None:
+def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
+    table, models = view.store.logits(feature.feature_id), view.store.models()
+    layer: dict[Any, int] = models["layer"].to_dict()
+    layers: dict[Any, int] = models["layers"].to_dict()
     for side in SIDES:
         rows = table[table["side"] == side]
         note = str(facts.get(f"lens_note_{side}", ""))
@@ -135,6 +138,8 @@ def _logit_lens(table: pd.DataFrame, facts: dict[str, Any], names: dict[Side, st
         )
         if note:
             st.caption(f"Read through {plain(note)}.")
+        if after := layers[side] - layer[side] - 1:
+            st.caption(f"Rough: {after} of {layers[side]} blocks come after it and change what it writes.")
         top = float(rows["value"].abs().max()) or 1.0
         for direction in ("promoted", "suppressed"):
             chosen = rows[rows["direction"] == direction].head(LOGITS)

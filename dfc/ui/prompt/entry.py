@@ -5,7 +5,9 @@ There are up to two prompts, told apart by the ending of their parameters: none 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -17,15 +19,19 @@ from dfc.ui.shell.turns import ROLES, Turns
 
 KINDS = ("Text", "Chat", "Stored document")
 
-_PARAMETERS = ("text", "chat", "document")
+_PARAMETERS = ("text", "lead", "chat", "document")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Turns as (role, text), a plain text being one turn of role `text`; or the number of a stored document."""
+    """Turns as (role, text), a plain text being one turn of role `text`; or the number of a stored document.
+
+    A plain text may have a lead-in, which is read before it and does not count.
+    """
 
     turns: Turns = ()
     document: int | None = None
+    lead: str = ""
 
     @property
     def kind(self) -> str:
@@ -40,7 +46,7 @@ def chosen(ending: str = "") -> Prompt | None:
     Raises:
         UserError: if the address holds one that makes no sense.
     """
-    text, chat, document = (address.get(name + ending) for name in _PARAMETERS)
+    text, lead, chat, document = (address.get(name + ending) for name in _PARAMETERS)
     if document is not None:
         if (number := address.whole(document)) is None:
             raise UserError(
@@ -51,7 +57,7 @@ def chosen(ending: str = "") -> Prompt | None:
     if chat is not None:
         return Prompt(turns.unpack(chat))
     if text is not None:
-        return Prompt((("text", text),))
+        return Prompt((("text", text),), lead=lead or "")
     kept: Prompt | None = st.session_state.get(f"prompt_kept{ending}")
     return kept
 
@@ -67,8 +73,10 @@ def choose(prompt: Prompt, ending: str = "") -> None:
         st.query_params[f"document{ending}"] = str(prompt.document)
         return
     name, packed = ("text", prompt.turns[0][1]) if prompt.kind == "Text" else ("chat", turns.pack(prompt.turns))
-    if turns.fits(packed):
+    if turns.fits(packed + prompt.lead):
         st.query_params[name + ending] = packed
+        if prompt.lead:
+            st.query_params[f"lead{ending}"] = prompt.lead
     else:
         st.session_state[f"prompt_kept{ending}"] = prompt
 
@@ -78,12 +86,13 @@ def is_in_address(ending: str = "") -> bool:
     return any(address.get(name + ending) is not None for name in _PARAMETERS)
 
 
-def show(ending: str, documents: int) -> Prompt | None:
+def show(ending: str, documents: int, together: bool = False) -> Prompt | None:
     """Draw the editor of one prompt; what it gives was read by a click, not what is being typed.
 
     Args:
         ending: of this prompt's parameters.
         documents: stored in the run.
+        together: whether it is read by a button of the page's, which calls `read`, and has none of its own.
 
     Raises:
         UserError: if the address holds one that makes no sense.
@@ -99,11 +108,11 @@ def show(ending: str, documents: int) -> Prompt | None:
         help="A chat is put into each model's own template, as in the corpus.",
     )
     if kind == "Chat":
-        _chat(ending)
+        _chat(ending, together)
     elif kind == "Stored document":
-        _document(ending, documents)
+        _document(ending, documents, together)
     else:
-        _text(ending)
+        _text(ending, together)
     if prompt is not None and not is_in_address(ending):
         st.caption("This text is too long for the address: it is kept in this session alone.")
     return prompt
@@ -120,13 +129,32 @@ def _seed(prompt: Prompt | None, ending: str) -> None:
     if prompt.document is not None:
         state[f"prompt_document{ending}"] = prompt.document
     elif prompt.kind == "Text":
-        state[f"prompt_text{ending}"] = prompt.turns[0][1]
+        state[f"prompt_text{ending}"], state[f"prompt_lead{ending}"] = prompt.turns[0][1], prompt.lead
     else:
         _fill(prompt.turns, ending)
 
 
-def _text(ending: str) -> None:
-    with st.form(f"prompt_form{ending}", border=False, enter_to_submit=True):
+def _form(ending: str, together: bool, enter: bool = True) -> AbstractContextManager[object]:
+    """What holds the fields of a prompt: a form with a button of its own, unless another button reads it."""
+    return st.container() if together else st.form(f"prompt_form{ending}", border=False, enter_to_submit=enter)
+
+
+def _button(place: Any, ending: str, together: bool) -> None:
+    if not together:
+        place.form_submit_button(
+            "Read", icon=":material/visibility:", type="primary", key=f"read{ending}", on_click=read, args=(ending,)
+        )
+
+
+def _text(ending: str, together: bool) -> None:
+    with _form(ending, together):
+        st.text_input(
+            "Lead-in",
+            key=f"prompt_lead{ending}",
+            placeholder="none; e.g. “This is what was written there:”",
+            help="Both models read it before the text, so that the text's first words count, too: the first tokens of "
+            "all never do. What fires on the lead-in itself is left out.",
+        )
         st.text_area(
             "Text",
             key=f"prompt_text{ending}",
@@ -134,13 +162,11 @@ def _text(ending: str) -> None:
             label_visibility="collapsed",
             placeholder="Type or paste a text; Ctrl + Enter reads it",
         )
-        st.form_submit_button(
-            "Read", icon=":material/visibility:", type="primary", key=f"read{ending}", on_click=_read, args=(ending,)
-        )
+        _button(st, ending, together)
 
 
-def _document(ending: str, documents: int) -> None:
-    with st.form(f"prompt_form{ending}", border=False, enter_to_submit=True):
+def _document(ending: str, documents: int, together: bool) -> None:
+    with _form(ending, together):
         columns = st.columns([1, 3], vertical_alignment="bottom")
         columns[0].number_input(
             "Number",
@@ -150,15 +176,14 @@ def _document(ending: str, documents: int) -> None:
             key=f"prompt_document{ending}",
             help=f"Of a document of this run's corpus, 0 to {documents - 1:,}; contexts say theirs.",
         )
-        columns[1].form_submit_button(
-            "Read", icon=":material/visibility:", type="primary", key=f"read{ending}", on_click=_read, args=(ending,)
-        )
+        _button(columns[1], ending, together)
 
 
-def _chat(ending: str) -> None:
+def _chat(ending: str, together: bool) -> None:
     state = st.session_state
     state.setdefault(f"prompt_turns{ending}", 1)
-    with st.form(f"prompt_form{ending}", border=False, enter_to_submit=False):  # it would press the first cross
+    button = "button" if together else "form_submit_button"
+    with _form(ending, together, enter=False):  # it would press the first cross
         for turn in range(state[f"prompt_turns{ending}"]):
             columns = st.columns([3, 12, 1.4], gap="small")
             columns[0].selectbox("Role", ROLES, key=f"prompt_role{ending}_{turn}", label_visibility="collapsed")
@@ -169,7 +194,7 @@ def _chat(ending: str) -> None:
                 label_visibility="collapsed",
                 placeholder="what is said",
             )
-            columns[2].form_submit_button(
+            getattr(columns[2], button)(
                 "",
                 icon=":material/close:",
                 key=f"drop{ending}_{turn}",
@@ -179,17 +204,8 @@ def _chat(ending: str) -> None:
                 disabled=state[f"prompt_turns{ending}"] == 1,
             )
         with st.container(horizontal=True):
-            st.form_submit_button(
-                "Read",
-                icon=":material/visibility:",
-                type="primary",
-                key=f"read{ending}",
-                on_click=_read,
-                args=(ending,),
-            )
-            st.form_submit_button(
-                "Add a turn", icon=":material/add:", key=f"add{ending}", on_click=_add, args=(ending,)
-            )
+            _button(st, ending, together)
+            getattr(st, button)("Add a turn", icon=":material/add:", key=f"add{ending}", on_click=_add, args=(ending,))
     _paste(ending)
 
 
@@ -207,6 +223,12 @@ def _paste(ending: str) -> None:
             st.warning(plain(problem), icon=":material/error:")
 
 
+def read(*endings: str) -> None:
+    """Make what stands in the editors the prompts."""
+    for ending in endings:
+        _read(ending)
+
+
 def _read(ending: str) -> None:
     """Make what stands in the editor the prompt."""
     state = st.session_state
@@ -216,7 +238,7 @@ def _read(ending: str) -> None:
     elif kind == "Chat":
         prompt = Prompt(_typed(ending))
     else:
-        prompt = Prompt((("text", state[f"prompt_text{ending}"] or ""),))
+        prompt = Prompt((("text", state[f"prompt_text{ending}"] or ""),), lead=state[f"prompt_lead{ending}"] or "")
     state[f"prompt_seen{ending}"] = prompt
     choose(prompt, ending)
 

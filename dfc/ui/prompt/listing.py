@@ -14,6 +14,7 @@ from dfc.config import SIDES, Partition, Side, Verdict
 from dfc.report.heatmap import label, side_of
 from dfc.report.palette import ramp
 from dfc.store.reader import FeatureRow
+from dfc.ui.prompt.nats import WHY
 from dfc.ui.prompt.token_strips import Span
 from dfc.ui.shell import choice, feature_rows
 from dfc.ui.shell.frame import View
@@ -105,7 +106,7 @@ def _token_rows(reading: Reading, known: pd.DataFrame, first: int, last: int, vi
     body = "".join(
         f"<tr{'' if reading.kept[row] else ' class=dfc-pale'}>"
         + "".join(f'<td class="dfc-cell">{_cell(reading, row, side)}</td>' for side in SIDES)
-        + f"<td>{''.join(by_row.get(row, [])) or ('' if reading.kept[row] else 'does not count')}</td></tr>"
+        + f"<td>{''.join(by_row.get(row, [])) or WHY[reading.why[row]]}</td></tr>"
         for row in range(first, last + 1)
     )
     return (
@@ -139,7 +140,7 @@ def key(view: View, partitions: list[Partition], feature: FeatureRow | None) -> 
     top = f"{number(feature.max)}, its strongest on the corpus" if feature else "as strong as it ever was on the corpus"
     return (
         f'<div class="dfc-key"><span>0</span>{ramps}<span>{top}</span>'
-        "<span>· framed: the peak · grey: tokens that do not count</span></div>"
+        "<span>· framed: the peak · grey: tokens that do not count; hover to see why</span></div>"
     )
 
 

@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import SIDES, NotLoadedError, UserError
 from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
-from dfc.ui.prompt import compare, entry, listing, parts, reader, token_strips
+from dfc.ui.prompt import compare, entry, listing, nats, parts, reader, token_strips
 from dfc.ui.prompt.entry import Prompt
 from dfc.ui.prompt.listing import Filters
 from dfc.ui.prompt.token_strips import Span
 from dfc.ui.shell import address, data
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section
-from dfc.ui.shell.text import count, plain, sentence
+from dfc.ui.shell.text import count, failure, plain, sentence
 from dfc.ui.shell.turns import Turns
 
 if TYPE_CHECKING:
+    from dfc.features.expected import Expected
     from dfc.features.live import Reading
 
 
@@ -55,7 +57,9 @@ def show(view: View) -> None:
     prompts = []
     for column, ending in zip(st.columns(len(endings), gap="large"), endings, strict=True):
         with column:
-            prompts.append(entry.show(ending, documents))
+            prompts.append(entry.show(ending, documents, comparing))
+    if comparing:
+        st.button("Read both", icon=":material/visibility:", type="primary", on_click=entry.read, args=endings)
     status = st.empty()
     readings = []
     for prompt in prompts:
@@ -71,11 +75,11 @@ def show(view: View) -> None:
     if comparing:
         compare.show(view, readings)
     else:
-        _one(view, readings[0])
+        _one(view, readings[0], status)
 
 
 def _nothing_yet(comparing: bool) -> None:
-    what = "Give both texts, then read each" if comparing else "Type a text and read it"
+    what = "Give both texts, then read both" if comparing else "Type a text and read it"
     st.html(
         f'<p class="dfc-muted">{what}: the models are loaded when they are first needed, which takes a moment. '
         "Texts of a few sentences say most.</p>"
@@ -95,7 +99,7 @@ def _cannot(error: UserError) -> None:
     st.warning(plain(sentence(message)), icon=":material/cloud_off:")
 
 
-def _one(view: View, reading: Reading) -> None:
+def _one(view: View, reading: Reading, status: DeltaGenerator) -> None:
     names = model_names(view.config)
     known = reader.described(view, reader.fired(reading))
     _figures(reading, known)
@@ -106,11 +110,27 @@ def _one(view: View, reading: Reading) -> None:
     feature = parts.chosen_feature(view)
     with st.container(horizontal=True, gap="large"):
         filters = parts.filters(view)
-    st.html(parts.strips(view, reading, known, filters, feature, "strips", span))
+        colour = nats.choose()
+    expected = None if colour == "features" else _expected(view, reading, status)
+    st.html(parts.strips(view, reading, known, filters, feature, "strips", span, colour, expected))
+    if expected is not None:
+        nats.figures(view, expected)
+        if span is not None:
+            nats.likeliest(view, reading, expected, span)
     if feature is not None:
         parts.about(view, feature, known)
     _list(view, reading, known, filters, span, feature)
     listing.tokens(reading, known, filters, span, view)
+
+
+def _expected(view: View, reading: Reading, status: DeltaGenerator) -> Expected | None:
+    """How well both models expected the text; the page goes on without it where that cannot be told."""
+    try:
+        return reader.expect(view, reading, status)
+    except Exception as error:
+        status.empty()
+        st.warning(plain(failure(error, "How well the models expected this could not be told")))
+        return None
 
 
 def _figures(reading: Reading, known: pd.DataFrame) -> None:

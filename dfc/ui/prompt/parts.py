@@ -11,8 +11,9 @@ import streamlit as st
 from dfc.config import SIDES, VERDICTS, Partition, Side
 from dfc.report.words import PARTS, VERDICT_HELP
 from dfc.store.reader import Context, FeatureRow
-from dfc.ui.prompt import listing, reader, token_strips
+from dfc.ui.prompt import listing, nats, reader, token_strips
 from dfc.ui.prompt.listing import Filters
+from dfc.ui.prompt.nats import Colour
 from dfc.ui.prompt.token_strips import Span
 from dfc.ui.shell import address, choice, links
 from dfc.ui.shell.frame import View, model_names
@@ -20,6 +21,7 @@ from dfc.ui.shell.look import partition_badge
 from dfc.ui.shell.text import chips, number, one_in, percent
 
 if TYPE_CHECKING:
+    from dfc.features.expected import Expected
     from dfc.features.live import Reading
 
 
@@ -75,11 +77,23 @@ def strips(
     feature: FeatureRow | None,
     key: str,
     span: Span | None,
+    colour: Colour = "features",
+    expected: Expected | None = None,
 ) -> str:
-    """The text in both tokenisations, coloured by one feature or by the strongest of those listed; returns a key."""
+    """The text in both tokenisations, coloured by one feature or by the strongest of those listed; returns a key.
+
+    Or by `colour`, where it is known how well the text was expected.
+    """
     names = model_names(view.config)
+    notes = {side: nats.notes(reading, side, expected) for side in SIDES}
+    if expected is not None and colour != "features":
+        by_nats = nats.shown(reading, expected, colour)
+        meaning = "coloured by its nats" if colour == "nats" else "coloured where it expects the text better"
+        titles = {side: token_strips.title(side, names[side], meaning) for side in SIDES}
+        token_strips.show(reading, by_nats, titles, notes, key, span)
+        return nats.key(view, colour, by_nats["a"][1])
     shown: dict[Side, tuple[Context, float, Partition]] = {}
-    titles: dict[Side, str] = {}
+    titles = {}
     for side in SIDES:
         if feature is not None:
             shown[side] = reading.context(feature.feature_id), feature.max, feature.partition
@@ -90,7 +104,7 @@ def strips(
             shown[side] = reading.spread(values), 1.0, partition
             meaning = f"coloured by the strongest {'of its own features' if partition == side else 'shared feature'}"
         titles[side] = token_strips.title(side, names[side], meaning)
-    token_strips.show(reading, shown, titles, key, span)
+    token_strips.show(reading, shown, titles, notes, key, span)
     partitions = {feature.partition} if feature else {partition for _, _, partition in shown.values()}
     return listing.key(view, sorted(partitions), feature)
 

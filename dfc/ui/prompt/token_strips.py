@@ -27,6 +27,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.setAttribute("aria-label", data.label);
   const strips = [...root.querySelectorAll(".dfc-context")].map((strip) =>
     [...strip.querySelectorAll(":scope > span")]);
+  strips.forEach((tokens, side) => tokens.forEach((token, place) => {
+    if (data.notes[side][place]) token.title += "  · " + data.notes[side][place];
+  }));
   const pairOf = new Map();
   strips.forEach((tokens, side) => tokens.forEach((token, place) => pairOf.set(token, data.pairs[side][place])));
   let chosen = data.chosen, start = null;
@@ -80,6 +83,7 @@ def show(
     reading: Reading,
     shown: dict[Side, tuple[Context, float, Partition]],
     titles: dict[Side, str],
+    notes: dict[Side, list[str]],
     key: str,
     chosen: Span | None,
 ) -> None:
@@ -89,6 +93,7 @@ def show(
         reading: of the text.
         shown: for each model, what its tokens are coloured by: values, the one of the strongest colour, whose colours.
         titles: HTML above each strip.
+        notes: said of each token when it is pointed at, plain text.
         key: of the widget, unique on the page.
         chosen: the span that is chosen.
     """
@@ -100,6 +105,7 @@ def show(
     content = {
         "html": strips,
         "pairs": [pair_of_token(reading, side).tolist() for side in SIDES if side in shown],
+        "notes": [notes[side] for side in SIDES if side in shown],
         "chosen": list(chosen) if chosen else None,
         "count": reading.pairs,
         "label": "The text's tokens. Arrow keys choose one, with shift several, escape none.",

@@ -26,6 +26,7 @@ TABLE_PAGE = pages.script("table")
 NORMS_PAGE = pages.script("norms")
 STEER_PAGE = pages.script("steer")
 PROMPT_PAGE = pages.script("prompt")
+PROMPT_PATH = next(page.path for page in pages.PAGES if page.room == "prompt")
 RUNS_PAGE = pages.script("runs")
 LISTS_PAGE = pages.script("lists")
 _TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
@@ -105,6 +106,11 @@ def prompt_params(run_name: str, document: int, feature: int | None = None) -> d
     return params | ({"feature": str(feature)} if feature is not None else {})
 
 
+def text_params(run_name: str, text: str, feature: int) -> dict[str, str]:
+    """The address of the Prompt page on a text, with a feature to colour it by."""
+    return {"run": run_name, "text": text, "feature": str(feature)}
+
+
 def pack(place: Place) -> str:
     """A list and a position in it as one short parameter."""
     query, default, kept = place.query, FeatureQuery(), place.kept
@@ -131,6 +137,7 @@ def _flags(place: Place) -> dict[str, bool]:
         "up": not place.query.descending,
         "dead": not place.query.alive_only,
         "beside": place.beside,
+        "strongest": place.query.strongest,
         "starred": place.kept.favourite,
         "noted": place.kept.noted,
     }
@@ -158,6 +165,7 @@ def unpack(text: str) -> Place | None:
     query = FeatureQuery(
         partitions=partitions,
         alive_only="dead" not in entries,
+        strongest="strongest" in entries,
         verdicts=verdicts,
         finding=whole(entries.get("finding", "")),
         found=next((side for side in SIDES if side == entries.get("found")), None),

@@ -6,6 +6,7 @@ all sessions: never change them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import streamlit as st
 from dfc.report import findings as found
 from dfc.report.findings import Finding
 from dfc.runs import Run
-from dfc.store import attached
+from dfc.store import attached, corpus
 from dfc.store.reader import FeatureQuery, Store
 
 
@@ -70,9 +71,19 @@ def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
     return _features(str(store.path), attached.stamp(store.path), query)
 
 
+def matches(store: Store, query: FeatureQuery, ids: Sequence[int]) -> pd.DataFrame:
+    """Where the text that a query searches stands in the contexts of these features."""
+    return _matches(str(store.path), attached.stamp(store.path), query, tuple(ids))
+
+
 def count(store: Store, query: FeatureQuery) -> int:
     """How many features match, all pages together."""
     return _count(str(store.path), attached.stamp(store.path), replace(query, limit=0, offset=0))
+
+
+def corpus_document(run: Run, text: str) -> int | None:
+    """The first document of the corpus that holds a text."""
+    return _corpus_document(str(run.corpus), _stamp(run.corpus), text)
 
 
 def _stamp(path: Path) -> int:
@@ -117,6 +128,16 @@ def _findings(path: str, stamp: object) -> tuple[Finding, ...]:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _tested(path: str, stamp: object) -> int:
     return Store(Path(path)).tested()
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking into the corpus …")
+def _corpus_document(path: str, stamp: int, text: str) -> int | None:
+    return corpus.holding(Path(path), text)
+
+
+@st.cache_data(max_entries=64, show_spinner="Searching …")
+def _matches(path: str, stamp: object, query: FeatureQuery, ids: tuple[int, ...]) -> pd.DataFrame:
+    return Store(Path(path)).matches(query, ids)
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching …")

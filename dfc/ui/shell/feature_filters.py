@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dfc.config import VERDICTS
 from dfc.report.words import unjudged, verdict_means
 from dfc.store import columns
+from dfc.store import query as queries
 from dfc.store.column import Column
 from dfc.store.query import Ends
 from dfc.store.reader import FeatureQuery
@@ -130,8 +131,11 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
         icon=":material/search:",
         placeholder="words in labels, contexts or peak tokens; Chinese, too",
         help="Finds features whose label, kept contexts or peak tokens hold this text. Case does not matter.",
-        **reset,
+        bind="query-params",
+        on_change=_searched,
+        args=(keys.order,),
     )
+    search = (search or "").strip()
     row = st.columns([4, 3, 2], vertical_alignment="bottom", gap="medium")
     verdicts: list[Any] = []
     if judged:
@@ -146,26 +150,45 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     with row[1]:
         order = choice.one_of_many(
             "Order by",
-            orders(judged),
+            orders(judged, bool(search)),
             keys.order,
-            first,
+            first_order(search, first),
             help="Sorts all features, not this page alone: the highest figure first, ranks from the best, texts from A "
-            "to Z; reversed, the other way round. Features without the figure come last.",
+            "to Z; reversed, the other way round. Features without the figure come last. Match with the search: labels "
+            "that hold the text first, then by the number of contexts that do, then what fires rarest.",
             on_change=paging.first,
         )
     turned = row[2].toggle("reversed", key="rising", **reset)
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
         folded, kept = _more(view, judged, reset)
+        strongest = bool(search) and st.toggle(
+            "search strongest contexts alone",
+            key="strongest",
+            help="Leaves out what was found in weaker contexts, which every feature has of all kinds.",
+            **reset,
+        )
     limits, chosen = folded
     query = FeatureQuery(
-        search=(search or "").strip(),
+        search=search,
+        strongest=strongest,
         verdicts=tuple(verdicts),
         order=order,
-        descending=turned == columns.column(order).begins_low,
+        descending=turned == queries.begins_low(order),
         **chosen,
     ).ranged(**limits)
     return Filters(shown, query, kept, tools)
+
+
+def first_order(search: str, first: str) -> str:
+    """The order at first: with a search, how well features match it."""
+    return queries.RELEVANCE if search else first
+
+
+def _searched(order: str) -> None:
+    paging.first()
+    if st.session_state["search"]:
+        choice.put(order, queries.RELEVANCE)
 
 
 def _more(view: View, judged: bool, reset: Any) -> tuple[tuple[dict[str, Ends], dict[str, Any]], Kept]:
@@ -255,6 +278,8 @@ def _clear(further: Mapping[str, str]) -> None:
     for key, everything in further.items():
         choice.put(key, everything)
     st.session_state.update({"search": "", "label": "", "alive": True, "starred": False, "noted": False})
+    if "strongest" in st.session_state:
+        st.session_state["strongest"] = False
     for key in ("source", "fires_on", "role", "tag", "on"):
         st.session_state[key] = None
     if "verdict" in st.session_state:
@@ -277,14 +302,15 @@ def params(place: Place, page_rows: int, first: str, show: str = "", keys: Keys 
     query, kept = place.query, place.kept
     entries: dict[str, tuple[bool, str | list[str]]] = {
         keys.show: (show != "", show),
-        keys.order: (query.order != first, query.order),
-        "rising": (query.descending == columns.column(query.order).begins_low, "true"),
+        keys.order: (query.order != first_order(query.search, first), query.order),
+        "rising": (query.descending == queries.begins_low(query.order), "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
         "fires_on": (query.source is not None, query.source or ""),
         "role": (query.role is not None, query.role or ""),
         "label": (query.label != "", query.label),
         "search": (query.search != "", query.search),
+        "strongest": (query.strongest, "true"),
         "verdict": (query.verdicts != (), list(query.verdicts)),
         "starred": (kept.favourite, "true"),
         "noted": (kept.noted, "true"),

@@ -16,11 +16,13 @@ from dfc.store.column import Column
 from dfc.ui.shell import address, notebook, selection
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import called
+from dfc.ui.shell.text import around, called
 
 MOST_BARS = 16
 _MARKS = "★ for a favourite, and its tags."
 _CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
+_MATCH = "The words that were searched, in the strongest context that has them."
+_HITS = "Contexts that hold the words, of those that are kept of the feature."
 _TOWARD = "Nats a character by which the finding's model does better, beyond matched places."
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
@@ -38,13 +40,26 @@ def chosen(table: pd.DataFrame, alone: bool, order: str = "feature_id") -> tuple
     judged = "verdict" in table and bool(table["verdict"].notna().any())
     called = "label" in table and bool(table["label"].ne("").any())
     names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
-    asked = (order,) if judged and columns.judged(order) and columns.column(order).look == "number" else ()
+    if "match" in table:  # what a search found takes the room of figures beside it
+        names = ("match", "hits", *names)
+        if not alone:
+            return ("feature_id", *names, *(JUDGED[:1] if judged else ()))
+    evident = {one.name for one in columns.EVIDENCE if one.look == "number"}
+    asked = (order,) if judged and order in evident else ()
     numbers = [one.name for one in columns.EVIDENCE if one.look == "number" and not one.asked]
     known = [name for name in numbers if judged and alone and table[name].notna().any()]  # shared: no mirror
     evidence = tuple(dict.fromkeys((*known, *asked)))
     left_out = {"specificity": judged, "density": bool(asked)}
     rest = WIDE if alone else tuple(name for name in NARROW if not left_out.get(name))
     return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
+
+
+def matched(table: pd.DataFrame, matches: pd.DataFrame, words: str) -> pd.DataFrame:
+    """The rows with `match`, the words where they stand in the strongest context that has them, and `hits`."""
+    found = matches.set_index("feature_id")
+    texts = found["text"].map(lambda text: around(text, words))
+    ids = table["feature_id"]
+    return table.assign(match=ids.map(texts).fillna("in its label"), hits=ids.map(found["hits"]).fillna(0).astype(int))
 
 
 def show(
@@ -147,7 +162,9 @@ def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bo
     return {
         "marks": config.TextColumn("★", help=_MARKS, width=36 if tight else 48),
         "toward": config.NumberColumn("gap", help=_TOWARD, format="%.3f", width=64),
-        "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight else 130),
+        "match": config.TextColumn("match", help=_MATCH, width=150 if beside else 320),
+        "hits": config.NumberColumn("hits", help=_HITS, format="%d", width=48),
+        "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight or "match" in names else 130),
         **{one.name: column_config(one, colour, widths.get(one.name)) for one in columns.columns()},
     }
 

@@ -20,7 +20,7 @@ from dfc.report.palette import Theme
 from dfc.report.words import told_apart
 from dfc.runs import Run
 from dfc.store.reader import Store
-from dfc.ui.shell import address, empty, look, pages
+from dfc.ui.shell import address, empty, look, manners, pages
 from dfc.ui.shell.text import plain, sentence
 
 _FORGET = "forget"
@@ -41,15 +41,21 @@ class View:
 
 
 @contextmanager
-def frame(title: str) -> Iterator[View]:
+def frame(title: str, about: str | None = None) -> Iterator[View]:
     """The whole app around a page's body.
 
     Where there is nothing to show (no runs, a run that is not finished, a broken store), the
     frame says so and the body does not run.
+
+    Args:
+        title: of the page.
+        about: the parameter of the address that says what the page is about, if it changes while the page stays.
     """
     st.set_page_config(page_title=f"{title} · dfc", page_icon=str(look.ICON), layout="wide")
     theme = look.current_theme()
     st.html(f"<style>{look.css(theme)}</style>")
+    with st.sidebar:
+        manners.mind(address.get(about) if about else None)
     all_runs = runs.all_runs()
     with guard():
         address.check()

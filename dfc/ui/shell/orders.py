@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dfc.store import columns
+from dfc.store.query import RELEVANCE
 from dfc.ui.shell import data
 from dfc.ui.shell.frame import View
 
 
-def orders(judged: bool = True) -> dict[str, str]:
+def orders(judged: bool = True, searching: bool = True) -> dict[str, str]:
     """What features can be sorted by, in words; before `verify` without what only evidence says."""
-    return {one.name: one.words for one in columns.columns() if one.sorted and (judged or one.table == "features")}
+    matching = {RELEVANCE: "match with the search"} if searching else {}
+    return matching | {
+        one.name: one.words for one in columns.columns() if one.sorted and (judged or one.table == "features")
+    }
 
 
 def default_order(view: View) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from dfc.config import UserError
 from dfc.machine import memory
-from dfc.report.heatmap import label
+from dfc.report.heatmap import label, visible
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,13 @@ def count(value: float | None) -> str:
 def chips(tokens: list[str]) -> str:
     """Tokens as a row of HTML chips, escaped."""
     return "".join(f'<span class="dfc-chip">{html.escape(label(token[:40]))}</span>' for token in tokens)
+
+
+def around(text: str, words: str, before: int = 6, after: int = 48) -> str:
+    """A text, cut to a stretch with the words in it, whatever their case; nothing in it is hidden."""
+    place = max(0, text.lower().find(words.lower()))
+    start, stop = max(0, place - before), min(len(text), place + len(words) + after)
+    return f"{'…' if start else ''}{visible(text[start:stop])}{'…' if stop < len(text) else ''}"
 
 
 def called(name: str | None, peak_tokens: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from dfc.ui.shell import address, links
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import partition_badge
 from dfc.ui.shell.text import chips, number, plain, sentence
-from dfc.ui.steer import edit_address, propose
+from dfc.ui.steer import edit_address, finding, propose
 from dfc.ui.steer.edit_address import MODES, STRENGTH, WHERES, Row
 
 _WIDTHS = [3.1, 2.3, 2.5, 2.6, 4.4, 1.9]
@@ -198,6 +198,8 @@ def _sides_title(sides: str, one: Known) -> str:
 
 def _about(view: View, listed: list[Row], place: int, one: Known, names: dict[Side, str]) -> None:
     """What the feature is, and whether it can be used; below the row."""
+    if one.feature is None:
+        finding.offer(view, listed, place)
     if one.feature is not None:
         feature = one.feature
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -208,6 +210,7 @@ def _about(view: View, listed: list[Row], place: int, one: Known, names: dict[Si
                 width="content",
             )
             links.feature(view.run.name, feature.feature_id, f"Open feature {feature.feature_id}")
+            finding.offer(view, listed, place)
             if one.problem is None and one.row.mode != "ablate":
                 propose.button(view, place)
     if one.transfer is not None:
@@ -228,14 +231,10 @@ def _other(side: Side) -> Side:
 
 def _change(store: Store, listed: list[Row], place: int, name: str, key: str) -> None:
     value = st.session_state[key]
-    changed: dict[str, Any] = {name: int(value) if name == "feature" and value is not None else value}
     if name == "feature" and value is not None:
-        try:
-            partition = store.feature(int(value)).partition
-        except UserError:
-            partition = "shared"
-        if partition != "shared":
-            changed["sides"] = partition
+        finding.choose(store, listed, place, int(value))
+        return
+    changed: dict[str, Any] = {name: value}
     edit_address.put(listed, place, replace(listed[place], **changed))
 
 

@@ -15,6 +15,7 @@ from dfc.report.heatmap import visible
 from dfc.requests import Trial
 from dfc.runs import Run
 from dfc.steering import trials
+from dfc.steering.trials import Kind
 from dfc.store.book import TEXT_LENGTH
 from dfc.store.reader import Store
 from dfc.ui.shell import downloads, notebook, turns
@@ -26,7 +27,7 @@ from dfc.ui.steer.edit_address import Row
 from dfc.ui.steer.writing import Request
 
 _LISTED = 20
-_KINDS = {"baseline": "left alone", "steered": "steered"}
+_KINDS: dict[Kind, str] = {"baseline": "left alone", "steered": "steered", "random": "along random directions"}
 _IMPORT_PROBLEM = "edits_problem"
 
 
@@ -76,14 +77,21 @@ def table(view: View, request: Request) -> None:
         st.warning(plain(problem), icon=":material/block:")
 
 
+def _answer(text: str) -> str:
+    """The beginning of what was answered, or of what was thought, where it came to no answer."""
+    said = corpus.parts(text)
+    return visible((said.answer or said.reasoning or text)[:200])
+
+
 def _trial(view: View, row: Mapping[Hashable, Any], names: dict[Side, str]) -> None:
     trial, answers = Trial.from_json(row["request"]), json.loads(row["answers"])
     rows, identity = edit_address.of_edits(trial.edits), str(row["tried_id"])
     time = notebook.when(row["tried_at"].tz_localize("UTC").isoformat())
     texts = "".join(
-        f'<div class="dfc-small">{side_name(side, names)}: {escape(visible(str(by_kind["steered"])[:200]))}</div>'
+        f'<div class="dfc-small">{side_name(side, names)}, {words}: {escape(_answer(str(by_kind[kind])))}</div>'
         for side, by_kind in answers.items()
-        if side in names
+        for kind, words in _KINDS.items()
+        if side in names and kind in by_kind
     )
     before = len(trial.prompt.earlier)
     after = f" · after {before} earlier turn{'s' if before > 1 else ''}" if before else ""

@@ -34,7 +34,7 @@ class Job:
         done, total: outputs, or texts that were judged; total is 0 until it is known.
         waiting: for a model that somebody else is using.
         judging: whether outputs are done, and are being judged.
-        problem: why it ended early.
+        problem: why it ended early, or what is approximate in it.
         finished: whether the thread is through.
     """
 
@@ -69,6 +69,7 @@ class Job:
         with closing(run_sweep(self.run, sweep)) as steps:
             for step in steps:
                 self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
+                self.problem = step.approximate or None
                 if self.cancelled.is_set():
                     break
 
@@ -77,7 +78,7 @@ class Job:
         with closing(judge_sweep(trials.store(self.run), sweep_id, judge)) as steps:
             for step in steps:
                 self.done, self.total = step.done, step.total
-                self.problem = sentence(step.problem) or None
+                self.problem = sentence(step.problem) or self.problem
                 if self.cancelled.is_set():
                     break
 

@@ -81,13 +81,16 @@ def show(
         )
     _features(view, by_effect, measure, sweep_id)
     with st.expander(f"All {len(outputs)} answers", icon=":material/notes:"):
-        shown = outputs[[*_SHOWN, *(["score"] if "score" in there else [])]].assign(side=outputs["side"].str.upper())
+        apart = outputs.assign(side=outputs["side"].str.upper(), text=outputs["answer"].fillna(outputs["text"]))
+        thinks = ["reasoning"] if outputs["reasoning"].fillna("").any() else []
+        shown = apart[[*_SHOWN, *thinks, *(["score"] if "score" in there else [])]]
         st.dataframe(
             shown,
             hide_index=True,
             column_config={
                 "feature_id": st.column_config.NumberColumn("feature", width=70),
                 "text": st.column_config.TextColumn("answer", width=420),
+                "reasoning": st.column_config.TextColumn("what it thinks before", width=200),
                 "prompt": st.column_config.TextColumn("prompt", width=160),
                 "perplexity": st.column_config.NumberColumn(format="%.3g"),
                 "mean_kl": st.column_config.NumberColumn("KL", format="%.3g"),

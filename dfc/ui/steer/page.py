@@ -134,9 +134,16 @@ def _request(view: View, known_rows: Sequence[Known]) -> Request:
         bind="query-params",
         help="Let the other model write, too, even if no edit is of it.",
     )
+    control = columns[5].toggle(
+        "random direction",
+        value=False,
+        key="control",
+        bind="query-params",
+        help="A third text beside each steered one, pushed along random directions of equal norm.",
+    )
     rows = tuple(one.row for one in known_rows if one.row.feature is not None)
     asked = Prompt(prompt or "", chat, as_corpus(turns))
-    return Request(str(view.run.path), rows, asked, Sampling(tokens, temperature, top_p, seed), both)
+    return Request(str(view.run.path), rows, asked, Sampling(tokens, temperature, top_p, seed), both, control)
 
 
 def _number(
@@ -203,7 +210,7 @@ def _texts(view: View, texts: Texts, names: dict[Side, str], current: bool, draw
     if state.writing or not texts.problems or texts.begun:
         colour, feature = panes.controls(texts.request)
         panes.show(texts, names, colour, feature, partial(_buttons, view, current))
-        panes.notices(texts, names)
+        panes.notices(texts, names, colour, feature)
     if state != drawn:
         st.rerun()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
+from dfc import corpus
 from dfc.config import Partition, Side
 from dfc.report.heatmap import token_html, visible
 from dfc.report.palette import LEVELS, heat_level
@@ -21,6 +23,7 @@ from dfc.ui.steer.writing import Doing, Pane, Request, Texts
 
 Colour = Literal["text", "activation", "odds"]
 _COLOURS: dict[Colour, str] = {"text": "text only", "activation": "activation", "odds": "changed odds"}
+_RANDOM = "along a random direction of equal norm"
 Buttons = Callable[[Texts, Side, int], None]
 LEAST_KL = 1.0
 """Nats of the strongest colour, at least: a text that hardly changes stays pale."""
@@ -71,8 +74,8 @@ def show(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | No
     """
     for side, panes in texts.panes.items():
         name = side_name(side, names)
-        headings = [f"{name}, left alone", f"{name}, steered: {escape(_edits(texts, side))}"]
-        columns = st.columns(2, gap="medium")
+        headings = [f"{name}, left alone", f"{name}, steered: {escape(_edits(texts, side))}", f"{name}, {_RANDOM}"]
+        columns = st.columns(max(2, len(panes)), gap="medium")
         for row, (column, pane) in enumerate(zip(columns, panes, strict=False)):
             with column:
                 with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"pane_{side}_{row}"):
@@ -90,12 +93,10 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
     """One text as HTML, escaped, with what was measured under it."""
     classes = f"dfc-answer dfc-{side}{' dfc-on' if on else ''}"
     scales = texts.scales.get(side, {})
-    if pane.found is None or colour == "text" or not pane.tokens:
-        body = (
-            escape(pane.text)
-            if pane.text
-            else f'<span class="dfc-muted">{escape(_doing(pane) if pane.writing else "…")}</span>'
-        )
+    if not pane.text and (pane.found is None or colour == "text" or not pane.tokens):
+        body = f'<span class="dfc-muted">{escape(_doing(pane) if pane.writing else "…")}</span>'
+    elif pane.found is None or colour == "text" or not pane.tokens:
+        body = _apart(pane.text, [(text, escape(text)) for text, _ in pane.pieces])
     else:
         place = list(scales).index(feature) if feature in scales else None
         if colour == "odds":
@@ -103,9 +104,25 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
             top = max([LEAST_KL, *(float(p.found.kl.max(initial=0)) for p in texts.panes[side] if p.found is not None)])
         else:
             hue, top = side, scales.get(feature or 0, 1.0)
-        spans = "".join(_span(token, colour, top) for token in tokens(pane, place))
-        body = f'<div class="dfc-context dfc-{hue}">{spans}</div>'
+        spans = [(token.text, _span(token, colour, top)) for token in tokens(pane, place)]
+        body = f'<div class="dfc-context dfc-{hue}">{_apart(pane.text, spans)}</div>'
     return f'<div class="{classes}">{body}</div>{_figures(pane, texts, on)}'
+
+
+def _apart(text: str, pieces: list[tuple[str, str]]) -> str:
+    """What is thought and what is answered, each in a block; pieces are parts of the text, and their HTML."""
+    sections = corpus.sections(text)
+    if not any(is_thought for is_thought, _ in sections):
+        return "".join(shown for _, shown in pieces)
+    blocks, left, at = list[str](), list(pieces), 0
+    for is_thought, end in sections:
+        block = ""
+        while left and (at < end or end == len(text)):
+            part, shown = left.pop(0)
+            block, at = block + shown, at + len(part)
+        kind, title = ("thoughts", "thinks") if is_thought else ("said", "answers")
+        blocks.append(f'<div class="dfc-{kind}"><div class="dfc-small">{title}</div>{block}</div>')
+    return "".join(blocks)
 
 
 def tokens(pane: Pane, place: int | None) -> Iterator[Token]:
@@ -142,7 +159,10 @@ def _key(request: Request, colour: Colour, feature: int | None) -> str:
 
 def _span(token: Token, colour: Colour, top: float) -> str:
     level = heat_level(token.kl if colour == "odds" else token.activation, top)
-    hover = f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered"
+    hover = (
+        f"{visible(token.text)}  {_chance(token.baseline)} left alone, {_chance(token.steered)} steered; "
+        f"log-probabilities {_log(token.baseline)} and {_log(token.steered)}"
+    )
     if token.activation is not None:
         hover += f", activation {token.activation:.3g}"
     hover += f", KL {token.kl:.2g}"
@@ -154,6 +174,10 @@ def _chance(probability: float) -> str:
     if 0 < probability < 0.0005:
         return f"{probability:.0e}"
     return f"{probability:.1%}"
+
+
+def _log(probability: float) -> str:
+    return f"{math.log(probability):.2f}" if probability > 0 else "−∞"
 
 
 def _figures(pane: Pane, texts: Texts, on: bool) -> str:
@@ -192,8 +216,23 @@ def _edits(texts: Texts, side: Side) -> str:
     return "; ".join(map(edit_address.words, rows)) or "not at all"
 
 
-def notices(texts: Texts, names: dict[Side, str]) -> None:
-    """What the self-check says of each model's steered text."""
+def silent(texts: Texts, side: Side, feature: int | None) -> bool:
+    """Whether a feature was read on a model's texts and fires on none of their tokens."""
+    scales = list(texts.scales.get(side, {}))
+    found = [pane.found for pane in texts.panes[side] if pane.found is not None and pane.tokens]
+    if feature not in scales or not found:
+        return False
+    return not any((one.activations[scales.index(feature)] > 0).any() for one in found)
+
+
+def notices(texts: Texts, names: dict[Side, str], colour: Colour, feature: int | None) -> None:
+    """That nothing is coloured, and what the self-check says of each model's steered text."""
+    for side in texts.panes:
+        if colour == "activation" and silent(texts, side, feature):
+            st.html(
+                f'<div class="dfc-small">Feature {feature} never fires on these texts of {escape(names[side])}, so no '
+                "token has a colour: what was added is not read. “Changed odds” shows what it did.</div>"
+            )
     for side in texts.panes:
         for warning in texts.warnings.get(side, ()):
             st.warning(plain(f"{names[side]}: {warning}."), icon=":material/info:")

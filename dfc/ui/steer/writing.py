@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import streamlit as st
 from streamlit import runtime
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from dfc.steering.vectors import Gauge
 
 _START, _KEPT = "steer_start", "steer_kept"
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What a model's panes are, in their order."""
 
 
 class Doing(Enum):
@@ -61,6 +63,7 @@ class Request:
         rows: what is done; without a feature, nothing.
         prompt, sampling: what the models go on from, and how tokens are drawn.
         both: whether a model writes that is not edited.
+        control: whether each steered text has one beside it whose vectors are random ones of equal norm.
     """
 
     run: str
@@ -68,6 +71,7 @@ class Request:
     prompt: Prompt
     sampling: Sampling
     both: bool
+    control: bool = False
 
     @property
     def edited(self) -> tuple[Side, ...]:
@@ -151,7 +155,8 @@ class Texts:
     """What a request gave, in the session, as far as it came.
 
     Attributes:
-        panes: of each model, left alone and (if it is edited) steered.
+        panes: of each model, left alone and (if it is edited) steered, and (if that is asked for) along random
+            directions, in the order of `KINDS`.
         scales: of each model, the features that were read on its texts, in the order of the analysis, with their
             largest activations.
         warnings: of each model, what the self-check has to say.
@@ -222,7 +227,8 @@ def start(view: View, request: Request) -> None:
     before: Texts | None = st.session_state.get(_KEPT)
     if before is not None:
         before.stop()
-    texts = Texts(request, {side: [Pane() for _ in range(1 + (side in request.edited))] for side in request.sides})
+    number = {side: 1 + (side in request.edited) * (1 + request.control) for side in request.sides}
+    texts = Texts(request, {side: [Pane() for _ in range(number[side])] for side in request.sides})
     st.session_state[_KEPT] = texts
     _begin(view, texts, {side: range(len(panes)) for side, panes in texts.panes.items()}, request.sampling.seed)
 
@@ -302,13 +308,15 @@ class _Work:
         """One model's texts, from loading it to measuring them; those that came to their end are put into `answers`."""
         from dfc.steering import edits, generation
         from dfc.steering.loading import steerable
+        from dfc.steering.sweeps import randomised
 
         settings, request = self.models.side(side), self.texts.request
         trial = request.trial(self.seed)
         program = edits.program(self.run, trial.edits, side)
         _set(panes, Doing.LOADING)
         model = steerable(settings)
-        programs = [(generation.BASELINE, program)[row] for row in rows]
+        every = (generation.BASELINE, program, randomised(program))
+        programs = [every[row] for row in rows]
         _set(panes, Doing.READING)
         with closing(
             generation.stream_rows(model, trial.prompt, trial.sampling, programs, lambda row: self._ends(panes[row]))
@@ -321,12 +329,11 @@ class _Work:
                 elif piece.tokens:
                     panes[piece.row].add(piece)
                     panes[piece.row].doing = Doing.WRITING
-        kinds: tuple[Kind, ...] = ("baseline", "steered")
-        answers[side] = {kinds[row]: pane.answer() for row, pane in zip(rows, panes, strict=True) if not pane.stopped}
+        answers[side] = {KINDS[row]: pane.answer() for row, pane in zip(rows, panes, strict=True) if not pane.stopped}
         # Measuring waits for a model that somebody else has by now: who stopped a text does not want to wait.
         if whole := [pane for pane in panes if not pane.stopped]:
             _set(whole, Doing.MEASURING)
-            self._measure(side, model, program, trial, whole)
+            self._measure(side, model, every, trial, whole)
 
     def _ends(self, pane: Pane) -> bool:
         """Whether a text shall go no further: it was stopped, or its browser is gone."""
@@ -334,7 +341,9 @@ class _Work:
             pane.stop()
         return pane.stopped
 
-    def _measure(self, side: Side, model: LoadedModel, program: Program, trial: Trial, panes: list[Pane]) -> None:
+    def _measure(
+        self, side: Side, model: LoadedModel, every: Sequence[Program], trial: Trial, panes: list[Pane]
+    ) -> None:
         """One more pass over a model's texts: probabilities with and without the edits, and features' activations."""
         from dfc.steering import generation, strength
         from dfc.steering.analysis import analyse
@@ -354,10 +363,11 @@ class _Work:
             if gauge is not None:
                 gauges[edit.feature] = gauge
         self.texts.scales[side] = {feature: gauge.s_max for feature, gauge in gauges.items()}
-        for pane in panes:
-            pane.found = analyse(model, ids, pane.tokens, program, list(gauges.values()))
-        alone, *others = self.texts.panes[side]
-        for steered in others:
+        for row, pane in enumerate(self.texts.panes[side]):
+            if any(pane is one for one in panes):  # the text left alone is asked what the edits would have done to it
+                pane.found = analyse(model, ids, pane.tokens, every[max(row, 1)], list(gauges.values()))
+        program, (alone, *others) = every[1], self.texts.panes[side]
+        for steered in others[:1]:
             if alone.found is not None and steered.found is not None:
                 own = alone.found.perplexity
                 said += strength.warnings(program, steered.found, steered.answer(), alone.answer(), own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 
 import streamlit as st
 
@@ -34,8 +35,7 @@ def show(view: View) -> None:
     heading = st.container()
     notebook.opened()
     if (place := address.place()) is not None:
-        # Where Streamlit changes the page, as a click in a table does, the first step back in the browser brings
-        # the new page's parameters with the old page's path.
+        # A link of an earlier version names a list, or a browser that had not heard of its manners yet.
         st.switch_page(address.TABLE_PAGE, query_params=list_address.table(view, place))
     chosen = feature_filters.draw(view, _TITLES, orders.default_order(view))
     feature_filters.offer_to_clear(chosen)
@@ -49,6 +49,9 @@ def show(view: View) -> None:
     queries = [replace(chosen.query, partitions=(partition,)) for partition in list_address.SHOW[chosen.show]]
     narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
+    if chosen.query.search and not any(totals):
+        _not_found(view, chosen.query.search)
+        return
     many = list_tools.draw(view, chosen, queries, narrowed, totals)
     marking, tables = st.container(), st.container()
     page = paging.choose(max(totals), paging.TABLE_ROWS)
@@ -63,6 +66,23 @@ def show(view: View) -> None:
             selection.bar(view, narrowed, sum(totals))
 
 
+def _not_found(view: View, words: str) -> None:
+    """A search without a feature; the corpus may have the text all the same."""
+    known = data.corpus_document(view.run, words)
+    said = f'<p class="dfc-muted">No feature that passes these filters has “{escape(words)}” in its label or in a '
+    said += "context that is kept of it"
+    if known is None:
+        st.html(f"{said}, and no document of the corpus has it.</p>")
+        return
+    st.html(f"{said}. The corpus has it: contexts are kept of the strongest and a few weaker firings alone.</p>")
+    st.page_link(
+        address.PROMPT_PAGE,
+        label=f"See what fires on it in document {known:,}",
+        icon=":material/edit_note:",
+        query_params=address.prompt_params(view.run.name, known),
+    )
+
+
 def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dict[Side, str], many: bool) -> None:
     partition = whole.partitions[0]
     first, last = min(place.position + 1, total), min(place.position + paging.TABLE_ROWS, total)
@@ -75,5 +95,9 @@ def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dic
         else:
             st.html('<p class="dfc-muted">No feature passes these filters. Widen one of them or clear them all.</p>')
         return
+    if whole.search:
+        table = feature_table.matched(
+            table, data.matches(view.store, whole, table["feature_id"].tolist()), whole.search
+        )
     columns = feature_table.chosen(table, not place.beside, whole.order)
     feature_table.show(view, table, f"table_{partition}", columns, place, many)

@@ -18,7 +18,7 @@ from dfc.store.reader import Store
 from dfc.ui.prompt import compare, reader, token_strips
 from dfc.ui.shell.text import plain
 from tests.ui.folders import make_run
-from tests.ui.pages import calm, text, visit
+from tests.ui.pages import calm, parameter, text, visit
 
 PROMPT = "pages/6_Prompt.py"
 BRIDGE = "the old bridge and the river carried a boat under the old bridge while people watched"
@@ -44,6 +44,8 @@ def example() -> Reading:
         rows=np.array([1, 2, 4, 3]),
         features=np.array([3, 3, 3, 7]),
         values=np.array([0.5, 2.0, 1.0, 4.0], dtype=np.float32),
+        ids={"a": [], "b": []},
+        why=np.array([1, 0, 0, 0, 0], dtype=np.uint8),
     )
 
 
@@ -78,6 +80,8 @@ class TestFired:
             np.array([row for _, row in keys], dtype=np.int64),
             np.array([feature for feature, _ in keys], dtype=np.int64),
             np.array([cells[key] for key in keys], dtype=np.float32),
+            {"a": [], "b": []},
+            np.zeros(10, dtype=np.uint8),
         )
         table = reader.fired(reading, 2, 7).set_index("feature_id")
         expected = {
@@ -200,6 +204,27 @@ class TestPage:
         [table] = [frame.value for frame in test.dataframe]
         assert (table["difference"] == table["first"] - table["second"]).all()
         assert table["difference"].abs().is_monotonic_decreasing
+
+    def test_both_are_read_by_one_button(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny", compare="true", where="either", **{"in": "shared"}))
+        for area, words in zip(test.text_area, (BRIDGE, BRIDGE[::-1]), strict=True):
+            area.set_value(words)
+        next(button for button in test.button if button.label == "Read both").click().run()
+        assert len(calm(test).dataframe) == 1
+        assert [parameter(test, name) for name in ("text", "text2")] == [BRIDGE, BRIDGE[::-1]]
+
+    def test_both_models_nats_colour_the_text(self, tiny: Run) -> None:
+        test = calm(visit(PROMPT, run="tiny", text=BRIDGE, colours_of="gap", span="9"))
+        assert "nats a character, over" in text(test)
+        assert "log-probabilities in place of" in text(test)
+
+    def test_a_lead_in_is_in_the_address(self, tiny: Run) -> None:
+        plain_reading = calm(visit(PROMPT, run="tiny", text=BRIDGE))
+        test = calm(visit(PROMPT, run="tiny", text=BRIDGE, lead="people watched a boat and the river"))
+        assert test.text_input(key="prompt_lead").value == "people watched a boat and the river"
+        assert "left out: in the lead-in" in text(test)
+        assert "left out: in the lead-in" not in text(plain_reading)
+        assert "left out: at the first positions" in text(plain_reading)
 
     def test_a_text_that_is_too_short_says_so(self, tiny: Run) -> None:
         test = calm(visit(PROMPT, run="tiny", text="the"))

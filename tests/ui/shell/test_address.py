@@ -26,10 +26,11 @@ queries = st.builds(
     role=st.none() | words,
     label=st.just("") | words,
     search=st.just("") | words,
+    strongest=st.booleans(),
     verdicts=st.sampled_from([(), ("exclusive",), ("exclusive", "unclear"), VERDICTS]),
     found=st.sampled_from([None, "a", "b"]),
     finding=st.none() | st.integers(0, 5_000),
-    order=st.sampled_from(["specificity", "density", "feature_id", "confidence"]),
+    order=st.sampled_from(["specificity", "density", "feature_id", "confidence", "relevance"]),
     descending=st.booleans(),
 )
 kept = st.builds(Kept, st.booleans(), st.booleans(), st.none() | words, st.none() | words)

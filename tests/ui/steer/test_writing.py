@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -14,8 +18,10 @@ from dfc import models
 from dfc.requests import Prompt, Sampling, Trial
 from dfc.runs import Run
 from dfc.steering import sweeps
+from dfc.steering.analysis import Analysis
+from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell.text import plain
-from dfc.ui.steer import edit_address
+from dfc.ui.steer import edit_address, panes
 from dfc.ui.steer.writing import Doing, Pane, Request, Texts, _Work
 from tests.ui.folders import A_FEATURE, SHARED_FEATURE
 from tests.ui.pages import STEER, calm, parameter, text, visit, wait_until
@@ -45,6 +51,46 @@ def another(run: Run) -> Iterator[Run]:
 
 
 class TestGenerating:
+    def test_random_directions_write_beside_the_feature(self, run: Run) -> None:
+        test = calm(visit(STEER, run="steer", edits=f"a_{A_FEATURE}_add_4_all", max_tokens="6", control="true"))
+        texts = write(test)
+        [written] = texts.panes.values()
+        assert [pane.found is not None for pane in written] == [True] * 3
+        _, steered, other = (pane.found for pane in written)
+        assert steered is not None
+        assert other is not None
+        assert other.added_norm == pytest.approx(steered.added_norm, rel=1e-4)
+        assert other.steered.tolist() != steered.steered.tolist()
+        assert "log-probabilities" in text(test)
+        test.segmented_control(key="more").set_value("history").run()
+        for words in ("left alone: ", "steered: ", "along random directions: "):
+            assert words in text(calm(test))
+
+    def test_a_feature_is_found_by_what_it_is_called(self, run: Run) -> None:
+        store = Store(run.store)
+        known = next(one for one in store.features(FeatureQuery(limit=200)).itertuples() if len(one.label) > 4)
+        test = calm(visit(STEER, run="steer"))
+        test.text_input(key="find_words_0").set_value(known.label).run()
+        [first, *_] = [one for one in calm(test).button if (one.key or "").startswith("match_0_")]
+        feature = int(first.key.rpartition("_")[2])
+        assert known.label.lower() in store.feature(feature).label.lower()
+        first.click().run()
+        [row] = edit_address.unpack(parameter(calm(test), "edits"))
+        assert row.feature == feature
+        partition = store.feature(feature).partition
+        assert row.sides == partition or partition == "shared"
+
+    def test_a_feature_that_never_fires_is_said_to(self, run: Run) -> None:
+        request = Request("", (), Prompt(""), Sampling(), both=False)
+        nothing = np.zeros(2)
+        for values, silent in (([0.0, 0.0], True), ([0.0, 0.5], False)):
+            found = Analysis(["a", "b"], nothing, nothing, nothing, np.array([[9.0, 9.0], values]), 1.0, 0.0)
+            pane = Pane(pieces=[("ab", 2)], tokens=[1, 2], found=found)
+            texts = Texts(request, {"a": [pane]}, scales={"a": {3: 1.0, 7: 1.0}})
+            assert panes.silent(texts, "a", 7) is silent
+            assert not panes.silent(texts, "a", 3)
+            assert not panes.silent(texts, "a", 5)  # not read there
+
     def test_texts_are_measured_and_put_into_the_history(self, run: Run) -> None:
         edits = f"a_{A_FEATURE}_add_4_all~ab_{SHARED_FEATURE}_clamp_1_generated"
         test = calm(visit(STEER, run="steer", edits=edits, max_tokens="6", temperature="1.0", seed="3"))
@@ -243,3 +289,18 @@ class TestGenerating:
         assert text(test).count("holds together") + text(test).count("falls apart") == 6
         if "holds together" in text(test):
             assert f"_add_{test.slider(key='edit_0_strength').value:g}_" in parameter(test, "edits")
+
+
+def test_thoughts_are_drawn_apart_from_the_answer() -> None:
+    texts = cast(Any, SimpleNamespace(scales={}, request=SimpleNamespace(sampling=SimpleNamespace(seed=0)), panes={}))
+
+    def drawn(*pieces: str) -> str:
+        pane = Pane(pieces=[(piece, 1) for piece in pieces])
+        return re.sub(r"\s+", " ", panes.pane_html(pane, texts, "a", False, "text", None))
+
+    shown = drawn("<think>", "It is <wet>", "</think>\n\n", "Yes.")
+    assert '<div class="dfc-thoughts"><div class="dfc-small">thinks</div>&lt;think&gt;It is &lt;wet&gt;' in shown
+    assert '<div class="dfc-said"><div class="dfc-small">answers</div>Yes.</div>' in shown
+    assert "dfc-said" not in drawn("<think>", "It is")  # as far as it came
+    assert ">Yes.</div>" in drawn("Yes.")
+    assert "dfc-thoughts" not in drawn("Yes.")

@@ -10,7 +10,8 @@ from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.notebook import book
-from tests.ui.folders import A_FEATURE, B_FEATURE, FEATURES, judge, make_run
+from tests.stores import DOCUMENTS
+from tests.ui.folders import A_FEATURE, B_FEATURE, FEATURES, ONLY_IN_CORPUS, judge, make_run
 from tests.ui.pages import TABLE, calm, parameter, text, visit
 
 
@@ -67,6 +68,15 @@ def test_search_finds_contexts(finished: Path) -> None:
     found = test.dataframe[0].value
     assert len(found) > 0
     assert set(found["main_source"]) & {"scripture"}
+    assert found["match"].str.lower().str.contains("caesar").all()
+    assert found["hits"].is_monotonic_decreasing
+    assert test.selectbox(key="order").value == "relevance"
+    test.text_input(key="search").set_value("").run()
+    assert calm(test).selectbox(key="order").value == "specificity"
+    test.text_input(key="search").set_value("caesar").run()
+    assert calm(test).selectbox(key="order").value == "relevance"
+    test.toggle(key="strongest").set_value(True).run()
+    assert calm(test).dataframe[0].value["hits"].max() < found["hits"].max()
 
 
 def test_a_speaker_is_called_what_the_address_calls_it(finished: Path) -> None:
@@ -87,7 +97,15 @@ def test_another_run_may_be_chosen_while_filters_are_set(finished: Path) -> None
 def test_nothing_found_says_so(finished: Path) -> None:
     test = calm(visit(TABLE, run="demo", search="no such text anywhere"))
     assert not test.dataframe
-    assert "No feature passes these filters" in text(test)
+    assert "and no document of the corpus has it" in text(test)
+
+
+def test_what_the_corpus_alone_has_is_read_on_the_prompt_page(finished: Path) -> None:
+    test = calm(visit(TABLE, run="demo", search=ONLY_IN_CORPUS.upper()))
+    assert not test.dataframe
+    [link] = [link.proto for link in test.get("page_link") if "fires on it" in link.proto.label]
+    last = sum(len(documents) for documents in DOCUMENTS.values())
+    assert f"document={last}" in link.query_string
 
 
 def test_another_filter_starts_at_the_first_page(finished: Path) -> None:

@@ -1,0 +1,154 @@
+"""Messages of a chat, as templates take them: roles, parts, thoughts, calls of tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dfc.corpus.documents import THOUGHTS, encodable
+from dfc.corpus.tally import Unusable
+
+ROLES = {
+    **dict.fromkeys(("system",), "system"),
+    **dict.fromkeys(("developer",), "developer"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "ai"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation", "tool_response", "function_response", "ipython"), "tool"),
+    **dict.fromkeys(("function_call", "tool_call"), "call"),
+}
+"""What the usual names of speakers mean, in small letters; a `call` is an assistant's, to a tool."""
+_EXTRAS = (*THOUGHTS, "name", "tool_call_id")  # templates take these
+ROLE, _SAID = ("role", "from"), ("content", "value", "text")
+
+
+def as_message(message: Any) -> dict[str, Any] | Unusable:
+    """One message as templates take it, and what else of it they may take."""
+    if not isinstance(message, Mapping):
+        return Unusable("bad row", f"a message is {kind(message)}")
+    role = _first(message, ROLE)
+    known = ROLES.get(role.strip().casefold()) if isinstance(role, str) else None
+    if known is None:
+        return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else f"a role is {kind(role)}")
+    content, thought = _first(message, _SAID), ""
+    if isinstance(content, list):
+        parts = [_part(part) for part in content]
+        flaw = next((part for part in parts if isinstance(part, Unusable)), None)
+        if flaw is not None:
+            return flaw
+        texts = [part for part in parts if not isinstance(part, Unusable)]
+        content = "\n".join(text for spoken, text in texts if spoken)
+        thought = "\n".join(text for spoken, text in texts if not spoken)
+    if not isinstance(content, str | None):
+        return Unusable("bad row", f"a message's content is {kind(content)}")
+    extras = {name: sound(message[name]) for name in _EXTRAS if message.get(name) not in (None, "", [])}
+    for name in THOUGHTS:
+        if not isinstance(extras.get(name, ""), str):
+            return Unusable("bad row", f"`{name}` is {kind(extras[name])}")
+    if thought:
+        extras.setdefault("reasoning_content", encodable(thought))
+    calls = _calls(message)
+    if isinstance(calls, Unusable):
+        return calls
+    if known == "call" and not calls:
+        known, calls = "assistant", _asked_for(content or "")
+        content = "" if calls else content
+    if calls:
+        extras["tool_calls"] = calls
+    silent = content is None and "tool_calls" in extras  # some templates tell nothing from an empty text
+    role = "assistant" if known == "call" else known
+    return {"role": role, "content": None if silent else encodable(content or ""), **extras}
+
+
+def is_chat(value: Any) -> bool:
+    """Whether this is a list of messages."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(message, Mapping) and any(name in message for name in ROLE) for message in value)
+    )
+
+
+def kind(value: Any) -> str:
+    """What a value is, for people."""
+    if value is None or value == "":
+        return "nothing"
+    if isinstance(value, bool | int | float):
+        return "a number"
+    return "a text" if isinstance(value, str) else "an object" if isinstance(value, Mapping) else "a list"
+
+
+def unsaid(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tools say and are asked, which is given to the models and not paired: one entry for each, what it is."""
+    return [
+        "role `tool`" if message["role"] == "tool" else "`tool_calls`"
+        for message in messages
+        if message["role"] == "tool" or message.get("tool_calls")
+    ]
+
+
+def _calls(message: Mapping[Any, Any]) -> list[Any] | Unusable:
+    """What a message asks of tools: its `tool_calls`, or OpenAI's older `function_call`."""
+    calls = parsed(message.get("tool_calls"))
+    if calls not in (None, "", []):
+        if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+            return Unusable("bad row", f"`tool_calls` is {kind(calls)}" + " without objects" * isinstance(calls, list))
+        return list(sound(calls))
+    asked = parsed(message.get("function_call"))
+    if asked in (None, "", {}):
+        return []
+    if not isinstance(asked, Mapping) or not isinstance(asked.get("name"), str):
+        return Unusable("bad row", f"`function_call` is {kind(asked)}" + " without a name" * isinstance(asked, Mapping))
+    return [_call(asked)]
+
+
+def _asked_for(content: str) -> list[Any]:
+    """ShareGPT's turn of a call: what it asks of tools, as JSON; nothing, if it only says something."""
+    asked = parsed(content)
+    asked = asked if isinstance(asked, list) else [asked]
+    if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in asked):
+        return []
+    return [_call(call) for call in asked]
+
+
+def _call(asked: Mapping[Any, Any]) -> dict[str, Any]:
+    """A call as templates take it: arguments are an object, which OpenAI writes as JSON in a text."""
+    arguments = parsed(asked.get("arguments", asked.get("parameters", {})))
+    return {"type": "function", "function": sound({"name": asked["name"], "arguments": arguments})}
+
+
+def _part(part: Any) -> tuple[bool, str] | Unusable:
+    """Whether a part of a message is said or thought, and its text."""
+    if isinstance(part, str):
+        return True, part
+    if isinstance(part, Mapping):
+        for name in ("thinking", "reasoning"):
+            if part.get("type") == name and isinstance(part.get(name), str):
+                return False, part[name]
+        if part.get("type", "text") in ("text", "input_text", "output_text") and isinstance(part.get("text"), str):
+            return True, part["text"]
+        return Unusable("bad row", f"a message has a part `{str(part.get('type'))[:40]}`")
+    return Unusable("bad row", f"a message has a part that is {kind(part)}")
+
+
+def _first(message: Mapping[Any, Any], names: Sequence[str]) -> Any:
+    return next((message[name] for name in names if message.get(name) is not None), None)
+
+
+def parsed(value: Any) -> Any:
+    """A value, or what it holds as JSON in a text."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def sound(value: Any) -> Any:
+    """A value whose texts every tokenizer accepts."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, Mapping):
+        return {encodable(str(key)): sound(item) for key, item in value.items()}
+    return [sound(item) for item in value] if isinstance(value, list | tuple) else value

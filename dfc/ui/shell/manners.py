@@ -1,0 +1,48 @@
+"""What a browser is told beside what it shows: which changes of the address are one step, and whom keys are for.
+
+Streamlit pushes an entry into the browser's history for every parameter that a script sets, and two where it changes
+the page; on a step back, an address half changed would be shown. Its keys of buttons are heard wherever the focus is.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_JS = """
+export default function ({ data }) {
+  if (!window.dfcManners) {
+    window.dfcManners = { top: null };
+    let touched = true;  // since the last entry: what is pushed with nobody having done anything is no step of its own
+    for (const kind of ["pointerdown", "keydown", "click"])
+      window.addEventListener(kind, () => { touched = true; }, { capture: true });
+    const push = window.history.pushState;
+    window.history.pushState = function (...entry) {
+      if (touched) { touched = false; push.apply(this, entry); }
+      else this.replaceState(...entry);
+    };
+    const moves = "[role=radiogroup], [role=group], [role=toolbar], [role=slider], [role=tablist], [role=listbox], "
+      + "[role=menu], [role=grid], [data-testid=stDataFrame], [data-testid=stPlotlyChart], .dfc-reading";
+    document.body.addEventListener("keydown", (event) => {  // before the document hears it, where buttons' keys are
+      if (event.key.startsWith("Arrow") && event.target.closest(moves)) event.stopPropagation();
+    });
+  }
+  const known = window.dfcManners.top;
+  window.dfcManners.top = data.top;
+  if (known !== null && data.top !== null && known !== data.top)
+    document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
+}
+"""
+
+
+def mind(top: str | None = None) -> None:
+    """Have the browser mind all that.
+
+    Args:
+        top: what the page is about, if that changes while the page stays; another is shown from its top.
+    """
+    _component()(key="manners", data={"top": top}, height="content")
+
+
+@st.cache_resource(show_spinner=False)
+def _component():  # type: ignore[no-untyped-def]  # Streamlit names no public type
+    return st.components.v2.component("dfc_manners", js=_JS, isolate_styles=False)
