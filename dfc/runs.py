@@ -34,7 +34,7 @@ from dfc.config import (
     VersionError,
     shipped,
 )
-from dfc.machine import memory
+from dfc.machine import memory, sources
 
 DEPENDS: dict[str, tuple[str, ...]] = {
     "pair": ("models", "corpus", "harvest"),
@@ -283,7 +283,7 @@ def record(run: Run, stage: str, **facts: Any) -> None:
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     packages = ("torch", "transformers", "tokenizers", "nnsight", "duckdb", "streamlit", "numpy", "pandas")
-    return {"dfc": __version__, "python": platform.python_version()} | {
+    return {"dfc": __version__, "code": sources.fingerprint(), "python": platform.python_version()} | {
         name: metadata.version(name) for name in packages
     }
 

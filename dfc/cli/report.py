@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ def report(
     notebook = Notebook(runs.notebook_path())
     chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, feature or ())
     if title:
-        chosen = document.Chosen(title, chosen.features, chosen.list_name)
+        chosen = replace(chosen, title=title)
     runs.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))
     if not Store(run.store).facts().get("verified"):
         progress.say(f"note: these features are not judged; python -m dfc verify {run.name} does it")

@@ -16,6 +16,7 @@ from dfc.config import EvidenceConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence.pieces import Columns, Found, Piece
 from dfc.evidence.probe import share
+from dfc.report import score
 
 Numbers = npt.NDArray[np.float64]
 
@@ -120,23 +121,21 @@ def of(evidence: Evidence, thresholds: EvidenceConfig) -> npt.NDArray[np.str_]:
 
 
 def confidence(evidence: Evidence, thresholds: EvidenceConfig) -> Numbers:
-    """How convincing each feature is as one that only its model has, in [0, 1], (features,); what findings sort by.
+    """The evidence score, in [0, 1], (features,): how convincing each feature is as one that only its model has.
 
-    The product of what speaks for it, each in [0, 1], so that one strong objection is enough:
-
-    - apart: 1 − the mean of the other model's share of R² and its share of AUROC above chance;
-    - knows: g / (g + `surprise_gap`) for the surprise gap less its standard error, g, if surprise was measured;
-    - alone: 1 − the largest correlation with the other exclusive partition, times the same with shared features;
-    - readable: its own R² over `own_r2`, at most 1;
-    - seen: n / (n + `min_held_out_firings`) for n held-out firings.
-
-    0 where the verdict would be `dead` or its own probe predicts nothing.
+    The product of `score.factors`, so that one strong objection is enough. 0 where the verdict would be `dead` or its
+    own probe predicts nothing.
     """
-    apart = 1 - (evidence.ratio.clip(0, 1) + evidence.auroc_ratio.clip(0, 1)) / 2
-    gap = (evidence.gap - evidence.gap_error).clip(0)
-    knows = gap / (gap + thresholds.surprise_gap) if evidence.surprised else 1.0
-    alone = np.prod([1 - np.nan_to_num(piece).clip(0, 1) for piece in (evidence.mirror, evidence.shared)], axis=0)
-    readable = (evidence.own_r2 / thresholds.own_r2).clip(0, 1)
-    seen = evidence.held_out_firings / (evidence.held_out_firings + thresholds.min_held_out_firings)
-    result = np.nan_to_num(apart * knows * alone * readable * seen)
+    pieces = score.Pieces(
+        evidence.ratio,
+        evidence.auroc_ratio,
+        evidence.gap,
+        evidence.gap_error,
+        evidence.mirror,
+        evidence.shared,
+        evidence.own_r2,
+        evidence.held_out_firings,
+        evidence.surprised,
+    )
+    result = np.prod([*score.factors(pieces, thresholds).values()], axis=0)
     return np.where(evidence.firings < thresholds.min_firings, 0, result)

@@ -7,19 +7,22 @@ into what the template prints; every text is escaped there (autoescape) or in `h
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dfc.config import SIDES, Partition, Side
-from dfc.report import palette, render
+from dfc.config import SIDES, Side
+from dfc.report import palette, render, weighing
 from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label, side_of
 from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
+from dfc.report.words import acts
 from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
 
 TOP_CONTEXTS = 6
@@ -28,8 +31,6 @@ SOURCES = 8
 EXCERPT = (130, 80)
 """Columns of text before and after the peak of a context."""
 
-
-TITLES: dict[Partition, str] = {"a": "Only in model A", "b": "Only in model B", "shared": "Shared by both models"}
 
 templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -85,17 +86,23 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
     Raises:
         UserError: if the run has no such feature.
     """
-    feature, facts = store.feature(feature_id), store.facts()
+    feature, facts, evidence = store.feature(feature_id), store.facts(), store.evidence(feature_id)
     side = side_of(feature.partition)
+    models: Any = store.models()
+    names: dict[Side, str] = {of: f"{of.upper()} ({models.loc[of, 'name']})" for of in SIDES}
+    weighed = None if evidence is None else weighing.of(evidence, feature.partition, facts, names)
     return templates.get_template("card.html").render(
         feature=feature,
-        title=TITLES[feature.partition],
-        models=store.models(),
+        title=acts(feature.partition),
+        evidence=evidence,
+        weighed=weighed,
+        verdicts=palette.verdict_marks(theme),
+        models=models,
         variables=Markup(palette.css_variables(theme)),
         heatmap_css=Markup(HEATMAP_CSS),
         font_stack=Markup(render.font_stack()),
         ramp=palette.ramp(feature.partition, theme),
-        numbers=_numbers(feature, store.evidence(feature_id)),
+        numbers=_numbers(feature, evidence),
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
         token_lists=token_lists(store.logits(feature_id)),
@@ -179,7 +186,7 @@ def _numbers(feature: FeatureRow, evidence: EvidenceRow | None = None) -> list[t
         ("Density", percent(feature.density), often),
         ("Max activation", f"{feature.max:.3g}", "on one token"),
         ("Mean activation", f"{feature.mean:.3g}", "where it fires"),
-        ("Main source", _short(feature.main_source), f"specificity {percent(feature.specificity)}"),
+        ("Main source", _short(feature.main_source), f"{percent(feature.specificity)} of its rates"),
         *_gap(feature, evidence),
     ]
 
@@ -227,8 +234,16 @@ def sources(rows: pd.DataFrame) -> list[Bar]:
     ]
 
 
-def groups(contexts: list[Context], side: Side, feature: FeatureRow) -> list[tuple[str, list[Example]]]:
-    """The strongest contexts and one of each lower band, under their headings; groups without any are left out."""
+def groups(
+    contexts: list[Context], side: Side, feature: FeatureRow, chosen: Sequence[int] = ()
+) -> list[tuple[str, list[Example]]]:
+    """The strongest contexts and one of each lower band, under their headings; groups without any are left out.
+
+    Where any were chosen, by `Context.number`, these alone are shown.
+    """
+    if picked := [context for context in contexts if context.number in set(chosen)]:
+        heading = f"Contexts, {len(picked)} chosen of {len(contexts)}"
+        return [(heading, [_example(context, side, feature) for context in picked])]
     strongest = [context for context in contexts if context.band == 0][:TOP_CONTEXTS]
     first_of_band = {context.band: context for context in reversed(contexts) if context.band > 0}
     weaker = [first_of_band[band] for band in sorted(first_of_band)]

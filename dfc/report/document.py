@@ -15,12 +15,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
-from dfc.report import card, findings, palette, render, steered
+from dfc.report import card, findings, palette, render, score, steered, weighing
 from dfc.report.findings import Finding
 from dfc.report.heatmap import HEATMAP_CSS, side_of
-from dfc.report.reference_strip import STRIP_CSS, Population, position, strip
+from dfc.report.reference_strip import STRIP_CSS, Population, key, position, strip
 from dfc.report.steered import Steered
-from dfc.report.words import NULL_RUN, ORIGINS, PROBE, VERDICT_HELP, told_apart, whose
+from dfc.report.weighing import Weighed
+from dfc.report.words import NULL_RUN, ORIGINS, PROBE, told_apart, verdict_means, whose
 from dfc.runs import Run
 from dfc.store import columns
 from dfc.store.book import Mark, Note, Remarks
@@ -52,12 +53,16 @@ class Chosen:
     Attributes:
         title: of the report.
         features: their ids, in the order of the report.
-        list_name: the list that they stand on, whose reasons are printed; None: they were chosen otherwise.
+        list_name: the list that they stand on, whose reasons are printed and whose contexts shown; None: they were
+            chosen otherwise.
+        author, summary: what stands under the title; empty for none.
     """
 
     title: str
     features: tuple[int, ...]
     list_name: str | None = None
+    author: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Measure:
     where: str
     shown: str
     """The number as it is written, with its standard error where there is one."""
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ class Entry:
     steered: Steered
     finding: str
     """To which finding it belongs, as a sentence; empty where to none."""
+    weighed: Weighed | None
 
     @property
     def side(self) -> Side:
@@ -100,7 +107,7 @@ class Entry:
 
 
 def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
-    """The features of a run on a named list, in the order in which they were added.
+    """The features of a run on a named list, in its order, under its title.
 
     Raises:
         UserError: if there is no such list, or none of the run's features is on it.
@@ -109,10 +116,12 @@ def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
         known = ", ".join(notebook.lists()) or "there are none yet"
         raise UserError(f"There is no list called “{name:.80}”; the lists are: {known}.")
     marks: pd.DataFrame = notebook.marks(run_name)
-    chosen = marks[(marks["kind"] == "list") & (marks["name"] == name)].sort_values("added", kind="stable")
+    chosen = marks[(marks["kind"] == "list") & (marks["name"] == name)].sort_values(["place", "added"], kind="stable")
     if chosen.empty:
         raise UserError(f"No feature of the run {run_name} is on the list “{name}”; put some on it in the app.")
-    return Chosen(name, tuple(int(identity) for identity in chosen["feature_id"]), name)
+    cover = notebook.cover(name)
+    features = tuple(int(identity) for identity in chosen["feature_id"])
+    return Chosen(cover.title or name, features, name, cover.author, cover.summary)
 
 
 def of_features(run: Run, features: Sequence[int]) -> Chosen:
@@ -152,15 +161,28 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     tried = steered.kept(SteeringStore(run.steering), present)
     reference = store.reference()
     found = findings.of(store)
+    facts = store.facts()
     entries = [
-        _entry(store, identity, said.get(identity, Remarks()), chosen.list_name, tried, reference, null, names, found)
+        _entry(
+            store,
+            facts,
+            identity,
+            said.get(identity, Remarks()),
+            chosen.list_name,
+            tried,
+            reference,
+            null,
+            names,
+            found,
+        )
         for identity in chosen.features
         if identity in present
     ]
     gone = [(identity, _reason(said.get(identity), chosen.list_name)) for identity in chosen.features]
-    facts = store.facts()
     return card.templates.get_template("document.html").render(
         title=chosen.title,
+        author=chosen.author,
+        summary=chosen.summary,
         run_name=run.name,
         facts=facts,
         models=models,
@@ -172,7 +194,9 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         null_help=NULL_RUN,
         measures=[one for one in columns.EVIDENCE if one.spread],
         probe=PROBE,
-        verdict_help=VERDICT_HELP,
+        verdict_help={verdict: verdict_means(verdict, facts) for verdict in VERDICTS},
+        factors=score.FACTORS,
+        strip_key=Markup(key(_legend(null))),
         counts=_counts(entries),
         origins=ORIGINS,
         titles={partition: whose(partition, names) for partition in PARTITIONS},
@@ -213,8 +237,15 @@ def _reason(remarks: Remarks | None, list_name: str | None) -> str:
     return next((mark.note for mark in marks if mark.name == list_name), "")
 
 
+def _contexts(remarks: Remarks, list_name: str | None, feature: FeatureRow) -> tuple[int, ...]:
+    """Which contexts were chosen for the list; none of another version of the feature, whose contexts were others."""
+    marks = (mark for mark in remarks.of_kind("list") if mark.name == list_name)
+    return next((tuple(mark.contexts) for mark in marks if mark.fingerprint == feature.fingerprint), ())
+
+
 def _entry(
     store: Store,
+    facts: Mapping[str, Any],
     identity: int,
     remarks: Remarks,
     list_name: str | None,
@@ -228,17 +259,20 @@ def _entry(
     return Entry(
         feature,
         evidence,
-        [] if evidence is None else measures_of(feature, evidence, reference, null, names),
+        [] if evidence is None else measures_of(feature, evidence, reference, null, names, facts),
         _reason(remarks, list_name),
         [mark.name for mark in remarks.of_kind("tag")],
         remarks.favourite,
         list(remarks.notes),
         remarks.of_other_version(feature.fingerprint),
-        card.groups(store.contexts(identity), side_of(feature.partition), feature),
+        card.groups(
+            store.contexts(identity), side_of(feature.partition), feature, _contexts(remarks, list_name, feature)
+        ),
         card.token_lists(store.logits(identity)),
         card.sources(store.sources(identity)),
         tried.get(identity, Steered()),
         "" if evidence is None else findings.belonging(evidence, found, names),
+        None if evidence is None else weighing.of(evidence, feature.partition, facts, names),
     )
 
 
@@ -248,22 +282,30 @@ def measures_of(
     reference: Mapping[str, Mapping[str, Sequence[float]]],
     null: NullRun | None,
     names: Mapping[Side, str],
+    facts: Mapping[str, Any],
 ) -> list[Measure]:
-    """Each number that applies to a feature, beside those of its partition, of shared features and of the null run."""
+    """Each number that applies to a feature, beside those of its partition, of shared features and of the null run.
+
+    `facts` are those of the run: they have the limits of its rule.
+    """
+    asked = weighing.thresholds(facts)
     measures = []
     for one in (one for one in columns.EVIDENCE if one.spread):
         value: float | None = evidence.values.get(one.name)
         if value is None:
             continue
-        populations = _populations(one.name, feature.partition, reference, null, names)
-        drawing = Markup(strip(value, populations, *one.axis))
+        populations = populations_of(one.name, feature.partition, reference, null, names)
+        # What only the rule without surprise holds it to is no limit where surprise was measured.
+        kept = [name for name in one.limits if facts.get("rule") == "probes" or not name.startswith("exclusive")]
+        drawing = Markup(strip(value, populations, *one.axis, limits=[getattr(asked, name) for name in kept]))
         error = evidence.values.get(one.error)
         shown = one.format % value + ("" if error is None else f" ± {one.format % error}")
-        measures.append(Measure(one.words, one.meaning, value, drawing, position(value, populations), shown))
+        where = position(value, populations)
+        measures.append(Measure(one.words, one.meaning, value, drawing, where, shown, one.unit))
     return measures
 
 
-def _populations(
+def populations_of(
     measure: str,
     partition: Partition,
     reference: Mapping[str, Mapping[str, Sequence[float]]],
@@ -280,13 +322,20 @@ def _populations(
         names: of both models.
     """
     spread = reference.get(measure, {})
-    title = "shared features" if partition == "shared" else f"features only in {names[partition]}"
+    title = "shared features" if partition == "shared" else f"features that {whose(partition, names)}"
     populations = [Population(title, partition, spread.get(partition, []))]
     if partition != "shared":
         populations.append(Population("shared features", "shared", spread.get("shared", [])))
     if null is not None:
         populations.append(Population("the null run", None, null.reference.get(measure, {}).get("a", [])))
     return populations
+
+
+def _legend(null: NullRun | None) -> list[Population]:
+    """What the drawings of a whole report compare with."""
+    shown = [Population("its partition: A's", "a", []), Population("its partition: B's", "b", [])]
+    shown.append(Population("shared features", "shared", []))
+    return shown if null is None else [*shown, Population("the null run", None, [])]
 
 
 def _counts(entries: list[Entry]) -> list[tuple[str, int]]:

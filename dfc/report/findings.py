@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +18,8 @@ from dfc.report.kinds import SURE
 from dfc.store.reader import Context, EvidenceRow, Store
 
 UNIT = "nats a character"
+_WRITINGS = {"": "signs or digits", "CJK": "Chinese characters", "OTHER": "letters without a name"}
+"""What is called otherwise than `… letters`; by the first word of a letter's name in Unicode."""
 _MANY_SOURCES = 3  # that are named where findings are counted by their source
 _EXCERPT = (60, 40)  # columns of text before and after the peak
 
@@ -30,6 +33,7 @@ class Finding:
         finding: its number, by rank among those of both models, from 0.
         side: the model that does better.
         feature_id, partition, label, main_source, verdict: of its best feature.
+        writing: in which most of the tokens are on which that peaks, in words.
         members: features in it.
         documents: in which its best feature fires, where surprise was measured.
         effective: as how many these count, since most of its firing may lie in some of them.
@@ -46,6 +50,7 @@ class Finding:
     partition: Partition
     label: str
     main_source: str
+    writing: str
     verdict: Verdict
     members: int
     documents: int
@@ -75,6 +80,7 @@ def of(store: Store) -> tuple[Finding, ...]:
                 row.partition,
                 row.label,
                 row.main_source,
+                writing(row.peak_tokens),
                 row.verdict,
                 int(row.members),
                 int(row.documents),
@@ -131,15 +137,38 @@ def spread(finding: Finding) -> str:
 
 
 def counts(findings: Sequence[Finding]) -> str:
-    """How many there are, and on which sources most of them are densest: `12 findings, densest on python (7), …`."""
+    """How many there are, in which writing most of them peak, and on which sources they are densest:
+    `12 findings; 9 peak on Latin letters; densest on python (7), …`."""
     if not findings:
         return "no finding"
     size = len(findings)
+    [(most, written)] = Counter(finding.writing for finding in findings).most_common(1)
     by_source = Counter(characters.shown(finding.main_source) for finding in findings).most_common()
     named = [f"{source} ({number})" for source, number in by_source[:_MANY_SOURCES]]
     rest = sum(number for _, number in by_source[_MANY_SOURCES:])
     others = f", {len(by_source) - _MANY_SOURCES} other sources ({rest})" if rest else ""
-    return f"{size} {'finding' if size == 1 else 'findings'}, densest on {', '.join(named)}{others}"
+    peaks = f"{'' if size == 1 else 'all ' if written == size else f'{written:,} of them '}peaking on {most}"
+    return f"{size:,} {'finding' if size == 1 else 'findings'}, {peaks}; densest on {', '.join(named)}{others}"
+
+
+def by_source(findings: Sequence[Finding]) -> list[tuple[str, tuple[Finding, ...]]]:
+    """Findings by the source on which their best feature is densest; the source of the first one comes first."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.main_source, []).append(finding)
+    return [(source, tuple(group)) for source, group in groups.items()]
+
+
+def writing(peak_tokens: Sequence[str]) -> str:
+    """In which writing most of some tokens are, in words: `Chinese characters`, `Latin letters`, `signs or digits`."""
+    scripts = Counter(
+        next((unicodedata.name(mark, "OTHER").split()[0].split("-")[0] for mark in token if mark.isalpha()), "")
+        for token in peak_tokens
+    )
+    if not scripts:
+        return "nothing"
+    [(most, _)] = scripts.most_common(1)
+    return _WRITINGS.get(most, f"{most.capitalize()} letters")
 
 
 def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Side, str]) -> str:

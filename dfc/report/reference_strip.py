@@ -18,6 +18,17 @@ STRIP_CSS = """
 .dfc-spread .row b { top: 0; height: 8px; border-radius: 2px; background: var(--dfc-tone); opacity: .5; }
 .dfc-spread .row u { top: -1px; height: 10px; width: 2px; margin-left: -1px; background: var(--dfc-tone); }
 .dfc-spread .own { top: -1px; bottom: -1px; width: 2px; margin-left: -1px; background: var(--dfc-ink); }
+.dfc-spread .limit { position: absolute; top: -2px; bottom: -2px; border-left: 1.5px dashed var(--dfc-muted); }
+.dfc-spread .beyond { position: absolute; top: 50%; transform: translateY(-50%); font-size: 11px; line-height: 1;
+  color: var(--dfc-ink); background: var(--dfc-surface); }
+.dfc-ends { display: flex; justify-content: space-between; font-size: 10.5px; line-height: 1.2;
+  color: var(--dfc-muted); }
+.dfc-strip-key { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 12px; color: var(--dfc-muted); }
+.dfc-strip-key i { display: inline-block; width: 14px; height: 8px; border-radius: 2px; margin-right: 5px; opacity: .6;
+  background: var(--dfc-tone, var(--dfc-muted)); }
+.dfc-strip-key .own { width: 2px; height: 12px; vertical-align: -2px; opacity: 1; background: var(--dfc-ink); }
+.dfc-strip-key .limit { width: 0; height: 12px; vertical-align: -2px; opacity: 1; background: none;
+  border-left: 1.5px dashed var(--dfc-muted); }
 """
 """Style of `strip`; the colours come from `palette.css_variables(theme)`, --dfc-tone from the partition's class."""
 
@@ -37,14 +48,21 @@ class Population:
     quantiles: Sequence[float]
 
 
-def strip(value: float | None, populations: Sequence[Population], low: float = 0.0, high: float = 1.0) -> str:
+def strip(
+    value: float | None,
+    populations: Sequence[Population],
+    low: float = 0.0,
+    high: float = 1.0,
+    limits: Sequence[float] = (),
+) -> str:
     """HTML: for each population a line over its middle 90 %, a bar over its middle half and a notch at its median, and
-    through all of them a line at the feature's own number.
+    through all of them a line at the feature's own number; under them the ends of the axis.
 
     Args:
         value: the feature's; no line where there is none.
         populations: drawn one under the other; those without quantiles are left out.
-        low, high: ends of the axis; what lies beyond is drawn at the end.
+        low, high: ends of the axis; what lies beyond is drawn at the end, with an arrow there.
+        limits: what the rule holds the number to, drawn as broken lines.
     """
     known = [population for population in populations if len(population.quantiles)]
     if not known:
@@ -53,7 +71,25 @@ def strip(value: float | None, populations: Sequence[Population], low: float = 0
     line = ""
     if value is not None and math.isfinite(value):
         line = f'<span class="own" style="left:{_x(value, low, high):.1f}%"></span>'
-    return f'<span class="dfc-spread" title="{escape(_words(value, known))}">{rows}{line}</span>'
+    broken = "".join(f'<span class="limit" style="left:{_x(limit, low, high):.1f}%"></span>' for limit in limits)
+    drawn = [] if value is None else [value]
+    drawn += [_at(population.quantiles, level) for population in known for level in (0.05, 0.95)]
+    arrows = '<span class="beyond" style="left:0" title="some lie below the axis">‹</span>' * (min(drawn) < low)
+    arrows += '<span class="beyond" style="right:0" title="some lie above the axis">›</span>' * (max(drawn) > high)
+    ends = f'<span class="dfc-ends"><span>{_end(low)}</span><span>{_end(high)}</span></span>'
+    words = escape(_words(value, known))
+    return f'<span class="dfc-spread" title="{words}">{rows}{broken}{line}{arrows}</span>{ends}'
+
+
+def key(populations: Sequence[Population]) -> str:
+    """What `strip` draws, as HTML: the feature's number, each population, and what the rule asks."""
+    shown = "".join(
+        f'<span><i class="{_tone(population)}"></i>{escape(population.title)}</span>' for population in populations
+    )
+    return (
+        f'<div class="dfc-strip-key"><span><i class="own"></i>this feature</span>{shown}'
+        '<span><i class="limit"></i>the rule\'s limits</span><span>‹ › beyond the axis</span></div>'
+    )
 
 
 def position(value: float | None, populations: Sequence[Population]) -> str:
@@ -81,11 +117,19 @@ def _row(population: Population, low: float, high: float) -> str:
     q05, q25, q50, q75, q95 = (
         _x(_at(population.quantiles, level), low, high) for level in (0.05, 0.25, 0.5, 0.75, 0.95)
     )
-    tone = f"dfc-{population.tone}" if population.tone else "dfc-none"
     return (
-        f'<span class="row {tone}"><i style="left:{q05:.1f}%;width:{q95 - q05:.1f}%"></i>'
+        f'<span class="row {_tone(population)}"><i style="left:{q05:.1f}%;width:{q95 - q05:.1f}%"></i>'
         f'<b style="left:{q25:.1f}%;width:{max(0.8, q75 - q25):.1f}%"></b><u style="left:{q50:.1f}%"></u></span>'
     )
+
+
+def _tone(population: Population) -> str:
+    return f"dfc-{population.tone}" if population.tone else "dfc-none"
+
+
+def _end(value: float) -> str:
+    """An end of the axis, as it is written."""
+    return f"{value:g}".replace("-", "−")
 
 
 def _at(quantiles: Sequence[float], level: float) -> float:

@@ -9,13 +9,20 @@ from dfc.config import SIDES, Partition, Side, Verdict
 
 VERDICT_HELP: dict[Verdict, str] = {
     "exclusive": "What follows where it fires surprises the other model more than its own, clearly beyond matched "
-    "places, and nothing in the other model fires like it. (Without the models' surprise: only its own model's "
-    "activations predict it.)",
+    "places, and no other feature correlates with it as far as the rule's limits.",
     "mirrored": "A feature of the other exclusive partition fires like it: one concept stands on both sides.",
     "shared-like": "The other model's activations predict it nearly as well, or a shared feature fires like it.",
     "unclear": "The other model seems to know as well what follows, or too few held-out firings carry the evidence.",
     "dead": "It fires too rarely to be judged.",
 }
+
+_BY_PROBES: dict[Verdict, str] = {
+    "exclusive": "Its own model's activations predict it clearly better than the other's, and no other feature "
+    "correlates with it as far as the rule's limits. How surprised the models are was not asked.",
+    "unclear": "The other model's activations tell too much of it for one verdict and too little for another, or too "
+    "few held-out firings carry the evidence. How surprised the models are was not asked.",
+}
+"""What these mean where features were judged without the models' surprise."""
 
 PARTS: dict[Partition, str] = {"a": "only A", "b": "only B", "shared": "shared"}
 """What a partition is called where there is no room for the models' names."""
@@ -36,6 +43,17 @@ RULES = {"surprise": "models' surprise", "probes": "probes alone"}
 
 ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
 """Where a label comes from, in words."""
+
+
+def verdict_means(verdict: Verdict, facts: Mapping[str, Any]) -> str:
+    """What a verdict means by the rule of a run; facts are those of its store."""
+    by_probes = _BY_PROBES if facts.get("rule") == "probes" else {}
+    return by_probes.get(verdict, VERDICT_HELP[verdict])
+
+
+def acts(partition: Partition) -> str:
+    """Where a feature of a partition may act."""
+    return "may act in both models" if partition == "shared" else f"may act only in model {partition.upper()}"
 
 
 def unjudged(facts: Mapping[str, Any], run_name: str) -> str:
@@ -67,4 +85,4 @@ def told_apart(names: Mapping[Side, str], places: Mapping[Side, str]) -> dict[Si
 
 def whose(partition: Partition, names: Mapping[Side, str]) -> str:
     """Which model may use the features of a partition."""
-    return "shared by both" if partition == "shared" else f"only in {names[partition]}"
+    return "shared by both" if partition == "shared" else f"may act only in {names[partition]}"

@@ -14,7 +14,9 @@ FeatureId = Annotated[int, Field(ge=0, lt=2**31)]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d", max_length=40)]
 """ISO 8601, UTC."""
 
-NAME_LENGTH, TEXT_LENGTH = 80, 20_000
+NAME_LENGTH, LINE_LENGTH, TEXT_LENGTH = 80, 200, 20_000
+LAST = 2**31 - 1
+"""The place of what was added to a list and not moved since."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,13 @@ class Note:
 
 @dataclass(frozen=True)
 class Mark:
-    """A favourite, a tag, or a place on a list; `name` is the tag's or the list's, `note` is for lists."""
+    """A favourite, a tag, or a place on a list; `name` is the tag's or the list's, the last three are for lists.
+
+    Attributes:
+        note: why the feature is on the list.
+        place: where on it, the lowest first; LAST until somebody puts the list in order.
+        contexts: `Context.number` of those that a report shows; empty: the strongest.
+    """
 
     run: str
     feature_id: FeatureId
@@ -39,14 +47,19 @@ class Mark:
     fingerprint: str
     added: Time
     note: str = ""
+    place: Annotated[int, Field(ge=0, lt=2**31)] = LAST
+    contexts: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = ()
 
 
 @dataclass(frozen=True)
 class NamedList:
-    """A list, which may be empty."""
+    """A list, which may be empty, and what stands above its report."""
 
     name: str
     added: Time
+    title: str = ""
+    author: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,12 +99,22 @@ def clean_name(text: str) -> str:
     Raises:
         UserError: if nothing is left, or too much.
     """
-    name = " ".join(clean_text(text).split())
+    name = clean_line(text, NAME_LENGTH)
     if not name:
         raise UserError("The name is empty; type one.")
-    if len(name) > NAME_LENGTH:
-        raise UserError(f"The name has {len(name)} characters; at most {NAME_LENGTH} are kept: choose a shorter one.")
     return name
+
+
+def clean_line(text: str, most: int = LINE_LENGTH) -> str:
+    """A name or a title on one line, without needless spaces; it may be empty.
+
+    Raises:
+        UserError: if it is longer than `most`.
+    """
+    line = " ".join(clean_text(text).split())
+    if len(line) > most:
+        raise UserError(f"The name has {len(line)} characters; at most {most} are kept: choose a shorter one.")
+    return line
 
 
 def clean_text(text: str) -> str:
@@ -122,7 +145,16 @@ def parse(text: str) -> Book:
             f"This is no exported notebook ({place}: {first['msg']:.120}); choose a JSON file that was exported here."
         ) from None
     return Book(
-        lists=tuple(replace(entry, name=clean_name(entry.name)) for entry in book.lists),
+        lists=tuple(
+            replace(
+                entry,
+                name=clean_name(entry.name),
+                title=clean_line(entry.title),
+                author=clean_line(entry.author),
+                summary=clean_text(entry.summary),
+            )
+            for entry in book.lists
+        ),
         marks=tuple(
             replace(mark, name="" if mark.kind == "favourite" else clean_name(mark.name), note=clean_text(mark.note))
             for mark in book.marks

@@ -30,8 +30,8 @@ class Column:
         sql: what it is made of where a store does not hold it, of other columns.
         sorted: whether features can be sorted by it; `rising`: the lowest number comes first then, as of a rank.
         steps: of the slider that filters by it; an end at the first or last lets everything pass. None: no filter.
-        spread: whether it is drawn on its spread over other features; `axis`: the ends of that drawing; `error`: the
-            column of its standard error.
+        spread: whether it is drawn on its spread over other features; `axis`: the ends of that drawing; `limits`: the
+            settings of the evidence that it is held to, drawn there; `error`: the column of its standard error.
         look: how a table shows it; none: a table does not.
         asked: whether a table shows it only where features are sorted by it.
         format, width: of a table's column; format as for %, width in pixels.
@@ -51,6 +51,7 @@ class Column:
     steps: tuple[float, ...] = ()
     spread: bool = False
     axis: tuple[float, float] = (0.0, 1.0)
+    limits: tuple[str, ...] = ()
     error: str = ""
     look: Look = "number"
     asked: bool = False

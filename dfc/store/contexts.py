@@ -61,6 +61,11 @@ class Context:
     start: int
     stop: int
 
+    @property
+    def number(self) -> int:
+        """What it is called among the contexts of its feature: its band and its rank there in one."""
+        return self.band * 10_000 + self.rank
+
 
 def unpacked(row: dict[str, Any]) -> Context:
     """The context in a row of the table."""

@@ -68,6 +68,7 @@ EVIDENCE: tuple[Column, ...] = (
         spread=True,
         error="matched_error",
         axis=(-0.5, 1.0),
+        limits=("surprise_gap",),
         format="%.3f",
         width=64,
     ),
@@ -120,7 +121,7 @@ EVIDENCE: tuple[Column, ...] = (
         "plain gap",
         "By how many nats a character what follows its firings surprises the other model more than its own, compared "
         "with nothing else: below 0, the other model expects it better.",
-        called="knows better what follows",
+        called="gap compared with nothing",
         unit="nats a character",
         sorted=True,
         steps=GAPS,
@@ -184,11 +185,12 @@ EVIDENCE: tuple[Column, ...] = (
         "FLOAT",
         "other / own",
         "How well a linear function of the other model's activations predicts it on held-out documents (R²), as a "
-        "share of what its own model's reach: low means that the other model has nothing like it.",
+        "share of what its own model's reach: low means that nothing linear in the other model tells of it.",
         called="R², other model over own",
         sorted=True,
         steps=SHARES,
         spread=True,
+        limits=("exclusive_ratio", "shared_ratio"),
         width=82,
     ),
     Column(
@@ -198,6 +200,7 @@ EVIDENCE: tuple[Column, ...] = (
         "The same for telling where it fires at all, beyond chance: low means that the other model cannot tell.",
         called="AUROC, other model over own",
         spread=True,
+        limits=("exclusive_auroc", "shared_auroc"),
         look="none",
     ),
     Column(
@@ -211,12 +214,13 @@ EVIDENCE: tuple[Column, ...] = (
         "mirror_correlation",
         "FLOAT",
         "mirror",
-        "The largest correlation with any feature that only the other model has: high means that the concept stands on "
-        "both sides.",
+        "The largest correlation with any feature that only the other model may use: high means that the concept "
+        "stands on both sides.",
         called="likeness in the other model",
         sorted=True,
         steps=SHARES,
         spread=True,
+        limits=("mirror_correlation",),
         width=64,
     ),
     Column(
@@ -233,6 +237,7 @@ EVIDENCE: tuple[Column, ...] = (
         "The largest correlation with a feature of both: high means that both models have it.",
         called="likeness among shared features",
         spread=True,
+        limits=("shared_correlation",),
         look="none",
     ),
     Column(
@@ -282,10 +287,13 @@ EVIDENCE: tuple[Column, ...] = (
     Column(
         "confidence",
         "FLOAT",
-        "confidence",
-        "How sure the evidence is that only one model has it, 0 to 1.",
+        "score",
+        "How much speaks for its being one that only its model has, 0 to 1: a product, in which one strong objection "
+        "is enough. It is no probability.",
+        called="evidence score",
         sorted=True,
         steps=SHARES,
+        spread=True,
         look="share",
     ),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,12 +25,13 @@ import pyarrow as pa
 from dfc import runs
 from dfc.config import UserError, VersionError
 from dfc.store import errors
-from dfc.store.book import Book, Kind, Mark, NamedList, Note, Remarks, clean_name, clean_text, parse
+from dfc.store.book import LAST, Book, Kind, Mark, NamedList, Note, Remarks, clean_line, clean_name, clean_text, parse
 
 WAIT_SECONDS = 10.0
 _VERSION = 1
 _SCHEMA = (Path(__file__).parent / "notes.sql").read_text(encoding="utf-8")
-_MARKS = ("run", "feature_id", "kind", "name", "fingerprint", "added", "note")
+_MARKS = ("run", "feature_id", "kind", "name", "fingerprint", "added", "note", "place", "contexts")
+_LISTS = ("name", "added", "title", "author", "summary")
 _NOTES = ("run", "feature_id", "fingerprint", "written", "text")
 
 # Connections of one process share one handle, which either reads or writes: one operation at a time.
@@ -59,12 +60,14 @@ class Notebook:
             (f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name", values),
             (f"SELECT {', '.join(_NOTES)} FROM notes {where} ORDER BY written DESC, text", values),
         )
-        return Remarks(tuple(Mark(*row) for row in marks), tuple(Note(*row) for row in notes))
+        return Remarks(tuple(map(_mark, marks)), tuple(Note(*row) for row in notes))
 
     def marks(self, run: str | None = None) -> pd.DataFrame:
-        """Every mark (of one run), a row each: run, feature_id, kind, name, fingerprint, added, note."""
+        """Every mark (of one run), a row each, with the attributes of `Mark`; those of a list in its order."""
         where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
-        sql = f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name, added, feature_id"
+        sql = (
+            f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name, place, added, feature_id"
+        )
         [rows] = self._read((sql, values))
         return pd.DataFrame(rows, columns=list(_MARKS))
 
@@ -79,6 +82,11 @@ class Notebook:
         """Names of all lists, the empty ones too."""
         [rows] = self._read(("SELECT name FROM lists ORDER BY lower(name), name", []))
         return tuple(row[0] for row in rows)
+
+    def cover(self, name: str) -> NamedList:
+        """What stands above the report of a list; empty where there is no such list."""
+        [rows] = self._read((f"SELECT {', '.join(_LISTS)} FROM lists WHERE name = ?", [name]))
+        return NamedList(*rows[0]) if rows else NamedList(name, "")
 
     # -- writing
 
@@ -107,12 +115,13 @@ class Notebook:
 
         def write(connection: duckdb.DuckDBPyConnection) -> None:
             if kind == "list":
-                connection.execute("INSERT INTO lists VALUES (?, ?) ON CONFLICT DO NOTHING", [name, now])
+                connection.execute("INSERT INTO lists (name, added) VALUES (?, ?) ON CONFLICT DO NOTHING", [name, now])
             _insert(
                 connection,
                 "marks",
                 rows,
-                f"ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, added = excluded.added{kept}",
+                "ON CONFLICT DO UPDATE SET contexts = CASE WHEN marks.fingerprint = excluded.fingerprint "
+                f"THEN marks.contexts ELSE [] END, fingerprint = excluded.fingerprint, added = excluded.added{kept}",
             )
 
         self._write(write)
@@ -163,10 +172,51 @@ class Notebook:
         name = clean_name(name)
         self._write(
             lambda connection: connection.execute(
-                "INSERT INTO lists VALUES (?, ?) ON CONFLICT DO NOTHING", [name, _now()]
+                "INSERT INTO lists (name, added) VALUES (?, ?) ON CONFLICT DO NOTHING", [name, _now()]
             )
         )
         return name
+
+    def describe_list(self, name: str, title: str, author: str, summary: str) -> None:
+        """What stands above the report of a list.
+
+        Raises:
+            UserError: if one of these is too long.
+        """
+        values = [clean_line(title), clean_line(author), clean_text(summary), name]
+        self._write(
+            lambda connection: connection.execute(
+                "UPDATE lists SET title = ?, author = ?, summary = ? WHERE name = ?", values
+            )
+        )
+
+    def put_in_order(self, run: str, name: str, feature_ids: Sequence[int]) -> None:
+        """The order of a run's features on a list; those that are not given come after them, as they were added."""
+        places = {int(identity): place for place, identity in enumerate(feature_ids)}
+
+        def write(connection: duckdb.DuckDBPyConnection) -> None:
+            where = "WHERE run = ? AND kind = 'list' AND name = ?"
+            connection.execute(f"UPDATE marks SET place = {LAST} {where}", [run, name])
+            for identity, place in places.items():
+                connection.execute(
+                    f"UPDATE marks SET place = ? {where} AND feature_id = ?", [place, run, name, identity]
+                )
+
+        self._write(write)
+
+    def show_contexts(self, run: str, feature_id: int, fingerprint: str, name: str, contexts: Sequence[int]) -> None:
+        """Which contexts of a feature the report of a list shows, by `Context.number`; none: the strongest.
+
+        The feature stands on the list as the version that they were chosen of.
+        """
+        values = [[int(number) for number in contexts], fingerprint, run, feature_id, name]
+        self._write(
+            lambda connection: connection.execute(
+                "UPDATE marks SET contexts = ?, fingerprint = ? WHERE run = ? AND feature_id = ? AND kind = 'list' "
+                "AND name = ?",
+                values,
+            )
+        )
 
     def rename_list(self, name: str, new: str) -> str:
         """Another name for a list; returns it without needless spaces.
@@ -201,13 +251,13 @@ class Notebook:
     def export(self) -> str:
         """The whole notebook as JSON, which `merge` takes."""
         lists, marks, notes = self._read(
-            ("SELECT name, added FROM lists ORDER BY name", []),
+            (f"SELECT {', '.join(_LISTS)} FROM lists ORDER BY name", []),
             (f"SELECT {', '.join(_MARKS)} FROM marks ORDER BY ALL", []),
             (f"SELECT {', '.join(_NOTES)} FROM notes ORDER BY ALL", []),
         )
         return Book(
             lists=tuple(NamedList(*row) for row in lists),
-            marks=tuple(Mark(*row) for row in marks),
+            marks=tuple(map(_mark, marks)),
             notes=tuple(Note(*row) for row in notes),
         ).model_dump_json(indent=1)
 
@@ -221,20 +271,27 @@ class Notebook:
             UserError: if it is no exported notebook.
         """
         book = parse(text)
-        names = {entry.name: entry.added for entry in book.lists}
-        names |= {mark.name: mark.added for mark in book.marks if mark.kind == "list" and mark.name not in names}
+        lists = {entry.name: entry for entry in book.lists}
+        for mark in book.marks:
+            if mark.kind == "list" and mark.name not in lists:
+                lists[mark.name] = NamedList(mark.name, mark.added)
         marks: dict[tuple[str, int, str, str], Mark] = {}
         for mark in sorted(book.marks, key=lambda mark: mark.added):
             marks[mark.run, mark.feature_id, mark.kind, mark.name] = mark
 
         def write(connection: duckdb.DuckDBPyConnection) -> None:
-            _insert(connection, "lists", _table(NamedList(*item) for item in names.items()), "ON CONFLICT DO NOTHING")
+            described = ", ".join(
+                f"{name} = CASE WHEN lists.{name} = '' THEN excluded.{name} ELSE lists.{name} END"
+                for name in _LISTS[2:]
+            )
+            _insert(connection, "lists", _table(lists.values()), f"ON CONFLICT DO UPDATE SET {described}")
             _insert(
                 connection,
                 "marks",
                 _table(marks.values()),
                 "ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, added = excluded.added, "
-                "note = excluded.note WHERE excluded.added > marks.added",
+                "note = excluded.note, place = excluded.place, contexts = excluded.contexts "
+                "WHERE excluded.added > marks.added",
             )
             _insert(connection, "notes", _table(set(book.notes)), "EXCEPT SELECT * FROM notes")
 
@@ -248,7 +305,10 @@ class Notebook:
         if not self.path.exists():
             return [[] for _ in queries]
         with self._open(read_only=True) as connection:
-            return [connection.execute(sql, values).fetchall() for sql, values in queries]
+            if _is_current(connection):
+                return [connection.execute(sql, values).fetchall() for sql, values in queries]
+        self._write(lambda connection: None)  # which gives an older file what it lacks
+        return self._read(*queries)
 
     def _write(self, work: Callable[[duckdb.DuckDBPyConnection], object]) -> None:
         runs.make_folder(self.path.parent)
@@ -261,7 +321,7 @@ class Notebook:
     def _open(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with _turn, self._connect(read_only) as connection:
-                if not read_only:
+                if not read_only and not _is_current(connection):  # nothing is altered where nothing is lacking
                     connection.execute(_SCHEMA)
                 [(version,)] = connection.execute("SELECT version FROM book").fetchall()
                 if version != _VERSION:
@@ -288,6 +348,17 @@ class Notebook:
                         f"{self.path}: another program keeps the notebook open; close it there, then try again."
                     ) from None
             time.sleep(random.uniform(0.01, 0.05))
+
+
+def _is_current(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a notebook has all columns of today."""
+    found = connection.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall()
+    return {("lists", name) for name in _LISTS} | {("marks", name) for name in _MARKS} <= set(found)
+
+
+def _mark(row: Sequence[Any]) -> Mark:
+    values: dict[str, Any] = dict(zip(_MARKS, row, strict=True))
+    return Mark(**values | {"contexts": tuple(values["contexts"])})
 
 
 def _now() -> str:

@@ -26,3 +26,10 @@ CREATE TABLE IF NOT EXISTS marks (   -- favourites, tags, and places on lists
     note        VARCHAR NOT NULL,    -- why a feature is on this list
     PRIMARY KEY (run, feature_id, kind, name)
 );
+
+-- What a list looks like as a report, and in which order; notebooks from before are given these when they are opened.
+ALTER TABLE lists ADD COLUMN IF NOT EXISTS title   VARCHAR DEFAULT '';   -- of the report; the name where there is none
+ALTER TABLE lists ADD COLUMN IF NOT EXISTS author  VARCHAR DEFAULT '';
+ALTER TABLE lists ADD COLUMN IF NOT EXISTS summary VARCHAR DEFAULT '';
+ALTER TABLE marks ADD COLUMN IF NOT EXISTS place INTEGER DEFAULT 2147483647;   -- on its list; of like ones by `added`
+ALTER TABLE marks ADD COLUMN IF NOT EXISTS contexts INTEGER[] DEFAULT [];      -- those the report shows, if any

@@ -266,10 +266,11 @@ class Store:
     def findings(self, side: Side | None = None) -> pd.DataFrame:
         """The findings, of one model or both, in the order of their rank; empty before `verify`, or without surprise.
 
-        Of each what the table `findings` holds, and partition, label, main_source and verdict of its best feature.
+        Of each what the table `findings` holds, and partition, label, main_source, peak_tokens and verdict of its best
+        feature.
         """
         found = self._frame(
-            """SELECT findings.*, partition, label, main_source, verdict
+            """SELECT findings.*, partition, label, main_source, peak_tokens, verdict
                FROM findings JOIN judged USING (feature_id) WHERE $1 IS NULL OR side = $1 ORDER BY findings.finding""",
             [side],
         )

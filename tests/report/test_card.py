@@ -13,7 +13,6 @@ from PIL import Image
 from dfc.config import UserError
 from dfc.report import render
 from dfc.report.card import (
-    TITLES,
     feature_card_html,
     feature_card_pdf,
     feature_card_png,
@@ -109,7 +108,9 @@ def test_card_says_what_the_store_says(store: Store) -> None:
     models = store.models()
     facts = [
         "Feature 0",
-        TITLES["a"],
+        "may act only in model A",
+        "it may not act here",
+        "Not judged: may act only in model A, by the dictionary's design, which is no evidence.",
         percent(feature.density),
         f"{feature.max:.3g}",
         feature.main_source,

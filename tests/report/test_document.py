@@ -63,7 +63,8 @@ def test_every_kind_of_feature_is_reported_in_order_and_nothing_is_loaded(run: R
     assert head == card[: card.index("<title>")], "a card and a report may load as little"
     assert set(re.findall(r'href="(.)', html)) == {"#"}
     assert "url(" not in html
-    for words in ("Strongest contexts", "only in SmolLM2", "only in Gemma", "shared by both", "This feature is dead"):
+    whose = ("may act only in SmolLM2", "may act only in Gemma", "shared by both")
+    for words in ("Strongest contexts", *whose, "This feature is dead"):
         assert words in page.text
     assert "prefers-color-scheme:dark" in html
     assert "@media print" in html
@@ -72,7 +73,7 @@ def test_every_kind_of_feature_is_reported_in_order_and_nothing_is_loaded(run: R
 def test_the_evidence_stands_beside_other_features(run: Run, notebook: Notebook) -> None:
     null = NullResult(400, 2, {}, {"probe_ratio": {"a": [0.0, 0.1, 0.2]}})
     text = " ".join(write(run, notebook, (A_FEATURE,), null).text.split())
-    assert "exclusive confidence 0.90" in text
+    assert "exclusive evidence score 0.90" in text
     assert "predicted with R² 0.41 from SmolLM2-135M-Instruct and R² 0.07 from Gemma-3-270m" in text
     assert "2 of 400 dedicated features (0.50 %) came out exclusive; in truth none is" in text
     assert "It is judged by probes and correlations alone" in text

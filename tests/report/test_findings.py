@@ -86,9 +86,9 @@ def test_they_are_counted_by_source(store: Store) -> None:
     one = findings.of(store)[0]
     sources = ["web"] * 3 + ["code"] * 2 + ["news", "zh", "chats"]
     assert findings.counts([replace(one, main_source=source) for source in sources]) == (
-        "8 findings, densest on web (3), code (2), news (1), 2 other sources (2)"
+        f"8 findings, all peaking on {one.writing}; densest on web (3), code (2), news (1), 2 other sources (2)"
     )
-    assert findings.counts([one]) == f"1 finding, densest on {one.main_source} (1)"
+    assert findings.counts([one]) == f"1 finding, peaking on {one.writing}; densest on {one.main_source} (1)"
     assert findings.counts([]) == "no finding"
 
 
@@ -187,3 +187,45 @@ def test_a_report_has_the_gap_beyond_matched_places_first_and_the_finding(run: R
         "Finding 1 of 12 where SmolLM2-135M-Instruct does better than in like texts; this is the best of its 3" in html
     )
     assert html.index("<b>0.300 ± 0.010</b>") < html.index("<b>0.600 ± 0.030</b>")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (["国", " the", "新"], "Chinese characters"),
+        ([" the", "é", "国"], "Latin letters"),
+        (["я", "(", "д"], "Cyrillic letters"),
+        (["(", "1", " "], "signs or digits"),
+        ([], "nothing"),
+    ],
+)
+def test_the_writing_of_most_peak_tokens(tokens: list[str], words: str) -> None:
+    assert findings.writing(tokens) == words
+
+
+def test_findings_stand_by_source_in_the_order_of_the_first_of_each(store: Store) -> None:
+    one = findings.of(store)[0]
+    listed = [replace(one, rank=rank, main_source=source) for rank, source in enumerate("zazb", 1)]
+    groups = [(source, [member.rank for member in group]) for source, group in findings.by_source(listed)]
+    assert groups == [("z", [1, 3]), ("a", [2]), ("b", [4])]
+
+
+def test_the_card_states_the_verdict_the_score_and_a_caveat_no_more_than_the_evidence(store: Store) -> None:
+    text = Page(feature_card_html(store, 60, "demo")).text
+    assert "exclusive\u2002evidence score 0.90 of 1" in text
+    assert "May act only in model B, by the dictionary's design; evidence: exclusive." in text
+    assert "is 0.290 ± 0.010 nats a character more surprised after it than" in text
+    assert "no part in this feature" not in text
+    assert "nly in model A" in Page(feature_card_html(store, 1, "demo")).text
+    assert "evidence: unclear" in Page(feature_card_html(store, 1, "demo")).text
+
+
+def test_the_report_s_pairs_are_those_of_its_sources(run: Run, tmp_path: Path) -> None:
+    html = report_html(run, Chosen("Some", (0, 60)), Notebook(tmp_path / "none.duckdb"), None)
+    text = Page(html).text
+    facts = Store(run.store).facts()
+    kept = sum(facts["source_pairs"].values())
+    assert facts["kept_pairs"] == kept != facts["pairs"]
+    assert f"{kept:,} pairs of tokens were kept of {facts['pairs']:,}" in text
+    order = ["In this report", "What was compared", "What the evidence says", "Strongest contexts", "In numbers"]
+    assert sorted(order, key=text.index) == order

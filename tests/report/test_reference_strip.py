@@ -28,3 +28,14 @@ def test_strip_says_in_words_what_it_draws() -> None:
 def test_strip_without_a_number_has_no_line_and_without_populations_is_nothing() -> None:
     assert 'class="own"' not in strip(None, [Population("shared", "shared", EVEN)])
     assert strip(0.3, []) == ""
+
+
+def test_strip_shows_limits_ends_and_what_lies_beyond() -> None:
+    drawn = strip(0.3, [Population("shared", "shared", EVEN)], -0.5, 1.0, limits=(0.25,))
+    assert 'class="limit" style="left:50.0%"' in drawn
+    assert "<span>−0.5</span><span>1</span>" in drawn
+    assert "beyond" not in drawn
+    assert "some lie above the axis" in strip(1.2, [Population("shared", "shared", EVEN)])
+    below = strip(0.3, [Population("shared", "shared", [value - 0.2 for value in EVEN])])
+    assert "some lie below the axis" in below
+    assert "above the axis" not in below

@@ -12,8 +12,8 @@ def test_models_of_one_name_are_told_apart_by_where_they_are_read() -> None:
 def test_whose_a_feature_is() -> None:
     names = {"a": "Qwen", "b": "Gemma"}
     assert [whose(partition, names) for partition in ("a", "b", "shared")] == [
-        "only in Qwen",
-        "only in Gemma",
+        "may act only in Qwen",
+        "may act only in Gemma",
         "shared by both",
     ]
 

@@ -267,3 +267,49 @@ def test_waits_for_another_program_and_says_so_when_it_takes_too_long(notebook: 
     holder.communicate("x")
     waiting.join()
     assert [note.text for note in notebook.notes()] == ["after", "before"]
+
+
+def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook) -> None:
+    notebook.mark("demo", {1: "f", 2: "f", 3: "f"}, "list", "report")
+    notebook.put_in_order("demo", "report", [3, 1])
+    notebook.mark("demo", {0: "f"}, "list", "report")
+    assert notebook.marks("demo")["feature_id"].tolist() == [3, 1, 2, 0]
+    notebook.describe_list("report", " Three   differences ", "An auditor", "One.\n\nTwo.")
+    assert notebook.cover("report").title == "Three differences"
+    notebook.rename_list("report", "paper")
+    assert notebook.cover("paper").summary == "One.\n\nTwo."
+    assert notebook.cover("nobody") == NamedList("nobody", "")
+    notebook.show_contexts("demo", 3, "f", "paper", [2, 10_001])
+    notebook.mark("demo", {3: "f"}, "list", "paper", note="why")
+    [mark] = notebook.feature("demo", 3).marks
+    assert (mark.contexts, mark.place, mark.note) == ((2, 10_001), 0, "why")
+    elsewhere = Notebook(notebook.path.with_name("elsewhere.duckdb"))
+    elsewhere.merge(notebook.export())
+    assert elsewhere.export() == notebook.export()
+    notebook.mark("demo", {3: "another"}, "list", "paper")
+    [mark] = notebook.feature("demo", 3).marks
+    assert mark.contexts == ()  # which were those of another version
+    with pytest.raises(UserError, match="The name has 201 characters"):
+        notebook.describe_list("paper", "x" * 201, "", "")
+
+
+def test_a_notebook_from_before_is_read_and_loses_nothing(notebook: Notebook) -> None:
+    moment = "2026-11-01T10:00:00+00:00"
+    notebook.path.parent.mkdir(parents=True)
+    with duckdb.connect(str(notebook.path)) as connection:
+        connection.execute("CREATE TABLE book AS SELECT 1 AS version")
+        connection.execute("CREATE TABLE lists (name VARCHAR PRIMARY KEY, added VARCHAR NOT NULL)")
+        connection.execute(
+            """CREATE TABLE marks (run VARCHAR NOT NULL, feature_id INTEGER NOT NULL, kind VARCHAR NOT NULL,
+               name VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, added VARCHAR NOT NULL, note VARCHAR NOT NULL,
+               PRIMARY KEY (run, feature_id, kind, name))"""
+        )
+        connection.execute(
+            """CREATE TABLE notes (run VARCHAR NOT NULL, feature_id INTEGER NOT NULL, fingerprint VARCHAR NOT NULL,
+               written VARCHAR NOT NULL, text VARCHAR NOT NULL)"""
+        )
+        connection.execute("INSERT INTO lists VALUES ('report', ?)", [moment])
+        connection.execute("INSERT INTO marks VALUES ('demo', 3, 'list', 'report', 'f', ?, 'why')", [moment])
+    [mark] = notebook.feature("demo", 3).marks
+    assert mark == Mark("demo", 3, "list", "report", "f", moment, "why")
+    assert notebook.cover("report") == NamedList("report", moment)

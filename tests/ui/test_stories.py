@@ -80,7 +80,8 @@ def test_a_feature_is_found_tagged_compared_and_shared(new_page: NewPage, server
     click_cell(page, row=row)
     expect(page.get_by_role("heading", name=f"Feature {evidence.feature_id} ")).to_be_visible()
     wait_until_idle(page)
-    assert f"confidence {evidence.confidence:.2f}" in page.locator(".dfc-verdict").inner_text().replace("\u2002", " ")
+    badge = page.locator(".dfc-verdict").inner_text().replace("\u2002", " ")
+    assert f"evidence score {evidence.confidence:.2f}" in badge
 
     tags = page.locator(f".st-key-tags_of_{evidence.feature_id} input")
     tags.click()
@@ -98,7 +99,7 @@ def test_a_feature_is_found_tagged_compared_and_shared(new_page: NewPage, server
     assert failures(fresh) == []
     leave(fresh)
 
-    page.get_by_role("link", name=f"Only in the other: feature {evidence.mirror_id},").click()
+    page.get_by_role("link", name=f"Of the other model's own: feature {evidence.mirror_id},").click()
     expect(page.get_by_role("heading", name=f"Feature {evidence.mirror_id} ")).to_be_visible()
     wait_until_idle(page)
     assert failures(page) == []

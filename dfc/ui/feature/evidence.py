@@ -7,8 +7,11 @@ from html import escape
 import streamlit as st
 
 from dfc.config import Side
-from dfc.report.document import measures_of
-from dfc.report.words import PROBE, VERDICT_HELP, unjudged
+from dfc.report import score, weighing
+from dfc.report.document import measures_of, populations_of
+from dfc.report.reference_strip import key
+from dfc.report.weighing import Weighed
+from dfc.report.words import PROBE, unjudged, verdict_means
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui.shell import address, data, null_run
 from dfc.ui.shell.frame import View
@@ -17,7 +20,11 @@ from dfc.ui.shell.text import number
 
 _STRIPS = (
     "Each number (the dark line) on the spread of the same measure over this partition, over shared features, and over "
-    "the null run, in which nothing is exclusive: thin line the middle 90 %, bar the middle half, notch the median."
+    "the null run, in which nothing is exclusive: thin line the middle 90 %, bar the middle half, notch the median; "
+    "broken line: what the rule holds it to. Arrows: some lie beyond the axis."
+)
+_SCORE = (
+    "A product of what speaks for it, each from 0 to 1, so that one strong objection is enough. It is no probability."
 )
 
 
@@ -27,14 +34,19 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         "**Is it exclusive?**",
         help="A decoder norm of zero only says where the feature was allowed to act. This is what the activations say.",
     )
-    evidence = view.store.evidence(feature.feature_id)
+    evidence, facts = view.store.evidence(feature.feature_id), data.facts(view.store)
     if evidence is None:
-        st.caption(unjudged(data.facts(view.store), view.run.name))
+        st.caption(unjudged(facts, view.run.name))
         return
+    weighed = weighing.of(evidence, feature.partition, facts, names)
     st.html(
-        f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme)}'
-        f'<div class="dfc-small">{escape(VERDICT_HELP[evidence.verdict])}</div></div>'
+        f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme, facts)}'
+        f'<div class="dfc-claim">{escape(weighed.sentence)}</div>'
+        f'<div class="dfc-small">{escape(weighed.design)} {escape(verdict_means(evidence.verdict, facts))}</div></div>'
     )
+    st.html(_list("For", weighed.for_it) + _list("Against", weighed.against))
+    st.caption(f"Evidence score {evidence.confidence:.2f}", help=_SCORE)
+    st.html(_factors(weighed))
     st.caption("Predicted from", help=PROBE)
     st.html(_probes(evidence, names))
     st.caption("Beside other features", help=_STRIPS)
@@ -42,11 +54,29 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     if evidence.mirror_id is not None or evidence.shared_id is not None:
         st.caption(
             "Fires most like it",
-            help="The largest correlation over pairs with a feature that only the other model has, and with a shared "
-            "one: high means that the same concept stands elsewhere, too.",
+            help="The largest correlation over pairs with a feature that only the other model may use, and with a "
+            "shared one: high means that the same concept stands elsewhere, too.",
         )
-    _like(view, "Only in the other", evidence.mirror_id, evidence.mirror_correlation)
+    _like(view, "Of the other model's own", evidence.mirror_id, evidence.mirror_correlation)
     _like(view, "Shared", evidence.shared_id, evidence.shared_correlation)
+
+
+def _list(title: str, points: tuple[str, ...]) -> str:
+    rows = "".join(f"<li>{escape(point)}</li>" for point in points) or "<li>nothing</li>"
+    return f'<div class="dfc-weighed"><b>{title}</b><ul>{rows}</ul></div>'
+
+
+def _factors(weighed: Weighed) -> str:
+    """What the score is the product of."""
+    if not weighed.factors:
+        return '<div class="dfc-small">Its factors are not known: another version of dfc made the evidence.</div>'
+    rows = "".join(
+        f'<span class="dfc-word" title="{escape(score.FACTORS[name])}">{name}</span>'
+        f'<span class="dfc-bar"><i style="width:{100 * factor:.1f}%"></i></span>'
+        f'<span class="dfc-value" title="{escape(score.FACTORS[name])}">{factor:.2f}</span>'
+        for name, factor in weighed.factors.items()
+    )
+    return f'<div class="dfc-bars">{rows}</div>'
 
 
 def _probes(evidence: EvidenceRow, names: dict[Side, str]) -> str:
@@ -65,13 +95,16 @@ def _probes(evidence: EvidenceRow, names: dict[Side, str]) -> str:
 
 def _strips(view: View, feature: FeatureRow, evidence: EvidenceRow, names: dict[Side, str]) -> str:
     """Each measure's number on its spread."""
-    measures = measures_of(feature, evidence, data.reference(view.store), null_run.read(view.run), names)
+    reference, null, facts = data.reference(view.store), null_run.read(view.run), data.facts(view.store)
+    measures = measures_of(feature, evidence, reference, null, names, facts)
+    legend = key(populations_of("probe_ratio", feature.partition, reference, null, names))
     rows = "".join(
-        f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}</span>{one.drawing}'
+        f'<span class="dfc-small" title="{escape(one.meaning)}">{escape(one.name)}'
+        f"{f'<br>{escape(one.unit)}' if one.unit else ''}</span><span>{one.drawing}</span>"
         f'<span class="dfc-value" title="{escape(one.shown)}">{escape(one.shown)}</span>'
         for one in measures
     )
-    return f'<div class="dfc-room"><div class="dfc-spreads">{rows}</div></div>'
+    return f'{legend}<div class="dfc-room"><div class="dfc-spreads">{rows}</div></div>'
 
 
 def _like(view: View, title: str, other: int | None, correlation: float | None) -> None:

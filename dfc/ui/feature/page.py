@@ -84,7 +84,7 @@ def _figures(feature: FeatureRow) -> str:
             number(feature.max),
             f"{columns.meaning('max')} Where it fires, it averages {number(feature.mean)}.",
         ),
-        ("specificity", percent(feature.specificity, 2), columns.meaning("specificity")),
+        ("of its rates", percent(feature.specificity, 2), columns.meaning("specificity")),
         ("main source", feature.main_source or "–", columns.meaning("main_source")),
     )
     cells = "".join(

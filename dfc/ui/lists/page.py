@@ -15,6 +15,7 @@ from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
+from dfc.ui.lists import arranging
 from dfc.ui.shell import (
     address,
     choice,
@@ -113,6 +114,7 @@ def _choose(sizes: dict[str, int]) -> str:
             help="Favourites, each list, each tag, and all notes, the latest first.",
             width=420,
             on_change=paging.first,
+            written=True,
         )
         _new_list()
         if shown.startswith(_LIST):
@@ -166,7 +168,7 @@ def _features(view: View, chosen: Marked) -> None:
         )
         return
     query = FeatureQuery(alive_only=False, order="feature_id", descending=False)
-    whole = notebook.narrow(run, query, chosen.kept)
+    ordered = [identity for identity in notebook.members(run, chosen.kind, chosen.name) if identity in fingerprints]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(
             f'<span class="dfc-small">{count(len(marks))} {"feature" if len(marks) == 1 else "features"}</span>',
@@ -180,23 +182,36 @@ def _features(view: View, chosen: Marked) -> None:
             help="The same features with all their figures, to sort, filter and download.",
         )
         st.space("stretch")
-        title = chosen.name or FAVOURITES.capitalize()
-        on_list = chosen.name if chosen.kind == "list" else None
-        reporting.button(view, Chosen(title, notebook.members(run, chosen.kind, chosen.name), on_list))
+        reporting.button(view, _report(run, chosen))
+    if chosen.kind == "list":
+        arranging.cover(chosen.name)
     found_here = st.container()
     offset = (paging.choose(len(fingerprints), PAGE_ROWS) - 1) * PAGE_ROWS
-    table = data.features(view.store, replace(whole, limit=PAGE_ROWS, offset=offset))
-    contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
-    features: Any = table.itertuples()
+    page = ordered[offset : offset + PAGE_ROWS]
+    table = data.features(view.store, replace(query, ids=tuple(page), limit=PAGE_ROWS))
+    listed: Any = table.itertuples()
+    rows_of = {int(row.feature_id): row for row in listed}
+    contexts = view.store.strongest_contexts(page)
+    by_number = sorted(ordered)  # as the list is walked through from a feature's page
     with found_here:
-        for position, feature in enumerate(features):
-            identity = int(feature.feature_id)
-            place = Place(query, offset + position, kept=chosen.kept)
+        for identity in page:
+            feature, place = rows_of[identity], Place(query, by_number.index(identity), kept=chosen.kept)
             with st.container(key=f"kept_{identity}"):
                 feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
                 _said(view, marks[identity], fingerprints[identity], chosen)
+                if chosen.kind == "list":
+                    arranging.row(view, chosen.name, ordered, marks[identity], fingerprints[identity])
     for identity in sorted(set(marks) - set(fingerprints)):
         _said(view, marks[identity], None, chosen)
+
+
+def _report(run: str, chosen: Marked) -> Chosen:
+    """What is reported of what is shown."""
+    members = notebook.members(run, chosen.kind, chosen.name)
+    if chosen.kind != "list":
+        return Chosen(chosen.name or FAVOURITES.capitalize(), members)
+    cover = notebook.cover(chosen.name)
+    return Chosen(cover.title or chosen.name, members, chosen.name, cover.author, cover.summary)
 
 
 def _said(view: View, mark: Any, fingerprint: str | None, chosen: Marked) -> None:

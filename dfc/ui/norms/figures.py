@@ -120,7 +120,7 @@ def scatter(
     region: Region | None = None,
     middle: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn.
+    """One point a feature, drawn by WebGL; those outside `region` are pale, and its outlines are drawn on its own axes.
 
     A cross marks `middle`, the shared features' median.
     """
@@ -160,7 +160,7 @@ def scatter(
     legend = _LEGEND | {"traceorder": "reversed"}  # those on top, which are drawn last, first
     figure.update_layout(legend=legend, hovermode="closest", dragmode="select")
     line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
-    shapes = region.shapes() if region is not None else []
+    shapes = region.shapes() if region is not None and region.chart == axes.chart else []
     figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])
     figure.update_xaxes(title_text=escape(axes.x_title), range=axes.x_range, zeroline=True)
     figure.update_yaxes(title_text=escape(axes.y_title), range=axes.y_range, zeroline=True)

@@ -67,22 +67,29 @@ def _scatter(
     )
     judged = bool(norms["verdict"].notna().any())
     axes, colouring = _choices(view, norms, names, judged)
-    norms = norms[norms[axes.columns[1]].notna()]
-    if norms.empty:
+    placed = norms[norms[axes.columns[1]].notna()]
+    if placed.empty:
         st.html('<p class="dfc-muted">No feature has both decoder vectors: there is no cosine to draw.</p>')
         return
     region = norm_region.unpack(address.get("region"))
-    if region is not None and region.chart != axes.chart:
-        region = None
-    drawn = _thinned(norms)
+    if region is not None and norms[norm_region.COLUMNS[region.chart][1]].isna().all():
+        region = None  # what it was drawn in is not known of this run
+    drawn = _thinned(placed)
     key = f"chart_scatter_{axes.chart}"
     look = (view.run.name, view.theme, axes.chart, colouring, alive_only)
-    middle = figures.shared_median(norms, axes)
+    middle = figures.shared_median(placed, axes)
     figure = figures.scatter(drawn, axes, colouring, labels, view.theme, _outlined(key, look, region), middle)
     charts.select(figure, key, "Scatter of the features' decoder norms", lambda: _keep(key, axes.chart))
-    if len(drawn) < len(norms):
+    if axes.chart == "cosine":
         st.caption(
-            f"{len(drawn):,} of {len(norms):,} points are drawn: all exclusive ones, and a sample of the shared. "
+            f"{len(norms) - len(placed):,} features are not drawn: those that may act in one model alone have one "
+            "decoder vector, and no cosine."
+        )
+    if region is not None and region.chart != axes.chart:
+        st.caption(f"What was selected among {TITLES[region.chart]} stays selected; its outline is not drawn here.")
+    if len(drawn) < len(placed):
+        st.caption(
+            f"{len(drawn):,} of {len(placed):,} points are drawn: all exclusive ones, and a sample of the shared. "
             "A selection takes in those that are not drawn, too."
         )
     if not data.norms_compare(view.store):

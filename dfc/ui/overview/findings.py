@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import Any
 
@@ -25,10 +26,11 @@ def show(view: View, names: dict[Side, str]) -> bool:
     if not found:
         _none(view)
         return False
-    section(
-        "Where one model does better",
-        f"Beside the other one, it does better here than in like texts, by so many {findings.UNIT}; the surest first.",
-    )
+    with st.container(key="front"):
+        section(
+            "Where one model does better",
+            f"By so many {findings.UNIT} better than in like texts, beside the other model; the surest.",
+        )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
             _of_one(view, side, found, names)
@@ -51,6 +53,12 @@ def _none(view: View) -> None:
         )
 
 
+def _heading(source: str, shown: int, of_source: int, everything: int) -> str:
+    """A source, and how many of the findings are densest on it."""
+    here = f"{of_source:,} of all {everything:,}" + (f", the first {shown} here" if shown < of_source else "")
+    return f'<div class="dfc-small dfc-theme"><b>{escape(source)}</b> · {here}</div>'
+
+
 def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side, str]) -> None:
     own = tuple(one for one in found if one.side == side)
     st.html(
@@ -60,15 +68,19 @@ def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side
         return
     query = FeatureQuery(partitions=PARTITIONS, found=side, order="finding", descending=False, limit=FIRST)
     table = data.features(view.store, query)
-    by_feature = {one.feature_id: one for one in own}
     contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
     rows: Any = table.itertuples()
-    with st.container(gap=None):  # so that the first five are in sight
-        for position, row in enumerate(rows):
-            finding = by_feature[int(row.feature_id)]
-            with st.container(key=f"finding_{finding.finding}"):
-                context, longest = contexts.get(finding.feature_id), finding_rows.scale(found)
-                finding_rows.row(view, finding, row, context, Place(query, position, True), longest, "compact")
+    by_feature = {int(row.feature_id): (place, row) for place, row in enumerate(rows)}
+    first = [one for one in own if one.feature_id in by_feature]
+    of_source, longest = Counter(one.main_source for one in own), finding_rows.scale(found)
+    with st.container(gap=None, key=f"first_{side}"):  # so that all of them are in sight
+        for source, group in findings.by_source(first):
+            st.html(_heading(source, len(group), of_source[source], len(own)))
+            for one in group:
+                position, row = by_feature[one.feature_id]
+                with st.container(key=f"finding_{one.finding}", gap=None):
+                    place = Place(query, position, True)
+                    finding_rows.brief(view, one, row, contexts.get(one.feature_id), place, longest)
     st.page_link(
         address.FINDINGS_PAGE,
         label=f"All {len(own):,} with filters" if len(own) > FIRST else "With filters and more of each",

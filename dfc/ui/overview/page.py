@@ -43,7 +43,8 @@ def show(view: View) -> None:
             _found(view, side, names, FEW if found else FOUND)
     else:
         section(
-            "What only one of them has", "This crosscoder has no dedicated partitions: every feature may serve both."
+            "What only one of them may use",
+            "This crosscoder has no dedicated partitions: every feature may serve both.",
         )
         st.page_link(
             address.NORMS_PAGE,
@@ -138,6 +139,7 @@ def _health(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
     if warning := _lopsided(facts, names):
         st.warning(warning, icon=":material/balance:")
     st.html(_partition_table(view, facts, names))
+    st.caption(_why_added(view, facts, names))
     lines = data.metric_lines(view.run)
     if lines:
         left, right = st.columns([3, 2], gap="medium")
@@ -179,6 +181,29 @@ def _partition_table(view: View, facts: dict[str, Any], names: dict[Side, str]) 
     return f'<table class="dfc-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
+def _why_added(view: View, facts: dict[str, Any], names: dict[Side, str]) -> str:
+    """How the last columns of the table are to be read, as Markdown; where few features add more than many, that too.
+
+    Args:
+        view: the page.
+        facts: of the run.
+        names: of both models.
+    """
+    table: Any = data.partitions(view.store)["features"]
+    added: dict[str, dict[str, float]] = facts.get("fve_added") or {}
+    general = (
+        "Adds: what is lost when the features of one row are left out and all others stay as they are. The rows need "
+        "not add up to what is explained"
+    )
+    few = [
+        f"{count(table[side])} may add more to {plain(names[side])} than {count(table['shared'])} shared ones"
+        for side in SIDES
+        if added.get(side, {}).get(side, 0) > added.get("shared", {}).get(side, 0) and table[side] < table["shared"]
+    ]
+    several = f", and {' and '.join(few)}" if few else ""
+    return f"{general}{several}: what counts is how much features write, and how often, not how many they are."
+
+
 def _lopsided(facts: dict[str, Any], names: dict[Side, str]) -> str:
     """One sentence, as Markdown, if a model weighs much more in the loss than the other; empty if not, or not known."""
     a, b = (float(facts.get(f"variance_{side}") or 0) for side in SIDES)
@@ -211,7 +236,7 @@ def _found(view: View, side: Side, names: dict[Side, str], number_shown: int) ->
     table = data.features(view.store, query)
     other = names["b" if side == "a" else "a"]
     section(
-        f"Only in {names[side]}",
+        f"What only {names[side]} may use",
         f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, "
         f"{_FIRST[standing, judged]}, each where it fires most strongly. They are leads: the dictionary's design "
         f"keeps them out of {escape(other)}, so read the contexts and steer before you believe one.",

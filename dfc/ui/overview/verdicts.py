@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
+from dfc.config import PARTITIONS, SIDES, VERDICTS, EvidenceConfig, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
-from dfc.report.words import NULL_RUN, VERDICT_HELP, asked, unjudged, whose
+from dfc.report.words import NULL_RUN, asked, unjudged, verdict_means, whose
 from dfc.ui.shell import data, null_run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section, side_name, verdict_dot
@@ -44,7 +44,8 @@ def overview(view: View, names: dict[Side, str]) -> None:
         f"{_LEAD} {asked(data.facts(view.store))} As exclusive stand {held}.",
     )
     result = null_run.read(view.run)
-    st.html(_table(split, result, names, view.theme))
+    st.html(_table(split, result, names, data.facts(view.store), view.theme))
+    st.caption(_dead(view, sum(verdicts["dead"] for verdicts in split.values())))
     if "shared" in split:
         passed, judged = split["shared"]["exclusive"], sum(split["shared"].values())
         st.caption(
@@ -62,12 +63,27 @@ def overview(view: View, names: dict[Side, str]) -> None:
         )
 
 
+def _dead(view: View, dead: int) -> str:
+    """What is called dead here, beside what is called alive above."""
+    partitions: Any = data.partitions(view.store)
+    alive, size = int(partitions["alive"].sum()), int(partitions["features"].sum())
+    least = (data.facts(view.store).get("evidence") or {}).get("min_firings", EvidenceConfig().min_firings)
+    return (
+        f"Dead, as a verdict: fires on fewer than {least} pairs, too few to judge by ({count(dead)} features). "
+        f"Alive, above: fires at all, as {count(alive)} of {count(size)} do."
+    )
+
+
 def _table(
-    split: Mapping[Partition, Mapping[Verdict, int]], null: NullResult | None, names: dict[Side, str], theme: Theme
+    split: Mapping[Partition, Mapping[Verdict, int]],
+    null: NullResult | None,
+    names: dict[Side, str],
+    facts: Mapping[str, Any],
+    theme: Theme,
 ) -> str:
     """Counts and, beside them, each row's shares as one bar; the last row is the null run's."""
     head = "".join(
-        f'<th title="{escape(VERDICT_HELP[verdict])}">{verdict_dot(verdict, theme)}{verdict}</th>'
+        f'<th title="{escape(verdict_means(verdict, facts))}">{verdict_dot(verdict, theme)}{verdict}</th>'
         for verdict in VERDICTS
     )
     coloured = {side: side_name(side, names) for side in SIDES}

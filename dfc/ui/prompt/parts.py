@@ -121,7 +121,7 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
     )
     called = f" · {escape(feature.label)}" if feature.label else ""
     evidence = view.store.evidence(feature.feature_id)
-    verdict = f" · {evidence.verdict}, confidence {number(evidence.confidence)}" if evidence else ""
+    verdict = f" · {evidence.verdict}, evidence score {number(evidence.confidence)}" if evidence else ""
     st.html(
         f'<div class="dfc-model dfc-{feature.partition} dfc-chosen"><h3>Feature {feature.feature_id}{called} '
         f"{partition_badge(feature.partition, names)}</h3><div>{chips(feature.peak_tokens)}</div>"

@@ -13,7 +13,7 @@ from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.report.palette import run_marks
 from dfc.report.words import NULL_RUN, PARTS, RULES, unjudged
 from dfc.ui.runs import recurring
-from dfc.ui.runs.summaries import Summary, differences, help_of, summarise
+from dfc.ui.runs.summaries import Summary, differences, help_of, other_differences, summarise
 from dfc.ui.shell import charts, choice, meaning
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section
@@ -199,10 +199,24 @@ def _settings(summaries: list[Summary], colours: dict[str, str]) -> None:
         st.html('<p class="dfc-muted">Choose a second run: the settings in which they differ are listed here.</p>')
         return
     table = differences(readable)
-    if not table:
+    if table:
+        _table("setting", table, readable, colours)
+    else:
         st.html('<p class="dfc-muted">These runs have the same settings.</p>')
-        return
-    head = "".join(f"<th>{_dot(colours[summary.name])}{escape(summary.name)}</th>" for summary in readable)
+    finished = [summary for summary in readable if summary.is_finished]
+    if others := other_differences(finished):
+        st.markdown(
+            "**What else is not the same**",
+            help="No settings: what followed from the data (pairs that were kept, the scale of each model's stream), "
+            "and of each stage when it ended and under which versions; `code` tells any two states of dfc's sources "
+            "apart. The figures of runs with the same settings may differ by these.",
+        )
+        _table("what", others, finished, colours)
+
+
+def _table(title: str, table: dict[str, list[str]], summaries: list[Summary], colours: dict[str, str]) -> None:
+    """A row for each thing that differs, a column for each run."""
+    head = "".join(f"<th>{_dot(colours[summary.name])}{escape(summary.name)}</th>" for summary in summaries)
     body = "".join(
         f'<tr><td title="{escape(help_of(key))}"><code>{escape(key)}</code></td>'
         + "".join(f"<td>{escape(value)}</td>" for value in values)
@@ -210,6 +224,6 @@ def _settings(summaries: list[Summary], colours: dict[str, str]) -> None:
         for key, values in table.items()
     )
     st.html(
-        '<div class="dfc-wide"><table class="dfc-table dfc-settings"><thead><tr><th>setting</th>'
+        f'<div class="dfc-wide"><table class="dfc-table dfc-settings"><thead><tr><th>{title}</th>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
-from dfc.config import RunConfig, UserError
+from dfc import runs
+from dfc.config import SIDES, RunConfig, UserError
 from dfc.runs import STAGES, Run
 from dfc.store.reader import Store
 from dfc.ui.shell import data
@@ -33,6 +35,7 @@ class Summary:
         null_share: of the dedicated features of its null run, those called exclusive; None if it had none.
         null_problem: why that is not known though it had one, a sentence.
         problem: why it cannot be read, a sentence; empty if it can.
+        came_of_it: what is no setting and may differ all the same, as `came_of` gives it.
     """
 
     run: Run
@@ -44,6 +47,7 @@ class Summary:
     null_share: float | None = None
     null_problem: str = ""
     problem: str = ""
+    came_of_it: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,12 +67,13 @@ def summarise(path: Path) -> Summary:
     """What is known of a run; it never raises."""
     run = Run(path)
     missing = next((stage for stage in STAGES if not run.done()[stage]), "")
-    config, facts, verdicts, problem = None, {}, {}, ""
+    config, facts, verdicts, problem, came_of_it = None, {}, {}, "", {}
     try:
         config = run.config()
         if not missing:
             store = Store(run.store)
             facts = data.facts(store)
+            came_of_it = came_of(run, store, facts)
             verdicts = {
                 str(partition): {str(verdict): int(value) for verdict, value in row.items()}
                 for partition, row in data.verdicts(store).to_dict("index").items()
@@ -81,7 +86,35 @@ def summarise(path: Path) -> Summary:
         null_share = null.share if null else None
     except UserError as error:
         null_problem = str(error)
-    return Summary(run, config, missing, data.metric_lines(run), facts, verdicts, null_share, null_problem, problem)
+    lines = data.metric_lines(run)
+    return Summary(run, config, missing, lines, facts, verdicts, null_share, null_problem, problem, came_of_it)
+
+
+def came_of(run: Run, store: Store, facts: dict[str, Any]) -> dict[str, str]:
+    """What is no setting of a run and may differ all the same, by name: what followed from its data, when each stage
+    ended, and under which versions.
+
+    Raises:
+        UserError: if the store cannot be read.
+    """
+    derived = {
+        "pairs kept": f"{facts.get('kept_pairs', 0):,}",
+        "documents held out": f"{facts.get('held_out_documents', 0):,}",
+    }
+    models: Any = store.models()
+    for side in SIDES:
+        factors = np.atleast_1d(np.asarray(models.loc[side, "scale"], dtype=float))
+        spread = "" if np.ptp(factors) == 0 else f", {factors.min():.4g} to {factors.max():.4g}"
+        derived[f"scale of {side.upper()}"] = f"{factors.mean():.4g}{spread}"
+    stages: dict[str, Any] = {}
+    if run.provenance.exists():
+        with runs.reading(run.provenance, "delete it; a new one is begun"):
+            stages = dict(runs.read_json(run.provenance))
+    for stage in [name for name in (*STAGES, "verify") if name in stages]:
+        made = stages[stage]
+        derived[f"{stage}: finished"] = str(made.get("finished", "–"))
+        derived |= {f"{stage}: {name}": str(version) for name, version in (made.get("versions") or {}).items()}
+    return derived
 
 
 def differences(summaries: list[Summary]) -> dict[str, list[str]]:
@@ -90,7 +123,17 @@ def differences(summaries: list[Summary]) -> dict[str, list[str]]:
     A setting that only some of them have, such as a source of the corpus, counts as different.
     """
     flat = [_flat(summary.config.model_dump(mode="json")) if summary.config else {} for summary in summaries]
-    keys = dict.fromkeys(key for settings in flat for key in settings if key != "name")
+    return _unlike(flat, without="name")
+
+
+def other_differences(summaries: list[Summary]) -> dict[str, list[str]]:
+    """The same of what is no setting: what came of the data, versions, dates."""
+    return _unlike([summary.came_of_it for summary in summaries if summary.is_finished])
+
+
+def _unlike(flat: list[dict[str, str]], without: str = "") -> dict[str, list[str]]:
+    """What is not the same in all."""
+    keys = dict.fromkeys(key for settings in flat for key in settings if key != without)
     table = {key: [settings.get(key, "–") for settings in flat] for key in keys}
     return {key: values for key, values in table.items() if len(set(values)) > 1}
 

@@ -23,6 +23,8 @@ Label = Literal["visible", "collapsed"]
 Ids = tuple[str, ...]
 
 _KEPT = "choice_"
+_FORMER = {"knows better what follows": "plain_gap"}
+"""Labels that are worded otherwise now, and may stand in links from before there were ids."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,13 @@ def one_of_many(
     help: str | None = None,
     width: int | Literal["stretch"] = "stretch",
     on_change: Callable[[], None] | None = None,
+    written: bool = False,
 ) -> Option:
-    """The same as `one_of` in a box that unfolds, `width` pixels wide."""
-    [chosen] = _prepare(key, options, (default or next(iter(options)),))
+    """The same as `one_of` in a box that unfolds, `width` pixels wide.
+
+    Where the default is not the same for everybody, it is `written` into the address, too.
+    """
+    [chosen] = _prepare(key, options, (default or next(iter(options)),), always=written)
     st.selectbox(
         title,
         list(options),
@@ -143,7 +149,7 @@ def put(key: str, option: str) -> None:
         st.query_params[key] = option
 
 
-def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: bool = False) -> Ids:
+def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: bool = False, always: bool = False) -> Ids:
     """What is chosen, with the widget and the address brought to it; the widget is to be drawn at once."""
     page, sent = _page(), tuple(st.query_params.get_all(key))
     context = get_script_run_ctx()
@@ -160,7 +166,7 @@ def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: boo
     if chosen is None or not options.keys() >= set(chosen):
         chosen = default
     chosen = tuple(option for option in options if option in chosen)
-    written = () if chosen == default else chosen or ("",)
+    written = () if chosen == default and not always else chosen or ("",)
     if written != sent:
         if written:
             st.query_params[key] = written if several else written[0]
@@ -195,8 +201,9 @@ def _ids(value: object) -> Ids:
 
 def _meant(sent: Ids, options: Mapping[Option, str], several: bool) -> Ids | None:
     """Ids that values of the address stand for, themselves or by what is read in their place; None: it says nothing."""
-    labels = {label: option for option, label in options.items()}
-    meant = [text if text in options else labels.get(text) for text in sent]
+    labels: dict[str, str] = {label: option for option, label in options.items()}
+    known = [labels.get(text, _FORMER.get(text, text)) for text in sent]
+    meant: list[Option | None] = [next((option for option in options if option == text), None) for text in known]
     if several:
         chosen = tuple(option for option in meant if option is not None)
         return chosen if chosen or sent == ("",) else None

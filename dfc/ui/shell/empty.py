@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shlex
+import time
 from html import escape
 from pathlib import Path
 
 import streamlit as st
 
-from dfc.config import Side, shipped
+from dfc.config import RunConfig, Side, shipped
 from dfc.report.palette import Theme
 from dfc.runs import STAGES, Run
-from dfc.ui.shell import charts
+from dfc.ui.shell import charts, data, making
 from dfc.ui.shell.look import section, side_name
-from dfc.ui.shell.text import STAGE_TITLES
+from dfc.ui.shell.making import Progress
+from dfc.ui.shell.text import STAGE_TITLES, count
+
+EVERY, SILENT = 4.0, 300.0
+"""Seconds after which a run that is not finished is looked at again; and without a word after which it may be dead."""
 
 
 def no_runs(folder: Path) -> None:
@@ -35,43 +40,89 @@ def no_runs(folder: Path) -> None:
         st.caption("Then reload this page.")
 
 
-def unfinished(run: Run, names: dict[Side, str], theme: Theme) -> None:
-    """A run with stages still missing: which, and the command that goes on from there.
+def unfinished(run: Run, run_config: RunConfig, names: dict[Side, str], theme: Theme) -> None:
+    """A run with stages still missing: how far it is, and the command that goes on from there.
 
-    A run that was made for another ends after training: then that is said.
+    It is read again every few seconds, and the page opened when the run is finished. A run that was made for another
+    ends after training: then that is said.
     """
-    done = run.done()
-    missing = next(stage for stage in STAGES if not done[stage])
     pair = f"{side_name('a', names)} <small>against</small> {side_name('b', names)}"
-    state, words = (
-        "not finished",
-        (
-            f"The stage “{escape(STAGE_TITLES[missing])}” ({missing}) is missing. What is done is kept: "
-            "the command below goes on from there."
-        ),
-    )
-    if run.made_for and missing == "index":
-        state, words = (
-            f"made for {run.made_for}",
-            (
-                f"It ends after training: what it came to is shown with the run {escape(run.made_for)}. To look at its "
-                "features, too, describe them with the command below."
-            ),
-        )
+    made_for = run.made_for if run.done()["train"] else ""
+    state = f"made for {made_for}" if made_for else "not finished"
     st.html(
         f'<div class="dfc-hero"><div class="dfc-eyebrow">Run {escape(run.name)}, {escape(state)}</div><h1>{pair}</h1>'
-        f"<p>{words}</p></div>"
+        "</div>"
     )
-    st.html(f'<ol class="dfc-stages">{"".join(_stage(stage, done[stage], stage == missing) for stage in STAGES)}</ol>')
+    st.fragment(_so_far, run_every=None if made_for else EVERY)(run, run_config, names, theme)
     st.code(f"python -m dfc run {shlex.quote(str(run.path / 'run.yaml'))}", language="bash")
-    st.caption("If it is running now, let it run, and reload this page when it has finished.")
-    lines = run.metric_lines()
+
+
+def _so_far(run: Run, run_config: RunConfig, names: dict[Side, str], theme: Theme) -> None:
+    """What is there by now."""
+    finished = run.done()
+    if finished["index"]:
+        st.rerun(scope="app")
+    missing = next(stage for stage in STAGES if not finished[stage])
+    words = (
+        f"It ends after training: what it came to is shown with the run {escape(run.made_for)}. To look at its "
+        "features, too, describe them with the command below."
+        if run.made_for and missing == "index"
+        else f"The stage “{escape(STAGE_TITLES[missing])}” ({missing}) is missing. What is done is kept: the command "
+        "below goes on from there. While it is running, this page follows it."
+    )
+    st.html(f"<p>{words}</p>")
+    lines = data.metric_lines(run)
+    made = making.read(run, run_config, lines)
+    rows = "".join(_stage(made.stages[stage], finished[stage], stage == missing) for stage in STAGES)
+    st.html(f'<ol class="dfc-stages">{rows}</ol>')
+    st.caption(_heard(made.written))
     if lines:
         section("Training so far", "How much of each model's activations the dictionary explains, step by step.")
-        charts.show(charts.training(lines, names, theme), "training", "Share of variance explained over training steps")
+        left, right = st.columns([3, 2], gap="medium")
+        with left:
+            figure = charts.training(lines, names, theme)
+            charts.show(figure, "training", "Share of variance explained over training steps")
+        with right:
+            charts.show(charts.curve(lines, {"loss": "loss"}, theme, "loss"), "loss", "Loss over training steps")
+    if made.sources:
+        section("Pairs so far", "Tokens of both models that end at the same character, by source.")
+        top = max(made.sources.values()) or 1
+        bars = "".join(
+            f'<span class="dfc-word">{escape(name)}</span>'
+            f'<span class="dfc-bar"><i style="width:{100 * pairs / top:.1f}%"></i></span>'
+            f'<span class="dfc-value">{count(pairs)} pairs</span>'
+            for name, pairs in sorted(made.sources.items(), key=lambda item: -item[1])
+        )
+        st.html(f'<div class="dfc-bars">{bars}</div>')
 
 
-def _stage(stage: str, done: bool, next_one: bool) -> str:
-    state, mark = ("done", "✓") if done else ("next", "→") if next_one else ("later", "")
-    words = {"done": "done", "next": "missing", "later": "after that"}[state]
-    return f'<li class="{state}"><i>{mark}</i><b>{STAGE_TITLES[stage]}</b><small>{stage} · {words}</small></li>'
+def _stage(progress: Progress, done: bool, current: bool) -> str:
+    state, mark = ("done", "✓") if done else ("next", "→") if current else ("later", "")
+    words = f"{progress.stage} · {'done' if done else 'missing' if current else 'after that'}"
+    bar = ""
+    if current and progress.done:
+        left = "" if progress.left is None else f", about {_duration(progress.left)} left"
+        rate = "" if progress.rate is None else f" · {_rate(progress.rate)} {progress.unit} a second{left}"
+        words = f"{count(progress.done)} of {count(progress.total)} {progress.unit}{rate}"
+        bar = f'<span class="dfc-bar"><i style="width:{100 * progress.share:.1f}%"></i></span>'
+    return f'<li class="{state}"><i>{mark}</i><b>{STAGE_TITLES[progress.stage]}</b><small>{words}</small>{bar}</li>'
+
+
+def _heard(written: float | None) -> str:
+    """When something was written last."""
+    if written is None:
+        return "Nothing has been written yet."
+    ago = max(0.0, time.time() - written)
+    asleep = "" if ago < SILENT else ": if it is not running any more, the command below goes on"
+    return f"Something was written {_duration(ago)} ago{asleep}."
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    """So many seconds, minutes or hours, as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

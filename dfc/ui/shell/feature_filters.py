@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS
-from dfc.report.words import VERDICT_HELP, unjudged
+from dfc.report.words import unjudged, verdict_means
 from dfc.store import columns
 from dfc.store import query as queries
 from dfc.store.column import Column
@@ -139,7 +139,9 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     row = st.columns([4, 3, 2], vertical_alignment="bottom", gap="medium")
     verdicts: list[Any] = []
     if judged:
-        meanings = "\n".join(f"- **{verdict}**: {VERDICT_HELP[verdict]}" for verdict in VERDICTS)
+        meanings = "\n".join(
+            f"- **{verdict}**: {verdict_means(verdict, data.facts(view.store))}" for verdict in VERDICTS
+        )
         verdicts = row[0].multiselect(
             "Verdict", VERDICTS, key="verdict", placeholder="any", help=f"What the evidence says.\n{meanings}", **reset
         )

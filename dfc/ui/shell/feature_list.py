@@ -10,7 +10,7 @@ import streamlit as st
 from dfc.config import Side
 from dfc.report.heatmap import context_html, excerpt
 from dfc.store.reader import Context
-from dfc.ui.shell import links
+from dfc.ui.shell import data, links
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import verdict_badge
@@ -45,11 +45,12 @@ def row(view: View, feature: Any, context: Context | None, side: Side, place: Pl
 def _about(view: View, feature: Any) -> str:
     """What it is called, what the evidence says, where and how often it fires."""
     tokens = list(feature.peak_tokens)
-    judged = isinstance(feature.verdict, str)
+    facts, judged = data.facts(view.store), isinstance(feature.verdict, str)
+    badge = verdict_badge(feature.verdict, float(feature.confidence), view.theme, facts) if judged else ""
     where = f"{percent(float(feature.specificity), 2)} on {escape(feature.main_source)} · " if feature.alive else ""
     return (
         f'<div class="dfc-{feature.partition}"><div class="dfc-about">{escape(called(feature.label, tokens))}</div>'
-        + (f"<div>{verdict_badge(feature.verdict, float(feature.confidence), view.theme)}</div>" if judged else "")
+        + (f"<div>{badge}</div>" if badge else "")
         + f'<div class="dfc-small">{where}fires {one_in(float(feature.density))}</div>'
         + f"{chips(tokens[:4]) if feature.label else ''}</div>"
     )

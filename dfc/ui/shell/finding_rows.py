@@ -13,15 +13,17 @@ from dfc.report.findings import Finding
 from dfc.report.heatmap import context_html, excerpt
 from dfc.store import columns
 from dfc.store.reader import Context
-from dfc.ui.shell import links
+from dfc.ui.shell import data, links
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import verdict_badge
 from dfc.ui.shell.text import called, plain
 
-Room = Literal["wide", "half", "compact"]
-"""For a row: the page's width, half of it, or half of it and few lines."""
-_EXCERPTS: dict[Room, tuple[int, int]] = {"wide": (150, 110), "half": (90, 60), "compact": (44, 20)}
+Room = Literal["wide", "half"]
+"""For a row: the page's width, or half of it."""
+_EXCERPTS: dict[Room, tuple[int, int]] = {"wide": (150, 110), "half": (90, 60)}
+_BRIEF = (20, 14)
+"""Columns of text before and after the peak where there is one line for it."""
 MEASURED = (
     "By how many nats a character its model does better, beside the other one, where its best feature fires than at "
     "matched places; thin line: one standard error to either side."
@@ -59,13 +61,24 @@ def row(
         right.html('<p class="dfc-muted">No context was kept.</p>')
     else:
         shown = excerpt(context, finding.side, *_EXCERPTS[room])
-        one_line = " dfc-line" if room == "compact" else ""
         text = context_html(shown, finding.side, feature.max, finding.partition)
-        right.html(f'<div class="dfc-text{one_line}">{text}</div>')
+        right.html(f'<div class="dfc-text">{text}</div>')
     if room == "half":
         st.html(_about(view, finding, feature))
-    if room == "compact":
-        st.html(f'<div class="dfc-small">{escape(_briefly(finding))}</div>')
+
+
+def brief(view: View, finding: Finding, feature: Any, context: Context | None, place: Place, longest: float) -> None:
+    """One finding in two lines: the link, and under it its strongest context and the gap; arguments as of `row`."""
+    title = called(feature.label, feature.peak_tokens)
+    links.feature(view.run.name, finding.feature_id, f"{finding.rank}\u2002**{plain(title)}**", place)
+    text = "no context was kept"
+    if context is not None:
+        text = context_html(excerpt(context, finding.side, *_BRIEF), finding.side, feature.max, finding.partition)
+    st.html(
+        f'<div class="dfc-brief"><div class="dfc-text dfc-line">{text}</div>'
+        f'<span class="dfc-small" title="{escape(_briefly(finding))}">{_SHORT.get(finding.partition, "")}</span>'
+        f"{bar(finding, longest)}</div>"
+    )
 
 
 def scale(listed: tuple[Finding, ...]) -> float:
@@ -91,7 +104,11 @@ def _about(view: View, finding: Finding, feature: Any) -> str:
     """What is claimed, and on how much it stands."""
     words = findings.claim(finding)
     dedicated = finding.partition != "shared"
-    verdict = f" {verdict_badge(finding.verdict, float(feature.confidence), view.theme)}" if dedicated else ""
+    verdict = (
+        f" {verdict_badge(finding.verdict, float(feature.confidence), view.theme, data.facts(view.store))}"
+        if dedicated
+        else ""
+    )
     held_out = findings.amount(finding.held_out_gap, finding.held_out_error)
     plainly = findings.amount(finding.plain_gap, finding.plain_error)
     return (
@@ -100,6 +117,10 @@ def _about(view: View, finding: Finding, feature: Any) -> str:
         f'<span title="{escape(columns.meaning("plain_gap"))}">plainly {plainly}</span> · '
         f"densest on {escape(finding.main_source)} · {findings.spread(finding)} · feature {finding.feature_id}</div>"
     )
+
+
+_SHORT = {"shared": "both", "a": "A alone", "b": "B alone"}
+"""Who may use its best feature, where there is hardly any room."""
 
 
 def _briefly(finding: Finding) -> str:

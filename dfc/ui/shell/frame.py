@@ -67,7 +67,7 @@ def frame(title: str, about: str | None = None) -> Iterator[View]:
         run_config = run.config()
         if not run.done()["index"]:
             _legend(run_config)
-            empty.unfinished(run, model_names(run_config), theme)
+            empty.unfinished(run, run_config, model_names(run_config), theme)
             st.stop()
         store = Store(run.store)
         run_config = _with_indices(run_config, store)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -11,7 +13,7 @@ from dfc.config import Partition, Side, Verdict
 from dfc.report.heatmap import HEATMAP_CSS
 from dfc.report.palette import Theme, css_variables, verdict_marks
 from dfc.report.reference_strip import STRIP_CSS
-from dfc.report.words import VERDICT_HELP, whose
+from dfc.report.words import verdict_means, whose
 
 ICON = Path(__file__).parent / "icon.svg"
 """The wordmark's two circles, for the browser's tab."""
@@ -54,11 +56,11 @@ def side_name(side: Side, names: dict[Side, str]) -> str:
     return f'<span class="dfc-name dfc-{side}">{escape(names[side])}</span>'
 
 
-def verdict_badge(verdict: Verdict, confidence: float, theme: Theme) -> str:
-    """A feature's verdict with the confidence that only one model has it, as HTML."""
+def verdict_badge(verdict: Verdict, score: float, theme: Theme, facts: Mapping[str, Any]) -> str:
+    """A feature's verdict with its evidence score, as HTML; `facts` are of its run."""
     return (
-        f'<span class="dfc-verdict" title="{escape(VERDICT_HELP[verdict])}">{verdict_dot(verdict, theme)}'
-        f"<b>{verdict}</b>&ensp;confidence {confidence:.2f}</span>"
+        f'<span class="dfc-verdict" title="{escape(verdict_means(verdict, facts))}">{verdict_dot(verdict, theme)}'
+        f"<b>{verdict}</b>&ensp;evidence score {score:.2f}</span>"
     )
 
 

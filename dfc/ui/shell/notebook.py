@@ -13,7 +13,7 @@ import streamlit as st
 
 from dfc import runs
 from dfc.config import UserError
-from dfc.store.book import Kind, Note, Remarks
+from dfc.store.book import Kind, Mark, NamedList, Note, Remarks
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell.text import plain, sentence
@@ -44,7 +44,7 @@ def book() -> Notebook:
 def marks(run: str | None = None) -> pd.DataFrame:
     """Every mark (of one run), a row each."""
     if st.session_state.get(_CLOSED):
-        return pd.DataFrame(columns=["run", "feature_id", "kind", "name", "fingerprint", "added", "note"])
+        return pd.DataFrame(columns=list(Mark.__dataclass_fields__))
     return _marks(str(book().path), _stamp(), run)
 
 
@@ -56,6 +56,11 @@ def notes(run: str | None = None) -> tuple[Note, ...]:
 def lists() -> tuple[str, ...]:
     """Names of all lists."""
     return () if st.session_state.get(_CLOSED) else _lists(str(book().path), _stamp())
+
+
+def cover(name: str) -> NamedList:
+    """What stands above the report of a list."""
+    return NamedList(name, "") if st.session_state.get(_CLOSED) else _cover(str(book().path), _stamp(), name)
 
 
 def feature(run: str, feature_id: int) -> Remarks:
@@ -74,9 +79,10 @@ def names(kind: Kind, run: str | None = None) -> dict[str, int]:
 
 
 def members(run: str, kind: Kind, name: str = "") -> tuple[int, ...]:
-    """Features of a run that are favourites, have a tag, or stand on a list, in the order in which they were added."""
+    """Features of a run that are favourites, have a tag, or stand on a list: in the order in which they were added, or
+    that was given to the list."""
     marked = marks(run)
-    chosen = marked[(marked["kind"] == kind) & (marked["name"] == name)].sort_values("added", kind="stable")
+    chosen = marked[(marked["kind"] == kind) & (marked["name"] == name)].sort_values(["place", "added"], kind="stable")
     return tuple(int(identity) for identity in chosen["feature_id"])
 
 
@@ -168,6 +174,11 @@ def _notes(path: str, stamp: tuple[int, int], run: str | None) -> tuple[Note, ..
 @st.cache_data(max_entries=16, show_spinner=False)
 def _lists(path: str, stamp: tuple[int, int]) -> tuple[str, ...]:
     return Notebook(Path(path), _READ_SECONDS).lists()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _cover(path: str, stamp: tuple[int, int], name: str) -> NamedList:
+    return Notebook(Path(path), _READ_SECONDS).cover(name)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

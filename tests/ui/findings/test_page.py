@@ -41,7 +41,7 @@ def test_both_models_beside_each_other_by_rank(found: Path) -> None:
     assert ">1 finding; bars" in words
     assert "Both may use it: A expects what follows better than B, by more than in like texts." in words
     assert "Only B may use it: B expects what follows better than A, by more than in like texts." in words
-    assert "<b>exclusive</b>&ensp;confidence 0.90" in words
+    assert "<b>exclusive</b>&ensp;evidence score 0.90" in words
     assert "0.290 ± 0.010" in words
     assert "1,000 documents" in words
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dfc.report.document import of_list, report_html
+from dfc.runs import Run
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell import address, selection
@@ -125,6 +127,30 @@ class TestLists:
         test.button(key="delete").click().run()
         calm(test)
         assert notebook.lists() == ()
+
+    def test_a_list_is_put_in_order_and_described_for_its_report(self, data: Path, notebook: Notebook) -> None:
+        notebook.mark("demo", store(data).fingerprints([A_FEATURE]), "list", "for the report")
+        notebook.mark("demo", store(data).fingerprints([3]), "list", "for the report")
+        test = calm(visit(LISTS, run="demo"))
+        assert test.query_params["kept"] in ("list:for the report", ["list:for the report"])
+        assert test.button(key=f"up_{A_FEATURE}").disabled
+        assert test.button(key="down_3").disabled
+        test.button(key="up_3").click().run()
+        assert notebook.marks("demo")["feature_id"].tolist() == [3, A_FEATURE]
+        listed = [link.proto.label for link in calm(test).get("page_link") if link.proto.label.startswith("Feature ")]
+        assert listed == ["Feature 3", f"Feature {A_FEATURE}"]
+        test.text_input(key="title_for the report").set_value("Three differences").run()
+        test.text_area(key="summary_for the report").set_value("What B <b>knows</b>.").run()
+        test.toggle(key="pick_3").set_value(True).run()
+        second = store(data).contexts(3)[1]
+        test.multiselect(key="contexts_for the report_3").set_value([second.number]).run()
+        assert "1 contexts chosen" in calm(test).toggle(key="pick_3").label
+        run = Run(data / "runs" / "demo")
+        html = report_html(run, of_list(notebook, "demo", "for the report"), notebook, None)
+        assert "<h1>Three differences</h1>" in html
+        assert "What B &lt;b&gt;knows&lt;/b&gt;." in html
+        assert html.index('id="f3"') < html.index(f'id="f{A_FEATURE}"')
+        assert "Contexts, 1 chosen of 40" in html
 
     def test_notes_of_the_run_the_latest_first(self, notebook: Notebook) -> None:
         for number in range(25):

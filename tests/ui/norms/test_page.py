@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -12,7 +13,7 @@ from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.norm_region import Region
 from tests.stores import make_older
-from tests.ui.folders import A_FEATURE, B_FEATURE, make_run
+from tests.ui.folders import A_FEATURE, B_FEATURE, find, make_run
 from tests.ui.pages import FEATURE, NORMS, calm, parameter, text, visit
 
 
@@ -101,3 +102,25 @@ def test_a_selection_goes_to_the_table_as_what_is_chosen(finished: Path) -> None
 @pytest.mark.parametrize("region", ["nonsense", "norms~1_2", "cosine~0_1_0_1"])
 def test_a_selection_that_makes_no_sense_is_none(region: str, finished: Path) -> None:
     assert "Nothing is selected" in text(calm(visit(NORMS, run="demo", region=region)))
+
+
+def test_a_selection_stays_when_the_axes_change(finished: Path) -> None:
+    region = "norms~0.5_9_-0.1_0.01"
+    inside = Region("norms", ((0.5, 9, -0.1, 0.01),)).members(
+        Store(finished / "runs" / "demo" / "features.duckdb").norms(), alive_only=True
+    )
+    test = calm(visit(NORMS, run="demo", region=region, axes="raw"))
+    assert f"**{len(inside):,} selected**" in text(test)
+    assert "What was selected among both norms stays selected" in text(test)
+    assert not drawn(test)["layout"].get("selections")
+
+
+def test_the_cosine_says_which_features_it_has_no_place_for(data: Path) -> None:
+    run = make_run(data, features=40)
+    find(run.store)
+    evidence = run.store.with_name("evidence.duckdb")
+    with duckdb.connect(str(evidence)) as connection:
+        connection.execute("UPDATE evidence SET decoder_cosine = 0.5 WHERE feature_id >= 16")
+    test = calm(visit(NORMS, run="demo", axes="cosine"))
+    assert "14 features are not drawn: those that may act in one model alone" in text(test)
+    assert "not drawn" not in text(calm(visit(NORMS, run="demo")))

@@ -44,11 +44,20 @@ def test_what_was_not_read_as_it_stands_is_said(data: Path) -> None:
     assert "2 chats given as `User: …`, since it has no chat template" in words
 
 
-def test_what_each_partition_adds(finished: Path) -> None:
+def test_what_each_partition_adds(data: Path) -> None:
+    make_run(data)
     words = text(calm(visit(OVERVIEW, run="demo")))
     assert "<td>+7.0 points</td><td>–</td></tr>" in words
     assert "<td>–</td><td>+6.0 points</td></tr>" in words
     assert "<td>+61.0 points</td><td>+64.0 points</td></tr>" in words
+    assert "may add more" not in words
+    with duckdb.connect(str(make_run(data, "few").store)) as store:
+        store.execute(
+            "UPDATE run SET value = ? WHERE key = 'fve_added'",
+            [json.dumps({"a": {"a": 0.43, "b": 0.0}, "b": {"a": 0.0, "b": 0.1}, "shared": {"a": 0.406, "b": 0.4}})],
+        )
+    told = text(calm(visit(OVERVIEW, run="few")))
+    assert "and 60 may add more to SmolLM2\\-135M\\-Instruct than 180 shared ones: what counts is" in told
 
 
 def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
@@ -57,14 +66,16 @@ def test_evidence_is_shown_once_it_is_there(data: Path) -> None:
     assert "python -m dfc verify demo" in text(calm(visit("pages/3_Feature.py", run="demo", feature="0")))
     judge(run.store)
     page = text(calm(visit("pages/3_Feature.py", run="demo", feature="0")))
-    assert "<b>exclusive</b>&ensp;confidence 0.90" in page
+    assert "<b>exclusive</b>&ensp;evidence score 0.90" in page
     assert "R² 0.41" in page
     overview = text(calm(visit("app.py", run="demo")))
     assert "What the evidence says" in overview
     assert "Shared features are judged by the same rule" in overview
     assert "that the evidence calls exclusive, the surest first" in overview
     assert "As exclusive stand 1 of 60 in" in overview
-    assert overview.count("<b>exclusive</b>&ensp;confidence 0.90") == 2
+    assert "Dead, as a verdict: fires on fewer than 20 pairs, too few to judge by (0 features)." in overview
+    assert "fires at all, as 297 of 300 do" in overview
+    assert overview.count("<b>exclusive</b>&ensp;evidence score 0.90") == 2
     assert "<td>1</td><td>0</td><td>0</td><td>59</td><td>0</td>" in overview
     assert "null run, dedicated" not in overview
     assert "python -m dfc null demo" in overview
@@ -82,11 +93,13 @@ def test_the_first_findings_of_each_model_come_before_the_corpus(data: Path) -> 
     find(run.store)
     test = calm(visit(OVERVIEW, run="demo"))
     words = text(test)
-    places = [words.index(part) for part in ("against", "Where one model does better", "What they read", "Only in ")]
+    places = [words.index(part) for part in ("against", "Where one model does better", "What they read", "What only ")]
     assert places == sorted(places)
     assert "12 findings, " in words
-    assert "1 finding, densest on" in words
+    assert "1 finding, peaking on " in words
     assert words.count('class="dfc-gap') == 11
+    assert "<b>news-zh</b> · 3 of all 12" in words
+    assert "<b>web</b> · 3 of all 12, the first 2 here" in words
     links = [link.proto for link in test.get("page_link")]
     first = next(link for link in links if link.label.startswith("1\u2002"))
     assert "feature=150" in first.query_string
@@ -178,7 +191,7 @@ def test_a_damaged_null_run_hides_nothing_else(data: Path) -> None:
     for page, asked in ((OVERVIEW, {}), (FEATURE, {"feature": "0"})):
         test = calm(visit(page, run="demo", **asked))
         assert ["null.json: is damaged" in one.value.replace("\\", "") for one in test.warning] == [True]
-        assert "exclusive</b>&ensp;confidence 0.90" in text(test)
+        assert "exclusive</b>&ensp;evidence score 0.90" in text(test)
     runs = text(calm(visit(RUNS, run="demo")))
     assert "null.json: is damaged" in runs
     assert "1 of 60" in runs

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dfc.runs import Run
-from dfc.ui.runs.summaries import differences, help_of, summarise
+from dfc.ui.runs.summaries import differences, help_of, other_differences, summarise
 from dfc.ui.shell.text import plain
 from dfc.worlds import stability_result
 from dfc.worlds.stability_result import Counterpart, Match, Recurrence, StabilityResult
@@ -158,6 +160,22 @@ class TestDifferences:
     def test_nothing_differs(self, data: Path) -> None:
         summaries = [summarise(make_run(data, name, 20).path) for name in ("one", "other")]
         assert differences(summaries) == {}
+
+    def test_what_is_no_setting_is_compared_too(self, data: Path) -> None:
+        one, other, same = (make_run(data, name, 20) for name in ("one", "other", "same"))
+        assert other_differences([summarise(run.path) for run in (one, same)]) == {}
+        for run, code in ((one, "aaa"), (other, "bbb")):
+            made = {"finished": "2026-11-01T10:00:00Z", "versions": {"dfc": "0.1.0", "code": code}}
+            run.provenance.write_text(json.dumps({"train": made}))
+        with duckdb.connect(str(other.store)) as store:
+            store.execute("UPDATE models SET scale = [0.5, 1.5] WHERE side = 'a'")
+        table = other_differences([summarise(run.path) for run in (one, other)])
+        assert table == {"scale of A": ["0.31", "1, 0.5 to 1.5"], "train: code": ["aaa", "bbb"]}
+        shutil.rmtree(same.path)
+        page = text(calm(visit(RUNS, run="one")))
+        assert "These runs have the same settings." in page
+        assert "What else is not the same" in page
+        assert "<code>train: code</code></td><td>aaa</td><td>bbb</td>" in page
 
     def test_help(self) -> None:
         assert help_of("crosscoder.k") == "active features per pair"

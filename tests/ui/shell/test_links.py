@@ -215,7 +215,7 @@ def test_a_link_to_a_text_opens_what_it_opened(
 def test_a_link_to_what_was_judged_opens_what_it_opened(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judge(make_run(data).store)
     test = follow("Exclusive_features?run=demo&show=only+A&order=knows+better+what+follows&verdict=exclusive")
-    assert seen(test, "order") == "knows better what follows"
+    assert seen(test, "order") == "gap compared with nothing"
     assert tables(test)[0]["feature_id"].tolist() == [A_FEATURE]
     norms = read.norms
     monkeypatch.setattr(read, "norms", lambda store: norms(store).assign(decoder_cosine=0.5))

@@ -1,0 +1,189 @@
+"""The evidence of one feature in words: one sentence made of its numbers, then what speaks for and what against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dfc.config import EvidenceConfig, Partition, Side
+from dfc.report import score
+from dfc.report.findings import UNIT, amount
+from dfc.report.kinds import SURE
+from dfc.report.words import acts
+from dfc.store.reader import EvidenceRow
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the evidence says of one feature.
+
+    Attributes:
+        sentence: its numbers in one sentence.
+        design: what the dictionary alone says of it, which is no evidence.
+        for_it, against: what speaks for its being one that only its model has, and what against; plain text.
+        factors: of its score, by name; empty where they are not known.
+    """
+
+    sentence: str
+    design: str
+    for_it: tuple[str, ...]
+    against: tuple[str, ...]
+    factors: Mapping[str, float]
+
+
+def of(evidence: EvidenceRow, partition: Partition, facts: Mapping[str, Any], names: Mapping[Side, str]) -> Weighed:
+    """Weigh a feature's evidence as the run's rule does.
+
+    Args:
+        evidence: of the feature.
+        partition: its.
+        facts: of the run and its evidence, `Store.facts`.
+        names: of both models.
+    """
+    asked = thresholds(facts)
+    surprised = facts.get("rule") != "probes"
+    own: Side = partition if partition != "shared" else "a" if _more(evidence.probe_r2_a, evidence.probe_r2_b) else "b"
+    case = _Case(evidence, partition, asked, surprised, names[own], names["b" if own == "a" else "a"])
+    good: list[str] = []
+    bad: list[str] = []
+    for says in (_gap, _held_out, _probes, _alike, _readable):
+        says(case, good, bad)
+    design = (
+        f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {evidence.verdict}."
+    )
+    return Weighed(_sentence(case), design, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised))
+
+
+def thresholds(facts: Mapping[str, Any]) -> EvidenceConfig:
+    """What the rule of a run asks, from the facts of its evidence; defaults for what an older version did not know."""
+    kept = facts.get("evidence") or {}
+    return EvidenceConfig.model_validate({name: kept[name] for name in EvidenceConfig.model_fields if name in kept})
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A feature's evidence, what the rule asks, and what the models are called."""
+
+    evidence: EvidenceRow
+    partition: Partition
+    asked: EvidenceConfig
+    surprised: bool
+    own: str
+    other: str
+
+    def value(self, name: str) -> float | None:
+        value = self.evidence.values.get(name)
+        return None if value is None or not math.isfinite(value) else float(value)
+
+    @property
+    def likest(self) -> float | None:
+        """The largest correlation with a feature of the other model or a shared one."""
+        known = [self.value("mirror_correlation"), self.value("shared_correlation")]
+        return max((value for value in known if value is not None), default=None)
+
+    @property
+    def others(self) -> str:
+        """Which features it is correlated with."""
+        return "shared feature" if self.partition == "shared" else f"feature of {self.other}'s own, and no shared one,"
+
+
+def _more(one: float | None, other: float | None) -> bool:
+    return (-math.inf if one is None else one) >= (-math.inf if other is None else other)
+
+
+def _sentence(case: _Case) -> str:
+    """All numbers that are known, in one sentence."""
+    pieces = []
+    gap, error, plain = case.value("matched_gap"), case.value("matched_error"), case.value("plain_gap")
+    if gap is not None:
+        told = f"{case.other} is {amount(abs(gap), error)} {UNIT} {'more' if gap >= 0 else 'less'} surprised after it"
+        told += f" than {case.own}, beyond like texts"
+        if plain is not None:
+            plainly = amount(plain, case.value("plain_error")).replace("-", "−")
+            told += f" ({plainly} with nothing taken off)"
+        pieces.append(told)
+    elif case.surprised:
+        pieces.append("too little of its firing has like places for the models' surprise to be compared")
+    else:
+        pieces.append("how surprised the models are after it was not measured")
+    if (share := case.value("auroc_ratio")) is not None:
+        pieces.append(f"a probe of {case.other} finds its firings {100 * share:.0f} % as well as one of {case.own}")
+    elif (share := case.value("probe_ratio")) is not None:
+        pieces.append(f"a probe of {case.other} predicts it {100 * share:.0f} % as well as one of {case.own}")
+    if case.likest is not None:
+        pieces.append(f"the likest feature correlates {case.likest:.2f}")
+    held_out = case.value("held_out_count")
+    pieces.append(f"{int(held_out or 0):,} held-out firing{'' if held_out == 1 else 's'}")
+    told = "; ".join(pieces)
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def _gap(case: _Case, good: list[str], bad: list[str]) -> None:
+    """The surprise beyond like texts."""
+    if not case.surprised:
+        return
+    gap, error = case.value("matched_gap"), case.value("matched_error")
+    needs = f"{case.asked.surprise_gap:g} and {case.asked.surprise_errors:g} standard errors are asked"
+    if gap is None or error is None:
+        bad.append("Its surprise cannot be compared with like places.")
+    elif gap >= case.asked.surprise_gap and gap >= case.asked.surprise_errors * error:
+        good.append(f"{case.own} does better after it than in like texts: {amount(gap, error)} ({needs}).")
+    elif gap <= -SURE * error:
+        bad.append(f"{case.other} does better after it than in like texts: {amount(-gap, error)}.")
+    else:
+        bad.append(f"{case.own} does not do better enough after it: {amount(gap, error)} ({needs}).".replace("-", "−"))
+
+
+def _held_out(case: _Case, good: list[str], bad: list[str]) -> None:
+    """The same on documents kept out of training."""
+    gap, error = case.value("held_out_gap"), case.value("held_out_error")
+    if gap is None or error is None:
+        return
+    shown = amount(gap, error).replace("-", "−")
+    if gap >= SURE * error and gap > 0:
+        good.append(f"On held-out documents, too: {shown}.")
+    else:
+        bad.append(f"On held-out documents alone it is not sure: {shown}.")
+
+
+def _probes(case: _Case, good: list[str], bad: list[str]) -> None:
+    """What the other model's activations tell of it."""
+    ratio, auroc = case.value("probe_ratio"), case.value("auroc_ratio")
+    if ratio is None or auroc is None:
+        return
+    shown = f"{ratio:.2f} of the R², {auroc:.2f} of the AUROC beyond chance"
+    asked = case.asked
+    if ratio >= asked.shared_ratio and auroc >= asked.shared_auroc:
+        bad.append(f"{case.other}'s activations predict it nearly as well: {shown}.")
+    elif ratio <= asked.exclusive_ratio and auroc <= asked.exclusive_auroc:
+        good.append(f"{case.other}'s activations predict it less well: {shown}.")
+    else:
+        bad.append(f"{case.other}'s activations predict it to a part: {shown}.")
+
+
+def _alike(case: _Case, good: list[str], bad: list[str]) -> None:
+    """Features that fire like it."""
+    mirror, shared = case.value("mirror_correlation"), case.value("shared_correlation")
+    limits = case.asked.mirror_correlation, case.asked.shared_correlation
+    found = False
+    for value, limit, which in (
+        (mirror, limits[0], f"feature {case.evidence.mirror_id}, which may act only in {case.other},"),
+        (shared, limits[1], f"the shared feature {case.evidence.shared_id}"),
+    ):
+        if value is not None and value >= limit:
+            bad.append(f"{which[0].upper()}{which[1:]} fires like it: correlation {value:.2f} (limit {limit:g}).")
+            found = True
+    if not found and case.likest is not None:
+        good.append(f"No {case.others} correlates above {case.likest:.2f} with it.")
+
+
+def _readable(case: _Case, good: list[str], bad: list[str]) -> None:
+    """Whether there is enough to judge by."""
+    own_r2, held_out = case.value("own_r2"), case.value("held_out_count") or 0
+    if own_r2 is None or own_r2 < case.asked.own_r2:
+        told = "nothing" if own_r2 is None else f"R² {own_r2:.2f}".replace("-", "−")
+        bad.append(f"Its own model's activations hardly predict it: {told} ({case.asked.own_r2:g} is asked).")
+    if held_out < case.asked.min_held_out_firings:
+        bad.append(f"Only {int(held_out):,} held-out firings ({case.asked.min_held_out_firings} are asked).")
