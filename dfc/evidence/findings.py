@@ -54,6 +54,8 @@ def piece(crosscoder: Crosscoder) -> Piece:
         chance = p_values(gap, error, found.numbers("matched_documents"), found.config)
         rate = false_discovery(chance)
         groups = grouped(np.where(found.of_a, gap, -gap), error, chance, rate, profiles, found.config)
+        plain, doubt = found.numbers("plain_gap"), found.numbers("plain_error")
+        groups = behind_last(groups, np.where(found.of_a, plain, -plain), doubt)
         for finding, group in enumerate(groups):
             number[group.members], place[group.members] = finding, np.arange(len(group.members))
             knows[group.members] = group.side
@@ -125,6 +127,22 @@ def grouped(
                 members[finding].append(feature)
         groups += [Group(side, np.array(some), passages.documents(some[0])) for some in members]
     return sorted(groups, key=lambda group: -sure[group.members[0]])
+
+
+def behind_last(groups: list[Group], plainly: Numbers, error: Numbers) -> list[Group]:
+    """Findings in which the model surely falls behind, if by less than in like texts, after all others.
+
+    Args:
+        groups: in their order, which is kept otherwise.
+        plainly: gaps compared with nothing, in favour of model A, (features,).
+        error: their standard errors, (features,).
+    """
+
+    def falls_behind(group: Group) -> bool:
+        best = group.members[0]
+        return bool((plainly[best] if group.side == "a" else -plainly[best]) <= -SURE * error[best])
+
+    return sorted(groups, key=falls_behind)
 
 
 class _Passages:

@@ -118,9 +118,14 @@ def standing(finding: Finding, name: str, other: str) -> str:
     """
     if finding.plain_gap >= SURE * finding.plain_error:
         return f"{name} expects what follows better than {other}, by more than in like texts"
-    if finding.plain_gap <= -SURE * finding.plain_error:
+    if falls_behind(finding):
         return f"{name} falls behind {other} by less than in like texts"
     return f"{name} does better than in like texts; which of the two expects it better is not sure"
+
+
+def falls_behind(finding: Finding) -> bool:
+    """Whether its model surely expects what follows less well than the other one, if by less than in like texts."""
+    return finding.plain_gap <= -SURE * finding.plain_error
 
 
 def amount(gap: float | None, error: float | None) -> str:

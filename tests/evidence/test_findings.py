@@ -124,7 +124,10 @@ def test_a_run_has_its_findings_and_kinds_of_text_in_the_store(tiny_copy: Run, m
     assert len(table) > 0
     assert table["finding"].tolist() == list(range(len(table)))
     assert (table["gap"] > 0).all()
-    assert (table["gap"] - findings.SURE * table["error"]).is_monotonic_decreasing
+    behind = table["plain_gap"] <= -findings.SURE * table["plain_error"]
+    assert behind.is_monotonic_increasing
+    for _, some in table.groupby(behind):
+        assert (some["gap"] - findings.SURE * some["error"]).is_monotonic_decreasing
     for row in table.itertuples():
         members = store.members(row.finding)
         assert len(members) == row.members
@@ -147,3 +150,10 @@ def test_where_nothing_is_measured_there_are_none(tiny_copy: Run) -> None:
     store = _judged(tiny_copy, surprise_pairs=0)
     assert len(store.findings()) == len(store.texts()) == 0
     assert store.facts()["rule"] == "probes"
+
+
+def test_findings_in_which_a_model_falls_behind_all_the_same_come_last() -> None:
+    groups = [findings.Group(side, np.array([best]), 9) for side, best in (("a", 0), ("b", 1), ("a", 2), ("b", 3))]
+    plainly, error = np.array([-1.0, 2.0, 0.1, -0.15]), np.full(4, 0.1)  # in favour of model A
+    ordered = findings.behind_last(groups, plainly, error)
+    assert [group.members[0] for group in ordered] == [2, 3, 0, 1]
