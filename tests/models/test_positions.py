@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, PhimoeCo
 from dfc import models
 from dfc.activations import harvest
 from dfc.config import HarvestConfig, ModelConfig
-from dfc.corpus import Document, Turn
+from dfc.corpus import Document, plain
 from dfc.models import LoadedModel, positions, rollouts
+from dfc.models.rollouts import Answer
 from dfc.requests import RolloutSampling
 from tests import tiny
 
@@ -77,12 +78,13 @@ def test_a_text_is_read_as_alone_whatever_is_read_with_it(kind: type[PreTrainedC
 
 def test_an_answer_that_grows_beyond_the_length_is_given_as_alone(tmp_path: Path) -> None:
     model = made(Phi3Config, tmp_path)
-    asked = ["a", "The ol", "The old bridge", "x = read", "y = read", "The old bridge over the river is closed for good."]
     sampling = RolloutSampling(tokens=10, temperature=0.0)
-    planned = rollouts.planned(model, [Document("", (Turn("user", text),)) for text in asked], sampling)
+    lengths = (30, LONG + 1, LONG, 12, 12, 7, LONG - sampling.tokens, 2)
+    given = [torch.randint(5, len(TOKENIZER), (length,)).tolist() for length in lengths]
+    planned = [Answer(number, Document("", (plain(""),)), ids) for number, ids in enumerate(given)]
     batches = rollouts.batched(model, planned, sampling)
     assert [answer for batch in batches for answer in batch] == planned
-    assert 1 < len(batches) < len(planned)
+    assert [len(batch) for batch in batches] == [2, 1, 2, 1, 2]
     for batch in batches:
         together = rollouts._generate(model, [answer.ids for answer in batch], sampling, ends=[])
         assert together == [rollouts._generate(model, [answer.ids], sampling, ends=[])[0] for answer in batch]
