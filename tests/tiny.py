@@ -12,6 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers import models as tokenizer_models
 from tokenizers.trainers import BpeTrainer
 from transformers import (
+    AutoTokenizer,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
@@ -201,3 +202,10 @@ def tiny_settings(folder: Path, models: tuple[Path, Path], name: str = "tiny", *
 def tiny_config(folder: Path, models: tuple[Path, Path], name: str = "tiny", **overrides: Any) -> RunConfig:
     """The same, checked."""
     return config.parse(tiny_settings(folder, models, name, **overrides), origin="tiny")
+
+
+def add_padding(folder: Path) -> None:
+    """Give a saved model's tokenizer a token for padding that is none of the model's, as many do before they train."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)

@@ -13,18 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import cached_file, find_adapter_config_file
 
 from dfc.config import MissingError, ModelConfig, NotLoadedError, UserError
+from dfc.machine import memory
 from dfc.models import pickles, pointers, whole
 
 _CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+_BELOW = ("", "base_layer.", "token_adapter.base_layer.")
+"""Where, below a module of the base, an adapter's file holds the weights that the module had."""
+_TOLERANCE = {torch.float32: 0.01, torch.float64: 0.01}
+"""How far the logits of a merged model may be from those of an adapter beside its base; 0.2 in half precision."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,29 @@ def of(config: ModelConfig) -> Adapter | None:
 
     Raises:
         MissingError: if the base is not named, or is a path where nothing is.
-        NotLoadedError: if the adapter's settings cannot be read, there is a whole model beside it, or a base is named
-            for what is no adapter.
+        NotLoadedError: if the adapter's settings cannot be read, there is a whole model beside it, a base is named for
+            what is no adapter, or bases that are adapters lead back to one of them.
     """
+    found = below = _read(config)
+    seen: dict[Path, str] = {}
+    while below is not None:
+        if below.folder.resolve() in seen:
+            way = list(seen.values())
+            by_way = f", by way of {', '.join(way[:-1])}" if len(way) > 1 else ""
+            raise NotLoadedError(
+                f"{config.source}: is an adapter that names itself as the model it is for{by_way}; name that one with "
+                f"the key `base` of this model."
+            )
+        seen[below.folder.resolve()] = below.base.source
+        try:
+            below = _read(below.base)
+        except UserError:  # said when the base is loaded
+            break
+    return found
+
+
+def _read(config: ModelConfig) -> Adapter | None:
+    """The same, whatever its base is."""
     found = _settings_path(config)
     if found is None:
         if config.base is not None:
@@ -71,11 +97,6 @@ def of(config: ModelConfig) -> Adapter | None:
         )
     if base == named:
         base = _beside(config, base, found.parent)
-    if Path(base).is_dir() and Path(base).resolve() == found.parent.resolve():
-        raise NotLoadedError(
-            f"{config.source}: is an adapter that names itself as the model it is for; name that one with the key "
-            f"`base` of this model."
-        )
     of_base = {"source": base, "base": None, "revision": revision if base == named else None, "name": config.title}
     commit = None if Path(config.source).is_dir() else found.parent.name
     return Adapter(found.parent, config.model_copy(update=of_base), commit)
@@ -143,7 +164,8 @@ def merged(adapter: Adapter, model: PreTrainedModel, config: ModelConfig) -> Pre
     """The base with the adapter's weights added to its own.
 
     Raises:
-        NotLoadedError: if the adapter does not fit whole, cannot be merged, or has no safetensors.
+        NotLoadedError: if the adapter does not fit whole, has no safetensors, or cannot be merged so that the model
+            says what it says with the adapter beside it.
     """
     from peft import PeftModel  # takes a second
     from peft.tuners.tuners_utils import BaseTuner
@@ -152,6 +174,7 @@ def merged(adapter: Adapter, model: PreTrainedModel, config: ModelConfig) -> Pre
     try:
         with pickles.refused(config.source), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Found missing adapter keys")  # said below
+            warnings.filterwarnings("ignore", "Model (has|with) `tie_word_embeddings=True`")  # they are untied below
             _resize(model, weights)
             joined = PeftModel.from_pretrained(model, str(weights.parent))
             if not isinstance(joined.base_model, BaseTuner):
@@ -163,18 +186,50 @@ def merged(adapter: Adapter, model: PreTrainedModel, config: ModelConfig) -> Pre
             raise ValueError(
                 f"its files lack {len(took.missing_keys)} of its weights: {whole.named(took.missing_keys)}"
             )
-        if surplus := _without_copies(took.unexpected_keys, weights):
+        if surplus := _without_copies(took.unexpected_keys, weights, _end_paths(model)):
             raise ValueError(f"{len(surplus)} of its weights are for no module that is there: {whole.named(surplus)}")
+        joined.eval()
+        apart = _logits(model)
+        _untie(model)
         made: PreTrainedModel = joined.base_model.merge_and_unload(safe_merge=True)
+        if (off := _distance(_logits(made), apart)) > _TOLERANCE.get(made.dtype, 0.2):
+            raise ValueError(f"merged, it gives other logits than beside the model: {off:.0%} off")
     except UserError:
         raise
     except Exception as error:  # whatever PEFT and its tuners raise about foreign files
+        if memory.is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         raise NotLoadedError(
             f"{config.source}: this adapter cannot be merged into {adapter.base.source} ({reason}); see that this is "
             f"the model it was trained on, or name another one with the key `base` of this model."
         ) from error
     return made
+
+
+def _untie(model: PreTrainedModel) -> None:
+    """Give the head weights of its own where an adapter is on one of two tied ends: merged, it would change both."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    bare = [end.get_base_layer() if hasattr(end, "get_base_layer") else end for end in ends]
+    if any(end is None for end in bare) or bare[0].weight is not bare[1].weight or bare == list(ends):
+        return
+    bare[1].weight = nn.Parameter(bare[1].weight.detach().clone(), requires_grad=False)
+    for settings in (model.config, model.config.get_text_config()):
+        settings.tie_word_embeddings = False
+
+
+@torch.no_grad()
+def _logits(model: PreTrainedModel) -> Tensor:
+    """What a model says about a few tokens from all over its vocabulary, (tokens, vocabulary)."""
+    weight = model.get_input_embeddings().weight
+    ids = torch.linspace(0, len(weight) - 1, 8, device=weight.device).long()[None]
+    logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    return logits[0].float()
+
+
+def _distance(found: Tensor, expected: Tensor) -> float:
+    """How far logits are off, in parts of their size, at the median token: rounding may send one to another expert."""
+    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).median())
 
 
 def _weights_file(adapter: Adapter, config: ModelConfig) -> Path:
@@ -194,14 +249,26 @@ def _weights_file(adapter: Adapter, config: ModelConfig) -> Path:
     return found
 
 
-def _without_copies(names: Sequence[str], weights: Path) -> list[str]:
-    """Those of some weights that the file does not hold under another name, too, as PEFT writes modules it saves."""
+def _end_paths(model: PreTrainedModel) -> dict[str, str]:
+    """Where a model's ends, input and output if there is one, are in an adapter's file."""
+    paths = {module: path for path, module in model.named_modules()}
+    ends: dict[str, nn.Module | None] = {"input": model.get_input_embeddings(), "output": model.get_output_embeddings()}
+    return {end: f"base_model.model.{paths[module]}" for end, module in ends.items() if module is not None}
+
+
+def _without_copies(names: Sequence[str], weights: Path, ends: dict[str, str]) -> list[str]:
+    """Those of some weights that the file does not hold under another name, too.
+
+    PEFT writes so the modules it saves, and what it trained of two tied ends.
+    """
     with safe_open(weights, framework="pt") as file:
         there = set(file.keys())
+        output = f"{ends.get('output', '')}.token_adapter."
         return [
             name
             for name in names
-            if (plain := name.replace(".modules_to_save.", ".")) == name
+            if (plain := name.replace(".modules_to_save.", ".").replace(output, f"{ends['input']}.token_adapter."))
+            == name
             or not {name, plain} <= there
             or not file.get_tensor(name).equal(file.get_tensor(plain))
         ]
@@ -214,14 +281,11 @@ def _resize(model: PreTrainedModel, weights: Path) -> None:
         ValueError: if it brings some of them alone.
         SafetensorError: if its file is damaged.
     """
-    ends: dict[str, nn.Module | None] = {"input": model.get_input_embeddings(), "output": model.get_output_embeddings()}
-    paths = {module: path for path, module in model.named_modules()}
-    rows = {}
+    ends, rows = _end_paths(model), {}
     with safe_open(weights, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 - no mapping
-            for end, module in ends.items():
-                path = f"base_model.model.{paths[module]}" if module is not None else ""
-                if path and name in (f"{path}.weight", f"{path}.base_layer.weight"):
+            for end, path in ends.items():
+                if name in {f"{path}.{below}weight" for below in _BELOW}:
                     rows[end] = file.get_slice(name).get_shape()[0]
     here = len(model.get_input_embeddings().weight)
     wanted = set(rows.values())

@@ -102,6 +102,12 @@ class LoadedModel:
         return self.model.get_input_embeddings().weight.device
 
     @property
+    def padding(self) -> int:
+        """A token with a vector for what is masked: the tokenizer's for that, or the first where that one has none."""
+        named = self.tokenizer.pad_token_id
+        return named if named is not None and named < len(self.model.get_input_embeddings().weight) else 0
+
+    @property
     def is_chat(self) -> bool:
         """Whether the tokenizer brings a chat template."""
         return self.tokenizer.chat_template is not None

@@ -31,6 +31,11 @@ transformers_logging.disable_progress_bar()  # a stage shows its own
 os.environ.setdefault(
     "DISABLE_SAFETENSORS_CONVERSION", "1"
 )  # else a service on the hub makes weights that are not ours
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions")
+_BEHIND_PADDING = frozenset(
+    ["camembert", "data2vec-text", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"]
+)
+"""Types of models whose positions begin behind the number of the padding token."""
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
@@ -93,20 +98,31 @@ def _described(settings: PreTrainedConfig, config: ModelConfig, revision: str | 
             f"{config.source}: its settings ({settings.model_type}) name no number of blocks and no width "
             f"(num_hidden_layers, hidden_size), so that it is no stack of blocks with one stream; give another model."
         )
-    by_class = isinstance(getattr(type(text), "max_position_embeddings", None), property)  # -1 of XLNet's: no limit
-    positions = None if by_class else getattr(text, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions < 1:
+    positions = _positions(text)
+    if positions is not None and positions[1] < 1:
+        name, count = positions
         raise NotLoadedError(
-            f"{config.source}: its config.json says `max_position_embeddings: {positions}`, which is no number of "
-            f"positions; correct it there to the longest text that the model was trained on, in tokens."
+            f"{config.source}: its config.json says `{name}: {getattr(text, name)}`, which is no number of positions"
+            f"{'' if count == getattr(text, name) else ' that leaves any behind the padding token'}; "
+            f"correct it there to the longest text that the model was trained on, in tokens."
         )
     return Description(
         revision=revision,
         layer=sites.layer_index(config.layer, int(layers)),
         layers=int(layers),
         width=int(width),
-        max_tokens=min(config.max_tokens, positions or config.max_tokens),
+        max_tokens=min(config.max_tokens, positions[1] if positions else config.max_tokens),
     )
+
+
+def _positions(text: PreTrainedConfig) -> tuple[str, int] | None:
+    """The setting that says how long a text may be, in tokens, and how long; None if none does."""
+    for name in _POSITIONS:
+        count = getattr(text, name, None)
+        by_class = isinstance(getattr(type(text), name, None), property)  # -1 of XLNet's: no limit
+        if isinstance(count, int) and not by_class:
+            return name, count - 1 - (text.pad_token_id or 0) if text.model_type in _BEHIND_PADDING else count
+    return None
 
 
 @devices.apart
@@ -120,22 +136,20 @@ def load(config: ModelConfig) -> LoadedModel:
     description = describe(config)
     tokenizer = load_tokenizer(config)
     device = None if config.device_map else devices.pick(config.device)
-    model = _weights(config)
-    if device is not None:
-        with explaining(config, "model"):
-            model.to(device)
+    model = _weights(config, device)
     model.eval().requires_grad_(False)
     _check_vocabulary(config, model, tokenizer)
     model.generation_config = _ends_alone(model.generation_config)
     return LoadedModel(config, model, tokenizer, description, _examined(model, tokenizer, config, description))
 
 
-def _weights(config: ModelConfig) -> PreTrainedModel:
-    """The model as its files hold it; an adapter merged into its base."""
+def _weights(config: ModelConfig, device: torch.device | None) -> PreTrainedModel:
+    """The model as its files hold it, on a device if one is given; an adapter merged into its base there."""
     if (adapter := adapters.of(config)) is not None:
         with adapters.of_its_base(config, adapter):
-            base = _weights(adapter.base)
-        return adapters.merged(adapter, base, config)
+            base = _weights(adapter.base, device)
+        with explaining(config, "model"):
+            return adapters.merged(adapter, base, config)
     source = folder_or_id(config)
     with explaining(config, "model"), pickles.refused(config.source):
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -153,6 +167,9 @@ def _weights(config: ModelConfig) -> PreTrainedModel:
         progress.say(f"{config.title}: its GGUF file holds tensors that transformers leaves out: {whole.named(left)}")
     for settings in (model.config, model.config.get_text_config()):
         settings.return_dict = True  # what a config.json may say otherwise is only how values are handed over
+    if device is not None:
+        with explaining(config, "model"):
+            model.to(device)
     return model
 
 
@@ -200,17 +217,19 @@ def _ends_alone(given: GenerationConfig | None) -> GenerationConfig:
 
 
 def _check_vocabulary(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """See that the model has a vector for every token that a text or its template may hold."""
+    """See that the model has a vector for every token that a text, or what is put around it, may hold.
+
+    Special tokens that stand in no text, as one for padding that was added later, need none.
+    """
     rows = len(model.get_input_embeddings().weight)
     if 2 * len(tokenizer) < rows:
         progress.say(
             f"{config.title}: its tokenizer has {len(tokenizer):,} tokens, and the model vectors for {rows:,}; if it "
             f"is not the one that it was trained with, name that one by the key `tokenizer` of this model"
         )
-    if len(tokenizer) <= rows:
-        return
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     beyond = [token for token in tokenizer.get_vocab().values() if token >= rows and token not in special]
+    beyond += [token for token in tokenizer("a")["input_ids"] if token >= rows]
     if tokenizer.chat_template is not None:
         chat = Document("", (Turn("user", "Is it?"), Turn("assistant", "It is.")))
         [encoding] = corpus.encode([corpus.render(chat, tokenizer)], tokenizer)

@@ -312,8 +312,7 @@ def _generate_together(
     Prompts are padded on the left; by the mask, transformers gives their tokens the positions they have alone.
     """
     longest = max(map(len, prompts))
-    pad = model.tokenizer.pad_token_id if model.tokenizer.pad_token_id is not None else next(iter(ends), 0)
-    ids = torch.full((len(prompts), longest), pad)
+    ids = torch.full((len(prompts), longest), model.padding)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
@@ -326,7 +325,7 @@ def _generate_together(
         attention_mask=mask.to(model.device),
         max_new_tokens=sampling.tokens,
         eos_token_id=ends or None,
-        pad_token_id=pad,
+        pad_token_id=model.padding,
         repetition_penalty=1.0,
         use_cache=True,  # training leaves it off in the settings of some models
         **drawing,

@@ -284,7 +284,7 @@ def _generate(
         "repetition_penalty": 1.0,
         "eos_token_id": ends(model) or None,
         "use_cache": True,  # training leaves it off in the settings of some models
-        "pad_token_id": model.tokenizer.pad_token_id or min(ends(model), default=0),
+        "pad_token_id": model.padding,
         "streamer": tokens,
     }
     if sampling.temperature > 0:

@@ -12,12 +12,14 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
 from dfc.models.weights import weight_bytes
+from tests import tiny
 
 IDS = torch.arange(5, 15)[None]
 
@@ -171,6 +173,80 @@ def test_a_vocabulary_that_was_made_larger(tied: bool, tiny_models: tuple[Path, 
     with torch.no_grad():
         torch.testing.assert_close(merged.model(ids).logits, made(ids).logits, atol=1e-4, rtol=1e-4)
     assert models.shared(merged.config).width == merged.width
+
+
+def saved_adapter(source: Path, folder: Path, tied: bool, tokens: int = 0, **settings: Any) -> Tensor:
+    """An adapter in `folder`, made at random for a model that is saved beside it; the logits of both together."""
+    torch.manual_seed(3)
+    loaded = load(source)
+    base = loaded.model
+    base.config.tie_word_embeddings = tied
+    base.tie_weights()
+    tiny.save(folder / "base", base, loaded.tokenizer)
+    if tokens:
+        base.resize_token_embeddings(tokens)
+    made = get_peft_model(base, LoraConfig(r=4, task_type="CAUSAL_LM", **settings))
+    for parameter in made.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    made.save_pretrained(folder)
+    rename_base(folder, "./base")
+    with torch.no_grad():
+        return made.eval()(torch.cat([IDS, IDS + (tokens or 420) - 15], dim=1)).logits
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True},
+        {"target_modules": ["q_proj"], "trainable_token_indices": [7, 8]},
+    ],
+)
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapter_on_one_of_two_tied_ends_leaves_the_other(
+    tied: bool, settings: dict[str, Any], tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    logits = saved_adapter(tiny_models[0], tmp_path, tied, **settings)
+    loaded = load(tmp_path)
+    with torch.no_grad():
+        found = loaded.model(torch.cat([IDS, IDS + 405], dim=1)).logits
+    torch.testing.assert_close(found, logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_merge_that_gives_another_model_is_refused(
+    adapter: tuple[Path, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PEFT's own of tied ends does."""
+    monkeypatch.setattr(Linear, "get_delta_weight", lambda layer, _: torch.ones_like(layer.weight))
+    refused("cannot be merged into .*merged, it gives other logits than beside the model: [0-9]+% off", adapter[0])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_new_tokens_that_were_trained_by_their_indices(
+    tied: bool, tiny_models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """PEFT saves the vectors of all others below the adapter's own."""
+    logits = saved_adapter(
+        tiny_models[0], tmp_path, tied, 430, target_modules=["q_proj"], trainable_token_indices=[428, 429]
+    )
+    with torch.no_grad():
+        found = load(tmp_path).model(torch.cat([IDS, IDS + 415], dim=1)).logits
+    torch.testing.assert_close(found, logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("between", [1, 2])
+def test_adapters_that_lead_back_to_themselves(between: int, adapter: tuple[Path, Tensor], tmp_path: Path) -> None:
+    folders = [tmp_path / f"adapter-{i}" for i in range(between + 1)]
+    for folder, base in zip(folders, [*folders[1:], folders[0]], strict=True):
+        shutil.copytree(adapter[0], folder)
+        rename_base(folder, str(base))
+    for work in (load, lambda source: models.describe(ModelConfig(source=str(source), layer=1))):
+        with pytest.raises(UserError, match=r"names itself as the model it is for, by way of .*adapter-1.* key `base`"):
+            work(folders[0])
+    rename_base(adapter[0], str(folders[0]))  # leads into the ring from without
+    refused("names itself as the model it is for, by way of .* key `base`", adapter[0])
 
 
 def test_a_vocabulary_of_which_some_vectors_are_missing(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:

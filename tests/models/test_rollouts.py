@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -76,6 +77,15 @@ def test_greedy_in_a_batch_equals_alone(family: str, tmp_path: Path) -> None:
     assert len({len(ids) for ids in prompts}) > 3
     together = rollouts._generate(model, prompts, GREEDY, ends=[])
     assert together == [alone(model, ids, GREEDY.tokens) for ids in prompts]
+
+
+def test_a_token_for_padding_without_a_vector(run: RunConfig, tmp_path: Path) -> None:
+    side = run.models.side("a")
+    shutil.copytree(side.source, tmp_path / "padded")
+    tiny.add_padding(tmp_path / "padded")
+    model = models.load(side.model_copy(update={"source": str(tmp_path / "padded")}))
+    prompts = [[5, 6, 7, 8], [9]]
+    assert rollouts._generate(model, prompts, GREEDY, ends=[]) == [alone(model, ids, GREEDY.tokens) for ids in prompts]
 
 
 def test_an_answer_stops_before_the_first_end(model: LoadedModel) -> None:

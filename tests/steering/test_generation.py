@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from dfc.steering.answers import Answer
 from dfc.steering.edits import Action, Program
 from dfc.steering.generation import BASELINE, _Draw, encode_prompt, generate, stream, stream_rows
 from dfc.steering.vectors import SteeringVector
+from tests import tiny
 
 PROMPT = Prompt("The old bridge")
 
@@ -168,6 +170,21 @@ def freed(model: LoadedModel) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_token_for_padding_without_a_vector(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in rows that the model ended, while others go on."""
+    shutil.copytree(model.config.source, tmp_path / "padded")
+    tiny.add_padding(tmp_path / "padded")
+    padded = models.load(model.config.model_copy(update={"source": str(tmp_path / "padded")}))
+    programs = [BASELINE, adding(vector_for(model), 1.0)]
+    whole = [generate(model, PROMPT, Sampling(16), [program])[0].tokens for program in programs]
+    end = next(token for token in whole[0] if token not in whole[1])
+    monkeypatch.setattr(padded.model.generation_config, "eos_token_id", end)
+    found = [answer.tokens for answer in generate(padded, PROMPT, Sampling(16), programs)]
+    assert found == [whole[0][: whole[0].index(end)], whole[1]]
 
 
 def test_closing_frees_the_model(model: LoadedModel) -> None:
