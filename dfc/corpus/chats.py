@@ -64,7 +64,7 @@ def fields(source: SourceConfig) -> set[str]:
         _PARENT,
     )
     beside = (*beside, "role")
-    return {*leading(source), *beside, source.language_field}
+    return {*leading(source), *beside, _PARENT, "role", source.language_field}
 
 
 def names_a_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:

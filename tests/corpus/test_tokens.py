@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers.pre_tokenizers import Metaspace
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from dfc import corpus
@@ -126,6 +127,20 @@ def test_where_nothing_is_spelled_pieces_are_what_the_whole_is(tokenizer: PreTra
     assert spelled.spelled
     same = len(corpus.encode([corpus.render(Document("s", before.turns[:2]), tokenizer)], tokenizer)[0].ids) - 3
     assert plain.ids[:same] == spelled.ids[:same]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always"])
+def test_a_further_piece_is_not_taken_for_the_first(scheme: str) -> None:
+    tokenizer = tiny.metaspace_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = Metaspace(prepend_scheme=scheme)
+    tokenizer.chat_template = "{% for m in messages %}<bos>{{ m.content }}{% endfor %}"
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    roles = ("user", "assistant")
+    chats = [Document("s", tuple(Turn(role, f"river{end}") for role in roles)) for end in ("", " <bos>")]
+    plain, spelled = (corpus.encode([corpus.render(one, tokenizer)], tokenizer)[0] for one in chats)
+    begins = len(plain.ids) // 2
+    assert spelled.spelled == "<bos>"
+    assert spelled.ids[:begins] == plain.ids[:begins]
 
 
 def test_both_models_pair_what_is_spelled() -> None:
