@@ -50,21 +50,9 @@ def leading(source: SourceConfig) -> tuple[str, ...]:
 
 def fields(source: SourceConfig) -> set[str]:
     """The columns from which documents are made."""
-    beside = (
-        source.response,
-        COMPLETION,
-        INPUT,
-        OUTPUT,
-        HISTORY,
-        CONTEXT,
-        *PREFERRED,
-        TOOLS,
-        FUNCTIONS,
-        *SYSTEM,
-        _PARENT,
-    )
-    beside = (*beside, "role")
-    return {*leading(source), *beside, _PARENT, "role", source.language_field}
+    pairs = (source.response, COMPLETION, INPUT, OUTPUT, HISTORY, CONTEXT, *PREFERRED)
+    beside = (TOOLS, FUNCTIONS, *SYSTEM, _PARENT, "role")
+    return {*leading(source), *pairs, *beside, source.language_field}
 
 
 def names_a_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:
