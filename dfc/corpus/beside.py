@@ -20,9 +20,12 @@ def of_tools(messages: Sequence[Mapping[str, Any]], tools: list[Any] | None) -> 
 
 
 def unsaid_in(text: str, messages: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, int], ...]:
-    """Where what tools say stands in a rendered chat, as far as it is found."""
+    """Where what tools say stands in a rendered chat, as far as it stands there once.
+
+    What stands there more often may be the template's own marks.
+    """
     words = [str(message["content"]).strip() for message in messages if message["role"] == "tool"]
-    return tuple((start, len(said)) for said in words if said and (start := text.find(said)) >= 0)
+    return tuple((text.index(said), len(said)) for said in words if said and text.count(said) == 1)
 
 
 def strings_in(value: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dfc.config import SourceConfig, UserError
 from dfc.corpus.documents import PLAIN, THOUGHT, encodable, said_in
-from dfc.corpus.messages import ROLE, as_message, is_chat, kind, parsed, sound, unsaid
+from dfc.corpus.messages import ROLE, as_message, holds_words, is_chat, kind, parsed, sound, text_of, unread, unsaid
 from dfc.corpus.tally import Unusable
 
 CHATS = ("conversations", "conversation")  # usual fields of a chat, beside the one that is configured
@@ -22,6 +22,8 @@ INSTRUCTION, INPUT, OUTPUT, HISTORY = (
     "history",
 )  # Alpaca's columns, and what went before
 TOOLS, FUNCTIONS = "tools", "functions"  # and what OpenAI called them at first
+CONTEXT = "context"  # Dolly's input
+PREFERRED = ("chosen", "rejected")  # answers to a prompt of which people prefer one
 _PARENT, _REPLIES = "parent_id", "replies"  # of a message of a tree, as OpenAssistant has them
 SYSTEM = ("system", "system_prompt")  # columns beside a chat that say what its system turn would
 _NAMED = 5  # columns, when there is none that can be used
@@ -31,12 +33,14 @@ _NAMED = 5  # columns, when there is none that can be used
 class Said:
     """What a row holds: messages with `role` and `content`, of which a plain text is one, and tools offered.
 
-    `branches`: whether it holds others, too, in place of some of these.
+    `branches`: whether it holds others, too, in place of some of these. `unread`: its fields with words that are not
+    used.
     """
 
     messages: list[dict[str, Any]]
     tools: list[Any] | None = None
     branches: bool = False
+    unread: tuple[str, ...] = ()
 
 
 def leading(source: SourceConfig) -> tuple[str, ...]:
@@ -46,8 +50,9 @@ def leading(source: SourceConfig) -> tuple[str, ...]:
 
 def fields(source: SourceConfig) -> set[str]:
     """The columns from which documents are made."""
-    beside = (source.response, COMPLETION, INPUT, OUTPUT, HISTORY, TOOLS, FUNCTIONS, *SYSTEM, _PARENT, "role")
-    return {*leading(source), *beside, source.language_field}
+    pairs = (source.response, COMPLETION, INPUT, OUTPUT, HISTORY, CONTEXT, *PREFERRED)
+    beside = (TOOLS, FUNCTIONS, *SYSTEM, _PARENT, "role")
+    return {*leading(source), *pairs, *beside, source.language_field}
 
 
 def names_a_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:
@@ -89,8 +94,8 @@ def of_row(row: Any, source: SourceConfig) -> Said | Unusable:
 
 def _instructed(said: Said, row: Mapping[Any, Any]) -> Said:
     """The same chat, beginning with what its row says beside it to the model, unless it has such a turn itself."""
-    given = next((value for name in SYSTEM if isinstance(value := field(row, name), str) and value.strip()), None)
-    if given is None or said.messages[0]["role"] in ("system", "developer"):
+    given = next((text for name in SYSTEM if (text := text_of(parsed(field(row, name)))).strip()), "")
+    if not given or said.messages[0]["role"] in ("system", "developer"):
         return said
     return replace(said, messages=[{"role": "system", "content": encodable(given)}, *said.messages])
 
@@ -190,9 +195,10 @@ def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig) -> Said | 
     messages = _history(row)
     if isinstance(messages, Unusable):
         return messages
-    given = field(row, INPUT) if alpaca and isinstance(prompt, str) else None
+    inside = next((name for name in (INPUT, CONTEXT) if field(row, name) not in (None, "")), INPUT)
+    given = field(row, inside) if alpaca and isinstance(prompt, str) else None
     if given is not None and not isinstance(given, str):
-        return Unusable("bad row", f"`{INPUT}` is {kind(given)}")
+        return Unusable("bad row", f"`{inside}` is {kind(given)}")
     if given and given.strip():
         prompt = f"{prompt}\n{given}"
     parts = [(asking, "user", prompt), *((name, "assistant", value) for name, value in answers[: not only_asked])]
@@ -203,7 +209,13 @@ def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig) -> Said | 
             messages += parsed(value)
         else:
             return Unusable("bad row", f"`{name}` is {kind(value)}")
-    return _chat(messages, row, asking)
+    found = _chat(messages, row, asking)
+    if isinstance(found, Unusable):
+        return found
+    spare = [name for name, _ in answers[1:]]
+    spare += [name for name in (CONTEXT, *PREFERRED) if not (given and name == inside) and name not in names[:1]]
+    more = [name for name in spare if name != source.prompt and holds_words(field(row, name))]
+    return replace(found, unread=(*found.unread, *more))
 
 
 def _history(row: Mapping[Any, Any]) -> list[Any] | Unusable:
@@ -255,14 +267,15 @@ def _chat(value: Any, row: Mapping[Any, Any] | None = None, name: str = "") -> S
         value = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     if not isinstance(value, list) or not value:
         return Unusable("bad row", f"`{name}` is {kind(value)}" if name else f"{kind(value)} in place of an object")
-    messages = []
+    messages, spare = [], list[str]()
     for message in value:
         found = as_message(message)
         if isinstance(found, Unusable):
             return found
         messages.append(found)
+        spare += unread(message)
     tools = _offered(row or {})
-    return tools if isinstance(tools, Unusable) else Said(messages, tools or None)
+    return tools if isinstance(tools, Unusable) else Said(messages, tools or None, unread=tuple(spare))
 
 
 def _offered(row: Mapping[Any, Any]) -> list[Any] | Unusable:

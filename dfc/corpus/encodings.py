@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ _SEVERAL = {
 }
 _LEAST = 0.02  # by which the shares of improbable characters of two guesses differ, if the difference tells anything
 _BLOCK = 1 << 20
-_SAMPLE = 1 << 16  # bytes that a guess is made from
+_SAMPLE = 1 << 16  # bytes that a language is recognised by
+_WORDS = 5_000  # distinct words beyond ASCII, by which encodings of one byte a character are told apart
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,10 @@ def _wide(start: bytes) -> str:
 
 
 def _guess(opened: Callable[[], IO[bytes]], at: int) -> Encoding | None:
-    """What charset-normalizer takes the bytes around the first that is not UTF-8 for, if it is sure enough."""
+    """What charset-normalizer takes the bytes around the first that is not UTF-8 for, if it is sure enough.
+
+    Of encodings of one byte a character, words of the whole file tell which it is.
+    """
     from charset_normalizer import from_bytes
 
     with closing(opened()) as file:
@@ -143,28 +148,53 @@ def _guess(opened: Callable[[], IO[bytes]], at: int) -> Encoding | None:
         return None
     best = matches[0]
     if best.encoding in _SINGLE:
-        return _single([match for match in matches if match.encoding in _SINGLE])
+        return _single(matches, _words(opened))
     # Without a language that it recognises, several encodings are as good, and they say different things.
     return Encoding(best.encoding, round(1 - best.chaos, 2)) if best.coherence or len(found) == 1 else None
 
 
-def _single(matches: list[Any]) -> Encoding | None:
+def _words(opened: Callable[[], IO[bytes]]) -> bytes:
+    """Distinct words of a file that are not ASCII; of very many, some from all over it."""
+    words, every, rest = set[bytes](), 1, b""
+    with closing(opened()) as file:
+        while block := file.read(_BLOCK):
+            whole = (rest + block).split()
+            rest = b"" if block[-1:].isspace() or not whole else whole.pop()
+            for word in whole:
+                if not word.isascii() and not zlib.crc32(word) % every:
+                    words.add(word)
+            while len(words) > _WORDS:
+                every *= 2
+                words = {word for word in words if not zlib.crc32(word) % every}
+    return b" ".join(sorted(words if rest.isascii() else {*words, rest}))
+
+
+def _single(matches: list[Any], words: bytes) -> Encoding | None:
     """Which of several encodings of one byte a character makes words of a file's bytes; None if several do.
 
     The usual one, if it is among these, is taken all the same, and the other named.
     """
-    shares = {match.encoding: max(match.chaos, improbable(str(match))) for match in matches}
+    read: dict[str, str] = {}
+    shares: dict[str, float] = {}
+    languages: dict[str, float] = {}
+    for match in matches:
+        for name in _SINGLE.intersection(match.could_be_from_charset):  # those that read the sample alike
+            try:
+                read[name] = words.decode(name)
+            except UnicodeDecodeError:
+                continue
+            shares[name], languages[name] = max(match.chaos, improbable(read[name])), match.coherence
     least = min(shares.values(), default=1.0)
     if 1 - least < CONFIDENCE:
         return None
-    fitting = [match for match in matches if shares[match.encoding] <= least + _LEAST]
-    language = max(match.coherence for match in fitting)
-    fitting = [match for match in fitting if match.coherence >= language - 0.1]
-    chosen = next((match for match in fitting if match.encoding == _USUAL), fitting[0])
-    rival = next((match.encoding for match in fitting if str(match) != str(chosen)), "")
-    if not language or (rival and chosen.encoding != _USUAL):
+    fitting = [name for name in shares if shares[name] <= least + _LEAST]
+    language = max(languages[name] for name in fitting)
+    fitting = sorted(name for name in fitting if languages[name] >= language - 0.1)
+    chosen = _USUAL if _USUAL in fitting else fitting[0]
+    rival = next((name for name in fitting if read[name] != read[chosen]), "")
+    if not language or (rival and chosen != _USUAL):
         return None
-    return Encoding(chosen.encoding, round(1 - shares[chosen.encoding], 2), rival=rival)
+    return Encoding(chosen, round(1 - shares[chosen], 2), rival=rival)
 
 
 def _broken(error: UnicodeError) -> tuple[str, int]:

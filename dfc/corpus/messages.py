@@ -19,6 +19,8 @@ ROLES = {
 }
 """What the usual names of speakers mean, in small letters; a `call` is an assistant's, to a tool."""
 _EXTRAS = (*THOUGHTS, "name", "tool_call_id")  # templates take these
+_REFUSAL = "refusal"  # what an assistant of OpenAI says in place of a content
+_ABOUT = {"id", "message_id", "parent_id", "type", "lang", "model", "timestamp", "created_date", "replies", "user_id"}
 ROLE, _SAID = ("role", "from"), ("content", "value", "text")
 
 
@@ -41,12 +43,16 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
         thought = "\n".join(text for spoken, text in texts if not spoken)
     if not isinstance(content, str | None):
         return Unusable("bad row", f"a message's content is {kind(content)}")
+    if content in (None, "") and isinstance(refusal := message.get(_REFUSAL), str):
+        content = refusal
     extras = {name: sound(message[name]) for name in _EXTRAS if message.get(name) not in (None, "", [])}
     for name in THOUGHTS:
         if not isinstance(extras.get(name, ""), str):
             return Unusable("bad row", f"`{name}` is {kind(extras[name])}")
     if thought:
         extras.setdefault("reasoning_content", encodable(thought))
+    elif not any(name in extras for name in THOUGHTS):  # some templates look whether there is one, though it is empty
+        extras |= {name: "" for name in THOUGHTS if message.get(name) == ""}
     calls = _calls(message)
     if isinstance(calls, Unusable):
         return calls
@@ -58,6 +64,27 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
     silent = content is None and "tool_calls" in extras  # some templates tell nothing from an empty text
     role = "assistant" if known == "call" else known
     return {"role": role, "content": None if silent else encodable(content or ""), **extras}
+
+
+def unread(message: Mapping[Any, Any]) -> list[str]:
+    """Names of fields of a message that hold words and are not used."""
+    used = {*_EXTRAS, "tool_calls", "function_call", _REFUSAL, *_ABOUT, *ROLE}
+    used.add(next((name for name in _SAID if message.get(name) is not None), ""))
+    return [str(name) for name, value in message.items() if name not in used and holds_words(value)]
+
+
+def holds_words(value: Any) -> bool:
+    """Whether there is text in a value."""
+    if isinstance(value, str):
+        return any(map(str.isalpha, value))
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return any(map(holds_words, inner))
+
+
+def text_of(value: Any) -> str:
+    """What a text, or a list of parts, says; empty if it is neither."""
+    parts = [_part(part) for part in (value if isinstance(value, list) else [value])]
+    return "\n".join(part[1] for part in parts if not isinstance(part, Unusable) and part[0])
 
 
 def is_chat(value: Any) -> bool:

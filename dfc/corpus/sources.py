@@ -119,6 +119,8 @@ def _document(row: Any, source: SourceConfig, max_characters: int, place: str, n
         return Unusable("too short")
     if said.branches:
         noted.add("branches", place)
+    if said.unread:
+        noted.add("unread", place, f"`{said.unread[0]:.40}`", len(said.unread))
     if document.given:
         for found in unsaid(document.messages):
             noted.add("unsaid", place, found)

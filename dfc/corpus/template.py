@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SURE = 16  # characters: what is as long and stands once in a rendered chat is not there by chance
 _STRANGERS = "¦¶§‡¤¬†¥£¢"  # one that a chat does not hold is put beside a turn, to see where the template puts it
+_TOOL = "role `tool`"  # how what a tool says is named
 _THINKING = re.compile(r"</?think(?:ing)?>")
 
 Shape = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
@@ -100,9 +101,9 @@ def render(
     text, shape = fill.filled(messages)
     places, lost = _found(text, said, _origins(document, said), messages, document.tools, fill, shape)
     chat = Chat(messages, document.tools, lambda others, tools: fill.fill(shape(others), tools))
-    return Rendering(
-        text, places, False, lost, shape is _alternating, beside.unsaid_in(text, messages), _untold(text, chat), chat
-    )
+    untold = _untold(text, chat)
+    unsaid = () if _TOOL in untold else beside.unsaid_in(text, messages)  # what is left out does not stand anywhere
+    return Rendering(text, places, False, lost, shape is _alternating, unsaid, untold, chat)
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -296,7 +297,7 @@ def _untold(text: str, chat: Chat) -> tuple[str, ...]:
 
     lost, messages = [], chat.messages
     for number, message in enumerate(messages):
-        for name, what in (("content", "role `tool`"), ("tool_calls", "`tool_calls`")):
+        for name, what in (("content", _TOOL), ("tool_calls", "`tool_calls`")):
             if message.get(name) and (name != "content" or message["role"] == "tool"):
                 changed = [*messages[:number], {**message, name: other(message[name])}, *messages[number + 1 :]]
                 lost += [] if is_told(changed, chat.tools) else [what]

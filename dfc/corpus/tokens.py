@@ -6,6 +6,7 @@ every model: otherwise a user's words could end a turn and open the assistant's,
 
 from __future__ import annotations
 
+import copy
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 _special: WeakKeyDictionary[PreTrainedTokenizerBase, dict[int, str]] = WeakKeyDictionary()
+_further: WeakKeyDictionary[PreTrainedTokenizerBase, PreTrainedTokenizerBase] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _as_text(
     """
 
     def piece(start: int, end: int, add_special_tokens: bool = False) -> tuple[list[int], list[Span] | None]:
-        found = tokenizer(
+        found = (_for_further_pieces(tokenizer) if start else tokenizer)(
             rendering.text[start:end],
             add_special_tokens=add_special_tokens,
             split_special_tokens=True,
@@ -171,3 +173,17 @@ def _as_text(
             offsets += (covered or []) if token is None else [*(covered or []), (start, end)]
         at = end
     return together, offsets
+
+
+def _for_further_pieces(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The same tokenizer, but for what it puts before the first piece of a text alone."""
+    from tokenizers.pre_tokenizers import Metaspace
+
+    before = tokenizer.backend_tokenizer.pre_tokenizer if tokenizer.is_fast else None
+    if not isinstance(before, Metaspace) or before.prepend_scheme != "first":
+        return tokenizer
+    known = _further.get(tokenizer)
+    if known is None:
+        known = _further[tokenizer] = copy.deepcopy(tokenizer)
+        known.backend_tokenizer.pre_tokenizer = Metaspace(before.replacement, "never", before.split)
+    return known

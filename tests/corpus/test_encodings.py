@@ -70,6 +70,29 @@ class TestEncodings:
         greek_or_what = bytes(range(192, 254)) * 3
         assert encodings.detect(lambda: io.BytesIO(greek_or_what)) is None
 
+    @pytest.mark.parametrize(
+        ("first", "last"),
+        [
+            ("Der Bär läuft schnell.", "Mon père est à la maison."),
+            ("The café was closed on Monday.", "El señor comió jalapeños en España"),
+            ("It’s a nice day – she said “hello”.", "Mon père est allé à la bibliothèque"),
+        ],
+    )
+    def test_words_of_the_whole_file_and_of_several_languages_tell(self, first: str, last: str, tmp_path: Path) -> None:
+        between = "The committee met on Monday to discuss the budget, and everyone agreed.\n" * 1500  # over 100 kB
+        for text in (f"{first} {last}", f"{first}\n{between}{last}"):
+            (tmp_path / "a.txt").write_bytes(text.encode("cp1252"))
+            found = encodings.detect(partial((tmp_path / "a.txt").open, "rb"))
+            assert found is not None
+            assert found.name == "cp1252"
+
+    def test_only_some_of_very_many_words_are_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(encodings, "_WORDS", 50)
+        many = "\n".join([*(f"étage{number}" for number in range(5_000)), "café"]).encode("cp1252")
+        found = encodings._words(partial(io.BytesIO, many)).split()
+        assert 10 <= len(found) <= 51
+        assert {*found} <= {*many.split()}
+
     @pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-32"])
     def test_one_damaged_place_costs_one_row(self, name: str, tmp_path: Path) -> None:
         rows = [json.dumps({"text": f"a text, number {number}"}) + "\n" for number in range(3)]

@@ -94,6 +94,9 @@ def test_fields_have_names(tmp_path: Path) -> None:
             f"system: Be kind | {CHAT_SAID} | user: Why? | assistant: So.",
         ),
         ({"prompt": "Why?", "response": "So.", "history": CHAT}, f"{CHAT_SAID} | user: Why? | assistant: So."),
+        ({"instruction": "Add.", "context": "1 and 2", "response": "3"}, "user: Add.\n1 and 2 | assistant: 3"),
+        ({"messages": CHAT, "system": [{"type": "text", "text": "Be kind"}]}, f"system: Be kind | {CHAT_SAID}"),
+        ({"messages": [CHAT[0], {"role": "assistant", "content": None, "refusal": "Yes"}]}, CHAT_SAID),
         ({"instruction": "Rain?", "input": 3, "output": "Yes"}, "bad row"),
         ({"prompt": "Rain?", "response": "Yes", "history": "long ago"}, "bad row"),
         ({"prompt": "Rain?", "response": "Yes", "history": [["alone"]]}, "bad row"),
@@ -121,6 +124,34 @@ def test_shapes_of_rows(row: dict[str, Any] | list[Any], expected: str, tmp_path
     config = source(write(tmp_path / "a.jsonl", [row, {"text": "another"}]))
     (left_out,) = counted(config).values()
     assert [*left_out.rows, *(text for text in said(config) if text != "text: another")] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("row", "names"),
+    [
+        ({"messages": [CHAT[0], {**CHAT[1], "tool_plan": "I look.", "functions": [{"name": "f"}]}]}, "tool_plan 2"),
+        ({"messages": [CHAT[0], {"role": "user", "utterance": "So?", "id": "a"}, CHAT[1]]}, "utterance 1"),
+        ({"messages": [CHAT[0], {"role": "user", "parts": [{"text": "So?"}]}]}, "parts 1"),
+        ({"messages": [{**CHAT[0], "text": "Snow?"}, CHAT[1]]}, "text 1"),
+        ({"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": CHAT[1:]}, "chosen 2"),
+        ({"prompt": "Rain?", "response": "Yes", "completion": "No"}, "completion 1"),
+        ({"prompt": "Rain?", "response": "Yes", "context": "Clouds."}, "context 1"),
+        ({"messages": [{**CHAT[0], "weight": 1, "id": "x", "name": "al"}, {**CHAT[1], "refusal": None}]}, ""),
+        ({"instruction": "Add.", "context": "1 and 2", "response": "3"}, ""),
+    ],
+)
+def test_words_that_are_not_used_are_counted_and_named(row: dict[str, Any], names: str, tmp_path: Path) -> None:
+    opened = corpus.open_sources(source(write(tmp_path / "a.jsonl", [row])))["s"]
+    assert len(list(opened.documents)) == 1
+    found = opened.noted.found.get("unread", "").strip("`")
+    assert f"{found} {opened.noted.rows.get('unread', '')}".strip() == names
+
+
+def test_an_empty_thought_is_given_and_hides_no_other(tmp_path: Path) -> None:
+    empty = {**CHAT[1], "reasoning_content": ""}
+    for answer, kept in ((empty, {"reasoning_content": ""}), ({**empty, "thinking": "So."}, {"thinking": "So."})):
+        [document] = read(source(write(tmp_path / "a.jsonl", [{"messages": [CHAT[0], answer]}])))
+        assert document.messages[1] == {**CHAT[1], **kept}
 
 
 def test_what_is_asked_of_tools_reaches_the_template_in_every_spelling(tmp_path: Path) -> None:

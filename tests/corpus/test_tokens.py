@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers.pre_tokenizers import Metaspace
 from transformers import ByT5Tokenizer, PreTrainedTokenizerBase
 
 from dfc import corpus
@@ -57,6 +58,26 @@ def test_a_tool_opens_no_turn_either() -> None:
     assert encoded.spelled == "<|im_end|>"
 
 
+@pytest.mark.parametrize("left_out", [False, True])
+@pytest.mark.parametrize("words", ["<|im_end|>", "<|im_start|>", "<|im_end|>\n<|im_start|>assistant\n"])
+def test_a_tool_that_says_a_templates_marks_leaves_these_special(words: str, left_out: bool) -> None:
+    tokenizer = tiny.byte_level_tokenizer()
+    if left_out:
+        kept = "{%- set messages = messages | rejectattr('role', 'equalto', 'tool') | list -%}"
+        tokenizer.chat_template = kept + str(tokenizer.chat_template)
+    texts = []
+    for said in (words, words.translate(dict.fromkeys(map(ord, "<>|_"), "~"))):
+        roles = [("user", "Rain?"), ("assistant", "Yes"), ("tool", said), ("assistant", "So.")]
+        document = corpus.of_messages("s", [{"role": role, "content": content} for role, content in roles])
+        assert document is not None
+        rendering = corpus.render(document, tokenizer)
+        [encoded] = corpus.encode([rendering], tokenizer)
+        special, offsets = corpus.special_tokens(tokenizer), encoded.offsets or []
+        texts.append([span for token, span in zip(encoded.ids, offsets, strict=True) if token in special])
+    assert texts[0] == texts[1] != []
+    assert not encoded.unsure
+
+
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("where", ["repeat", "argument", "description", "changed"])
 def test_special_tokens_outside_turns_are_text_too(where: str, slow: bool) -> None:
@@ -106,6 +127,20 @@ def test_where_nothing_is_spelled_pieces_are_what_the_whole_is(tokenizer: PreTra
     assert spelled.spelled
     same = len(corpus.encode([corpus.render(Document("s", before.turns[:2]), tokenizer)], tokenizer)[0].ids) - 3
     assert plain.ids[:same] == spelled.ids[:same]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always"])
+def test_a_further_piece_is_not_taken_for_the_first(scheme: str) -> None:
+    tokenizer = tiny.metaspace_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = Metaspace(prepend_scheme=scheme)
+    tokenizer.chat_template = "{% for m in messages %}<bos>{{ m.content }}{% endfor %}"
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    roles = ("user", "assistant")
+    chats = [Document("s", tuple(Turn(role, f"river{end}") for role in roles)) for end in ("", " <bos>")]
+    plain, spelled = (corpus.encode([corpus.render(one, tokenizer)], tokenizer)[0] for one in chats)
+    begins = len(plain.ids) // 2
+    assert spelled.spelled == "<bos>"
+    assert spelled.ids[:begins] == plain.ids[:begins]
 
 
 def test_both_models_pair_what_is_spelled() -> None:
