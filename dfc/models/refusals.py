@@ -115,7 +115,7 @@ def _lacking(folder: Path) -> str:
     if absent:
         more = f" and {len(absent) - 1} more of its files of weights" if len(absent) > 1 else ""
         return f"{absent[0]}{more}"
-    if index.exists() or (folder / "model.safetensors").exists():
+    if index.exists() or (folder / "model.safetensors").exists() or any(folder.glob("*.bin")):
         return ""
     return index.name if any(folder.glob("model-*-of-*.safetensors")) else "its weights (model.safetensors)"
 
