@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
-from os.path import commonprefix
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dfc.config import UserError
 from dfc.corpus import beside
 from dfc.corpus.documents import THOUGHTS, Document, Place, said_in
+from dfc.corpus.untold import untold_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,7 +102,14 @@ def render(
     places, lost = _found(text, said, _origins(document, said), messages, document.tools, fill, shape)
     chat = Chat(messages, document.tools, lambda others, tools: fill.fill(shape(others), tools))
     return Rendering(
-        text, places, False, lost, shape is _alternating, beside.unsaid_in(text, messages), _untold(text, chat), chat
+        text,
+        places,
+        False,
+        lost,
+        shape is _alternating,
+        beside.unsaid_in(text, messages),
+        untold_in(text, messages, document.tools, chat.fill),
+        chat,
     )
 
 
@@ -128,30 +134,6 @@ def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None 
 def is_dated(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether what its template makes of a chat depends on the time."""
     return "strftime_now" in template_of(tokenizer)
-
-
-def read_template(path: str) -> str:
-    """A chat template in a file.
-
-    Raises:
-        UserError: if it cannot be read, or is no Jinja template.
-    """
-    from jinja2 import TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    from dfc.corpus.encodings import decoded
-
-    try:
-        text = decoded(Path(path).expanduser().read_bytes(), path)
-        ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(
-            text.replace("{% generation %}", "")
-        )
-    except OSError as error:
-        raise UserError(f"{path}: this chat template cannot be read ({error.strerror}); give another file.") from None
-    except TemplateSyntaxError as error:
-        if "generation" not in str(error):
-            raise UserError(f"{path}: is no chat template ({error!s:.120}); give a Jinja file.") from None
-    return text
 
 
 class _Words(NamedTuple):
@@ -254,7 +236,7 @@ class _Template:
         for number, match in enumerate(re.finditer(f"[{''.join(signs.values())}]", other)):
             ends.setdefault(match.group(), match.start() + (-number if inserted else 1))
         same = other.translate({ord(sign): "" if inserted else words.text[-1] for words, sign in signs.items()})
-        alike = len(text) if same == text else len(commonprefix([same, text]))
+        alike = next((at for at, pair in enumerate(zip(same, text, strict=False)) if pair[0] != pair[1]), len(same))
         starts = {
             words: ends[sign] - len(words.text) for words, sign in signs.items() if ends.get(sign, alike + 1) <= alike
         }
@@ -325,53 +307,6 @@ def _stands_once(words: str, text: str, start: int, elsewhere: str) -> bool:
     if len(words) < _SURE or text.find(words, start + 1) >= 0:
         return False
     return elsewhere.find(words, elsewhere.find(words) + 1) < 0
-
-
-def _untold(text: str, chat: Chat) -> tuple[str, ...]:
-    """What of tools a rendered chat does not have: what makes no difference to it.
-
-    All of a kind is changed at once, each by a mark of its own; what shows none, again without the rest. If that still
-    makes a difference, as a length does, or is minded, the template is taken to look at all of it.
-    """
-    sign = "zq"
-    while sign in text:
-        sign += "z"
-    lost: list[tuple[int, str]] = []
-    for name, what in (("content", "role `tool`"), ("tool_calls", "`tool_calls`"), ("tools", "`tools`")):
-        if name == "tools":
-            there = [len(chat.messages)] if chat.tools else []  # they are told last
-        else:
-            there = [
-                number
-                for number, message in enumerate(chat.messages)
-                if message.get(name) and (name != "content" or message["role"] == "tool")
-            ]
-
-        def other(numbers: list[int], name: str = name) -> str | None:
-            messages = list(chat.messages)
-            for number in numbers if name != "tools" else ():
-                messages[number] = {**messages[number], name: _marked(messages[number][name], f"{sign}{number}{sign}")}
-            try:
-                return chat.fill(
-                    messages, _marked(chat.tools, f"{sign}{len(messages)}{sign}") if name == "tools" else chat.tools
-                )
-            except Exception:  # it minds, so it looks there
-                return None
-
-        if there and (shown := other(there)) is not None:
-            silent = [number for number in there if f"{sign}{number}{sign}" not in shown]
-            if silent and other(silent) == text:
-                lost += [(number, what) for number in silent]
-    return tuple(what for _, what in sorted(lost, key=lambda one: one[0]))
-
-
-def _marked(value: Any, mark: str) -> Any:
-    """A value with a mark behind what its strings say; not behind names, by which templates find their way."""
-    if isinstance(value, str):
-        return f"{value}{mark}"
-    if isinstance(value, Mapping):
-        return {key: item if key in ("id", "type") else _marked(item, mark) for key, item in value.items()}
-    return [_marked(item, mark) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _pieces(text: str) -> list[tuple[int, str]]:

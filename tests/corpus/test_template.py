@@ -339,6 +339,28 @@ def test_a_chat_is_rendered_a_few_times_however_long_it_is(template: str, monkey
 
 
 def test_each_tool_that_a_template_leaves_out_is_counted() -> None:
-    shows_every_other = "{% for m in messages %}{% if m.role != 'tool' or loop.index0 % 4 == 1 %}{{ m.content }}\n{% endif %}{% endfor %}"
+    some = "m.role != 'tool' or loop.index0 % 4 == 1"
+    shows_every_other = f"{{% for m in messages %}}{{% if {some} %}}{{{{ m.content }}}}\\n{{% endif %}}{{% endfor %}}"
     messages = [("user", "Rain, in the sky?"), *[{"role": "tool", "content": "wet"}] * 12]
     assert corpus.render(chat(*messages), tokenizer_with(shows_every_other)).untold == ("role `tool`",) * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chat_template.json", {"chat_template": tiny.CHATML}),
+        ("tokenizer_config.json", {"eos_token": "x", "chat_template": [{"name": "default", "template": tiny.CHATML}]}),
+    ],
+)
+def test_a_template_is_read_out_of_the_json_of_a_model(name: str, value: Any, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(value))
+    assert corpus.read_template(str(tmp_path / name)) == tiny.CHATML
+
+
+def test_a_file_without_a_template_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.jinja").write_text(" \n")
+    with pytest.raises(UserError, match=r"empty\.jinja: this chat template is empty; give another file\."):
+        corpus.read_template(str(tmp_path / "empty.jinja"))
+    (tmp_path / "a.json").write_text('{"eos_token": "x"}')
+    with pytest.raises(UserError, match=r"a\.json: has no text under `chat_template`; give a Jinja file"):
+        corpus.read_template(str(tmp_path / "a.json"))
