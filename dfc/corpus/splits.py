@@ -20,7 +20,9 @@ _NAMES = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 _SHARD = re.compile(r"(?P<split>\w+(?:[.-]\w+)*?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?", re.ASCII)
-_NAMED = re.compile(rf"(?P<split>{'|'.join(_NAMES)})(?:[-_.]?\d+)?", re.IGNORECASE | re.ASCII)
+_NAMED = re.compile(  # as the library `datasets` tells splits: by a word between signs and digits
+    rf"(?:^|[-._ 0-9])(?P<split>{'|'.join(sorted(_NAMES, key=len, reverse=True))})(?=$|[-._ 0-9])", re.IGNORECASE
+)
 _CARD = "README.md"
 _LONGEST_CARD = 1 << 22  # characters
 
@@ -120,7 +122,7 @@ def refuse(source: SourceConfig, has_splits: bool = False) -> None:
 def _card(folder: Path) -> dict[str, Any] | None:
     """What stands at the top of a dataset's card; None if the folder has none."""
     try:
-        with (folder / _CARD).open(encoding="utf-8", errors="replace") as file:
+        with (folder / _CARD).open(encoding="utf-8-sig", errors="replace") as file:
             if file.readline().strip() != "---":
                 return None
             front = "".join(iter(lambda: _until_mark(file.readline()), ""))[:_LONGEST_CARD]
@@ -189,8 +191,9 @@ def _split_of(file: Path, folder: Path) -> str | None:
         return split
     stem = file.name.split(".")[0]
     for name in (stem, *reversed(file.relative_to(folder).parent.parts)):
-        if named := _NAMED.fullmatch(name):
-            return _NAMES[named["split"].casefold()]
+        told = {_NAMES[split.casefold()] for split in _NAMED.findall(name)}
+        if told:  # of several, the first that it looks for
+            return next(split for split in ("train", "validation", "test") if split in told)
     return None
 
 

@@ -168,3 +168,40 @@ class TestFolders:
         assert said(source(Path("~/a.jsonl"))) == said(source(Path("~/*.jsonl"))) == ["text: one"]
         with pytest.raises(UserError, match="no such file"):
             said(source(Path("~/b")))
+
+    @pytest.mark.parametrize(
+        ("train", "other", "split"),
+        [
+            ("data/dolly-train.jsonl", "data/dolly-test.jsonl", "test"),
+            ("train_sft.jsonl", "test_sft.jsonl", "test"),
+            ("train-v1.1.jsonl", "dev-v1.1.jsonl", "validation"),
+            ("alpaca_train.jsonl", "alpaca_eval.jsonl", "test"),
+        ],
+    )
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_names_tell_splits_as_datasets_does(
+        self, train: str, other: str, split: str, mark: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "README.md").write_text(f"{mark}---\nlicense: mit\n---\n# A dataset", encoding="utf-8")
+        write(tmp_path / train, [{"text": "one"}])
+        write(tmp_path / other, [{"text": "two"}])
+        patterns = datasets.data_files.get_data_patterns(str(tmp_path))
+        assert {str(name) for name in patterns} == {"train", split}
+        assert said(source(tmp_path)) == ["text: one"]
+        assert said(source(tmp_path, split=split)) == ["text: two"]
+        assert counted(source(tmp_path))["s"].rows == {"about the dataset": 1, "other split": 1}
+
+    def test_words_within_words_are_no_splits(self, tmp_path: Path) -> None:
+        write(tmp_path / "trainers.jsonl", [{"text": "one"}])
+        write(tmp_path / "contest.jsonl", [{"text": "two"}])
+        assert sorted(said(source(tmp_path))) == ["text: one", "text: two"]
+
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.parquet"])
+    def test_a_pointer_of_git_lfs_is_named_and_no_document(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+        write(tmp_path / "b.jsonl", [{"text": "one"}])
+        assert said(source(tmp_path)) == ["text: one"]
+        left_out = counted(source(tmp_path))["s"]
+        assert left_out.rows == {"not read": 1}
+        assert "git lfs pull" in left_out.found["not read"]
