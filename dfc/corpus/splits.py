@@ -142,19 +142,33 @@ def _by_card(
     """The split of each file that the card's configuration names; None if it names none."""
     listed = card.get("configs")
     configs = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    configs = [entry for entry in configs if "data_files" in entry]
+    configs = [entry for entry in configs if "data_files" in entry or "data_dir" in entry]
     if not configs:
         return None
     names = [str(entry.get("config_name", "default")) for entry in configs]
-    name = source.subset or ("default" if "default" in names else names[0] if len(names) == 1 else None)
+    usual = [str(entry.get("config_name", "default")) for entry in configs if entry.get("default") is True]
+    usual += ["default"] if "default" in names else names if len(names) == 1 else []
+    name = source.subset or next(iter(usual), None)
     if name not in names:
         raise UserError(
             f"{named(source)}{folder}: has several configurations; set `subset` to one of {', '.join(names)}."
         )
     known, found = set(files) - {folder / _CARD}, dict[Path, str]()
-    for split, pattern in _patterns(configs[names.index(name)]["data_files"]):
+    config = configs[names.index(name)]
+    within = str(config.get("data_dir") or "")
+    if ".." in Path(within).parts or Path(within).is_absolute():
+        within = ""
+    if "data_files" not in config:
+        there = [file for file in files if file in known and folder / within in file.parents]
+        found = {file: _split_of(file, folder / within) or DEFAULT for file in there}
+    for split, pattern in _patterns(config.get("data_files")):
         if not Path(pattern).is_absolute() and ".." not in Path(pattern).parts:
-            found |= {file: split for file in sorted(folder.glob(pattern)) if file in known}
+            found |= {file: split for file in sorted((folder / within).glob(pattern)) if file in known}
+    if not found:
+        raise UserError(
+            f"{named(source)}{folder}: its card names no file of a kind that is read for `{name}`; "
+            f"unpack or fetch what it names, or give the path of a file."
+        )
     return found
 
 

@@ -205,3 +205,21 @@ class TestFolders:
         left_out = counted(source(tmp_path))["s"]
         assert left_out.rows == {"not read": 1}
         assert "git lfs pull" in left_out.found["not read"]
+
+    @pytest.mark.parametrize("pattern", ["", ", data_files: '*.jsonl'"])
+    def test_a_card_names_folders_and_its_default(self, pattern: str, tmp_path: Path) -> None:
+        english = f"- {{config_name: english, data_dir: en{pattern}}}\n"
+        german = f"- {{config_name: german, default: true, data_dir: de{pattern}}}\n"
+        (tmp_path / "README.md").write_text(f"---\nconfigs:\n{english}{german}---\n")
+        for name in ("en", "de"):
+            (tmp_path / name).mkdir()
+            write(tmp_path / name / "a.jsonl", [{"text": name}])
+        assert said(source(tmp_path, subset="english")) == ["text: en"]
+        assert said(source(tmp_path)) == ["text: de"]
+
+    def test_a_card_that_names_nothing_that_is_read_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "README.md").write_text("---\nconfigs:\n- {config_name: default, data_files: data.zip}\n---\n")
+        (tmp_path / "data.zip").write_bytes(b"PK")
+        write(tmp_path / "a.jsonl", [{"text": "other"}])
+        with pytest.raises(UserError, match="card names no file of a kind that is read for `default`"):
+            said(source(tmp_path))
