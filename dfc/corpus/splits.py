@@ -173,9 +173,11 @@ def _by_card(
 
 
 def _patterns(data_files: Any) -> list[tuple[str, str]]:
-    """(split, pattern) of what a card says of a configuration's files: a pattern, a list, or a list by splits."""
+    """(split, pattern) of what a card says of a configuration's files: a pattern, a list, or either by splits."""
     if isinstance(data_files, str):
         return [(DEFAULT, data_files)]
+    if isinstance(data_files, dict):
+        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
     found: list[tuple[str, str]] = []
     for entry in data_files if isinstance(data_files, list) else []:
         if isinstance(entry, dict):

@@ -223,3 +223,11 @@ class TestFolders:
         write(tmp_path / "a.jsonl", [{"text": "other"}])
         with pytest.raises(UserError, match="card names no file of a kind that is read for `default`"):
             said(source(tmp_path))
+
+    def test_a_card_names_files_by_splits(self, tmp_path: Path) -> None:
+        files = "{train: a.jsonl, test: b.jsonl}"
+        (tmp_path / "README.md").write_text(f"---\nconfigs:\n- {{config_name: x, data_files: {files}}}\n---\n")
+        write(tmp_path / "a.jsonl", [{"text": "a"}])
+        write(tmp_path / "b.jsonl", [{"text": "b"}])
+        assert said(source(tmp_path)) == ["text: a"]
+        assert said(source(tmp_path, split="test")) == ["text: b"]
