@@ -7,6 +7,7 @@ length together. It writes shard by shard: what was written before an interrupti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -150,11 +151,17 @@ def paired_rows(
 
 
 class Limit:
-    """Tokens in one forward pass, padding included: as configured, or as many as the memory takes."""
+    """What goes into one forward pass.
+
+    Attributes:
+        tokens: padding included: as configured, or as many as the memory takes.
+        company: of a text's length, what texts must have alike to be read together.
+    """
 
     def __init__(self, config: HarvestConfig, model: LoadedModel) -> None:
         automatic = _GPU_TOKENS if model.device.type == "cuda" else _CPU_TOKENS
         self.tokens = config.batch_tokens or automatic
+        self.company: Callable[[int], tuple[int, ...]] = model.company
 
 
 def _streams(
@@ -162,7 +169,8 @@ def _streams(
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
     """Batches of documents of like length, longest first, and their streams, each (documents, length, width).
 
-    A batch for which the memory is too small is read in halves, and later ones are made smaller.
+    Documents that the model would read otherwise together are apart (`Limit.company`). A batch for which the memory is
+    too small is read in halves, and later ones are made smaller.
     """
 
     def work(batch: Sequence[int]) -> list[Tensor]:
@@ -174,7 +182,8 @@ def _streams(
     left = sorted((i for i, sequence in enumerate(ids) if len(sequence)), key=lambda i: -len(ids[i]))
     while left:
         longest = len(ids[left[0]])
-        batch = left[: max(1, limit.tokens // longest)]
+        _, alike = next(groupby(left[: max(1, limit.tokens // longest)], lambda i: limit.company(len(ids[i]))))
+        batch = list(alike)
         for part, streams in devices.in_halves(work, batch, device, too_long):
             if part[0] == batch[0] and len(part) < len(batch):
                 limit.tokens = len(part) * longest

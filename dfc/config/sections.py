@@ -6,6 +6,7 @@ Every other setting of a section on which a stage depends (`runs.DEPENDS`) decid
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -69,6 +70,11 @@ class ModelConfig(Section):
         default=False, description="run code that comes with the model: off unless you trust it"
     )
 
+    @field_validator("source", "base", "tokenizer", mode="after")
+    @classmethod
+    def _home_is_found(cls, path: str | None) -> str | None:
+        return os.path.expanduser(path) if path is not None else None
+
     @field_validator("layer", mode="before")  # before: a bool would be taken for an index
     @classmethod
     def _layer_is_an_index_or_a_fraction(cls, layer: object) -> object:
@@ -83,8 +89,8 @@ class ModelConfig(Section):
 
     @property
     def is_gguf(self) -> bool:
-        """Whether the source is a GGUF file."""
-        return self.source.lower().endswith(".gguf")
+        """Whether the source is a GGUF file; a folder may be called like one."""
+        return self.source.lower().endswith(".gguf") and not os.path.isdir(self.source)
 
     @property
     def place(self) -> str:

@@ -55,12 +55,14 @@ class _Pass:
 
     Attributes:
         ids: the tokens, (1, length).
+        entered: the tensors that each block of each list was given, the last time it ran.
         held: what each block of each list gave, as tensors of their own, every time it ran.
         last: what the last block of each list gave, whole.
         logits: (1, length, vocabulary).
     """
 
     ids: Tensor
+    entered: dict[str, list[list[Tensor]]]
     held: dict[str, list[list[Tensor]]]
     last: dict[str, Any]
     logits: Tensor
@@ -92,6 +94,7 @@ def examine(
         )
     try:
         path = _path(model, lists, seen, layers, who)
+        _check_handed_on(model, seen, path, who)
         form, entry = _form(model, path, seen, width, who)
         _check_reading(model, lists[path], form, seen, path, layer, who)
     except UserError:
@@ -113,7 +116,12 @@ def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tenso
 @torch.inference_mode()
 def _run(model: PreTrainedModel, lists: dict[str, nn.ModuleList], ids: Tensor, who: str) -> _Pass:
     held = {path: [list[Tensor]() for _ in blocks] for path, blocks in lists.items()}
+    entered = {path: [list[Tensor]() for _ in blocks] for path, blocks in lists.items()}
     last: dict[str, Any] = {}
+
+    def note(path: str, number: int, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        given = (*inputs, *named.values())
+        entered[path][number] = [one.clone() for one in given if isinstance(one, Tensor)]  # a block may write into it
 
     def keep(path: str, number: int, module: nn.Module, inputs: Any, output: Any) -> None:
         first = streams.stream_of(output) if isinstance(output, Tensor | tuple | list) and len(output) else None
@@ -124,6 +132,11 @@ def _run(model: PreTrainedModel, lists: dict[str, nn.ModuleList], ids: Tensor, w
 
     handles = [
         block.register_forward_hook(partial(keep, path, number))
+        for path, blocks in lists.items()
+        for number, block in enumerate(blocks)
+    ]
+    handles += [
+        block.register_forward_pre_hook(partial(note, path, number), with_kwargs=True)
         for path, blocks in lists.items()
         for number, block in enumerate(blocks)
     ]
@@ -144,7 +157,7 @@ def _run(model: PreTrainedModel, lists: dict[str, nn.ModuleList], ids: Tensor, w
     finally:
         for handle in handles:
             handle.remove()
-    return _Pass(ids, held, last, logits)
+    return _Pass(ids, entered, held, last, logits)
 
 
 @torch.inference_mode()
@@ -204,6 +217,24 @@ def _path(model: nn.Module, lists: dict[str, nn.ModuleList], seen: _Pass, layers
             f"{who}: {path} holds {len(lists[path])} modules, and its settings speak of {layers} blocks; {remedy}."
         )
     return path
+
+
+def _check_handed_on(model: PreTrainedModel, seen: _Pass, path: str, who: str) -> None:
+    """See that what a block gives enters the next, in code that comes with a model: that of transformers is tried.
+
+    Raises:
+        UserError: if it does not, as where a model adds what its blocks give to a stream that they do not see.
+    """
+    if type(model).__module__.startswith("transformers."):
+        return
+    for number, [[given, *_], entered] in enumerate(zip(seen.held[path], seen.entered[path][1:], strict=False)):
+        like = [one for one in entered if one.shape == given.shape]
+        if like and not any(_same(model, one, given) for one in like):
+            raise UserError(
+                f"{who}: what block {number} of {path} gives is not what enters block {number + 1}, so that it is not "
+                f"the residual stream but what is added to it or made into it outside of the blocks; if {path} are not "
+                f"its blocks, name these with the key `blocks` of this model, else give another model."
+            )
 
 
 def _form(model: PreTrainedModel, path: str, seen: _Pass, width: int, who: str) -> tuple[Form, nn.Module | None]:

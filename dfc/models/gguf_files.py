@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import file_digest
 from pathlib import Path
 
@@ -16,12 +16,13 @@ import torch
 from gguf import GGUFReader
 
 from dfc import runs
-from dfc.config import DamagedError, MemoryShortError, MissingError, UserError, shipped
+from dfc.config import DamagedError, MemoryShortError, MissingError, NotLoadedError, UserError, shipped
 from dfc.machine import memory, pointers, progress
 from dfc.models import gguf_tensors
 
-_CONVERTER = 2  # another number where the same file would be converted to something else
+_CONVERTER = 3  # another number where the same file would be converted to something else
 _MARK = "converted.json"
+_INSTEAD = "give the model's safetensors instead"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class _Mark:
         size, modified, digest: of the file; nothing is hashed as long as the first two are what they were.
         converter: the version of the code that made it.
         left_out: tensors of the file that the model does not take.
+        files: bytes of each file in the folder.
     """
 
     size: int
@@ -39,6 +41,7 @@ class _Mark:
     digest: str
     converter: int
     left_out: tuple[str, ...] = ()
+    files: dict[str, int] = field(default_factory=dict)
 
 
 def folder_of(file: Path, dtype: str) -> Path:
@@ -70,7 +73,9 @@ def converted(file: Path, dtype: str) -> Path | None:
     """The folder that holds it already, made of this very file; None if there is none."""
     for folder in (_own_folder(file, dtype), _own_folder(file, "float32")):
         mark = _mark(folder)
-        if mark is not None and mark.converter == _CONVERTER and _is_of(mark, file, folder):
+        if mark is None or mark.converter != _CONVERTER or not mark.files.items() <= _files(folder).items():
+            continue  # of another version, or damaged
+        if _is_of(mark, file, folder):
             return folder
     return None
 
@@ -88,9 +93,14 @@ def _own_folder(file: Path, dtype: str) -> Path:
 def _mark(folder: Path) -> _Mark | None:
     try:
         mark = _Mark(**runs.read_json(folder / _MARK))
+        return _Mark(**{**asdict(mark), "left_out": tuple(mark.left_out)})
     except (OSError, ValueError, TypeError):
         return None
-    return _Mark(**{**asdict(mark), "left_out": tuple(mark.left_out)})
+
+
+def _files(folder: Path) -> dict[str, int]:
+    """Bytes of each file of a folder but the mark."""
+    return {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != _MARK}
 
 
 def _is_of(mark: _Mark, file: Path, folder: Path) -> bool:
@@ -118,14 +128,15 @@ def _convert(file: Path, folder: Path, dtype: str) -> None:
     before = file.stat()
     try:
         reader = _read(file)
+        _check_whole(reader, file)
         _check_room(reader, file, folder, kept)
         with runs.replacing(folder) as temporary:
             shutil.rmtree(temporary, ignore_errors=True)  # what a process that was killed has left
             temporary.mkdir()
             left = gguf_tensors.write(file, reader, temporary, kept)
-            mark = _Mark(before.st_size, before.st_mtime_ns, _digest(file), _CONVERTER, left)
+            mark = _Mark(before.st_size, before.st_mtime_ns, _digest(file), _CONVERTER, left, _files(temporary))
             runs.write_json(temporary / _MARK, asdict(mark))
-            if folder.exists():  # of another file: see `folder_of`
+            if folder.exists():  # of another file, or damaged: see `folder_of`
                 shutil.rmtree(folder)
     except UserError:
         raise
@@ -133,7 +144,26 @@ def _convert(file: Path, folder: Path, dtype: str) -> None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         if memory.is_out_of_memory(error):
             raise _no_memory(file, folder, dtype, reason) from error
+        if reason.startswith("GGUF model with architecture"):
+            raise NotLoadedError(f"{file}: {reason.rstrip('.')} by transformers; {_INSTEAD}.") from error
         raise DamagedError(f"{file}: is not a GGUF file that transformers can read ({reason}).") from error
+
+
+def _check_whole(reader: GGUFReader, file: Path) -> None:
+    """See that a file is a model of its own.
+
+    Raises:
+        NotLoadedError: if it is a part of one, or no model.
+    """
+    count = reader.fields.get("split.count")
+    if count is not None and count.contents() > 1:
+        raise NotLoadedError(
+            f"{file}: is one of {count.contents()} parts of a GGUF file; join them with `llama-gguf-split --merge` of "
+            f"llama.cpp and give the whole, or {_INSTEAD}."
+        )
+    kind = reader.fields.get("general.type")
+    if kind is not None and kind.contents() != "model":
+        raise NotLoadedError(f"{file}: is no model but of type {kind.contents()}; {_INSTEAD}.")
 
 
 def _read(file: Path) -> GGUFReader:

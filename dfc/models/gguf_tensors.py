@@ -28,7 +28,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 
 from dfc import runs
 from dfc.config import NotLoadedError
-from dfc.models import whole
+from dfc.models import gguf_scaling, whole
 
 SHARD = 1 << 28  # bytes of weights that are gathered before they are written
 WHOLE = 1 << 33  # bytes of a model that is one file, as transformers writes it
@@ -67,11 +67,15 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
         The names of tensors that the model does not take.
 
     Raises:
+        NotLoadedError: if a part of it would be left out.
         Exception: whatever transformers raises about a file that it cannot read.
     """
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
     if _is_read_as_needed(reader):
         _write_whole(file, folder, dtype)
+        settings = AutoConfig.from_pretrained(folder)
+        if gguf_scaling.carry_over(file, reader, settings):
+            settings.save_pretrained(folder)
         return ()
     parsed = load_gguf_checkpoint(str(file))
     settings = AutoConfig.for_model(**parsed["config"])
@@ -81,6 +85,7 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
     settings.architectures = [type(model).__name__]
     model.generation_config.save_pretrained(folder)
     left = _take_rope_factors(reader, settings)
+    gguf_scaling.carry_over(file, reader, settings)
     settings.save_pretrained(folder)
     processor = TENSOR_PROCESSORS.get(_architecture(reader), TensorProcessor)(config=parsed["config"])
     names: dict[str, str] = get_gguf_hf_weights_map(model, processor)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dfc.config import ModelConfig, UserError
-from dfc.models import few_rows, sites
+from dfc.models import few_rows, positions, sites
 from dfc.models.anatomy import Anatomy
 from dfc.models.streams import Form
 
@@ -90,6 +91,11 @@ class LoadedModel:
     def max_tokens(self) -> int:
         """Longest sequence that may be run."""
         return self.description.max_tokens
+
+    @property
+    def company(self) -> Callable[..., tuple[int, ...]]:
+        """Of a text's length, what texts must have alike to share a batch; see `positions.company`."""
+        return partial(positions.company, positions.changes(self.model.config))
 
     @property
     def device(self) -> torch.device:

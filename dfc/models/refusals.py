@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
@@ -76,16 +77,46 @@ def _sentence(config: ModelConfig, what: str, error: Exception) -> str:
             f"{config.source}: its weights are damaged or incomplete ({first_line(error)}); fetch them again, "
             f"with `git lfs pull` where they were cloned."
         )
+    if lacking := _lacking(Path(config.source)):
+        return f"{config.source}: lacks {lacking}; fetch it from where the model is from, or save the model anew."
     if settings and (why := _not_built(config)):
+        if why.startswith("Unrecognized configuration class"):
+            return (
+                f"{config.source}: is a `{settings.get('model_type')}`, of which transformers has no causal language "
+                f"model; give one that reads and writes texts alone."
+            )
+        made_with = settings.get("transformers_version")
+        otherwise = "" if made_with == transformers.__version__ else f", or install {_version(made_with)}"
         return (
-            f"{config.source}: transformers can make no model of its config.json ({why}); correct it there, or install "
-            f"the version that it was made with ({settings.get('transformers_version') or 'it names none'})."
+            f"{config.source}: transformers can make no model of its config.json ({why}); correct it there{otherwise}."
         )
     otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
     return (
         f"{config.source}: its {what} could not be loaded ({first_line(error)}); "
         f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
     )
+
+
+def _version(made_with: object) -> str:
+    return f"the version that it was made with ({made_with or 'it names none'})"
+
+
+def _lacking(folder: Path) -> str:
+    """The file of weights that a local folder does not have; nothing if it has all, or is none."""
+    if not (folder / "config.json").exists():
+        return ""
+    index = folder / "model.safetensors.index.json"
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
+        absent = sorted({name for name in named if not (folder / name).exists()})
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return f"an index of its weights that can be read ({index.name})"
+    if absent:
+        more = f" and {len(absent) - 1} more of its files of weights" if len(absent) > 1 else ""
+        return f"{absent[0]}{more}"
+    if index.exists() or (folder / "model.safetensors").exists():
+        return ""
+    return index.name if any(folder.glob("model-*-of-*.safetensors")) else "its weights (model.safetensors)"
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:

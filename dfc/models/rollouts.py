@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,14 @@ def planned(
     return sorted(answers, key=lambda answer: -len(answer.ids))
 
 
+def batched(model: LoadedModel, answers: list[Answer], sampling: RolloutSampling) -> list[list[Answer]]:
+    """Planned answers as they are given together: none changes by its neighbours (`LoadedModel.company`)."""
+    company = model.company
+    grouped = groupby(answers, lambda answer: company(len(answer.ids), len(answer.ids) + sampling.tokens))
+    alike = [list(group) for _, group in grouped]
+    return [group[first : first + sampling.batch] for group in alike for first in range(0, len(group), sampling.batch)]
+
+
 def answer_batch(model: LoadedModel, batch: list[Answer], sampling: RolloutSampling, seed: int) -> list[str]:
     """What a model says, without special tokens but marks of thoughts, and what a base model says after its turn.
 
@@ -186,7 +195,7 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
     model = models.load(side)
     noted = Tally()
     answers = planned(model, prompts, sampling, _moment(path.with_suffix(".yaml"), side, model), noted)
-    batches = [answers[first : first + sampling.batch] for first in range(0, len(answers), sampling.batch)]
+    batches = batched(model, answers, sampling)
     done = _read_batches(kept_batches)
     rows = dict(row for batch in done for row in batch)
     with (

@@ -156,6 +156,15 @@ def counts(findings: Sequence[Finding]) -> str:
     return f"{size:,} {'finding' if size == 1 else 'findings'}, {peaks}; densest on {', '.join(named)}{others}"
 
 
+def behind(findings: Sequence[Finding], other: str) -> str:
+    """In how many of a model's findings it expects less well than the other one all the same; nothing if in none."""
+    count = sum(map(falls_behind, findings))
+    if not count:
+        return ""
+    some = "all of them" if count == len(findings) else f"{count:,} of them"
+    return f"in {some} it falls behind {other}, by less than in like texts"
+
+
 def by_source(findings: Sequence[Finding]) -> list[tuple[str, tuple[Finding, ...]]]:
     """Findings by the source on which their best feature is densest; the source of the first one comes first."""
     groups: dict[str, list[Finding]] = {}

@@ -99,6 +99,8 @@ def of_one(evidence: Any, thresholds: EvidenceConfig, surprised: bool) -> dict[s
         surprised,
     )
     found = {name: float(factor[0]) for name, factor in factors(pieces, thresholds).items()}
+    if np.isnan(pieces.mirror[0]) and np.isnan(pieces.shared[0]):
+        del found["alone"]  # nothing was compared
     same = abs(float(np.prod([*found.values()])) - (evidence.confidence or 0.0)) < _ROUNDED
     return found if same else {}
 

@@ -11,7 +11,7 @@ from dfc.config import EvidenceConfig, Partition, Side
 from dfc.report import score
 from dfc.report.findings import UNIT, amount
 from dfc.report.kinds import SURE
-from dfc.report.words import acts
+from dfc.report.words import acts, verdict_means
 from dfc.store.reader import EvidenceRow
 
 
@@ -22,12 +22,14 @@ class Weighed:
     Attributes:
         sentence: its numbers in one sentence.
         design: what the dictionary alone says of it, which is no evidence.
+        means: what its verdict means.
         for_it, against: what speaks for its being one that only its model has, and what against; plain text.
         factors: of its score, by name; empty where they are not known.
     """
 
     sentence: str
     design: str
+    means: str
     for_it: tuple[str, ...]
     against: tuple[str, ...]
     factors: Mapping[str, float]
@@ -53,7 +55,8 @@ def of(evidence: EvidenceRow, partition: Partition, facts: Mapping[str, Any], na
     design = (
         f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {evidence.verdict}."
     )
-    return Weighed(_sentence(case), design, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised))
+    means = verdict_means(evidence.verdict, facts, partition)
+    return Weighed(_sentence(case), design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised))
 
 
 def thresholds(facts: Mapping[str, Any]) -> EvidenceConfig:
@@ -175,7 +178,9 @@ def _alike(case: _Case, good: list[str], bad: list[str]) -> None:
         if value is not None and value >= limit:
             bad.append(f"{which[0].upper()}{which[1:]} fires like it: correlation {value:.2f} (limit {limit:g}).")
             found = True
-    if not found and case.likest is not None:
+    if case.likest is None:
+        bad.append("Whether another feature fires like it was not compared.")
+    elif not found:
         good.append(f"No {case.others} correlates above {case.likest:.2f} with it.")
 
 

@@ -45,8 +45,17 @@ ORIGINS = {"words": "made of words that set its strongest contexts apart from th
 """Where a label comes from, in words."""
 
 
-def verdict_means(verdict: Verdict, facts: Mapping[str, Any]) -> str:
-    """What a verdict means by the rule of a run; facts are those of its store."""
+_OF_SHARED: dict[Verdict, str] = {
+    "exclusive": "What follows where it fires surprises one model more than the other, clearly beyond matched places. "
+    "Both may use it, and whether another feature fires like it was not compared.",
+}
+"""What these mean of a shared feature judged by surprise."""
+
+
+def verdict_means(verdict: Verdict, facts: Mapping[str, Any], partition: Partition | None = None) -> str:
+    """What a verdict means by the rule of a run, of any feature or of a partition's; facts are those of its store."""
+    if partition == "shared" and facts.get("rule") != "probes" and verdict in _OF_SHARED:
+        return _OF_SHARED[verdict]
     by_probes = _BY_PROBES if facts.get("rule") == "probes" else {}
     return by_probes.get(verdict, VERDICT_HELP[verdict])
 

@@ -141,6 +141,7 @@ def test_a_batch_too_large_for_the_memory_is_read_in_halves() -> None:
 
 def limit_of(tokens: int) -> harvest.Limit:
     limit = harvest.Limit.__new__(harvest.Limit)
+    limit.company = lambda length: ()
     limit.tokens = tokens
     return limit
 

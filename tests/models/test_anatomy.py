@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     BertConfig,
     BertLMHeadModel,
@@ -277,3 +280,68 @@ def test_half_precision_is_no_reason_to_refuse(model_type: str, dtype: str, tmp_
 def test_an_encoder_is_refused_in_half_precision_too(dtype: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="as in an encoder"):
         load(made("electra", tmp_path), dtype=dtype)
+
+
+OF_ITS_OWN = """
+import torch
+from torch import nn
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+class OwnConfig(PretrainedConfig):
+    model_type = "own"
+    def __init__(self, hidden_size=32, num_hidden_layers=3, vocab_size=512, **others):
+        self.hidden_size, self.num_hidden_layers, self.vocab_size = hidden_size, num_hidden_layers, vocab_size
+        super().__init__(**others)
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.mix = nn.Linear(width, width)
+    def forward(self, x):
+        past = self.mix(x).cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None]
+        return BLOCK
+
+class OwnForCausalLM(PreTrainedModel, GenerationMixin):
+    config_class = OwnConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.blocks = nn.ModuleList(Block(config.hidden_size) for _ in range(config.num_hidden_layers))
+        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+    def get_input_embeddings(self):
+        return self.embed
+    def get_output_embeddings(self):
+        return self.head
+    def forward(self, input_ids=None, attention_mask=None, use_cache=None, **others):
+        x = self.embed(input_ids)
+        for block in self.blocks:
+            x = MODEL
+        return CausalLMOutputWithPast(logits=self.head(x))
+"""
+
+
+@pytest.mark.parametrize(
+    ("block", "model", "is_read"),
+    [("x + past", "block(x)", True), ("past", "x + block(x)", False), ("x + past", "0.5 * block(x)", False)],
+)
+def test_what_blocks_of_code_of_its_own_give_is_the_stream(
+    block: str, model: str, is_read: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(OF_ITS_OWN.replace("BLOCK", block).replace("MODEL", model))
+    places = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"}
+    settings = {"model_type": "own", "architectures": ["OwnForCausalLM"], "auto_map": places}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    build.tokenizer().save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    made = AutoModelForCausalLM.from_config(
+        AutoConfig.from_pretrained(tmp_path, trust_remote_code=True), trust_remote_code=True
+    )
+    save_file(made.state_dict(), tmp_path / "model.safetensors", {"format": "pt"})
+    if is_read:
+        assert load(tmp_path, trust_remote_code=True).anatomy.lens_words == OWN
+        return
+    with pytest.raises(UserError, match="what block 0 of blocks gives is not what enters block 1") as error:
+        load(tmp_path, trust_remote_code=True)
+    assert "\n" not in str(error.value)

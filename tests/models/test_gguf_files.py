@@ -34,10 +34,12 @@ def write_gguf(
     blocks: int = LAYERS,
     beside: tuple[str, ...] = (),
     factors: tuple[float, ...] = (),
+    header: dict[str, Any] | None = None,
 ) -> Path:
     """A tiny random model as a GGUF file, some of its tensors quantised.
 
-    `beside` names tensors that are surplus, and by `factors` the frequencies of positions are divided.
+    `beside` names tensors that are surplus, by `factors` the frequencies of positions are divided, and `header` holds
+    further settings of the architecture.
     """
     tokenizer = tiny.byte_level_tokenizer()
     writer = gguf.GGUFWriter(path, arch)
@@ -50,6 +52,9 @@ def write_gguf(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10_000.0)
     writer.add_vocab_size(len(tokenizer))
+    for key, value in (header or {}).items():
+        kind = gguf.GGUFValueType.get_type(value)
+        writer.add_key_value(key if key.startswith("split.") else f"{arch}.{key}", value, kind)
     if arch != "llama":
         writer.add_key_length(WIDTH // HEADS)
     if arch == "qwen3moe":
@@ -257,6 +262,38 @@ class TestWhatAFolderWasMadeOf:
         assert not list(file.parent.rglob("*.part"))
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_folder_beside_a_whole_file_is_made_anew(name: str, file: Path) -> None:
+    expected = models.load(config(file)).model.state_dict()
+    damaged = file.parent / "Tiny-Q8.GGUF-float32" / name
+    size = damaged.stat().st_size
+    (damaged.parent / "of the user's").write_text("")
+    before = damaged.read_bytes()
+    damaged.unlink()  # the weights above lie in it still
+    damaged.write_bytes(before[: size // 2])
+    found = models.load(config(file)).model.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    assert damaged.stat().st_size == size
+
+
+def test_what_is_no_model_of_its_own_is_said_to(tmp_path: Path) -> None:
+    part = write_gguf(tmp_path / "m-00001-of-00002.gguf", header={"split.count": 2})
+    refused("is one of 2 parts of a GGUF file; join them", part)
+    nope = tmp_path / "nope.gguf"
+    writer = gguf.GGUFWriter(nope, "nope")
+    writer.add_tensor("x", np.zeros((4, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    refused("architecture nope is not supported yet by transformers; give the model's safetensors", nope)
+
+
+def test_a_folder_that_is_called_like_a_file(tmp_path: Path, tiny_models: tuple[Path, Path]) -> None:
+    shutil.copytree(tiny_models[0], tmp_path / "m.gguf")
+    assert len(models.load(config(tmp_path / "m.gguf")).blocks) == 6
+
+
 def test_what_is_no_whole_gguf_file_is_one_sentence(file: Path) -> None:
     whole = file.read_bytes()
     for length in (len(whole) // 2, 5_000, 60, 10):
@@ -299,6 +336,53 @@ def test_the_frequencies_of_positions_are_divided_as_the_file_says(tmp_path: Pat
             expected = plain(input_ids=ids[:, :length]).logits
             torch.testing.assert_close(divided(input_ids=ids[:, :length]).logits, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(before, expected, atol=1e-2)
+
+
+def scaled(folder: Path, name: str, arch: str = "llama", **said: Any) -> Any:
+    header = {f"rope.scaling.{key}": value for key, value in said.items()}
+    return config(write_gguf(folder / f"{name}.gguf", arch, header=header))
+
+
+def test_positions_are_scaled_as_the_header_says(tmp_path: Path) -> None:
+    plain = models.load(scaled(tmp_path, "plain")).model
+    for name, said in (("linear", {"type": "linear", "factor": 4.0}), ("untyped", {"factor": 4.0, "finetuned": True})):
+        found = models.load(scaled(tmp_path, name, **said)).model
+        torch.testing.assert_close(found.model.rotary_emb.inv_freq, plain.model.rotary_emb.inv_freq / 4)
+    for name, said in (("none", {"type": "none", "factor": 4.0}), ("one", {"type": "linear", "factor": 1.0})):
+        assert models.load(scaled(tmp_path, name, **said)).model.config.rope_parameters["rope_type"] == "default"
+    yarn = {"type": "yarn", "factor": 4.0, "original_context_length": 32, "yarn_beta_fast": 16.0}
+    assert models.load(scaled(tmp_path, "yarn", **yarn)).model.config.rope_parameters == {
+        "rope_theta": 10_000.0,
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "beta_fast": 16.0,
+        "original_max_position_embeddings": 32,
+    }
+
+
+def test_gemma_3_scales_the_positions_of_its_attention_to_the_whole_text(
+    tmp_path: Path, tiny_models: tuple[Path, Path]
+) -> None:
+    given = scaled(tmp_path, "gemma", "gemma3", type="linear", factor=8.0)
+    rope = models.load(given.model_copy(update={"tokenizer": str(tiny_models[0])})).model.config.rope_parameters
+    assert (rope["full_attention"]["rope_type"], rope["full_attention"]["factor"]) == ("linear", 8.0)
+    assert rope["sliding_attention"]["rope_type"] == "default"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"type": "longrope", "factor": 4.0},
+        {"type": "yarn"},
+        {"type": "yarn", "factor": 4.0, "yarn_log_multiplier": 0.1},
+        {"type": "linear", "factor": 4.0, "attn_factor": 1.2},
+    ],
+)
+def test_a_scaling_that_is_not_carried_over_is_one_sentence(said: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"scales positions .* in a way that is not carried over") as error:
+        models.load(scaled(tmp_path, "tiny", **said))
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
 
 
 def test_disk_and_memory_are_looked_at_before_anything_is_converted(

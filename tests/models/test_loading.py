@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, ByT5Tokenizer, GPTNeoConfig, GPTNeoForCausalLM
+from transformers import AutoTokenizer, ByT5Tokenizer, CLIPConfig, GPTNeoConfig, GPTNeoForCausalLM
 
 from dfc import models
 from dfc.config import ModelConfig, UserError
@@ -395,3 +395,32 @@ class TestVocabularies:
         tiny.save(tmp_path / "model", loaded.model, loaded.tokenizer)
         models.load(ModelConfig(source=str(tmp_path / "model"), layer=0))
         assert "model: its tokenizer has 420 tokens, and the model vectors for 2,000; if" in capsys.readouterr().err
+
+
+def test_a_file_of_weights_that_is_missing_is_named(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = Path(copied(tiny_models, tmp_path / "model"))
+    whole = folder / "model.safetensors"
+    kept = whole.read_bytes()
+    whole.unlink()
+    refused(r"lacks its weights \(model\.safetensors\); fetch it", source=str(folder))
+    first = folder / "model-00001-of-00002.safetensors"
+    first.write_bytes(kept)
+    refused(r"lacks model\.safetensors\.index\.json; fetch it", source=str(folder))
+    index = folder / "model.safetensors.index.json"
+    places = {"x": first.name, "y": "model-00002-of-00002.safetensors"}
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    refused(r"lacks model-00002-of-00002\.safetensors; fetch it", source=str(folder))
+    index.write_text("{}")
+    refused(r"lacks an index of its weights that can be read", source=str(folder))
+
+
+def test_a_model_that_is_no_causal_language_model(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = Path(copied(tiny_models, tmp_path / "model"))
+    CLIPConfig().save_pretrained(folder)
+    refused("is a `clip`, of which transformers has no causal language model; give one", source=str(folder))
+
+
+def test_home_is_found(tiny_models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tiny_models[0].parent))
+    found = ModelConfig.model_validate({"source": f"~/{tiny_models[0].name}", "layer": 1, "tokenizer": "~/t"})
+    assert (found.source, found.tokenizer) == (str(tiny_models[0]), str(tiny_models[0].parent / "t"))

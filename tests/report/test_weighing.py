@@ -86,6 +86,13 @@ def test_a_shared_feature_is_the_model_s_that_predicts_it_better() -> None:
     assert case.design.startswith("May act in both models")
 
 
+def test_what_was_not_compared_is_not_claimed() -> None:
+    case = weighed(partition="shared", mirror_correlation=None, shared_correlation=None)
+    assert "Whether another feature fires like it was not compared." in case.against
+    assert case.means.endswith("whether another feature fires like it was not compared.")
+    assert "alone" not in case.factors
+
+
 def test_the_factors_multiply_to_the_score_that_was_kept_or_are_not_shown() -> None:
     factors = weighed().factors
     assert list(factors) == list(score.FACTORS)

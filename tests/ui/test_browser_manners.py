@@ -68,3 +68,5 @@ def test_the_key_of_favourites_says_what_it_did(page: Page) -> None:
         page.keyboard.press("s")
         expect(page.get_by_text(words)).to_be_visible()
         wait_until_idle(page)
+        surface = "getComputedStyle(document.querySelector('.dfc-context')).getPropertyValue('--dfc-surface')"
+        assert page.evaluate(surface).strip(), "the page keeps its look"

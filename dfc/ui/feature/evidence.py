@@ -11,7 +11,7 @@ from dfc.report import score, weighing
 from dfc.report.document import measures_of, populations_of
 from dfc.report.reference_strip import key
 from dfc.report.weighing import Weighed
-from dfc.report.words import PROBE, unjudged, verdict_means
+from dfc.report.words import PROBE, unjudged
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui.shell import address, data, null_run
 from dfc.ui.shell.frame import View
@@ -42,7 +42,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     st.html(
         f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme, facts)}'
         f'<div class="dfc-claim">{escape(weighed.sentence)}</div>'
-        f'<div class="dfc-small">{escape(weighed.design)} {escape(verdict_means(evidence.verdict, facts))}</div></div>'
+        f'<div class="dfc-small">{escape(weighed.design)} {escape(weighed.means)}</div></div>'
     )
     st.html(_list("For", weighed.for_it) + _list("Against", weighed.against))
     st.caption(f"Evidence score {evidence.confidence:.2f}", help=_SCORE)

@@ -17,6 +17,9 @@ _HELP: dict[Kind, str] = {
 }
 
 
+_SAID = "star_said"
+
+
 @st.fragment
 def show(view: View, feature: FeatureRow) -> None:
     """Draw the panel; what is changed is kept at once."""
@@ -53,6 +56,8 @@ def show(view: View, feature: FeatureRow) -> None:
                 _note(note, feature)
             if len(remarks.notes) > SHOWN_NOTES:
                 st.caption(f"{len(remarks.notes) - SHOWN_NOTES} older ones are under Notes and lists.")
+        if said := st.session_state.pop(_SAID, None):  # not in the callback: a fragment's would displace the whole page
+            st.toast(said, icon=":material/star:")
         if remarks.notes:
             st.html(notebook.note_html(remarks.notes[0], feature.fingerprint))
         if any(mark.fingerprint != feature.fingerprint for mark in remarks.marks):
@@ -62,7 +67,7 @@ def show(view: View, feature: FeatureRow) -> None:
 def _star(run: str, feature: FeatureRow, was: bool) -> None:
     if _set(run, feature, "favourite", "", not was):  # said at the edge of the window: the key works out of sight, too
         are = "no favourite any more" if was else "a favourite now"
-        st.toast(f"Feature {feature.feature_id} is {are}.", icon=":material/star:")
+        st.session_state[_SAID] = f"Feature {feature.feature_id} is {are}."
 
 
 def _set(run: str, feature: FeatureRow, kind: Kind, name: str, wanted: bool) -> bool:
@@ -106,13 +111,17 @@ def _write(run: str, feature: FeatureRow) -> None:
         help="Notes are never overwritten: each is kept with its time.",
         height=110,
         width=420,
+        on_change=_keep,
+        args=(run, feature, key),
     )
     st.button("Keep", icon=":material/check:", key="keep_note", on_click=_keep, args=(run, feature, key))
 
 
 def _keep(run: str, feature: FeatureRow, key: str) -> None:
     text = st.session_state[key]
-    if notebook.change(lambda: notebook.book().write(run, feature.feature_id, feature.fingerprint, text)):
+    if text.strip() and notebook.change(
+        lambda: notebook.book().write(run, feature.feature_id, feature.fingerprint, text)
+    ):
         st.session_state[key] = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import streamlit as st
@@ -98,7 +99,8 @@ def _of_one(
     """A page of one model's findings."""
     own = tuple(one for one in found if one.side == side)
     number = f"{len(own):,}" if total == len(own) else f"{total:,} of {len(own):,}"
-    shown = f"{number} {'finding' if len(own) == 1 else 'findings'}"
+    behind = findings.behind(own, names["b" if side == "a" else "a"])
+    shown = f"{number} {'finding' if len(own) == 1 else 'findings'}{f'; {escape(behind)}' if behind else ''}"
     st.html(
         f'<h3 class="dfc-side">{side_name(side, names)} does better</h3>'
         f'<div class="dfc-small" title="{finding_rows.MEASURED}">{shown}; bars: gap in {findings.UNIT} beyond matched '

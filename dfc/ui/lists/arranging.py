@@ -24,7 +24,7 @@ _COVER = (
 def cover(name: str) -> None:
     """What stands above the list's report."""
     kept = notebook.cover(name)
-    with st.expander(f"Report: {plain(kept.title or name)}", icon=":material/title:"):
+    with st.expander(f"Report of {plain(name)}", icon=":material/title:"):
         for part, label, most in _COVER:
             key = f"{part}_{name}"
             st.session_state[key] = getattr(kept, part)

@@ -59,20 +59,12 @@ def _heading(source: str, shown: int, of_source: int, everything: int) -> str:
     return f'<div class="dfc-small dfc-theme"><b>{escape(source)}</b> · {here}</div>'
 
 
-def _behind(own: tuple[Finding, ...], other: str) -> str:
-    """In how many of its findings a model expects less well all the same, as html."""
-    behind = sum(map(findings.falls_behind, own))
-    if not behind:
-        return ""
-    some = "All of them" if behind == len(own) else f"{behind:,} of them"
-    return f"<br>{some}: less well than {escape(other)}, but by less than in like texts"
-
-
 def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side, str]) -> None:
     own = tuple(one for one in found if one.side == side)
+    behind = findings.behind(own, names["b" if side == "a" else "a"])
     st.html(
         f'<h3 class="dfc-side">{side_name(side, names)}</h3>'
-        f'<div class="dfc-small">{escape(findings.counts(own))}{_behind(own, names["b" if side == "a" else "a"])}</div>'
+        f'<div class="dfc-small">{escape("; ".join(filter(None, [findings.counts(own), behind])))}</div>'
     )
     if not own:
         return
