@@ -140,7 +140,9 @@ class SourceConfig(Section):
 class CorpusConfig(Section):
     sources: tuple[SourceConfig, ...] = Field(min_length=1, description="where the documents come from")
     pairs: int = Field(default=100_000, ge=1, description="stop once this many token pairs were found")
-    max_characters: int = Field(default=4_000, ge=1, description="longer documents are cut here")
+    max_characters: int = Field(
+        default=4_000, ge=1, description="longer documents are cut here; what tools say is not counted"
+    )
     drop_duplicates: bool = Field(
         default=True, description="leave out documents that some source of the run has given before"
     )

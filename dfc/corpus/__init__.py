@@ -12,7 +12,8 @@ from dfc.corpus.rows import may_be_file
 from dfc.corpus.sources import Source, in_order, open_sources, read_chat
 from dfc.corpus.speech import Parts, opening, parts, sections, spoken, until_next_turn
 from dfc.corpus.tally import Tally, Unusable, remarks, told
-from dfc.corpus.template import Rendering, is_dated, read_template, render, template_of
+from dfc.corpus.template import Rendering, is_dated, render, template_of
+from dfc.corpus.template_files import read_template
 from dfc.corpus.tokens import Encoding, encode, special_tokens
 from dfc.requests import Turn
 

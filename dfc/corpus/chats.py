@@ -57,7 +57,7 @@ def fields(source: SourceConfig) -> set[str]:
 
 def names_a_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:
     """Whether an object has a field of a row, whatever stands there."""
-    if source.text in value or source.messages in value:
+    if source.text in value or source.messages in value or {source.response, COMPLETION} <= value.keys():
         return True
     wanted = {name.casefold() for name in leading(source)}
     return any(name.strip().casefold() in wanted for name in value if isinstance(name, str))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import zlib
 from collections.abc import Callable
 from contextlib import closing
@@ -44,6 +45,9 @@ _SEVERAL = {
     "gb18030",
 }
 _LEAST = 0.02  # by which the shares of improbable characters of two guesses differ, if the difference tells anything
+_JAPANESE = re.compile(rb"\x1b\$[@B]")  # where ISO-2022-JP goes over to its characters of two bytes
+_CONTROLS = bytes({*range(32)} - {*b"\t\n\r\f\x1b"})
+_MANY = 16, 0.2  # control characters, and their share, from which on it is no text: half of UTF-16 are such bytes
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 16  # bytes that a language is recognised by
 _WORDS = 5_000  # distinct words beyond ASCII, by which encodings of one byte a character are told apart
@@ -85,6 +89,11 @@ def detect(opened: Callable[[], IO[bytes]], is_cut: bool = False) -> Encoding | 
     if wide := _wide(start):
         return Encoding(wide, confidence=1.0, broken=_flaw(opened, wide, is_cut) is not None)
     flaw = _flaw(opened, "utf-8", is_cut)
+    if flaw is None and _JAPANESE.search(start) and _flaw(opened, "iso2022_jp", is_cut) is None:
+        return Encoding("iso2022_jp", confidence=1.0)
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    if controls >= _MANY[0] and controls >= _MANY[1] * len(start):
+        return None  # wide characters without a mark, or no text
     if flaw is None:
         return Encoding("utf-8")
     at, multibyte = flaw

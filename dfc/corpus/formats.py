@@ -21,6 +21,7 @@ from dfc.config import SourceConfig
 from dfc.corpus import chats, csv_rows, encodings, files, json_rows
 from dfc.corpus.encodings import Encoding
 from dfc.corpus.tally import Tally, Unusable
+from dfc.machine import pointers
 
 UNREADABLE = (ValueError, OverflowError, pa.ArrowException)  # of a value without a Python form, e.g. not UTF-8
 _TABLE_ROWS = 256  # rows of long documents at once
@@ -45,7 +46,9 @@ def read(file: Path, place: str, source: SourceConfig, noted: Tally) -> Iterator
         UserError: if it is one JSON value, too large to hold.
     """
     kind = files.kind_of(file)
-    if kind == ".parquet":
+    if pointers.is_one(file):
+        yield place, Unusable("not read", "a pointer of Git LFS; fetch the file with `git lfs pull`")
+    elif kind == ".parquet":
         yield from _parquet_rows(file, place, source)
     elif kind in (".arrow", ".feather"):
         yield from _arrow_rows(file, place, source)

@@ -20,7 +20,9 @@ _NAMES = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 _SHARD = re.compile(r"(?P<split>\w+(?:[.-]\w+)*?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?", re.ASCII)
-_NAMED = re.compile(rf"(?P<split>{'|'.join(_NAMES)})(?:[-_.]?\d+)?", re.IGNORECASE | re.ASCII)
+_NAMED = re.compile(  # as the library `datasets` tells splits: by a word between signs and digits
+    rf"(?:^|[-._ 0-9])(?P<split>{'|'.join(sorted(_NAMES, key=len, reverse=True))})(?=$|[-._ 0-9])", re.IGNORECASE
+)
 _CARD = "README.md"
 _LONGEST_CARD = 1 << 22  # characters
 
@@ -120,7 +122,7 @@ def refuse(source: SourceConfig, has_splits: bool = False) -> None:
 def _card(folder: Path) -> dict[str, Any] | None:
     """What stands at the top of a dataset's card; None if the folder has none."""
     try:
-        with (folder / _CARD).open(encoding="utf-8", errors="replace") as file:
+        with (folder / _CARD).open(encoding="utf-8-sig", errors="replace") as file:
             if file.readline().strip() != "---":
                 return None
             front = "".join(iter(lambda: _until_mark(file.readline()), ""))[:_LONGEST_CARD]
@@ -140,26 +142,42 @@ def _by_card(
     """The split of each file that the card's configuration names; None if it names none."""
     listed = card.get("configs")
     configs = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    configs = [entry for entry in configs if "data_files" in entry]
+    configs = [entry for entry in configs if "data_files" in entry or "data_dir" in entry]
     if not configs:
         return None
     names = [str(entry.get("config_name", "default")) for entry in configs]
-    name = source.subset or ("default" if "default" in names else names[0] if len(names) == 1 else None)
+    usual = [str(entry.get("config_name", "default")) for entry in configs if entry.get("default") is True]
+    usual += ["default"] if "default" in names else names if len(names) == 1 else []
+    name = source.subset or next(iter(usual), None)
     if name not in names:
         raise UserError(
             f"{named(source)}{folder}: has several configurations; set `subset` to one of {', '.join(names)}."
         )
     known, found = set(files) - {folder / _CARD}, dict[Path, str]()
-    for split, pattern in _patterns(configs[names.index(name)]["data_files"]):
+    config = configs[names.index(name)]
+    within = str(config.get("data_dir") or "")
+    if ".." in Path(within).parts or Path(within).is_absolute():
+        within = ""
+    if "data_files" not in config:
+        there = [file for file in files if file in known and folder / within in file.parents]
+        found = {file: _split_of(file, folder / within) or DEFAULT for file in there}
+    for split, pattern in _patterns(config.get("data_files")):
         if not Path(pattern).is_absolute() and ".." not in Path(pattern).parts:
-            found |= {file: split for file in sorted(folder.glob(pattern)) if file in known}
+            found |= {file: split for file in sorted((folder / within).glob(pattern)) if file in known}
+    if not found:
+        raise UserError(
+            f"{named(source)}{folder}: its card names no file of a kind that is read for `{name}`; "
+            f"unpack or fetch what it names, or give the path of a file."
+        )
     return found
 
 
 def _patterns(data_files: Any) -> list[tuple[str, str]]:
-    """(split, pattern) of what a card says of a configuration's files: a pattern, a list, or a list by splits."""
+    """(split, pattern) of what a card says of a configuration's files: a pattern, a list, or either by splits."""
     if isinstance(data_files, str):
         return [(DEFAULT, data_files)]
+    if isinstance(data_files, dict):
+        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
     found: list[tuple[str, str]] = []
     for entry in data_files if isinstance(data_files, list) else []:
         if isinstance(entry, dict):
@@ -189,8 +207,9 @@ def _split_of(file: Path, folder: Path) -> str | None:
         return split
     stem = file.name.split(".")[0]
     for name in (stem, *reversed(file.relative_to(folder).parent.parts)):
-        if named := _NAMED.fullmatch(name):
-            return _NAMES[named["split"].casefold()]
+        told = {_NAMES[split.casefold()] for split in _NAMED.findall(name)}
+        if told:  # of several, the first that it looks for
+            return next(split for split in ("train", "validation", "test") if split in told)
     return None
 
 

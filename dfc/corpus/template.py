@@ -8,19 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dfc.config import UserError
 from dfc.corpus import beside
 from dfc.corpus.documents import THOUGHTS, Document, Place, said_in
+from dfc.corpus.untold import untold_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SURE = 16  # characters: what is as long and stands once in a rendered chat is not there by chance
-_STRANGERS = "¦¶§‡¤¬†¥£¢"  # one that a chat does not hold is put beside a turn, to see where the template puts it
 _TOOL = "role `tool`"  # how what a tool says is named
+_SIGNS = range(0xF0000, 0x10FFFE)  # for private use; put beside turns, to see where the template puts them
+_MOST_TRIES = 32  # renderings of one chat to find its turns
 _THINKING = re.compile(r"</?think(?:ing)?>")
 
 Shape = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
@@ -101,7 +102,7 @@ def render(
     text, shape = fill.filled(messages)
     places, lost = _found(text, said, _origins(document, said), messages, document.tools, fill, shape)
     chat = Chat(messages, document.tools, lambda others, tools: fill.fill(shape(others), tools))
-    untold = _untold(text, chat)
+    untold = untold_in(text, messages, document.tools, chat.fill)
     unsaid = () if _TOOL in untold else beside.unsaid_in(text, messages)  # what is left out does not stand anywhere
     return Rendering(text, places, False, lost, shape is _alternating, unsaid, untold, chat)
 
@@ -129,28 +130,13 @@ def is_dated(tokenizer: PreTrainedTokenizerBase) -> bool:
     return "strftime_now" in template_of(tokenizer)
 
 
-def read_template(path: str) -> str:
-    """A chat template in a file.
+class _Words(NamedTuple):
+    """A turn, or a piece of it: the turn's number, the turn, where in it they begin, and they."""
 
-    Raises:
-        UserError: if it cannot be read, or is no Jinja template.
-    """
-    from jinja2 import TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    from dfc.corpus.encodings import decoded
-
-    try:
-        text = decoded(Path(path).expanduser().read_bytes(), path)
-        ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(
-            text.replace("{% generation %}", "")
-        )
-    except OSError as error:
-        raise UserError(f"{path}: this chat template cannot be read ({error.strerror}); give another file.") from None
-    except TemplateSyntaxError as error:
-        if "generation" not in str(error):
-            raise UserError(f"{path}: is no chat template ({error!s:.120}); give a Jinja file.") from None
-    return text
+    number: int
+    turn: Place
+    at: int
+    text: str
 
 
 class _Template:
@@ -198,28 +184,58 @@ class _Template:
         """The same, whatever it raises; other tools may be given."""
         return str(self._tokenizer.apply_chat_template(list(messages), tools=tools or self._tools, **self._settings))
 
-    def around(
-        self, words: str, at: int, turn: Place, messages: Sequence[Mapping[str, Any]], text: str, shape: Shape
-    ) -> int | None:
-        """Where words of a turn begin in a rendered chat, by what changes when a character stands behind them.
+    def behind(
+        self, wanted: Sequence[_Words], messages: Sequence[Mapping[str, Any]], text: str, shape: Shape
+    ) -> dict[_Words, int]:
+        """Where words of turns begin in a rendered chat, by what changes when a sign stands behind each of them.
 
-        Where that changes more, as in a template that counts, it takes the place of their last.
+        Where that changes more, as in a template that counts, it takes the place of their last. What some of them
+        upset is tried again in halves, so that a chat is rendered a few times, however long it is.
         """
-        stranger = next((sign for sign in _STRANGERS if sign not in text), None)
-        whole = str(messages[turn.message][turn.field])
-        end = whole.index(turn.text) + at + len(words)
-        for kept in (end, end - 1) if stranger else ():
-            changed = [dict(message) for message in messages]
-            changed[turn.message][turn.field] = f"{whole[:kept]}{stranger}{whole[end:]}"
-            try:
-                other = self.fill(shape(changed))
-            except Exception:  # a template may mind
-                continue
-            until = other.find(str(stranger))
-            start = until + end - kept - len(words)
-            if until >= 0 and other[:until] == text[:until] and text[max(start, 0) : start + len(words)] == words:
-                return start
-        return None
+        known = set(text)
+        signs = [sign for sign in map(chr, _SIGNS) if sign not in known]
+        found: dict[_Words, int] = {}
+        parts, tries = [list(wanted)], _MOST_TRIES
+        while parts:
+            part = parts.pop(0)
+            for inserted in (True, False):
+                if part and tries:
+                    tries -= 1
+                    placed, rest = self._marked(dict(zip(part, signs, strict=False)), inserted, messages, text, shape)
+                    found |= placed
+                    part = rest
+            if len(part) > 1 and tries:
+                parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+        return found
+
+    def _marked(
+        self,
+        signs: Mapping[_Words, str],
+        inserted: bool,
+        messages: Sequence[Mapping[str, Any]],
+        text: str,
+        shape: Shape,
+    ) -> tuple[dict[_Words, int], list[_Words]]:
+        """Where words begin that are found by signs, behind them or in the place of their last; and what may be yet."""
+        changed = [dict(message) for message in messages]
+        for words in sorted(signs, key=lambda words: -words.at):  # what is put in moves what stands behind
+            message, name = changed[words.turn.message], words.turn.field
+            end = messages[words.turn.message][name].index(words.turn.text) + words.at + len(words.text)
+            message[name] = f"{message[name][: end if inserted else end - 1]}{signs[words]}{message[name][end:]}"
+        try:
+            other = self.fill(shape(changed))
+        except Exception:  # a template may mind
+            return {}, list(signs)
+        ends: dict[str, int] = {}
+        for number, match in enumerate(re.finditer(f"[{''.join(signs.values())}]", other)):
+            ends.setdefault(match.group(), match.start() + (-number if inserted else 1))
+        same = other.translate({ord(sign): "" if inserted else words.text[-1] for words, sign in signs.items()})
+        alike = next((at for at, pair in enumerate(zip(same, text, strict=False)) if pair[0] != pair[1]), len(same))
+        starts = {
+            words: ends[sign] - len(words.text) for words, sign in signs.items() if ends.get(sign, alike + 1) <= alike
+        }
+        placed = {words: at for words, at in starts.items() if text[max(at, 0) : at + len(words.text)] == words.text}
+        return placed, [] if same == text else [words for words in signs if words not in placed]
 
 
 def _clock(moment: datetime) -> str:
@@ -256,24 +272,21 @@ def _found(
     A template may take what is thought out of a turn, or put it into marks of its own: then its pieces are looked for.
     Words that others say, too, tools and the template itself among them, may stand in the place of those.
     """
-    elsewhere = [*beside.of_tools(messages, tools), fill.source]
-    places: list[tuple[int, int, int, int]] = []
-    lost: set[int] = set()
-    for number, (turn, origin) in enumerate(zip(said, origins, strict=True)):
-        others = [*elsewhere, *(other.text for place, other in enumerate(said) if place != number)]
+    elsewhere = "\0".join([*beside.of_tools(messages, tools), fill.source, *(turn.text for turn in said)])
 
-        def where(at: int, words: str, turn: Place = turn, others: Sequence[str] = others) -> int | None:
-            if (start := text.find(words)) < 0:
-                return None
-            if len(words) >= _SURE and text.find(words, start + 1) < 0 and not any(words in other for other in others):
-                return start
-            return fill.around(words, at, turn, messages, text, shape)
+    def starts(wanted: list[_Words]) -> dict[_Words, int]:
+        there = {words: start for words in wanted if (start := text.find(words.text)) >= 0}
+        sure = {words for words, start in there.items() if _stands_once(words.text, text, start, elsewhere)}
+        doubtful = [words for words in there if words not in sure]
+        return {words: there[words] for words in sure} | fill.behind(doubtful, messages, text, shape)
 
-        found = [(0, turn.text, where(0, turn.text))]
-        if found[0][2] is None:
-            lost.add(number)
-            found = [(at, words, where(at, words)) for at, words in _pieces(turn.text)]
-        places += [(start, origin + at, len(words), number) for at, words, start in found if start is not None]
+    whole = [_Words(number, turn, 0, turn.text) for number, turn in enumerate(said)]
+    found = starts(whole)
+    lost = {words.number for words in whole if words not in found}
+    found |= starts([_Words(number, said[number], *piece) for number in lost for piece in _pieces(said[number].text)])
+    places = [
+        (start, origins[words.number] + words.at, len(words.text), words.number) for words, start in found.items()
+    ]
     kept: list[tuple[int, int, int]] = []
     for start, content, length, number in sorted(places):
         if kept and start < kept[-1][0] + kept[-1][2]:
@@ -283,27 +296,11 @@ def _found(
     return tuple(kept), tuple(said[number].role for number in sorted(lost))
 
 
-def _untold(text: str, chat: Chat) -> tuple[str, ...]:
-    """What of tools a rendered chat does not have: what makes no difference to it."""
-
-    def other(value: Any) -> Any:
-        return beside.changed(value, lambda words: f"{words}x")
-
-    def is_told(messages: list[dict[str, Any]], tools: list[Any] | None) -> bool:
-        try:
-            return chat.fill(messages, tools) != text
-        except Exception:  # it minds, so it looks there
-            return True
-
-    lost, messages = [], chat.messages
-    for number, message in enumerate(messages):
-        for name, what in (("content", _TOOL), ("tool_calls", "`tool_calls`")):
-            if message.get(name) and (name != "content" or message["role"] == "tool"):
-                changed = [*messages[:number], {**message, name: other(message[name])}, *messages[number + 1 :]]
-                lost += [] if is_told(changed, chat.tools) else [what]
-    if chat.tools and not is_told(messages, other(chat.tools)):
-        lost.append("`tools`")
-    return tuple(lost)
+def _stands_once(words: str, text: str, start: int, elsewhere: str) -> bool:
+    """Whether words are long enough, and said once, to stand where they are found."""
+    if len(words) < _SURE or text.find(words, start + 1) >= 0:
+        return False
+    return elsewhere.find(words, elsewhere.find(words) + 1) < 0
 
 
 def _pieces(text: str) -> list[tuple[int, str]]:

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from transformers.utils import cached_file, find_adapter_config_file
 
 from dfc.config import MissingError, ModelConfig, NotLoadedError, UserError
-from dfc.machine import memory
-from dfc.models import pickles, pointers, whole
+from dfc.machine import memory, pointers
+from dfc.models import pickles, whole
 
 _CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

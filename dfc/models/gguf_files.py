@@ -17,8 +17,8 @@ from gguf import GGUFReader
 
 from dfc import runs
 from dfc.config import DamagedError, MemoryShortError, MissingError, NotLoadedError, UserError, shipped
-from dfc.machine import memory, progress
-from dfc.models import gguf_tensors, pointers
+from dfc.machine import memory, pointers, progress
+from dfc.models import gguf_tensors
 
 _CONVERTER = 3  # another number where the same file would be converted to something else
 _MARK = "converted.json"

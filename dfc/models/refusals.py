@@ -16,8 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 from transformers.utils import cached_file
 
 from dfc.config import MemoryShortError, ModelConfig, NotLoadedError, UserError
-from dfc.machine import memory
-from dfc.models import pointers
+from dfc.machine import memory, pointers
 from dfc.models.weights import weight_bytes
 
 

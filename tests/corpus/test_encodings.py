@@ -129,3 +129,17 @@ class TestEncodings:
     def test_a_long_text_is_cut_and_not_within_a_character(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text("河" * 200_000, encoding="utf-8")
         assert said(source(tmp_path).model_copy(update={"max_characters": 10})) == ["text: " + "河" * 10]
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [(RUSSIAN, "utf-16-le"), (RUSSIAN, "utf-16-be"), ("A river.", "utf-32-le"), (CHINESE, "utf-32-be")],
+    )
+    def test_wide_characters_without_a_mark_are_no_text_of_controls(self, text: str, name: str, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes(text.encode(name))
+        (tmp_path / "b.txt").write_text("good")
+        assert said(source(tmp_path)) == ["text: good"]
+        assert counted(source(tmp_path))["s"].rows == {"encoding": 1}
+
+    def test_what_goes_over_to_japanese_characters_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes("今朝、私たちは店に行きました。".encode("iso2022_jp"))
+        assert said(source(tmp_path)) == ["text: 今朝、私たちは店に行きました。"]

@@ -168,3 +168,66 @@ class TestFolders:
         assert said(source(Path("~/a.jsonl"))) == said(source(Path("~/*.jsonl"))) == ["text: one"]
         with pytest.raises(UserError, match="no such file"):
             said(source(Path("~/b")))
+
+    @pytest.mark.parametrize(
+        ("train", "other", "split"),
+        [
+            ("data/dolly-train.jsonl", "data/dolly-test.jsonl", "test"),
+            ("train_sft.jsonl", "test_sft.jsonl", "test"),
+            ("train-v1.1.jsonl", "dev-v1.1.jsonl", "validation"),
+            ("alpaca_train.jsonl", "alpaca_eval.jsonl", "test"),
+        ],
+    )
+    @pytest.mark.parametrize("mark", ["", "\ufeff"])
+    def test_names_tell_splits_as_datasets_does(
+        self, train: str, other: str, split: str, mark: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "README.md").write_text(f"{mark}---\nlicense: mit\n---\n# A dataset", encoding="utf-8")
+        write(tmp_path / train, [{"text": "one"}])
+        write(tmp_path / other, [{"text": "two"}])
+        patterns = datasets.data_files.get_data_patterns(str(tmp_path))
+        assert {str(name) for name in patterns} == {"train", split}
+        assert said(source(tmp_path)) == ["text: one"]
+        assert said(source(tmp_path, split=split)) == ["text: two"]
+        assert counted(source(tmp_path))["s"].rows == {"about the dataset": 1, "other split": 1}
+
+    def test_words_within_words_are_no_splits(self, tmp_path: Path) -> None:
+        write(tmp_path / "trainers.jsonl", [{"text": "one"}])
+        write(tmp_path / "contest.jsonl", [{"text": "two"}])
+        assert sorted(said(source(tmp_path))) == ["text: one", "text: two"]
+
+    @pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.parquet"])
+    def test_a_pointer_of_git_lfs_is_named_and_no_document(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+        write(tmp_path / "b.jsonl", [{"text": "one"}])
+        assert said(source(tmp_path)) == ["text: one"]
+        left_out = counted(source(tmp_path))["s"]
+        assert left_out.rows == {"not read": 1}
+        assert "git lfs pull" in left_out.found["not read"]
+
+    @pytest.mark.parametrize("pattern", ["", ", data_files: '*.jsonl'"])
+    def test_a_card_names_folders_and_its_default(self, pattern: str, tmp_path: Path) -> None:
+        english = f"- {{config_name: english, data_dir: en{pattern}}}\n"
+        german = f"- {{config_name: german, default: true, data_dir: de{pattern}}}\n"
+        (tmp_path / "README.md").write_text(f"---\nconfigs:\n{english}{german}---\n")
+        for name in ("en", "de"):
+            (tmp_path / name).mkdir()
+            write(tmp_path / name / "a.jsonl", [{"text": name}])
+        assert said(source(tmp_path, subset="english")) == ["text: en"]
+        assert said(source(tmp_path)) == ["text: de"]
+
+    def test_a_card_that_names_nothing_that_is_read_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "README.md").write_text("---\nconfigs:\n- {config_name: default, data_files: data.zip}\n---\n")
+        (tmp_path / "data.zip").write_bytes(b"PK")
+        write(tmp_path / "a.jsonl", [{"text": "other"}])
+        with pytest.raises(UserError, match="card names no file of a kind that is read for `default`"):
+            said(source(tmp_path))
+
+    def test_a_card_names_files_by_splits(self, tmp_path: Path) -> None:
+        files = "{train: a.jsonl, test: b.jsonl}"
+        (tmp_path / "README.md").write_text(f"---\nconfigs:\n- {{config_name: x, data_files: {files}}}\n---\n")
+        write(tmp_path / "a.jsonl", [{"text": "a"}])
+        write(tmp_path / "b.jsonl", [{"text": "b"}])
+        assert said(source(tmp_path)) == ["text: a"]
+        assert said(source(tmp_path, split="test")) == ["text: b"]

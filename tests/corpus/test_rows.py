@@ -68,6 +68,7 @@ def test_fields_have_names(tmp_path: Path) -> None:
         ({"prompt": CHAT}, CHAT_SAID),
         ({"prompt": "[{ is this?", "response": "Yes"}, "user: [{ is this? | assistant: Yes"),
         ({"prompt": "Rain?", "response": ["Yes"]}, "bad row"),
+        ({"response": "Yes", "completion": [{"role": "one"}]}, "bad row"),
         ({"prompt": "Rain?"}, "bad row"),
         ({"messages": "Rain?"}, "bad row"),
         ({"messages": ["Rain?"]}, "bad row"),

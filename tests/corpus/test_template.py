@@ -308,3 +308,59 @@ def test_whatever_is_said_is_rendered_as_it_is_and_found_where_it_stands(
     assert whole or rendering.lost
     if name == "chatml":  # nothing is left out, moved or looked at
         assert not rendering.lost
+
+
+@pytest.mark.parametrize("template", [tiny.CHATML, TOOLS, THINKING, ALTERNATING, MOVED])
+def test_a_chat_is_rendered_a_few_times_however_long_it_is(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, rendered = tokenizer_with(template), []
+    real = tokenizer.apply_chat_template
+
+    def counting(*given: Any, **more: Any) -> Any:
+        rendered.append(1)
+        return real(*given, **more)
+
+    monkeypatch.setattr(tokenizer, "apply_chat_template", counting)
+    messages = [
+        message
+        for number in range(60)
+        for message in (
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "", "tool_calls": [CALL]},
+            {"role": "tool", "content": f"wet {number}"},
+            {"role": "assistant", "content": "hi"},
+        )
+    ]
+    document = corpus.of_messages("s", messages, [{"type": "function", "function": {"name": "sky"}}])
+    assert document is not None
+    rendering = corpus.render(document, tokenizer)
+    assert placed(document, rendering) == ["hi"] * 120
+    assert not rendering.lost
+    assert len(rendered) <= 12
+
+
+def test_each_tool_that_a_template_leaves_out_is_counted() -> None:
+    some = "m.role != 'tool' or loop.index0 % 4 == 1"
+    shows_every_other = f"{{% for m in messages %}}{{% if {some} %}}{{{{ m.content }}}}\\n{{% endif %}}{{% endfor %}}"
+    messages = [("user", "Rain, in the sky?"), *[{"role": "tool", "content": "wet"}] * 12]
+    assert corpus.render(chat(*messages), tokenizer_with(shows_every_other)).untold == ("role `tool`",) * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chat_template.json", {"chat_template": tiny.CHATML}),
+        ("tokenizer_config.json", {"eos_token": "x", "chat_template": [{"name": "default", "template": tiny.CHATML}]}),
+    ],
+)
+def test_a_template_is_read_out_of_the_json_of_a_model(name: str, value: Any, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(value))
+    assert corpus.read_template(str(tmp_path / name)) == tiny.CHATML
+
+
+def test_a_file_without_a_template_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.jinja").write_text(" \n")
+    with pytest.raises(UserError, match=r"empty\.jinja: this chat template is empty; give another file\."):
+        corpus.read_template(str(tmp_path / "empty.jinja"))
+    (tmp_path / "a.json").write_text('{"eos_token": "x"}')
+    with pytest.raises(UserError, match=r"a\.json: has no text under `chat_template`; give a Jinja file"):
+        corpus.read_template(str(tmp_path / "a.json"))

@@ -10,13 +10,18 @@ _BEGINNING = b"version https://git-lfs"
 _LARGEST = 1024  # bytes
 
 
+def is_one(file: Path) -> bool:
+    """Whether a file is a pointer."""
+    return file.is_file() and file.stat().st_size <= _LARGEST and file.read_bytes().startswith(_BEGINNING)
+
+
 def check(file: Path) -> None:
     """See that a file is not a pointer.
 
     Raises:
         DamagedError: if it is.
     """
-    if file.is_file() and file.stat().st_size <= _LARGEST and file.read_bytes().startswith(_BEGINNING):
+    if is_one(file):
         raise DamagedError(
             f"{file}: is a pointer of Git LFS in place of the file itself; fetch what it points to with `git lfs pull`."
         )
