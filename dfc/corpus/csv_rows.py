@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from dfc.config import SourceConfig
+from dfc.config import SourceConfig, UserError
 from dfc.corpus import chats, files
 from dfc.corpus.encodings import Encoding
 from dfc.corpus.tally import Unusable
@@ -19,7 +19,11 @@ _TOLD = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line by which Ex
 
 
 def read(file: Path, place: str, encoding: Encoding, source: SourceConfig) -> Iterator[tuple[str, Any]]:
-    """A row a line, or several where a cell holds them, under the names of the first."""
+    """A row a line, or several where a cell holds them, under the names of the first.
+
+    Raises:
+        UserError: if two columns have the name of one that is wanted.
+    """
     csv.field_size_limit(_CSV_FIELD)  # the module's own limit is shorter than many documents
     with files.lines(file, encoding, newline="") as handle:
         first = handle.readline(_CSV_FIELD)
@@ -34,6 +38,7 @@ def read(file: Path, place: str, encoding: Encoding, source: SourceConfig) -> It
             row: Any = cells
             if names is None and isinstance(cells, list):
                 names = cells
+                _check_names(names, f"{place}:{line}", source)
                 continue
             if isinstance(cells, Unusable):
                 amiss = True
@@ -71,6 +76,13 @@ def _cells(handle: IO[str], delimiter: str) -> Iterator[tuple[int, list[str] | U
         if cells:
             yield line, cells
         line += len(held)
+
+
+def _check_names(names: list[str], place: str, source: SourceConfig) -> None:
+    wanted = {name.casefold() for name in chats.fields(source)}
+    known = [name.strip().casefold() for name in names]
+    if twice := next((name for name in known if name in wanted and known.count(name) > 1), None):
+        raise UserError(f"{place}: two columns are called `{twice:.40}`; give one of them another name.")
 
 
 def _delimiter(header: str, kind: str, source: SourceConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ PLAIN = "text"  # the role of a plain text's only turn
 THOUGHT = "reasoning"  # the role of what an assistant thinks before it answers
 THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 """Under which of these a message holds it is the template's choice."""
+_HALF = re.compile("[\ud800-\udfff]")
 _SPEAKERS = {"developer": "system"}  # of a turn, where it is not the message's role
 
 
@@ -122,6 +124,15 @@ def plain(text: str, source: str = "") -> Document:
 def encodable(text: str) -> str:
     """A string that every tokenizer accepts: no lone surrogates."""
     return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def holds_halves(value: Any) -> bool:
+    """Whether a text, or a text anywhere in lists and objects, holds lone surrogates."""
+    if isinstance(value, str):
+        return not value.isascii() and _HALF.search(value) is not None
+    if isinstance(value, Mapping):
+        return any(map(holds_halves, value.values()))
+    return isinstance(value, list | tuple) and any(map(holds_halves, value))
 
 
 def clean(text: str) -> str:

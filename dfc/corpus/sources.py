@@ -11,7 +11,7 @@ from typing import Any
 
 from dfc.config import CorpusConfig, SourceConfig, UserError
 from dfc.corpus import chats, rows
-from dfc.corpus.documents import THOUGHTS, Document, clean, of_messages, plain
+from dfc.corpus.documents import THOUGHTS, Document, clean, holds_halves, of_messages, plain
 from dfc.corpus.messages import unsaid
 from dfc.corpus.tally import Asked, Tally, Unusable
 
@@ -107,6 +107,8 @@ def _documents(
 def _document(row: Any, source: SourceConfig, max_characters: int, place: str, noted: Tally) -> Document | Unusable:
     """What a row says, cut to length, or why it is left out."""
     if (text := chats.plain_text(row, source)) is not None:
+        if holds_halves(text):
+            noted.add("halved", place)
         content = clean(text)[:max_characters]
         return plain(content, source.name) if len(content) >= source.min_characters else Unusable("too short")
     if isinstance(row, Unusable):
@@ -117,6 +119,8 @@ def _document(row: Any, source: SourceConfig, max_characters: int, place: str, n
     document = of_messages(source.name, said.messages, said.tools, max_characters)
     if document is None or sum(len(turn.content) for turn in document.turns) < source.min_characters:
         return Unusable("too short")
+    if holds_halves(row):
+        noted.add("halved", place)
     if said.branches:
         noted.add("branches", place)
     if said.unread:

@@ -287,3 +287,20 @@ def test_no_line_is_fatal(lines: list[str], name: str, tmp_path_factory: pytest.
     if name == "jsonl":
         read_lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
         assert len(documents) - 1 + sum(opened.left_out.rows.values()) == len(read_lines)
+
+
+def test_halves_of_characters_are_counted(tmp_path: Path) -> None:
+    broken = {"messages": [{"role": "user", "content": "Hi \udc00"}, {"role": "assistant", "content": "Yes"}]}
+    rows: list[object] = [{"text": "one\ud800"}, {"text": "zwölf"}, broken, {"messages": CHAT}]
+    opened = corpus.open_sources(source(write(tmp_path / "a.jsonl", rows)))["s"]
+    assert len(list(opened.documents)) == 4
+    assert opened.noted.rows == {"halved": 2}
+
+
+def test_two_columns_of_the_name_that_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,text,Text\n1,one,two\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.csv:1: two columns are called `text`; give one of them another name"):
+        read(source(path))
+    path.write_text("id,text,note,note\n1,one,two,three\n", encoding="utf-8")
+    assert read(source(path)) == [corpus.plain("one", "s")]
