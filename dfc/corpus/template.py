@@ -7,7 +7,7 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dfc.config import UserError
@@ -193,7 +193,7 @@ class _Template:
         upset is tried again in halves, so that a chat is rendered a few times, however long it is.
         """
         known = set(text)
-        signs = [sign for sign in map(chr, _SIGNS) if sign not in known]
+        signs = list(islice((sign for sign in map(chr, _SIGNS) if sign not in known), len(wanted)))
         found: dict[_Words, int] = {}
         parts, tries = [list(wanted)], _MOST_TRIES
         while parts:
