@@ -34,7 +34,7 @@ def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
     with st.container(key="context_tools"):
-        tools = st.columns([2.2, 3, 2.2], vertical_alignment="bottom", gap="medium")
+        tools = st.columns([2.7, 2.7, 2.3], vertical_alignment="bottom", gap="medium")
     with tools[0]:
         shown = choice.one_of(
             "Tokens of",
