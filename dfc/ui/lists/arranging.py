@@ -42,7 +42,7 @@ def row(view: View, name: str, ordered: list[int], mark: Any, fingerprint: str) 
     run, identity = view.run.name, int(mark.feature_id)
     place = ordered.index(identity)
     chosen = [int(number) for number in mark.contexts] if mark.fingerprint == fingerprint else []
-    shown = f"{len(chosen)} contexts chosen" if chosen else "the strongest contexts"
+    shown = f"{len(chosen)} chosen" if chosen else "the strongest"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"arrange_{identity}"):
         for step, icon, words in ((-1, "arrow_upward", "Up"), (1, "arrow_downward", "Down")):
             st.button(
@@ -55,7 +55,7 @@ def row(view: View, name: str, ordered: list[int], mark: Any, fingerprint: str) 
                 args=(run, name, ordered, place, step),
                 help="In this order the report shows them.",
             )
-        st.toggle(f"Report: {shown}", key=f"pick_{identity}", help="Choose the contexts that the report shows.")
+        st.toggle(f"Contexts: {shown}", key=f"pick_{identity}", help="Choose those that stand in what is exported.")
     if st.session_state.get(f"pick_{identity}"):
         _pick(view, name, mark, fingerprint, chosen)
 
