@@ -149,7 +149,7 @@ class TestMemory:
 
     def test_a_gguf_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "model.gguf").write_bytes(b"GGUF")
-        monkeypatch.setattr(gguf_files.gguf, "GGUFReader", raising(MemoryError()))
+        monkeypatch.setattr(gguf_files, "GGUFReader", raising(MemoryError()))
         with pytest.raises(MemoryShortError, match=r"model\.gguf: there is no memory to convert it"):
             gguf_files.folder_of(tmp_path / "model.gguf", "float32")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
-_special: WeakKeyDictionary[PreTrainedTokenizerBase, dict[int, str]] = WeakKeyDictionary()
+_special: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, dict[int, str]]] = WeakKeyDictionary()
 _further: WeakKeyDictionary[PreTrainedTokenizerBase, PreTrainedTokenizerBase] = WeakKeyDictionary()
 
 
@@ -77,9 +77,10 @@ def encode(
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     """Ids of all special tokens, named ones and others, and how each is spelled; looked up once for each tokenizer."""
-    known = _special.get(tokenizer)
-    if known is None:
-        known = _special[tokenizer] = _special_tokens(tokenizer)
+    size, known = _special.get(tokenizer, (0, {}))
+    if size != len(tokenizer):  # tokens may be added
+        known = _special_tokens(tokenizer)
+        _special[tokenizer] = len(tokenizer), known
     return known
 
 

@@ -90,6 +90,7 @@ def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server:
     page.locator("textarea").click()
     page.keyboard.type("so this is said")
     page.keyboard.press("Control+Enter")
+    page.get_by_role("button", name="Keep").click()
     expect(page.locator(".dfc-said").first).to_contain_text("so this is said")
     found = notebook.feature("demo", A_FEATURE + 1)
     assert found.favourite

@@ -60,7 +60,7 @@ def mirrored(store: Store) -> tuple[EvidenceRow, str, int]:
         [context] = store.strongest_contexts([identity]).values()
         words = re.findall(r"[a-z]{5,}", "".join(context.tokens_b).lower())
         for word in sorted(set(words), key=lambda word: (-len(word), word))[:5]:
-            found = store.features(FeatureQuery(partitions=("b",), order="confidence", search=word))
+            found = store.features(FeatureQuery(partitions=("b",), order="relevance", search=word))
             row = found["feature_id"].tolist().index(identity)
             if evidence and evidence.mirror_id is not None and row < ROWS_IN_SIGHT:
                 return evidence, word, row

@@ -111,17 +111,13 @@ def _write(run: str, feature: FeatureRow) -> None:
         help="Notes are never overwritten: each is kept with its time.",
         height=110,
         width=420,
-        on_change=_keep,
-        args=(run, feature, key),
     )
     st.button("Keep", icon=":material/check:", key="keep_note", on_click=_keep, args=(run, feature, key))
 
 
 def _keep(run: str, feature: FeatureRow, key: str) -> None:
     text = st.session_state[key]
-    if text.strip() and notebook.change(
-        lambda: notebook.book().write(run, feature.feature_id, feature.fingerprint, text)
-    ):
+    if notebook.change(lambda: notebook.book().write(run, feature.feature_id, feature.fingerprint, text)):
         st.session_state[key] = ""
 
 

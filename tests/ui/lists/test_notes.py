@@ -54,7 +54,7 @@ class TestFeaturePanel:
         test.multiselect(key=f"lists_of_{A_FEATURE}").set_value(["for the report"]).run()
         test.text_input(key=f"reason_{A_FEATURE}_for the report").set_value("strong").run()
         test.text_area(key=f"new_note_{A_FEATURE}").set_value("Xinhua datelines").run()
-        test.button(key="keep_note").click().run()  # it was kept when the field was left
+        test.button(key="keep_note").click().run()
         found = notebook.feature("demo", A_FEATURE)
         assert [(mark.kind, mark.name, mark.note) for mark in found.marks] == [
             ("favourite", "", ""),
@@ -73,12 +73,11 @@ class TestFeaturePanel:
         assert found.notes == ()
         calm(test)
 
-    def test_an_empty_note_is_none(self, notebook: Notebook) -> None:
+    def test_what_cannot_be_kept_is_one_sentence(self, notebook: Notebook) -> None:
         test = visit(FEATURE, run="demo", feature=str(A_FEATURE))
-        test.text_area(key=f"new_note_{A_FEATURE}").set_value("  ").run()
-        calm(test.button(key="keep_note").click().run())
-        assert not test.error
-        assert notebook.feature("demo", A_FEATURE).notes == ()
+        test.button(key="keep_note").click().run()
+        assert [error.value for error in test.error] == [plain("The note is empty; write something.")]
+        assert not test.exception
 
     def test_another_version_is_flagged_until_it_is_confirmed(self, notebook: Notebook) -> None:
         notebook.write("demo", A_FEATURE, "old", "said before")
