@@ -31,7 +31,7 @@ from dfc.config import (
 from dfc.crosscoder import checkpoint, training
 from dfc.crosscoder import model as crosscoder_model
 from dfc.machine import devices, memory
-from dfc.models import gguf_files, rollouts
+from dfc.models import gguf_files, gguf_tensors, rollouts
 from dfc.runs import Run
 from dfc.steering.vectors import gauge
 from dfc.store.notes import Notebook
@@ -149,7 +149,7 @@ class TestMemory:
 
     def test_a_gguf_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "model.gguf").write_bytes(b"GGUF")
-        monkeypatch.setattr(gguf_files, "GGUFReader", raising(MemoryError()))
+        monkeypatch.setattr(gguf_tensors, "Header", raising(MemoryError()))
         with pytest.raises(MemoryShortError, match=r"model\.gguf: there is no memory to convert it"):
             gguf_files.folder_of(tmp_path / "model.gguf", "float32")
 
