@@ -73,6 +73,7 @@ def test_a_feature_is_found_tagged_compared_and_shared(new_page: NewPage, server
     page.get_by_test_id("stSidebarContent").get_by_role("link", name="Exclusive features").click()
     wait_until_idle(page)
     page.get_by_test_id("stMain").get_by_text("only B", exact=True).click()
+    wait_until_idle(page)
     page.get_by_placeholder("words in labels").fill(word)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"search={word}"))
