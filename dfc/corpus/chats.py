@@ -50,17 +50,23 @@ def leading(source: SourceConfig) -> tuple[str, ...]:
 
 def fields(source: SourceConfig) -> set[str]:
     """The columns from which documents are made."""
+    return {*leading(source), *_further(source), _PARENT, "role", source.language_field}
+
+
+def _further(source: SourceConfig) -> tuple[str, ...]:
+    """The columns that stand beside a leading one."""
     pairs = (source.response, COMPLETION, INPUT, OUTPUT, HISTORY, CONTEXT, *PREFERRED)
-    beside = (TOOLS, FUNCTIONS, *SYSTEM, _PARENT, "role")
-    return {*leading(source), *pairs, *beside, source.language_field}
+    return (*pairs, TOOLS, FUNCTIONS, *SYSTEM)
 
 
 def names_a_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:
-    """Whether an object has a field of a row, whatever stands there."""
-    if source.text in value or source.messages in value or {source.response, COMPLETION} <= value.keys():
+    """Whether an object has a field that makes a row, or two of those beside one, whatever stands there."""
+    if source.text in value or source.messages in value:
         return True
-    wanted = {name.casefold() for name in leading(source)}
-    return any(name.strip().casefold() in wanted for name in value if isinstance(name, str))
+    names = {name.strip().casefold() for name in value if isinstance(name, str)}
+    return not names.isdisjoint(map(str.casefold, leading(source))) or (
+        len(names.intersection(map(str.casefold, _further(source)))) > 1
+    )
 
 
 def of_row(row: Any, source: SourceConfig) -> Said | Unusable:

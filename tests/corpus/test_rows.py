@@ -69,6 +69,8 @@ def test_fields_have_names(tmp_path: Path) -> None:
         ({"prompt": "[{ is this?", "response": "Yes"}, "user: [{ is this? | assistant: Yes"),
         ({"prompt": "Rain?", "response": ["Yes"]}, "bad row"),
         ({"response": "Yes", "completion": [{"role": "one"}]}, "bad row"),
+        ({"response": "Yes", "tools": [{"role": "one"}]}, "bad row"),
+        ({"completion": [{"role": "one"}], "tools": [{"role": "one"}]}, "bad row"),
         ({"prompt": "Rain?"}, "bad row"),
         ({"messages": "Rain?"}, "bad row"),
         ({"messages": ["Rain?"]}, "bad row"),
