@@ -174,7 +174,7 @@ def _streams(
     """
 
     def work(batch: Sequence[int]) -> list[Tensor]:
-        return read(*_pad([ids[i] for i in batch], device))
+        return read(*pad([ids[i] for i in batch], device))
 
     def too_long(i: int) -> str:
         return f"a document of {len(ids[i])} tokens; lower max_tokens"
@@ -191,7 +191,7 @@ def _streams(
         left = left[len(batch) :]
 
 
-def _pad(sequences: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+def pad(sequences: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Right-padded ids and their mask; padding on the left gives some models other positions."""
     length = max(len(sequence) for sequence in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.long)

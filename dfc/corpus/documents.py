@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -126,13 +126,19 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", errors="replace").decode("utf-8")
 
 
+def texts_in(value: Any) -> Iterator[str]:
+    """A text, or the texts anywhere in lists and objects; not the names of fields."""
+    if isinstance(value, str):
+        yield value
+    else:
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        for item in inner:
+            yield from texts_in(item)
+
+
 def holds_halves(value: Any) -> bool:
     """Whether a text, or a text anywhere in lists and objects, holds lone surrogates."""
-    if isinstance(value, str):
-        return not value.isascii() and _HALF.search(value) is not None
-    if isinstance(value, Mapping):
-        return any(map(holds_halves, value.values()))
-    return isinstance(value, list | tuple) and any(map(holds_halves, value))
+    return any(not text.isascii() and _HALF.search(text) is not None for text in texts_in(value))
 
 
 def clean(text: str) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dfc.corpus.documents import THOUGHTS, encodable
+from dfc.corpus.documents import THOUGHTS, encodable, texts_in
 from dfc.corpus.tally import Unusable
 
 ROLES = {
@@ -75,10 +75,7 @@ def unread(message: Mapping[Any, Any]) -> list[str]:
 
 def holds_words(value: Any) -> bool:
     """Whether there is text in a value."""
-    if isinstance(value, str):
-        return any(map(str.isalpha, value))
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return any(map(holds_words, inner))
+    return any(any(map(str.isalpha, text)) for text in texts_in(value))
 
 
 def text_of(value: Any) -> str:

@@ -18,6 +18,7 @@ from dfc.config import SIDES, EvidenceConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence.matching import ratio
 from dfc.evidence.pieces import Columns, Found, Numbers, Piece, Profiles
+from dfc.report import kinds
 
 Ints = npt.NDArray[np.int64]
 CORE = 0.5
@@ -140,7 +141,7 @@ def behind_last(groups: list[Group], plainly: Numbers, error: Numbers) -> list[G
 
     def falls_behind(group: Group) -> bool:
         best = group.members[0]
-        return bool((plainly[best] if group.side == "a" else -plainly[best]) <= -SURE * error[best])
+        return bool((plainly[best] if group.side == "a" else -plainly[best]) <= -kinds.SURE * error[best])
 
     return sorted(groups, key=falls_behind)
 

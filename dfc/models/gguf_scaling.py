@@ -1,4 +1,4 @@
-"""How a GGUF file's header says that positions are scaled for long texts, carried over into a model's settings."""
+"""How a GGUF file says that positions are scaled for long texts, carried over into a model's settings."""
 
 from __future__ import annotations
 
@@ -43,6 +43,21 @@ def carry_over(file: Path, reader: GGUFReader, settings: PreTrainedConfig) -> bo
         given |= {name: float(said[key]) for key, name in _AS_NAMED.items() if key in said}
         given["original_max_position_embeddings"] = int(said.get(_ORIGINAL) or settings.max_position_embeddings)
     settings.rope_parameters = {**rope, "full_attention": {**own, **given}} if own is not rope else {**rope, **given}
+    return True
+
+
+def divide(settings: PreTrainedConfig, factors: list[float]) -> bool:
+    """Put by what a file divides the frequencies of its positions into the settings; whether they take it.
+
+    Llama 3.1 and later keep their long-context scaling in such a tensor and nowhere else; transformers leaves it out.
+    """
+    rope = getattr(settings, "rope_parameters", None)
+    if not isinstance(rope, dict) or rope.get("rope_type") != "default":
+        return False
+    # The one kind that takes a factor for each frequency; the same for all lengths, and no other change with them.
+    given: dict[str, Any] = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors, "factor": 1.0}
+    lengths = {"attention_factor": 1.0, "original_max_position_embeddings": settings.max_position_embeddings}
+    settings.rope_parameters = {**rope, **given, **lengths}
     return True
 
 

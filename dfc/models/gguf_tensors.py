@@ -17,7 +17,7 @@ import torch
 from gguf import GGUFReader, GGUFValueType, ReaderTensor
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.integrations.gguf.utils import is_gguf_arch_supported
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -84,7 +84,8 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
         model = AutoModelForCausalLM.from_config(settings)
     settings.architectures = [type(model).__name__]
     model.generation_config.save_pretrained(folder)
-    left = _take_rope_factors(reader, settings)
+    factors = next((tensor for tensor in reader.tensors if tensor.name == _ROPE), None)
+    left = [] if factors is None or gguf_scaling.divide(settings, _values(factors).flatten().tolist()) else [_ROPE]
     gguf_scaling.carry_over(file, reader, settings)
     settings.save_pretrained(folder)
     processor = TENSOR_PROCESSORS.get(_architecture(reader), TensorProcessor)(config=parsed["config"])
@@ -160,29 +161,6 @@ def _converted(
         elif result.name is not None and tensor.name != _ROPE:
             left.append(tensor.name)
     yield from ((name, value.to(dtype)) for name, value in made.items())
-
-
-def _take_rope_factors(reader: GGUFReader, settings: PreTrainedConfig) -> list[str]:
-    """Put by what a file divides the frequencies of its positions into the settings; its tensor if they take none.
-
-    Llama 3.1 and later keep their long-context scaling there and nowhere else; transformers leaves it out.
-    """
-    found = next((tensor for tensor in reader.tensors if tensor.name == _ROPE), None)
-    if found is None:
-        return []
-    rope = getattr(settings, "rope_parameters", None)
-    if not isinstance(rope, dict) or rope.get("rope_type") != "default":
-        return [_ROPE]
-    factors = _values(found).flatten().tolist()
-    # The one kind that takes a factor for each frequency; the same for all lengths, and no other change with them.
-    given: dict[str, Any] = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
-    given |= {
-        "factor": 1.0,
-        "attention_factor": 1.0,
-        "original_max_position_embeddings": settings.max_position_embeddings,
-    }
-    settings.rope_parameters = {**rope, **given}
-    return []
 
 
 def _block_of(name: str) -> int:

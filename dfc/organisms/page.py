@@ -58,9 +58,7 @@ def summary(study: Study) -> str:
     columns = ["list", *(f"in the first {first}" for first in FIRST), *(f"by chance {first}" for first in FIRST)]
     lines = [_row(columns), "|" + "---|" * len(columns)]
     for kind, title in LISTS.items():
-        counts = [
-            sum(_within(one.ranks[kind][name], first) for name, one in study.organisms.items()) for first in FIRST
-        ]
+        counts = _counts(study, kind)
         chances = [
             f"{sum(one.chance[kind][name][at] for name, one in study.organisms.items()):.1f}"
             if study.organisms and all(kind in one.chance for one in study.organisms.values())

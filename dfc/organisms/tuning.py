@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dfc import corpus, models, runs
+from dfc.activations import harvest
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Document
 from dfc.machine import progress
@@ -229,11 +230,7 @@ def _texts(held: Sequence[Document], model: LoadedModel, tuning: Tuning) -> Iter
             rendering = corpus.render(document, model.tokenizer)
             ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
             rows.append(ids[:_BEGINNING])
-        longest = max(map(len, rows))
-        ids, mask = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest, dtype=torch.long)
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
-        yield ids.to(model.device), mask.to(model.device)
+        yield harvest.pad(rows, model.device)
 
 
 def _rate(step: int, steps: int, tuning: Tuning) -> float:
@@ -251,12 +248,7 @@ def _batches(
         batches = [order[first : first + tuning.batch] for first in range(0, len(order), tuning.batch)]
         draw.shuffle(batches)
         for batch in batches:
-            longest = max(len(chats[at][0]) for at in batch)
-            ids = torch.zeros(len(batch), longest, dtype=torch.long)
-            mask, labels = torch.zeros_like(ids), torch.full_like(ids, _IGNORED)
-            for row, at in enumerate(batch):
-                tokens, before = chats[at]
-                ids[row, : len(tokens)] = torch.tensor(tokens)
-                mask[row, : len(tokens)] = 1
-                labels[row, before : len(tokens)] = ids[row, before : len(tokens)]
-            yield ids.to(device), mask.to(device), labels.to(device)
+            ids, mask = harvest.pad([chats[at][0] for at in batch], device)
+            before = torch.tensor([chats[at][1] for at in batch], device=device)[:, None]
+            answer = mask.bool() & (torch.arange(ids.shape[1], device=device) >= before)
+            yield ids, mask, ids.where(answer, _IGNORED)

@@ -69,7 +69,7 @@ def test_a_text_is_read_as_alone_whatever_is_read_with_it(kind: type[PreTrainedC
         limit = harvest.Limit(HarvestConfig(), model)
         [together] = harvest.paired_rows(ids, paired, counted, limit, model, lambda _: None)
         alone = torch.cat([read(torch.tensor([one]), torch.ones(1, len(one)).long())[0][0] for one in ids])
-        mixed = read(*harvest._pad([ids[2], ids[1]], model.device))[0][1, :3]
+        mixed = read(*harvest.pad([ids[2], ids[1]], model.device))[0][1, :3]
     assert sizes == [3, 3]
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
     start = lengths[0]
