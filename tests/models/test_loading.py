@@ -12,29 +12,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.processors import TemplateProcessing
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     ByT5Tokenizer,
     CLIPConfig,
     GPTNeoConfig,
     GPTNeoForCausalLM,
-    MptConfig,
-    OpenAIGPTConfig,
-    PreTrainedConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    WhisperConfig,
 )
 
 from dfc import models
-from dfc.config import ModelConfig, UserError
-from dfc.families import build
+from dfc.config import ModelConfig
 from dfc.models import sites
 from tests import tiny
+from tests.models.copies import copied, refused
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -65,12 +54,6 @@ def _assert_reads_what_a_plain_forward_gives(loaded: models.LoadedModel) -> None
     for row, out in enumerate(plain):
         expected = out.hidden_states[layer + 1][0]
         torch.testing.assert_close(stream[row, : len(expected)], expected, atol=1e-5, rtol=1e-4)
-
-
-def refused(sentence: str, **settings: object) -> None:
-    with pytest.raises(UserError, match=sentence) as error:
-        models.load(ModelConfig.model_validate({"layer": 0, **settings}))
-    assert "\n" not in str(error.value)
 
 
 def test_what_cannot_be_loaded_is_one_sentence(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
@@ -213,19 +196,6 @@ def test_what_gives_no_finite_numbers_is_said_to(tiny_models: tuple[Path, Path],
     refused(r"gives no finite numbers in float32; set `dtype` to bfloat16", source=source)
 
 
-def test_a_token_without_a_vector_is_said_before_any_text_is_read(
-    tiny_models: tuple[Path, Path], tmp_path: Path
-) -> None:
-    shutil.copytree(tiny_models[0], tmp_path / "model")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<only-in-templates>"]})
-    tokenizer.save_pretrained(tmp_path / "model")
-    assert models.load(ModelConfig(source=str(tmp_path / "model"), layer=1)).tokenizer.is_fast
-    tokenizer.add_tokens(["zebra"])
-    tokenizer.save_pretrained(tmp_path / "model")
-    refused(r"its tokenizer has tokens up to \d+, and the model vectors for the first", source=str(tmp_path / "model"))
-
-
 @pytest.mark.parametrize("asked_before", [True, False])
 def test_the_stream_that_is_read_is_the_one_that_was_edited(asked_before: bool, tiny_models: tuple[Path, Path]) -> None:
     """`output_hidden_states` shows a block's edit or not, by what the model was asked before; the hook always does."""
@@ -253,14 +223,6 @@ def test_the_stream_that_is_read_is_the_one_that_was_edited(asked_before: bool, 
     torch.testing.assert_close(steered - before, vector.expand_as(before), atol=1e-5, rtol=0)
     torch.testing.assert_close(caught[0], steered)
     assert (asked.logits - plain).abs().max() > 1e-3
-
-
-def copied(tiny_models: tuple[Path, Path], folder: Path, **settings: object) -> str:
-    """A copy of the first tiny model, some of the settings in its config.json changed."""
-    shutil.copytree(tiny_models[0], folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
-    return str(folder)
 
 
 class TestWeightsThatTheModelDoesNotTake:
@@ -392,58 +354,6 @@ def test_a_pointer_of_git_lfs_in_place_of_a_file(name: str, tiny_models: tuple[P
     refused(rf"{name}: is a pointer of Git LFS .* with `git lfs pull`", source=str(tmp_path / "model"))
 
 
-class TestVocabularies:
-    def test_a_template_that_needs_a_token_without_a_vector(
-        self, tiny_models: tuple[Path, Path], tmp_path: Path
-    ) -> None:
-        shutil.copytree(tiny_models[0], tmp_path / "model")
-        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<said>"]})
-        tokenizer.chat_template = "{% for turn in messages %}<said>{{ turn.content }}{% endfor %}"
-        tokenizer.save_pretrained(tmp_path / "model")
-        refused("its tokenizer has tokens up to .* key `tokenizer` of this model", source=str(tmp_path / "model"))
-
-    def test_a_token_without_a_vector_that_is_put_before_every_text(
-        self, tiny_models: tuple[Path, Path], tmp_path: Path
-    ) -> None:
-        shutil.copytree(tiny_models[1], tmp_path / "model")
-        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-        tokenizer.add_special_tokens({"bos_token": "[BOS]"})
-        number = tokenizer.bos_token_id
-        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-            single="[BOS] $A", pair="[BOS] $A $B", special_tokens=[("[BOS]", number)]
-        )
-        tokenizer.save_pretrained(tmp_path / "model")
-        refused(f"its tokenizer has tokens up to {number}, and .* key `tokenizer`", source=str(tmp_path / "model"))
-
-    def test_a_vocabulary_with_holes(self, tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
-        """Fewer tokens than the model has vectors, and one of them beyond these."""
-        shutil.copytree(tiny_models[1], tmp_path / "model")
-        few = Tokenizer(WordLevel({"<unk>": 0, "a": 1, "b": 5_000}, unk_token="<unk>"))
-        PreTrainedTokenizerFast(tokenizer_object=few, unk_token="<unk>").save_pretrained(tmp_path / "model")
-        refused("its tokenizer has tokens up to 5000, and .* key `tokenizer`", source=str(tmp_path / "model"))
-
-    def test_a_token_for_padding_that_was_added_later(self, tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
-        """It needs no vector, since what is padded is masked."""
-        shutil.copytree(tiny_models[0], tmp_path / "model")
-        before = models.load(ModelConfig(source=str(tmp_path / "model"), layer=0))
-        assert before.padding == before.tokenizer.pad_token_id
-        tiny.add_padding(tmp_path / "model")
-        loaded = models.load(ModelConfig(source=str(tmp_path / "model"), layer=0))
-        rows = len(loaded.model.get_input_embeddings().weight)
-        assert loaded.tokenizer.pad_token_id >= rows > loaded.padding
-
-    def test_a_tokenizer_that_is_far_too_small_is_said(
-        self, tiny_models: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        loaded = models.load(ModelConfig(source=str(tiny_models[0]), layer=0))
-        assert "its tokenizer has" not in capsys.readouterr().err
-        loaded.model.resize_token_embeddings(2_000)
-        tiny.save(tmp_path / "model", loaded.model, loaded.tokenizer)
-        models.load(ModelConfig(source=str(tmp_path / "model"), layer=0))
-        assert "model: its tokenizer has 420 tokens, and the model vectors for 2,000; if" in capsys.readouterr().err
-
-
 def test_a_file_of_weights_that_is_missing_is_named(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
     folder = Path(copied(tiny_models, tmp_path / "model"))
     whole = folder / "model.safetensors"
@@ -471,44 +381,3 @@ def test_home_is_found(tiny_models: tuple[Path, Path], monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(tiny_models[0].parent))
     found = ModelConfig.model_validate({"source": f"~/{tiny_models[0].name}", "layer": 1, "tokenizer": "~/t"})
     assert (found.source, found.tokenizer) == (str(tiny_models[0]), str(tiny_models[0].parent / "t"))
-
-
-@pytest.mark.parametrize(
-    ("settings", "longest"),
-    [
-        (MptConfig(max_seq_len=32), 32),
-        (OpenAIGPTConfig(n_positions=48), 48),
-        (WhisperConfig(max_target_positions=40, is_encoder_decoder=False), 40),
-        (RobertaConfig(max_position_embeddings=66, pad_token_id=1), 64),
-        (RobertaConfig(max_position_embeddings=66, pad_token_id=0), 65),
-        (RobertaConfig(max_position_embeddings=9_999, pad_token_id=1), 1024),
-    ],
-)
-def test_how_long_a_text_may_be(settings: PreTrainedConfig, longest: int, tmp_path: Path) -> None:
-    settings.save_pretrained(tmp_path)
-    assert models.describe(ModelConfig(source=str(tmp_path), layer=0, max_tokens=1024)).max_tokens == longest
-
-
-@pytest.mark.parametrize(("kind", "limit"), [("mpt", {"max_seq_len": 32}), ("roberta", {"is_decoder": True})])
-def test_a_text_as_long_as_it_may_be_is_read(kind: str, limit: dict[str, object], tmp_path: Path) -> None:
-    settings = build.settings(kind)
-    for name, value in limit.items():
-        setattr(settings, name, value)
-    tiny.save(tmp_path, AutoModelForCausalLM.from_config(settings), build.tokenizer())
-    loaded = models.load(ModelConfig(source=str(tmp_path), layer=0))
-    with torch.no_grad():
-        for tokens in (loaded.max_tokens, loaded.max_tokens + 1):
-            try:
-                loaded.model(torch.full((1, tokens), 7))
-            except (IndexError, RuntimeError):
-                assert tokens > loaded.max_tokens
-            else:
-                assert tokens == loaded.max_tokens
-
-
-def test_positions_that_are_all_taken_by_padding(tmp_path: Path) -> None:
-    RobertaConfig(max_position_embeddings=2, pad_token_id=1).save_pretrained(tmp_path)
-    with pytest.raises(
-        UserError, match=r"`max_position_embeddings: 2`, which is no .* behind the padding token; correct"
-    ):
-        models.describe(ModelConfig(source=str(tmp_path), layer=0))
