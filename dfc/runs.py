@@ -123,6 +123,11 @@ class Run:
         return self.path / "stability.json"
 
     @property
+    def screening(self) -> Path:
+        """Which flags its findings carry."""
+        return self.path / "screening.json"
+
+    @property
     def provenance(self) -> Path:
         return self.path / "provenance.json"
 

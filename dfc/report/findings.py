@@ -261,10 +261,10 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
     return "There is no finding: no feature fires in enough documents to be tested."
 
 
-def title(finding: Finding, peak_tokens: Sequence[str]) -> str:
-    """What its best feature is called, or in brackets on which tokens that peaks; as plain text."""
+def title(name: str, peak_tokens: Sequence[str]) -> str:
+    """A feature's label, or in brackets on which tokens it peaks; as plain text."""
     peaks = ", ".join(label(token[:16]) for token in peak_tokens[:3])
-    return "".join(visible(mark) for mark in finding.label) or (f"({peaks})" if peaks else "(no label)")
+    return "".join(visible(mark) for mark in name) or (f"({peaks})" if peaks else "(no label)")
 
 
 def lines(finding: Finding, quote: str | None) -> list[str]:

@@ -1,7 +1,8 @@
-"""What a notebook holds: notes, marks and lists, as they are kept, and as one JSON document."""
+"""What a notebook holds: notes, marks, lists and decisions, as they are kept, and as one JSON document."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -10,6 +11,8 @@ from pydantic import Field, ValidationError
 from dfc.config import Section, UserError
 
 Kind = Literal["favourite", "tag", "list"]
+Choice = Literal["finding", "not-exclusive", "unreadable", "duplicate", "later"]
+"""What is decided of a finding; `later` is a decision to decide later."""
 FeatureId = Annotated[int, Field(ge=0, lt=2**31)]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d", max_length=40)]
 """ISO 8601, UTC."""
@@ -52,6 +55,19 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What somebody decided of a finding, which is known by its best feature, or of a feature that is in none."""
+
+    run: str
+    feature_id: FeatureId
+    fingerprint: str
+    decided: Time
+    who: str
+    choice: Choice
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class NamedList:
     """A list, which may be empty, and what stands above its report."""
 
@@ -64,10 +80,11 @@ class NamedList:
 
 @dataclass(frozen=True)
 class Remarks:
-    """All that is kept about one feature, the latest note first."""
+    """All that is kept about one feature, the latest note and decision first."""
 
     marks: tuple[Mark, ...] = ()
     notes: tuple[Note, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def favourite(self) -> bool:
@@ -79,7 +96,7 @@ class Remarks:
 
     def of_other_version(self, fingerprint: str) -> bool:
         """Whether anything here was said about a feature with another decoder."""
-        kept = {mark.fingerprint for mark in self.marks} | {note.fingerprint for note in self.notes}
+        kept = {one.fingerprint for one in (*self.marks, *self.notes, *self.decisions)}
         return bool(kept - {fingerprint})
 
 
@@ -91,6 +108,16 @@ class Book(Section):
     lists: tuple[NamedList, ...] = ()
     marks: tuple[Mark, ...] = ()
     notes: tuple[Note, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+def latest(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    """Of each person and feature the decision made last, the latest of all first."""
+    last: dict[tuple[str, int, str], Decision] = {}
+    for one in sorted(decisions, key=lambda one: one.decided):
+        last.pop((one.run, one.feature_id, one.who), None)
+        last[one.run, one.feature_id, one.who] = one
+    return tuple(reversed(last.values()))
 
 
 def clean_name(text: str) -> str:
@@ -160,4 +187,5 @@ def parse(text: str) -> Book:
             for mark in book.marks
         ),
         notes=tuple(replace(note, text=clean_text(note.text)) for note in book.notes),
+        decisions=tuple(replace(one, who=clean_name(one.who), reason=clean_text(one.reason)) for one in book.decisions),
     )

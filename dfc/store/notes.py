@@ -1,4 +1,4 @@
-"""The notebook, data/notes.duckdb: notes, tags, favourites and named lists of features.
+"""The notebook, data/notes.duckdb: notes, tags, favourites, named lists of features, and decisions on findings.
 
 It lies outside every run, so that nothing is lost when a run is indexed again; each entry keeps the
 fingerprint of the decoder that it was written about. DuckDB lets one process at a time open a file
@@ -8,11 +8,7 @@ while somebody else has it open.
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,22 +16,26 @@ from typing import Any
 
 import duckdb
 import pandas as pd
-import pyarrow as pa
 
-from dfc import runs
-from dfc.config import UserError, VersionError
-from dfc.store import errors
-from dfc.store.book import LAST, Book, Kind, Mark, NamedList, Note, Remarks, clean_line, clean_name, clean_text, parse
+from dfc.config import UserError
+from dfc.store.book import (
+    LAST,
+    Book,
+    Choice,
+    Decision,
+    Kind,
+    Mark,
+    NamedList,
+    Note,
+    Remarks,
+    clean_line,
+    clean_name,
+    clean_text,
+    parse,
+)
+from dfc.store.book_file import COLUMNS, WAIT_SECONDS, BookFile, insert, table
 
-WAIT_SECONDS = 10.0
-_VERSION = 1
-_SCHEMA = (Path(__file__).parent / "notes.sql").read_text(encoding="utf-8")
-_MARKS = ("run", "feature_id", "kind", "name", "fingerprint", "added", "note", "place", "contexts")
-_LISTS = ("name", "added", "title", "author", "summary")
-_NOTES = ("run", "feature_id", "fingerprint", "written", "text")
-
-# Connections of one process share one handle, which either reads or writes: one operation at a time.
-_turn = threading.Lock()
+_MARKS, _LISTS, _NOTES, _DECISIONS = (COLUMNS[name] for name in ("marks", "lists", "notes", "decisions"))
 
 
 class Notebook:
@@ -49,18 +49,21 @@ class Notebook:
 
     def __init__(self, path: Path, wait_seconds: float = WAIT_SECONDS) -> None:
         self.path = path
-        self._wait = wait_seconds
+        self._file = BookFile(path, wait_seconds)
 
     # -- reading
 
     def feature(self, run: str, feature_id: int) -> Remarks:
         """All that is kept about one feature."""
         where, values = "WHERE run = ? AND feature_id = ?", [run, feature_id]
-        marks, notes = self._read(
+        marks, notes, decisions = self._file.read(
             (f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name", values),
             (f"SELECT {', '.join(_NOTES)} FROM notes {where} ORDER BY written DESC, text", values),
+            (f"SELECT {', '.join(_DECISIONS)} FROM decisions {where} ORDER BY decided DESC, who", values),
         )
-        return Remarks(tuple(map(_mark, marks)), tuple(Note(*row) for row in notes))
+        return Remarks(
+            tuple(map(_mark, marks)), tuple(Note(*row) for row in notes), tuple(Decision(*row) for row in decisions)
+        )
 
     def marks(self, run: str | None = None) -> pd.DataFrame:
         """Every mark (of one run), a row each, with the attributes of `Mark`; those of a list in its order."""
@@ -68,24 +71,31 @@ class Notebook:
         sql = (
             f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name, place, added, feature_id"
         )
-        [rows] = self._read((sql, values))
+        [rows] = self._file.read((sql, values))
         return pd.DataFrame(rows, columns=list(_MARKS))
 
     def notes(self, run: str | None = None) -> tuple[Note, ...]:
         """Every note (of one run), the latest first."""
         where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
         sql = f"SELECT {', '.join(_NOTES)} FROM notes {where} ORDER BY written DESC, feature_id, text"
-        [rows] = self._read((sql, values))
+        [rows] = self._file.read((sql, values))
         return tuple(Note(*row) for row in rows)
+
+    def decisions(self, run: str | None = None) -> tuple[Decision, ...]:
+        """Every decision (of one run), those that were changed later included, the latest first."""
+        where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
+        sql = f"SELECT {', '.join(_DECISIONS)} FROM decisions {where} ORDER BY decided DESC, feature_id, who"
+        [rows] = self._file.read((sql, values))
+        return tuple(Decision(*row) for row in rows)
 
     def lists(self) -> tuple[str, ...]:
         """Names of all lists, the empty ones too."""
-        [rows] = self._read(("SELECT name FROM lists ORDER BY lower(name), name", []))
+        [rows] = self._file.read(("SELECT name FROM lists ORDER BY lower(name), name", []))
         return tuple(row[0] for row in rows)
 
     def cover(self, name: str) -> NamedList:
         """What stands above the report of a list; empty where there is no such list."""
-        [rows] = self._read((f"SELECT {', '.join(_LISTS)} FROM lists WHERE name = ?", [name]))
+        [rows] = self._file.read((f"SELECT {', '.join(_LISTS)} FROM lists WHERE name = ?", [name]))
         return NamedList(*rows[0]) if rows else NamedList(name, "")
 
     # -- writing
@@ -108,7 +118,7 @@ class Notebook:
         if not features:
             return
         now = _now()
-        rows = _table(
+        rows = table(
             Mark(run, feature, kind, name, fingerprint, now, text or "") for feature, fingerprint in features.items()
         )
         kept = "" if text is None else ", note = excluded.note"
@@ -116,7 +126,7 @@ class Notebook:
         def write(connection: duckdb.DuckDBPyConnection) -> None:
             if kind == "list":
                 connection.execute("INSERT INTO lists (name, added) VALUES (?, ?) ON CONFLICT DO NOTHING", [name, now])
-            _insert(
+            insert(
                 connection,
                 "marks",
                 rows,
@@ -124,12 +134,12 @@ class Notebook:
                 f"THEN marks.contexts ELSE [] END, fingerprint = excluded.fingerprint, added = excluded.added{kept}",
             )
 
-        self._write(write)
+        self._file.write(write)
 
     def unmark(self, run: str, feature_ids: Iterable[int], kind: Kind, name: str = "") -> None:
         """Take marks away."""
         values = [run, [int(feature) for feature in feature_ids], kind, name]
-        self._write(
+        self._file.write(
             lambda connection: connection.execute(
                 "DELETE FROM marks WHERE run = ? AND list_contains(?, feature_id) AND kind = ? AND name = ?", values
             )
@@ -138,7 +148,7 @@ class Notebook:
     def confirm(self, run: str, feature_id: int, fingerprint: str) -> None:
         """Let a feature's marks hold of the version that stands there now; its notes keep theirs, as history."""
         values = [fingerprint, run, feature_id]
-        self._write(
+        self._file.write(
             lambda connection: connection.execute(
                 "UPDATE marks SET fingerprint = ? WHERE run = ? AND feature_id = ?", values
             )
@@ -153,14 +163,35 @@ class Notebook:
         note = Note(run, feature_id, fingerprint, _now(), clean_text(text))
         if not note.text:
             raise UserError("The note is empty; write something.")
-        self._write(lambda connection: _insert(connection, "notes", _table([note])))
+        self._file.write(lambda connection: insert(connection, "notes", table([note])))
         return note
 
     def erase(self, note: Note) -> None:
         """Take a note away."""
         where = " AND ".join(f"{column} = ?" for column in _NOTES)
-        self._write(
+        self._file.write(
             lambda connection: connection.execute(f"DELETE FROM notes WHERE {where}", list(asdict(note).values()))
+        )
+
+    def decide(
+        self, run: str, feature_id: int, fingerprint: str, who: str, choice: Choice, reason: str = ""
+    ) -> Decision:
+        """Add what somebody decides of a finding, by its best feature; what was decided before stays as history.
+
+        Raises:
+            UserError: if the name is empty or too long, or the reason too long.
+        """
+        decision = Decision(run, feature_id, fingerprint, _now(), clean_name(who), choice, clean_text(reason))
+        self._file.write(lambda connection: insert(connection, "decisions", table([decision])))
+        return decision
+
+    def take_back(self, decision: Decision) -> None:
+        """Take one decision away: what the same person decided before holds again."""
+        where = " AND ".join(f"{column} = ?" for column in _DECISIONS)
+        self._file.write(
+            lambda connection: connection.execute(
+                f"DELETE FROM decisions WHERE {where}", list(asdict(decision).values())
+            )
         )
 
     def begin_list(self, name: str) -> str:
@@ -170,7 +201,7 @@ class Notebook:
             UserError: if the name is empty or too long.
         """
         name = clean_name(name)
-        self._write(
+        self._file.write(
             lambda connection: connection.execute(
                 "INSERT INTO lists (name, added) VALUES (?, ?) ON CONFLICT DO NOTHING", [name, _now()]
             )
@@ -184,7 +215,7 @@ class Notebook:
             UserError: if one of these is too long.
         """
         values = [clean_line(title), clean_line(author), clean_text(summary), name]
-        self._write(
+        self._file.write(
             lambda connection: connection.execute(
                 "UPDATE lists SET title = ?, author = ?, summary = ? WHERE name = ?", values
             )
@@ -202,7 +233,7 @@ class Notebook:
                     f"UPDATE marks SET place = ? {where} AND feature_id = ?", [place, run, name, identity]
                 )
 
-        self._write(write)
+        self._file.write(write)
 
     def show_contexts(self, run: str, feature_id: int, fingerprint: str, name: str, contexts: Sequence[int]) -> None:
         """Which contexts of a feature the report of a list shows, by `Context.number`; none: the strongest.
@@ -210,7 +241,7 @@ class Notebook:
         The feature stands on the list as the version that they were chosen of.
         """
         values = [[int(number) for number in contexts], fingerprint, run, feature_id, name]
-        self._write(
+        self._file.write(
             lambda connection: connection.execute(
                 "UPDATE marks SET contexts = ?, fingerprint = ? WHERE run = ? AND feature_id = ? AND kind = 'list' "
                 "AND name = ?",
@@ -234,7 +265,7 @@ class Notebook:
             connection.execute("UPDATE lists SET name = ? WHERE name = ?", [new, name])
             connection.execute("UPDATE marks SET name = ? WHERE kind = 'list' AND name = ?", [new, name])
 
-        self._write(write)
+        self._file.write(write)
         return new
 
     def delete_list(self, name: str) -> None:
@@ -244,21 +275,23 @@ class Notebook:
             connection.execute("DELETE FROM lists WHERE name = ?", [name])
             connection.execute("DELETE FROM marks WHERE kind = 'list' AND name = ?", [name])
 
-        self._write(write)
+        self._file.write(write)
 
     # -- as JSON
 
     def export(self) -> str:
         """The whole notebook as JSON, which `merge` takes."""
-        lists, marks, notes = self._read(
+        lists, marks, notes, decisions = self._file.read(
             (f"SELECT {', '.join(_LISTS)} FROM lists ORDER BY name", []),
             (f"SELECT {', '.join(_MARKS)} FROM marks ORDER BY ALL", []),
             (f"SELECT {', '.join(_NOTES)} FROM notes ORDER BY ALL", []),
+            (f"SELECT {', '.join(_DECISIONS)} FROM decisions ORDER BY ALL", []),
         )
         return Book(
             lists=tuple(NamedList(*row) for row in lists),
             marks=tuple(map(_mark, marks)),
             notes=tuple(Note(*row) for row in notes),
+            decisions=tuple(Decision(*row) for row in decisions),
         ).model_dump_json(indent=1)
 
     def merge(self, text: str) -> Book:
@@ -284,76 +317,20 @@ class Notebook:
                 f"{name} = CASE WHEN lists.{name} = '' THEN excluded.{name} ELSE lists.{name} END"
                 for name in _LISTS[2:]
             )
-            _insert(connection, "lists", _table(lists.values()), f"ON CONFLICT DO UPDATE SET {described}")
-            _insert(
+            insert(connection, "lists", table(lists.values()), f"ON CONFLICT DO UPDATE SET {described}")
+            insert(
                 connection,
                 "marks",
-                _table(marks.values()),
+                table(marks.values()),
                 "ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, added = excluded.added, "
                 "note = excluded.note, place = excluded.place, contexts = excluded.contexts "
                 "WHERE excluded.added > marks.added",
             )
-            _insert(connection, "notes", _table(set(book.notes)), "EXCEPT SELECT * FROM notes")
+            for name, entries in (("notes", book.notes), ("decisions", book.decisions)):
+                insert(connection, name, table(set(entries)), f"EXCEPT SELECT * FROM {name}")
 
-        self._write(write)
+        self._file.write(write)
         return book
-
-    # -- the file
-
-    def _read(self, *queries: tuple[str, list[Any]]) -> list[list[tuple[Any, ...]]]:
-        """Rows of several queries, all of the same moment."""
-        if not self.path.exists():
-            return [[] for _ in queries]
-        with self._open(read_only=True) as connection:
-            if _is_current(connection):
-                return [connection.execute(sql, values).fetchall() for sql, values in queries]
-        self._write(lambda connection: None)  # which gives an older file what it lacks
-        return self._read(*queries)
-
-    def _write(self, work: Callable[[duckdb.DuckDBPyConnection], object]) -> None:
-        runs.make_folder(self.path.parent)
-        with self._open(read_only=False) as connection:
-            connection.execute("BEGIN")
-            work(connection)
-            connection.execute("COMMIT")
-
-    @contextmanager
-    def _open(self, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        try:
-            with _turn, self._connect(read_only) as connection:
-                if not read_only and not _is_current(connection):  # nothing is altered where nothing is lacking
-                    connection.execute(_SCHEMA)
-                [(version,)] = connection.execute("SELECT version FROM book").fetchall()
-                if version != _VERSION:
-                    raise VersionError(
-                        f"{self.path}: was written as version {version}, this program reads {_VERSION}; "
-                        "use the program that wrote it, and export it there."
-                    )
-                yield connection
-        except duckdb.Error as error:
-            away = "move it away, a new one is begun with the next note"
-            raise errors.explained(error, self.path, "a readable notebook", away) from None
-
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
-        """The file, as soon as no other process has it open."""
-        end = time.monotonic() + self._wait
-        while True:
-            try:
-                return duckdb.connect(str(self.path), read_only=read_only)
-            except duckdb.IOException as error:
-                if "lock" not in str(error):
-                    raise
-                if time.monotonic() > end:
-                    raise UserError(
-                        f"{self.path}: another program keeps the notebook open; close it there, then try again."
-                    ) from None
-            time.sleep(random.uniform(0.01, 0.05))
-
-
-def _is_current(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a notebook has all columns of today."""
-    found = connection.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall()
-    return {("lists", name) for name in _LISTS} | {("marks", name) for name in _MARKS} <= set(found)
 
 
 def _mark(row: Sequence[Any]) -> Mark:
@@ -363,15 +340,3 @@ def _mark(row: Sequence[Any]) -> Mark:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _table(entries: Iterable[Note | Mark | NamedList]) -> list[dict[str, Any]]:
-    return [asdict(entry) for entry in entries]
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]], then: str = "") -> None:
-    """All rows at once: one by one would take a second for a few hundred."""
-    if rows:
-        connection.register("incoming", pa.Table.from_pylist(rows))
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming {then}")
-        connection.unregister("incoming")

@@ -27,6 +27,16 @@ CREATE TABLE IF NOT EXISTS marks (   -- favourites, tags, and places on lists
     PRIMARY KEY (run, feature_id, kind, name)
 );
 
+CREATE TABLE IF NOT EXISTS decisions (   -- on findings: never changed, only added, and taken back by whoever made them
+    run         VARCHAR NOT NULL,
+    feature_id  INTEGER NOT NULL,        -- of a finding its best feature
+    fingerprint VARCHAR NOT NULL,
+    decided     VARCHAR NOT NULL,        -- ISO 8601, UTC; of one person and feature the latest holds
+    who         VARCHAR NOT NULL,
+    choice      VARCHAR NOT NULL,        -- 'finding' | 'not-exclusive' | 'unreadable' | 'duplicate' | 'later'
+    reason      VARCHAR NOT NULL
+);
+
 -- What a list looks like as a report, and in which order; notebooks from before are given these when they are opened.
 ALTER TABLE lists ADD COLUMN IF NOT EXISTS title   VARCHAR DEFAULT '';   -- of the report; the name where there is none
 ALTER TABLE lists ADD COLUMN IF NOT EXISTS author  VARCHAR DEFAULT '';

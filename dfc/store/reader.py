@@ -208,6 +208,18 @@ class Store:
         )
         return {row["feature_id"]: unpacked(row) for row in rows}
 
+    def some_contexts(self, number: int, seed: int) -> list[Context]:
+        """So many contexts of all features, or all there are, drawn evenly; the same seed draws the same."""
+        rows = self._rows(
+            """SELECT * FROM store.contexts SEMI JOIN (
+                   SELECT feature_id, band, rank FROM store.contexts
+                   ORDER BY hash(feature_id, band, rank, ?), feature_id, band, rank LIMIT ?)
+               USING (feature_id, band, rank)""",
+            [seed, number],
+        )
+        rows.sort(key=lambda row: (row["feature_id"], row["band"], row["rank"]))
+        return [unpacked(row) for row in rows]
+
     def document(self, number: int) -> DocumentRow:
         """A whole document that contexts are cut from.
 

@@ -1,0 +1,1 @@
+"""From findings to what a person signs: what they are about, in which order to read them, what was decided."""

@@ -1,0 +1,176 @@
+"""In which order findings are read: an explicit score, the product of factors, each to the power of its weight.
+
+The score means nothing beyond the order. It is no probability, and nobody is bound by it: all that is in the queue is
+there whatever its score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dfc.report import findings, weighing
+from dfc.report.kinds import SURE
+from dfc.runs import Run
+from dfc.screen import flags
+from dfc.screen.flags import Flagged, Looked
+from dfc.screen.queue import Subject, subjects
+from dfc.store.reader import Store
+from dfc.store.steering import SteeringStore
+
+FACTORS = {
+    "evidence": "how sure it is that one model does better there",
+    "readability": "whether its strongest contexts have something in common",
+    "flag": "whether it carries a flag",
+    "effect": "whether steering with it does more than a random direction",
+}
+"""What each factor asks, in words."""
+WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
+MOST_WEIGHT = 4.0
+"""Of a weight; with 0 a factor takes no part."""
+_UNREADABLE = 0.25  # where nothing distinctive was found: a person may still see what it is
+_BEHIND, _UNSURE = 0.5, 0.75
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of a score, above 0; 1 where nothing is known of it. `reason` says why, without an end."""
+
+    value: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to decide on with what its place in the queue is made of.
+
+    Attributes:
+        factors: by the names of FACTORS.
+        looked: its flags; None where they were not looked for.
+    """
+
+    subject: Subject
+    factors: Mapping[str, Factor]
+    looked: Looked | None
+
+    @property
+    def flags(self) -> tuple[Flagged, ...]:
+        """Those that pass."""
+        return () if self.looked is None else tuple(one for one in self.looked.flags if one.passes)
+
+    def score(self, weights: Mapping[str, float] = WEIGHTS) -> float:
+        """Π factor ^ weight."""
+        return math.prod(factor.value ** weights[name] for name, factor in self.factors.items())
+
+
+def candidates(run: Run) -> tuple[Candidate, ...]:
+    """All that is to be decided on in a run, with its factors, in the order of `subjects`.
+
+    Raises:
+        UserError: if the store, the flags that were kept or what was steered cannot be read.
+    """
+    store, kept, steering = Store(run.store), flags.read(run), SteeringStore(run.steering)
+    listed, least = subjects(store), weighing.thresholds(store.facts()).surprise_gap
+    steps = steering.latest_steps([one.feature_id for one in listed]) if steering.path.exists() else pd.DataFrame()
+    found = []
+    for one in listed:
+        looked = None if kept is None else kept.of(one)
+        factors = {
+            "evidence": evidence(one, least),
+            "readability": _readability(store, one),
+            "flag": flag(looked),
+            "effect": effect(_own(steps, one)),
+        }
+        found.append(Candidate(one, factors, looked))
+    return tuple(found)
+
+
+def ordered(listed: Sequence[Candidate], weights: Mapping[str, float] = WEIGHTS) -> tuple[Candidate, ...]:
+    """Findings before exclusive features, of each the highest score first; of like ones the one that came first."""
+    return tuple(sorted(listed, key=lambda one: (one.subject.finding is None, -one.score(weights))))
+
+
+def evidence(subject: Subject, least: float) -> Factor:
+    """Of a finding g / (g + `least`) for its gap less two standard errors, g, in nats a character: half of it where its
+    model surely falls behind all the same, three quarters where it is not sure which of the two is ahead. Of an
+    exclusive feature its evidence score."""
+    one = subject.finding
+    if one is None:
+        return Factor(max(subject.confidence, 1e-6), f"evidence score {subject.confidence:.2f}")
+    sure = max(0.0, one.gap - SURE * one.error)
+    ahead = one.plain_gap >= SURE * one.plain_error
+    share, words = (
+        (1.0, "its model expects it better")
+        if ahead
+        else (_BEHIND, "its model falls behind all the same: half")
+        if findings.falls_behind(one)
+        else (_UNSURE, "which model expects it better is not sure: three quarters")
+    )
+    return Factor(max(share * sure / (sure + least), 1e-6), f"gap of {sure:.3f} at least; {words}")
+
+
+def readability(counts: Mapping[str, int], contexts: int) -> Factor:
+    """The share of the strongest contexts that have the commonest of what sets them apart from the corpus, but
+    `_UNREADABLE` at least.
+
+    Args:
+        counts: strongest contexts that have a word or words in a row, by these.
+        contexts: strongest contexts.
+    """
+    if not counts:
+        return Factor(_UNREADABLE, "nothing sets its strongest contexts apart")
+    text = max(counts, key=lambda one: counts[one])
+    held = min(counts[text], contexts)
+    return Factor(max(_UNREADABLE, held / contexts), f"{held} of {contexts} strongest contexts have “{text.strip()}”")
+
+
+def flag(looked: Looked | None) -> Factor:
+    """1 and the score of the flag that passes with the highest."""
+    if looked is None:
+        return Factor(1.0, "not looked for")
+    passing = [one for one in looked.flags if one.passes]
+    best = max(passing, key=lambda one: one.score, default=None)
+    return Factor(1.0, "none") if best is None else Factor(1 + best.score, best.title)
+
+
+def effect(steps: pd.DataFrame) -> Factor:
+    """1 + (e − r) / 2(e + r): e is by how much steering with it changes the probability of what its vector promotes, at
+    the strength where that is most, and r by how much a random direction of equal norm does there.
+
+    Args:
+        steps: of one model and feature, as `SteeringStore.latest_steps` gives them.
+    """
+    if steps.empty:
+        return Factor(1.0, "not steered with")
+    promoted = steps.dropna(subset=["promoted"]).set_index(["direction", "mode", "strength"])["promoted"].sort_index()
+    alone = promoted[promoted.index.get_level_values("direction") == "none"]
+    if alone.empty or not {"feature", "random"} <= set(promoted.index.get_level_values("direction")):
+        return Factor(1.0, "not steered with beside a random direction")
+    moved = (promoted - float(alone.iloc[0])).abs()
+    both = moved.loc["feature"].to_frame("feature").join(moved.loc["random"].rename("random"), how="inner")
+    if both.empty:
+        return Factor(1.0, "not steered with beside a random direction")
+    most = both.loc[both["feature"].idxmax()]
+    own, random = float(most["feature"]), float(most["random"])
+    if own + random == 0:
+        return Factor(1.0, "steering changes nothing")
+    return Factor(
+        1 + (own - random) / (own + random) / 2,
+        f"promoted tokens move by {own:.2g}, with a random direction by {random:.2g}",
+    )
+
+
+def _readability(store: Store, subject: Subject) -> Factor:
+    strongest = sum(context.band == 0 for context in store.contexts(subject.feature_id))
+    phrases = store.phrases(subject.feature_id)
+    counts = dict(zip(phrases["text"], phrases["count"].astype(int), strict=True)) if strongest else {}
+    return readability(counts, strongest)
+
+
+def _own(steps: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+    if steps.empty:
+        return steps
+    return steps[(steps["feature_id"] == subject.feature_id) & (steps["side"] == subject.side)]
