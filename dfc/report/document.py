@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
-from dfc.report import card, findings, palette, render, score, steered, weighing
+from dfc.report import card, findings, palette, render, score, steered, weighing, words
 from dfc.report.findings import Finding
 from dfc.report.heatmap import HEATMAP_CSS, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, key, position, strip
@@ -24,7 +24,7 @@ from dfc.report.weighing import Weighed
 from dfc.report.words import NULL_RUN, ORIGINS, PROBE, told_apart, verdict_means, whose
 from dfc.runs import Run
 from dfc.store import columns
-from dfc.store.book import Mark, Note, Remarks
+from dfc.store.book import Decision, Mark, Note, Remarks
 from dfc.store.notes import Notebook
 from dfc.store.reader import EvidenceRow, FeatureQuery, FeatureRow, Store
 from dfc.store.steering import SteeringStore
@@ -90,6 +90,8 @@ class Entry:
     tags: list[str]
     favourite: bool
     notes: list[Note]
+    decided: str
+    """What people decided of it, as a line; empty where nobody did."""
     earlier: bool
     """Whether something was said of another version of it."""
     groups: list[tuple[str, list[card.Example]]]
@@ -225,9 +227,12 @@ def _said(notebook: Notebook, run_name: str) -> dict[int, Remarks]:
     notes: dict[int, list[Note]] = {}
     for note in notebook.notes(run_name):
         notes.setdefault(note.feature_id, []).append(note)
+    decisions: dict[int, list[Decision]] = {}
+    for one in notebook.decisions(run_name):
+        decisions.setdefault(one.feature_id, []).append(one)
     return {
-        identity: Remarks(tuple(marks.get(identity, ())), tuple(notes.get(identity, ())))
-        for identity in marks.keys() | notes.keys()
+        identity: Remarks(*(tuple(said.get(identity, ())) for said in (marks, notes, decisions)))
+        for identity in marks.keys() | notes.keys() | decisions.keys()
     }
 
 
@@ -264,6 +269,7 @@ def _entry(
         [mark.name for mark in remarks.of_kind("tag")],
         remarks.favourite,
         list(remarks.notes),
+        words.decisions(remarks.decisions, feature.fingerprint),
         remarks.of_other_version(feature.fingerprint),
         card.groups(
             store.contexts(identity), side_of(feature.partition), feature, _contexts(remarks, list_name, feature)

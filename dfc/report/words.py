@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dfc.config import SIDES, Partition, Side, Verdict
+from dfc.store.book import Choice, Decision, latest
 
 VERDICT_HELP: dict[Verdict, str] = {
     "exclusive": "What follows where it fires surprises the other model more than its own, clearly beyond matched "
@@ -50,6 +51,29 @@ _OF_SHARED: dict[Verdict, str] = {
     "Both may use it, and whether another feature fires like it was not compared.",
 }
 """What these mean of a shared feature judged by surprise."""
+
+
+DECISIONS: dict[Choice, str] = {
+    "finding": "a finding",
+    "not-exclusive": "not exclusive",
+    "unreadable": "not readable",
+    "duplicate": "a duplicate",
+    "later": "left for later",
+}
+"""What is decided of a finding, in words."""
+
+
+def decision(said: Decision) -> str:
+    """What somebody decided, when and why, as plain text: `a finding, says Ada (2026-11-29): clear in all bands`."""
+    why = f": {said.reason}" if said.reason else ""
+    return f"{DECISIONS[said.choice]}, says {said.who} ({said.decided[:10]}){why}"
+
+
+def decisions(said: Iterable[Decision], fingerprint: str) -> str:
+    """What holds of what people decided of a feature, as a line of plain text; of another version of it, it says so."""
+    return "; ".join(
+        decision(one) + ("" if one.fingerprint == fingerprint else " [of an earlier version]") for one in latest(said)
+    )
 
 
 def verdict_means(verdict: Verdict, facts: Mapping[str, Any], partition: Partition | None = None) -> str:

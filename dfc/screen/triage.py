@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dfc.report import findings, weighing
+from dfc.report import findings
 from dfc.report.kinds import SURE
 from dfc.runs import Run
 from dfc.screen import flags
@@ -32,6 +32,7 @@ WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
 MOST_WEIGHT = 4.0
 """Of a weight; with 0 a factor takes no part."""
 _UNREADABLE = 0.25  # where nothing distinctive was found: a person may still see what it is
+_HALF = 0.1  # nats a character, of a gap that counts half
 _BEHIND, _UNSURE = 0.5, 0.75
 
 
@@ -73,13 +74,13 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
         UserError: if the store, the flags that were kept or what was steered cannot be read.
     """
     store, kept, steering = Store(run.store), flags.read(run), SteeringStore(run.steering)
-    listed, least = subjects(store), weighing.thresholds(store.facts()).surprise_gap
+    listed = subjects(store)
     steps = steering.latest_steps([one.feature_id for one in listed]) if steering.path.exists() else pd.DataFrame()
     found = []
     for one in listed:
         looked = None if kept is None else kept.of(one)
         factors = {
-            "evidence": evidence(one, least),
+            "evidence": evidence(one),
             "readability": _readability(store, one),
             "flag": flag(looked),
             "effect": effect(_own(steps, one)),
@@ -93,8 +94,8 @@ def ordered(listed: Sequence[Candidate], weights: Mapping[str, float] = WEIGHTS)
     return tuple(sorted(listed, key=lambda one: (one.subject.finding is None, -one.score(weights))))
 
 
-def evidence(subject: Subject, least: float) -> Factor:
-    """Of a finding g / (g + `least`) for its gap less two standard errors, g, in nats a character: half of it where its
+def evidence(subject: Subject) -> Factor:
+    """Of a finding g / (g + 0.1) for its gap less two standard errors, g, in nats a character: half of it where its
     model surely falls behind all the same, three quarters where it is not sure which of the two is ahead. Of an
     exclusive feature its evidence score."""
     one = subject.finding
@@ -109,7 +110,7 @@ def evidence(subject: Subject, least: float) -> Factor:
         if findings.falls_behind(one)
         else (_UNSURE, "which model expects it better is not sure: three quarters")
     )
-    return Factor(max(share * sure / (sure + least), 1e-6), f"gap of {sure:.3f} at least; {words}")
+    return Factor(max(share * sure / (sure + _HALF), 1e-6), f"gap of {sure:.3f} at least; {words}")
 
 
 def readability(counts: Mapping[str, int], contexts: int) -> Factor:

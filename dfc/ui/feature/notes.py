@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import streamlit as st
 
+from dfc.report import words
 from dfc.store.book import TEXT_LENGTH, Kind, Mark, Note, Remarks
 from dfc.store.reader import FeatureRow
 from dfc.ui.shell import notebook
@@ -58,6 +61,8 @@ def show(view: View, feature: FeatureRow) -> None:
                 st.caption(f"{len(remarks.notes) - SHOWN_NOTES} older ones are under Notes and lists.")
         if said := st.session_state.pop(_SAID, None):  # not in the callback: a fragment's would displace the whole page
             st.toast(said, icon=":material/star:")
+        if decided := words.decisions(remarks.decisions, feature.fingerprint):
+            st.html(f'<div class="dfc-small"><b>Decided:</b> {escape(decided)}</div>')
         if remarks.notes:
             st.html(notebook.note_html(remarks.notes[0], feature.fingerprint))
         if any(mark.fingerprint != feature.fingerprint for mark in remarks.marks):

@@ -284,19 +284,19 @@ def _elsewhere(run: str) -> None:
     marks: pd.DataFrame = notebook.marks()
     for name, identity in zip(marks["run"], marks["feature_id"], strict=True):
         features.setdefault(str(name), set()).add(int(identity))
-    for note in notebook.notes():
-        features.setdefault(note.run, set()).add(note.feature_id)
+    for said in (*notebook.notes(), *notebook.decisions()):
+        features.setdefault(said.run, set()).add(said.feature_id)
     others = {name: len(ids) for name, ids in sorted(features.items()) if name != run}
     if others:
         known = ", ".join(f"{plain(name)} ({count(size)})" for name, size in others.items())
-        st.caption(f"Marked or noted features of other runs: {known}. Choose the run on the left to see them.")
+        st.caption(f"Features of other runs that are marked, noted or decided on: {known}. Choose the run on the left.")
 
 
 def _along() -> None:
     section(
         "Take it along",
-        "All notes, tags, favourites and lists of all runs as one JSON file. Importing adds what a file holds and "
-        "takes nothing away; where both sides marked the same, the later one holds.",
+        "All notes, tags, favourites, lists and decisions of all runs as one JSON file. Importing adds what a file "
+        "holds and takes nothing away; where both sides marked the same, the later one holds.",
     )
     book = notebook.book()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -321,4 +321,6 @@ def _merge() -> None:
     if file is not None and notebook.change(
         lambda: books.append(notebook.book().merge(corpus.decoded(file.getvalue(), file.name)))
     ):
-        st.session_state["merged"] = f"Read {len(books[0].notes):,} notes and {len(books[0].marks):,} marks."
+        [read] = books
+        decided = f", and {len(read.decisions):,} decisions" if read.decisions else ""
+        st.session_state["merged"] = f"Read {len(read.notes):,} notes and {len(read.marks):,} marks{decided}."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dfc.report.heatmap import side_of
-from dfc.store.reader import FeatureRow
+from dfc.config import Side
 from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 
@@ -21,12 +20,12 @@ def feature(run_name: str, identity: int, label: str | None = None, place: Place
     )
 
 
-def steer(run_name: str, feature: FeatureRow) -> None:
-    """To steering the model that a feature is of."""
+def steer(run_name: str, feature: int, side: Side, sweep: str | None = None) -> None:
+    """To steering a model with a feature; `sweep` is the set of prompts of a sweep that is ready to be run."""
+    ready = {} if sweep is None else {"more": "sweep", "sweep_set": sweep}
     st.page_link(
         address.STEER_PAGE,
-        label="Steer with it",
+        label="Steer with it" if sweep is None else f"Steer with it: a sweep on “{sweep}”",
         icon=":material/explore:",
-        query_params=address.feature_params(run_name, feature.feature_id)
-        | {"side": side_of(feature.partition).upper()},
+        query_params=address.feature_params(run_name, feature) | {"side": side.upper()} | ready,
     )

@@ -13,7 +13,7 @@ import streamlit as st
 
 from dfc import runs
 from dfc.config import UserError
-from dfc.store.book import Kind, Mark, NamedList, Note, Remarks
+from dfc.store.book import Decision, Kind, Mark, NamedList, Note, Remarks
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell.text import plain, sentence
@@ -51,6 +51,11 @@ def marks(run: str | None = None) -> pd.DataFrame:
 def notes(run: str | None = None) -> tuple[Note, ...]:
     """Every note (of one run), the latest first."""
     return () if st.session_state.get(_CLOSED) else _notes(str(book().path), _stamp(), run)
+
+
+def decisions(run: str | None = None) -> tuple[Decision, ...]:
+    """Every decision (of one run), the latest first."""
+    return () if st.session_state.get(_CLOSED) else _decisions(str(book().path), _stamp(), run)
 
 
 def lists() -> tuple[str, ...]:
@@ -169,6 +174,11 @@ def _marks(path: str, stamp: tuple[int, int], run: str | None) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _notes(path: str, stamp: tuple[int, int], run: str | None) -> tuple[Note, ...]:
     return Notebook(Path(path), _READ_SECONDS).notes(run)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _decisions(path: str, stamp: tuple[int, int], run: str | None) -> tuple[Decision, ...]:
+    return Notebook(Path(path), _READ_SECONDS).decisions(run)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -34,6 +34,7 @@ class Page:
 PAGES = (
     Page("app.py", "Overview", ":material/space_dashboard:", "overview"),
     Page("pages/1_Findings.py", "Findings", ":material/lightbulb:", "findings"),
+    Page("pages/9_Screen.py", "Screen", ":material/fact_check:", "screen"),
     Page("pages/2_Exclusive_features.py", "Exclusive features", ":material/table_rows:", "table"),
     Page("pages/3_Feature.py", "Feature", ":material/frame_inspect:", "feature"),
     Page("pages/4_Decoder_norms.py", "Decoder norms", ":material/scatter_plot:", "norms"),

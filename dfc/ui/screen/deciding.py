@@ -1,0 +1,102 @@
+"""Deciding on a finding: who, one key each, why, and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from dfc.screen import decided
+from dfc.screen.queue import Subject
+from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Choice, Decision
+from dfc.ui.shell import notebook
+
+KEYS: dict[Choice, tuple[str, str, str]] = {
+    "finding": ("Finding", "F", "It is what it is said to be: one model knows or does it, the other does not."),
+    "not-exclusive": ("Not exclusive", "N", "It can be read, and both models have it."),
+    "unreadable": ("Not readable", "U", "Nothing that its contexts have in common can be named."),
+    "duplicate": ("Duplicate", "D", "Another finding of the queue says the same; say which."),
+    "later": ("Later", "L", "It comes again after all that is not decided."),
+}
+"""Of each decision the button, its key, and what it means."""
+_WHO, _WHY, _KEPT = "who", "why", "screen_who"
+
+Held = Mapping[int, Mapping[str, Decision]]
+
+
+def who(decisions: Sequence[Decision]) -> str | None:
+    """Draw the choice of who decides, and give the name; it stays as long as the session does."""
+    if _WHO not in st.session_state:  # as it was left when the page changed
+        st.session_state[_WHO] = st.session_state.get(_KEPT)
+    known = sorted({one.who for one in decisions} | {name for name in [st.session_state[_WHO]] if name})
+    name = st.selectbox(
+        "Who decides",
+        known,
+        index=None,
+        key=_WHO,
+        accept_new_options=True,
+        placeholder="your name",
+        help="Decisions are kept with it. Choose a name, or type a new one and press Enter.",
+        width=240,
+    )
+    st.session_state[_KEPT] = name
+    return name.strip()[:NAME_LENGTH] or None if name else None
+
+
+def show(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str | None, made: list[Decision]) -> None:
+    """Draw the buttons.
+
+    Args:
+        run: name of the run.
+        queue: in its order.
+        here: what is decided on.
+        held: what holds, as `decided.standing` gives it.
+        name: who decides; None: nobody yet, and nothing can be decided.
+        made: decisions of the run, the latest first.
+    """
+    mine = held.get(here.feature_id, {}).get(name or "")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="deciding"):
+        for choice, (title, key, meaning) in KEYS.items():
+            st.button(
+                title,
+                key=f"decide_{choice}",
+                type="primary" if mine is not None and mine.choice == choice else "secondary",
+                shortcut=key,
+                help=meaning,
+                disabled=name is None,
+                on_click=_decide,
+                args=(run, queue, here, held, name, choice),
+            )
+        last = next((one for one in made if one.who == name), None)
+        st.button(
+            "Undo",
+            key="undo",
+            icon=":material/undo:",
+            type="tertiary",
+            shortcut="Z",
+            help="Takes your last decision in this run back, and shows what it was of.",
+            disabled=last is None,
+            on_click=_undo,
+            args=(last,),
+        )
+    st.text_input(
+        "Why",
+        key=_WHY,
+        max_chars=TEXT_LENGTH,
+        placeholder="why, kept with the decision; press Tab, then a key" if name else "give your name first",
+        label_visibility="collapsed",
+        disabled=name is None,
+    )
+
+
+def _decide(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str, choice: Choice) -> None:
+    why = st.session_state.get(_WHY, "")
+    book = notebook.book()
+    if notebook.change(lambda: book.decide(run, here.feature_id, here.fingerprint, name, choice, why)):
+        st.session_state[_WHY] = ""
+        st.query_params["feature"] = str(decided.following(held, queue, name, here.feature_id))
+
+
+def _undo(last: Decision) -> None:
+    if notebook.change(lambda: notebook.book().take_back(last)):
+        st.query_params["feature"] = str(last.feature_id)

@@ -1,0 +1,174 @@
+"""The queue of findings, one at a time, in the order of the triage score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from dfc.report import findings, words
+from dfc.runs import Run
+from dfc.screen import decided, flags, triage
+from dfc.screen import words as flag_words
+from dfc.screen.queue import Subject
+from dfc.screen.triage import Candidate
+from dfc.screen.words import Flag
+from dfc.store import attached
+from dfc.store.book import Decision
+from dfc.ui.screen import deciding, subject
+from dfc.ui.shell import address, data, notebook
+from dfc.ui.shell.frame import View
+from dfc.ui.shell.text import plain
+
+_LEAD = (
+    "One finding at a time, those first that are sure, can be read, carry a flag, and do something when steered with. "
+    "Read its contexts, the weaker ones too, and decide. Decisions are kept outside the run, with who, when and why."
+)
+
+
+def show(view: View) -> None:
+    """Draw the page."""
+    st.html(f'<div class="dfc-hero"><h1>Screen</h1><p>{_LEAD}</p></div>')
+    notebook.opened()
+    run = view.run.name
+    listed = _candidates(view.run)
+    if not listed:
+        lacking = findings.lacking(data.facts(view.store), data.tested(view.store), run)
+        st.info(lacking, icon=":material/fact_check:")
+        return
+    known, made = _flags(), notebook.decisions(run)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="screen_tools"):
+        name = deciding.who(made)
+        weights = _weights()
+        st.space("stretch")
+        _look(view.run, listed, known)
+    queue = triage.ordered(listed, weights)
+    subjects = [one.subject for one in queue]
+    held = decided.standing(made, subjects)
+    _progress(held, subjects, name)
+    here = _here(queue, held, name)
+    place = queue.index(here)
+    _controls(queue, place)
+    st.html(subject.title(view, here))
+    deciding.show(run, subjects, here.subject, held, name, list(made))
+    _said(made, here.subject)
+    subject.show(view, here, known, weights)
+
+
+def _weights() -> Mapping[str, float]:
+    """The weights of the factors, which stand in the address."""
+    with st.popover("Weights", icon=":material/tune:"):
+        st.caption("The score is the product of the factors, each to the power of its weight; 0 leaves it out.")
+        return {
+            name: st.number_input(
+                f"{name}: {asks}",
+                0.0,
+                triage.MOST_WEIGHT,
+                triage.WEIGHTS[name],
+                0.5,
+                key=f"weight_{name}",
+                bind="query-params",
+            )
+            for name, asks in triage.FACTORS.items()
+        }
+
+
+def _look(run: Run, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> None:
+    """The button that looks for flags, where that was not done, or with others."""
+    kept = flags.read(run)
+    lacking = sum(one.looked is None for one in listed)
+    others = kept is not None and kept.asked != flags.digest(known)
+    if not lacking and not others:
+        return
+    why = "with the flags of today" if not lacking else f"in {lacking} of {len(listed)}"
+    if st.button(
+        f"Look for flags {why}",
+        icon=":material/flag:",
+        key="look",
+        help="As `python -m dfc screen` does; it takes some seconds.",
+    ):
+        with st.spinner("Looking for flags …"):
+            flags.screen(run)
+        st.rerun()
+
+
+def _progress(held: deciding.Held, subjects: Sequence[Subject], name: str | None) -> None:
+    """How far it is, of this person and of all, and whether people agree."""
+    everybody = f"{decided.progress(held, subjects, None)} by anybody"
+    told = [f"<b>{decided.progress(held, subjects, name)}</b> by {escape(name)}", everybody] if name else [everybody]
+    told += [escape(one.words) for one in decided.agreements(held)]
+    st.html(f'<div class="dfc-small">{" · ".join(told)}</div>')
+
+
+def _here(queue: Sequence[Candidate], held: deciding.Held, name: str | None) -> Candidate:
+    """What is shown: what the address names, or else what is to be decided on first."""
+    asked = address.feature_id()
+    by_feature = {one.subject.feature_id: one for one in queue}
+    if asked is not None and asked not in by_feature:
+        st.info(
+            f"Feature {asked} is not in this queue: it is the best of no finding, and not among the exclusive features "
+            "after them.",
+            icon=":material/fact_check:",
+        )
+    first = decided.following(held, [one.subject for one in queue], name or "", queue[-1].subject.feature_id)
+    return by_feature.get(asked if asked is not None else first, by_feature[first])
+
+
+def _controls(queue: Sequence[Candidate], place: int) -> None:
+    """Previous and next in the queue."""
+    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+        for title, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
+            at = place + step
+            there = 0 <= at < len(queue)
+            st.button(
+                title,
+                icon=f":material/chevron_{key.lower()}:",
+                icon_position="left" if step < 0 else "right",
+                key=title.lower(),
+                shortcut=key,
+                disabled=not there,
+                on_click=_go,
+                args=(queue[at].subject.feature_id,) if there else None,
+            )
+        kind = "" if queue[place].subject.finding else ", an exclusive feature after the findings"
+        st.html(f'<span class="dfc-small">{place + 1} of {len(queue)} in the queue{kind}</span>', width="content")
+
+
+def _go(feature: int) -> None:
+    st.query_params["feature"] = str(feature)
+
+
+def _said(made: Sequence[Decision], here: Subject) -> None:
+    """What people decided of it, and of others of its features."""
+    lines = []
+    if said := words.decisions((one for one in made if one.feature_id == here.feature_id), here.fingerprint):
+        lines.append(f"Decided: {said}")
+    for member in here.members[1:]:
+        of_member = [one for one in made if one.feature_id == member]
+        if of_member:
+            lines.append(f"Decided of its feature {member}: {words.decisions(of_member, of_member[0].fingerprint)}")
+    if lines:
+        st.markdown("  \n".join(plain(line) for line in lines))
+
+
+def _candidates(run: Run) -> tuple[Candidate, ...]:
+    """All that is to be decided on; read again only when a file has changed."""
+    states = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (run.screening, run.steering))
+    return _kept(str(run.path), (attached.stamp(run.store), states))
+
+
+@st.cache_data(max_entries=8, show_spinner="Reading the findings …")
+def _kept(path: str, stamp: object) -> tuple[Candidate, ...]:
+    return triage.candidates(Run(Path(path)))
+
+
+def _flags() -> Mapping[str, Flag]:
+    place = flag_words.place()
+    return _loaded(str(place), place.stat().st_mtime_ns if place.exists() else 0)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _loaded(path: str, stamp: int) -> Mapping[str, Flag]:
+    return flag_words.load(Path(path))

@@ -1,0 +1,131 @@
+"""What is needed to decide on a finding: what is claimed, its flags, what its triage score is made of, contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+import streamlit as st
+
+from dfc.report import findings
+from dfc.report.heatmap import context_html, excerpt
+from dfc.screen.triage import FACTORS, Candidate
+from dfc.screen.words import Flag
+from dfc.store.reader import Context
+from dfc.ui.shell import data, finding_rows, links
+from dfc.ui.shell.frame import View, model_names
+from dfc.ui.shell.look import partition_badge, side_name
+from dfc.ui.shell.text import number
+
+_COLUMNS = (150, 110)  # of text before and after a peak
+_OF_BEST, _OF_OTHERS = 5, 2  # strongest contexts
+_BANDS = {0: "strongest", 1: "upper quarter", 2: "second quarter", 3: "third quarter", 4: "weakest quarter"}
+_PROMPTS = "open"
+
+
+def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping[str, float]) -> None:
+    """Draw it all."""
+    left, right = st.columns([5, 3], gap="medium")
+    with left:
+        _contexts(view, one)
+    with right:
+        _claim(view, one)
+        _links(view, one, flags)
+        _flags(one, flags)
+        _factors(one, weights)
+
+
+def title(view: View, one: Candidate) -> str:
+    """What it is called, and whose it is, as HTML."""
+    subject, names = one.subject, model_names(view.config)
+    badge = partition_badge(subject.partition, names)
+    return f'<div class="dfc-{subject.partition}"><h2 class="dfc-called">{escape(subject.title)}</h2>{badge}</div>'
+
+
+def _claim(view: View, one: Candidate) -> None:
+    subject, names = one.subject, model_names(view.config)
+    finding = subject.finding
+    if finding is None:
+        st.html(
+            f'<div class="dfc-claim">An exclusive feature of {side_name(subject.side, names)} that is in no finding: '
+            f"evidence score {subject.confidence:.2f}.</div>"
+        )
+        return
+    other = names["b" if finding.side == "a" else "a"]
+    st.html(finding_rows.bar(finding, finding_rows.scale(data.findings(view.store))))
+    amounts, _, size, *_ = findings.lines(finding, None)
+    st.html(
+        f'<div class="dfc-claim">{escape(findings.standing(finding, names[finding.side], other))}.</div>'
+        f'<div class="dfc-small">{escape(amounts)}</div><div class="dfc-small">{escape(size)}</div>'
+    )
+
+
+def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
+    subject = one.subject
+    sets = (flags[mark.flag].prompts for mark in one.flags if mark.flag in flags)
+    with st.container(gap="xxsmall"):
+        for place, member in enumerate(subject.members):
+            links.feature(view.run.name, member, f"Feature {member}" + (", the best" if place == 0 else ""))
+        links.steer(view.run.name, subject.feature_id, subject.side, next(filter(None, sets), _PROMPTS))
+
+
+def _flags(one: Candidate, flags: Mapping[str, Flag]) -> None:
+    if one.looked is None:
+        words = '<span class="dfc-muted">not looked for yet</span>'
+    elif not one.flags:
+        words = '<span class="dfc-muted">none of them</span>'
+    else:
+        words = "".join(
+            f'<div class="dfc-small"><b title="{escape(flags[mark.flag].description if mark.flag in flags else "")}">'
+            f"{escape(mark.title)}</b> {escape(mark.reason)}</div>"
+            for mark in one.flags
+        )
+    st.html(f'<div class="dfc-claim"><b>Flags</b></div>{words}')
+
+
+def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
+    rows = "".join(
+        f'<tr title="{escape(FACTORS[name])}"><td>{name}</td><td>{factor.value:.2f}</td><td>{weights[name]:g}</td>'
+        f'<td class="dfc-why">{escape(factor.reason)}</td></tr>'
+        for name, factor in one.factors.items()
+    )
+    st.html(
+        f'<div class="dfc-claim"><b>Triage score {one.score(weights):.2f}</b></div>'
+        f'<table class="dfc-table dfc-factors"><thead><tr><th>factor</th><th></th><th>weight</th><th>why</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _contexts(view: View, one: Candidate) -> None:
+    subject = one.subject
+    for place, member in enumerate(subject.members):
+        feature, contexts = view.store.feature(member), view.store.contexts(member)
+        shown = list(_chosen(contexts, place == 0))
+        rows = "".join(
+            f'<div class="dfc-row"><div class="dfc-about"><b>{number(context.peak)}</b>'
+            f"<span>{escape(context.source)}</span><span>{_BANDS.get(context.band, '')}</span></div>"
+            f'<div class="dfc-text">'
+            f"{context_html(excerpt(context, subject.side, *_COLUMNS), subject.side, feature.max, feature.partition)}"
+            "</div></div>"
+            for context in shown
+        )
+        name = (
+            "Its best feature" if len(subject.members) > 1 and place == 0 else "The feature" if place == 0 else "Then"
+        )
+        st.html(
+            f'<div class="dfc-band"><b>{name}, {member}</b> <span class="dfc-small">{len(shown)} of {len(contexts)} '
+            f"contexts</span></div>{rows or '<p class=dfc-muted>No context was kept.</p>'}"
+        )
+
+
+def _chosen(contexts: Iterable[Context], best: bool) -> Iterable[Context]:
+    """The strongest contexts, each of another document, and of the best feature the first of each weaker quarter."""
+    most, seen, bands = _OF_BEST if best else _OF_OTHERS, set(), set()
+    for context in contexts:
+        if context.document in seen:
+            continue
+        weaker = best and context.band > 0 and context.band not in bands
+        if weaker or (context.band == 0 and len(seen) < most):
+            seen.add(context.document)
+            bands.add(context.band)
+            yield context

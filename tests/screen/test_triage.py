@@ -1,0 +1,131 @@
+"""The queue and its order: each factor by hand, their product, and what follows where findings are few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dfc.report import findings
+from dfc.runs import Run
+from dfc.screen import triage
+from dfc.screen.flags import Flagged, Looked
+from dfc.screen.queue import FEW, MEMBERS, Subject, subjects
+from dfc.screen.triage import Candidate, Factor
+from dfc.store.reader import Store
+from tests.ui.folders import FOUND, find, judge, make_run
+
+
+@pytest.fixture
+def run(data: Path) -> Run:
+    made = make_run(data, features=200)
+    find(made.store)
+    return made
+
+
+@pytest.fixture
+def first(run: Run) -> Subject:
+    return subjects(Store(run.store))[0]
+
+
+def test_findings_come_with_their_best_members(run: Run) -> None:
+    listed = subjects(Store(run.store))
+    assert [one.feature_id for one in listed[: len(FOUND)]] == [members[0] for _, members in FOUND.values()]
+    assert listed[0].members == (150, 0, 151)[:MEMBERS]
+    assert [one.side for one in listed[:3]] == ["a", "b", "a"]
+    assert listed[1].fingerprint == f"{60:016x}"
+    assert all(one.finding is not None for one in listed)
+
+
+def test_exclusive_features_follow_where_findings_are_few(data: Path) -> None:
+    run = make_run(data, features=200)
+    judge(run.store)
+    listed = subjects(Store(run.store))
+    assert [(one.feature_id, one.side, one.finding, one.confidence) for one in listed] == [
+        (0, "a", None, pytest.approx(0.9)),
+        (40, "b", None, pytest.approx(0.9)),
+    ]
+    assert len(listed) <= FEW
+
+
+def test_a_run_that_is_not_judged_has_nothing_to_decide_on(data: Path) -> None:
+    run = make_run(data, features=60)
+    assert subjects(Store(run.store)) == ()
+    assert triage.candidates(run) == ()
+
+
+def test_evidence_is_the_gap_for_sure_and_who_is_ahead(first: Subject) -> None:
+    assert first.finding is not None
+
+    def of(**figures: float) -> float:
+        finding = replace(first.finding, **{"gap": 0.5, "error": 0.1, "plain_gap": 1.0, "plain_error": 0.1, **figures})  # type: ignore[type-var]
+        return triage.evidence(replace(first, finding=finding)).value
+
+    assert of() == pytest.approx(0.3 / 0.4)
+    assert of(plain_gap=0.1) == pytest.approx(0.75 * 0.3 / 0.4)
+    assert of(plain_gap=-1.0) == pytest.approx(0.5 * 0.3 / 0.4)
+    assert 0 < of(error=0.3) < 1e-3
+    assert triage.evidence(replace(first, finding=None, confidence=0.7)) == Factor(0.7, "evidence score 0.70")
+
+
+def test_readability_is_what_the_strongest_contexts_share() -> None:
+    assert triage.readability({"电": 15, "新华社 北京": 18}, 20) == Factor(
+        0.9, "18 of 20 strongest contexts have “新华社 北京”"
+    )
+    assert triage.readability({"x": 1}, 20).value == 0.25
+    assert triage.readability({}, 0).value == 0.25
+
+
+def mark(score: float, rate: float = 0.001) -> Flagged:
+    return Flagged("code", "code", 9, 12, 0.04, ("def",), 1e-5, rate, score)
+
+
+def test_a_flag_raises_by_its_score_where_it_passes() -> None:
+    assert triage.flag(Looked((1,), (mark(0.4), mark(0.6), mark(0.9, rate=0.5)))) == Factor(1.6, "code")
+    assert triage.flag(Looked((1,), (mark(0.9, rate=0.5),))) == Factor(1.0, "none")
+    assert triage.flag(None) == Factor(1.0, "not looked for")
+
+
+def steps(*rows: tuple[str, float, float]) -> pd.DataFrame:
+    listed: list[dict[str, Any]] = [
+        {"direction": direction, "mode": "add", "strength": strength, "promoted": promoted}
+        for direction, strength, promoted in rows
+    ]
+    return pd.DataFrame(listed)
+
+
+def test_an_effect_is_beyond_that_of_a_random_direction() -> None:
+    alone = ("none", 0.0, 0.1)
+    rows = (("feature", 2.0, 0.15), ("feature", 4.0, 0.5), ("random", 2.0, 0.9), ("random", 4.0, 0.0))
+    found = triage.effect(steps(alone, *rows))
+    assert found.value == pytest.approx(1 + (0.4 - 0.1) / 0.5 / 2)
+    assert found.reason == "promoted tokens move by 0.4, with a random direction by 0.1"
+    assert triage.effect(steps(alone, ("feature", 2.0, 0.1), ("random", 2.0, 0.3))).value == pytest.approx(0.5)
+    assert triage.effect(steps(alone, ("feature", 2.0, 0.1), ("random", 2.0, 0.1))).value == 1
+    assert triage.effect(steps(alone, ("feature", 2.0, 0.5))).value == 1
+    assert triage.effect(steps(alone, ("feature", 2.0, 0.5), ("random", 4.0, 0.5))).value == 1
+    assert triage.effect(pd.DataFrame()).value == 1
+
+
+def test_the_score_is_the_product_and_weights_may_leave_out_what_is_not_asked(first: Subject) -> None:
+    def one(subject: Subject, evidence: float, flag: float) -> Candidate:
+        values = {"evidence": evidence, "readability": 0.5, "flag": flag, "effect": 1.0}
+        return Candidate(subject, {name: Factor(value, "") for name, value in values.items()}, None)
+
+    sure, flagged = one(first, 0.9, 1.0), one(replace(first, feature_id=7), 0.6, 2.0)
+    alone = one(replace(first, finding=None), 1.0, 2.0)
+    assert sure.score() == pytest.approx(0.45)
+    assert flagged.score({**triage.WEIGHTS, "evidence": 2.0}) == pytest.approx(0.36 * 0.5 * 2)
+    assert triage.ordered([alone, sure, flagged]) == (flagged, sure, alone)
+    assert triage.ordered([alone, sure, flagged], {**triage.WEIGHTS, "flag": 0.0}) == (sure, flagged, alone)
+
+
+def test_a_runs_candidates_have_every_factor(run: Run) -> None:
+    listed = triage.candidates(run)
+    assert all(set(one.factors) == set(triage.FACTORS) == set(triage.WEIGHTS) for one in listed)
+    assert all(factor.value > 0 and factor.reason for one in listed for factor in one.factors.values())
+    assert [one.subject for one in listed] == list(subjects(Store(run.store)))
+    assert findings.of(Store(run.store))[0] == listed[0].subject.finding
