@@ -48,9 +48,11 @@ def pages() -> None:
     """Every page of the package on an empty data folder."""
     from streamlit.testing.v1 import AppTest
 
+    from dfc.ui.shell import pages as listed
+
     test = AppTest.from_file(str(shipped.APP), default_timeout=60).run()
     scripts = sorted(shipped.ROOT.glob("pages/*.py"))
-    assert len(scripts) == 8
+    assert {f"pages/{script.name}" for script in scripts} == {page.script for page in listed.PAGES} - {"app.py"}
     for script in (None, *scripts):
         if script is not None:
             test.switch_page(f"pages/{script.name}").run()

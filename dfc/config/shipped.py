@@ -1,4 +1,4 @@
-"""What ships beside the code: the app's script and its pages, presets, prompts.
+"""What ships beside the code: the app's script and its pages, presets, prompts, flags.
 
 In a checkout that is the project's folder; an installed package holds a copy of it, laid out alike.
 """

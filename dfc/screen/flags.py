@@ -1,9 +1,9 @@
 """Which flags findings carry: words near where they fire, beside how often contexts of all features hold such words.
 
-The words of a flag are looked for in one context of each document, around its peak. Whether they stand there more often
-than in contexts of all features is asked by Fisher's exact test (R. A. Fisher, J. R. Stat. Soc. 85, 1922), and which of
-all flags of all findings pass by Benjamini and Hochberg's rate. Documents are taken as independent, though some say
-nearly the same; and a feature of a whole source carries what its source does.
+The words of a flag are looked for around the peaks of strongest contexts, one of each document. Whether they stand
+there more often than in strongest contexts of all features is asked by Fisher's exact test (R. A. Fisher, J. R. Stat.
+Soc. 85, 1922), and which of all flags of all findings pass by Benjamini and Hochberg's rate. Documents are taken as
+independent, though some say nearly the same; and a feature of a whole source carries what its source does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NEAR = 60
 """Columns of text before and after a peak in which words are looked for."""
 SAMPLE = 4_000
 """Contexts of all features that a finding's are set beside."""
-RATE = 0.01
+RATE = 0.05
 """False discoveries among the flags that pass."""
 LEAST = 3
 """Documents of a finding that must hold a flag's words."""
@@ -73,7 +73,8 @@ class Flagged:
     def reason(self) -> str:
         """Why it passes, as a sentence without an end: `9 of 12 contexts hold 共产党 or 党中央; 4 % of all do`."""
         share = f"{100 * self.base:.2g} %" if self.base else "none"
-        return f"{self.held} of {self.contexts} contexts hold {' or '.join(self.words)}; {share} of all do"
+        named = " or ".join(self.words).replace("*", "…")
+        return f"{self.held} of {self.contexts} contexts hold {named}; {share} of all do"
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,10 @@ Held = Mapping[str, Sequence[str]]
 
 
 def flagged(contexts: Sequence[Held], base: Sequence[Held], flags: Mapping[str, Flag]) -> list[Flagged]:
-    """The flags of which a finding's contexts hold words, without their rates."""
+    """Every flag with how many of a finding's contexts hold its words, without rates; nothing without contexts."""
     found = []
-    for name, flag in flags.items():
+    for name, flag in flags.items() if contexts else ():
         mine = [context[name] for context in contexts if name in context]
-        if not mine:
-            continue
         common = sum(name in context for context in base)
         share, of_all = len(mine) / len(contexts), common / max(1, len(base))
         counted = Counter(word for held in mine for word in held).most_common(_NAMED)
@@ -189,11 +188,13 @@ def flagged(contexts: Sequence[Held], base: Sequence[Held], flags: Mapping[str, 
 
 
 def judged(found: Sequence[Sequence[Flagged]]) -> list[tuple[Flagged, ...]]:
-    """The flags of several findings with their rates, of each those that hold most beyond what is common first."""
+    """The flags of several findings with their rates, without those of which nothing was found; of each finding those
+    that pass first, by their score."""
     from dfc.evidence.findings import false_discovery  # which loads torch
 
     rates = iter(false_discovery(np.array([one.chance for marks in found for one in marks])).tolist())
     rated = [[replace(one, rate=next(rates)) for one in marks] for marks in found]
+    rated = [[one for one in marks if one.held] for marks in rated]
     return [tuple(sorted(marks, key=lambda one: (not one.passes, -one.score))) for marks in rated]
 
 
@@ -207,11 +208,12 @@ def chance(held: int, contexts: int, base_held: int, base: int) -> float:
 
 
 def _contexts(store: Store, members: Iterable[int]) -> list[Context]:
-    """The contexts of several features, the strongest of each document."""
+    """The strongest contexts of several features, the first of each document."""
     of_documents: dict[int, Context] = {}
     for member in members:
         for context in store.contexts(member):
-            of_documents.setdefault(context.document, context)
+            if context.band == 0:
+                of_documents.setdefault(context.document, context)
     return list(of_documents.values())
 
 

@@ -209,10 +209,10 @@ class Store:
         return {row["feature_id"]: unpacked(row) for row in rows}
 
     def some_contexts(self, number: int, seed: int) -> list[Context]:
-        """So many contexts of all features, or all there are, drawn evenly; the same seed draws the same."""
+        """So many of the strongest contexts of all features, or all, drawn evenly; the same seed draws the same."""
         rows = self._rows(
             """SELECT * FROM store.contexts SEMI JOIN (
-                   SELECT feature_id, band, rank FROM store.contexts
+                   SELECT feature_id, band, rank FROM store.contexts WHERE band = 0
                    ORDER BY hash(feature_id, band, rank, ?), feature_id, band, rank LIMIT ?)
                USING (feature_id, band, rank)""",
             [seed, number],

@@ -36,6 +36,7 @@ COMMANDS = [
     ["report", "none", "--feature", "3"],
     ["report", "none"],
     ["findings", "none"],
+    ["screen", "none"],
     ["null", "none"],
     ["stability", "none"],
 ]

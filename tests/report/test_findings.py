@@ -129,7 +129,7 @@ def test_a_context_is_quoted_on_one_line_with_its_peak() -> None:
 
 
 def test_lines_of_the_command_line(store: Store) -> None:
-    first, second, third, *_ = findings.of(store)
+    first, second, *_ = findings.of(store)
     assert findings.lines(first, "here") == [
         "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020; plainly 0.600 ± 0.030",
         "both may use it: A expects what follows better than B, by more than in like texts",

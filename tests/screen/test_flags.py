@@ -46,16 +46,20 @@ def test_what_is_common_is_taken_off() -> None:
     assert one.score == pytest.approx((0.75 - 0.04) / 0.96)
     assert one.chance == flags.chance(9, 12, 4, 100)
     assert one.reason == "9 of 12 contexts hold 共产党 or 党中央; 4 % of all do"
-    assert flags.flagged([{}], base, listed) == []
+    [none] = flags.flagged([{}], base, listed)
+    assert (none.held, none.chance, none.score) == (0, 1.0, 0.0)
+    assert flags.flagged([], base, listed) == []
 
 
 def test_those_that_pass_are_few_enough_to_be_chance() -> None:
     def one(chance: float, held: int = 9, score: float = 0.5) -> Flagged:
         return Flagged("f", "F", held, 12, 0.04, (), chance, math.nan, score)
 
-    found = flags.judged([[one(0.001, score=0.2), one(0.5, score=0.9), one(0.002)], [], [one(1e-9, held=2)]])
+    found = flags.judged(
+        [[one(0.001, score=0.2), one(0.5, score=0.9), one(0.02)], [], [one(1e-9, held=2), one(1, held=0)]]
+    )
     assert [[mark.score for mark in marks] for marks in found] == [[0.5, 0.2, 0.9], [], [0.5]]
-    assert [mark.rate for mark in found[0]] == pytest.approx([0.002 * 4 / 3, 0.001 * 4 / 2, 0.5])
+    assert [mark.rate for mark in found[0]] == pytest.approx([0.02 * 5 / 3, 0.001 * 5 / 2, 0.5 * 5 / 4])
     assert [mark.passes for mark in found[0]] == [True, True, False]
     assert not found[2][0].passes, "two documents are too few"
 
@@ -70,7 +74,8 @@ def test_a_run_is_looked_through_and_what_was_found_is_kept(run: Run) -> None:
     assert made.sample == len(Store(run.store).some_contexts(flags.SAMPLE, 0)) == flags.SAMPLE
     by_name = {(feature, mark.flag): mark for feature, one in made.looked.items() for mark in one.flags}
     for one in listed:
-        documents = {context.document for member in one.members for context in Store(run.store).contexts(member)}
+        contexts = (context for member in one.members for context in Store(run.store).contexts(member))
+        documents = {context.document for context in contexts if context.band == 0}
         assert all(
             mark.contexts == len(documents) for (feature, _), mark in by_name.items() if feature == one.feature_id
         )
@@ -108,3 +113,4 @@ def test_contexts_are_drawn_evenly_and_the_same_again(run: Run) -> None:
     assert len({(one.feature_id, one.number) for one in drawn}) == 300
     assert drawn == store.some_contexts(300, 1) != store.some_contexts(300, 2)
     assert len({one.feature_id for one in drawn}) > 80
+    assert {one.band for one in drawn} == {0}

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import duckdb
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfc.config import UserError
-from dfc.store.book import Book, Mark, NamedList, Note, clean_name, clean_text
+from dfc.store.book import Book, Choice, Decision, Mark, NamedList, Note, clean_name, clean_text, latest
 from dfc.store.notes import Notebook
 
 HOSTILE = ["'; DROP TABLE marks; --", "<script>alert(1)</script>", "=1+1", "党 & 廉", "a\x00b\u202e", "\ud800", "%_\\"]
@@ -109,6 +110,35 @@ def test_hostile_text_is_kept_as_text(notebook: Notebook, text: str) -> None:
     assert copy.feature("demo", 1) == found
 
 
+def test_decisions_are_added_and_taken_back_and_nobodys_is_overwritten(notebook: Notebook) -> None:
+    first = notebook.decide("demo", 1, "f", " Ada ", "finding", "clear\x00")
+    notebook.decide("demo", 1, "f", "Bo", "unreadable")
+    second = notebook.decide("demo", 1, "g", "Ada", "duplicate")
+    assert (first.who, first.reason) == ("Ada", "clear")
+    assert notebook.decisions("null") == ()
+    found = notebook.feature("demo", 1)
+    assert [(one.who, one.choice) for one in found.decisions] == [
+        ("Ada", "duplicate"),
+        ("Bo", "unreadable"),
+        ("Ada", "finding"),
+    ]
+    assert [(one.who, one.choice) for one in latest(found.decisions)] == [("Ada", "duplicate"), ("Bo", "unreadable")]
+    assert found.of_other_version("f")
+    copy = Notebook(notebook.path.with_name("copy.duckdb"))
+    copy.decide("demo", 1, "f", "Cy", "later")
+    copy.merge(notebook.export())
+    copy.merge(notebook.export())
+    assert len(copy.decisions("demo")) == 4
+    notebook.take_back(second)
+    assert [(one.who, one.choice) for one in latest(notebook.decisions("demo"))] == [
+        ("Bo", "unreadable"),
+        ("Ada", "finding"),
+    ]
+    for who, reason in (("", ""), ("x" * 81, ""), ("Ada", "x" * 20_001)):
+        with pytest.raises(UserError):
+            notebook.decide("demo", 1, "f", who, "finding", reason)
+
+
 @pytest.mark.parametrize("name", ["", "   ", "\x00\n", "x" * 81])
 def test_names_that_cannot_be_kept(notebook: Notebook, name: str) -> None:
     with pytest.raises(UserError, match=r"^The name (is empty|has 81 characters)"):
@@ -137,6 +167,11 @@ books = st.builds(
     lists=st.lists(st.builds(NamedList, words.map(clean_name), times), max_size=3, unique_by=lambda entry: entry.name),
     marks=st.lists(marks, max_size=6, unique_by=lambda mark: (mark.run, mark.feature_id, mark.kind, mark.name)),
     notes=st.lists(st.builds(Note, runs, ids, words, times, words.map(clean_text)), max_size=4, unique=True),
+    decisions=st.lists(
+        st.builds(Decision, runs, ids, words, times, words.map(clean_name), st.sampled_from(get_args(Choice))),
+        max_size=4,
+        unique=True,
+    ),
 )
 few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -149,6 +184,7 @@ def test_export_and_import_round_trip(tmp_path: Path, book: Book) -> None:
     found = Book.model_validate_json(notebook.export())
     assert set(found.marks) == set(book.marks)
     assert set(found.notes) == set(book.notes)
+    assert set(found.decisions) == set(book.decisions)
     listed = {mark.name for mark in book.marks if mark.kind == "list"}
     assert {entry.name for entry in found.lists} == {entry.name for entry in book.lists} | listed
     before = notebook.export()
@@ -183,6 +219,7 @@ def test_import_merges_and_the_later_mark_wins(tmp_path: Path, one: Book, other:
         ('{"version": 2}', "version"),
         ('{"marks": [{"run": "demo"}]}', r"marks\.0\.feature_id"),
         ('{"notes": [{"run": "r", "feature_id": 99999999999}]}', r"notes\.0\.feature_id"),
+        ('{"decisions": [{"run": "r", "feature_id": 1, "choice": "maybe"}]}', r"decisions\.0\.\w+"),
         ('{"lists": [{"name": "x", "added": "yesterday"}]}', r"lists\.0\.added"),
     ],
 )
@@ -225,6 +262,7 @@ def test_many_threads_lose_nothing(notebook: Notebook) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
+from typing import get_args
 from dfc.store.notes import Notebook
 for number in range(8):
     Notebook(Path(sys.argv[1]), 60).write("demo", number, "f", f"{sys.argv[2]} {number}")

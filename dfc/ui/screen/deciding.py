@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfc.screen import decided
 from dfc.screen.queue import Subject
-from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Choice, Decision
+from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Choice, Decision, clean_line
 from dfc.ui.shell import notebook
 
 KEYS: dict[Choice, tuple[str, str, str]] = {
@@ -25,22 +25,20 @@ Held = Mapping[int, Mapping[str, Decision]]
 
 
 def who(decisions: Sequence[Decision]) -> str | None:
-    """Draw the choice of who decides, and give the name; it stays as long as the session does."""
+    """Draw the field for the name of who decides, and give it, written as it is known; it stays with the session."""
     if _WHO not in st.session_state:  # as it was left when the page changed
-        st.session_state[_WHO] = st.session_state.get(_KEPT)
-    known = sorted({one.who for one in decisions} | {name for name in [st.session_state[_WHO]] if name})
-    name = st.selectbox(
+        st.session_state[_WHO] = st.session_state.get(_KEPT, "")
+    text = st.text_input(
         "Who decides",
-        known,
-        index=None,
         key=_WHO,
-        accept_new_options=True,
+        max_chars=NAME_LENGTH,
         placeholder="your name",
-        help="Decisions are kept with it. Choose a name, or type a new one and press Enter.",
+        help="Decisions are kept with it. Enter keeps it; Tab leaves the field, so that keys decide.",
         width=240,
     )
-    st.session_state[_KEPT] = name
-    return name.strip()[:NAME_LENGTH] or None if name else None
+    st.session_state[_KEPT] = text
+    name = clean_line(text)
+    return next((one.who for one in decisions if one.who.casefold() == name.casefold()), name) or None
 
 
 def show(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str | None, made: list[Decision]) -> None:

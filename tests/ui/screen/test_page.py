@@ -1,0 +1,151 @@
+"""The page Screen: decided on, found again, undone, in the order of its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dfc.report.document import of_features, report_html
+from dfc.runs import Run
+from dfc.screen import flags
+from dfc.store.notes import Notebook
+from dfc.ui.shell.notebook import book
+from tests.ui.folders import find, make_run
+from tests.ui.pages import FEATURE, SCREEN, calm, parameter, text, visit
+
+
+@pytest.fixture
+def run(data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(flags, "SAMPLE", 200)
+    made = make_run(data, features=200)
+    find(made.store)
+    return made
+
+
+def as_person(test: AppTest, name: str) -> AppTest:
+    test.text_input(key="who").set_value(name)
+    return calm(test.run())
+
+
+def choices(notebook: Notebook) -> list[tuple[int, str, str, str]]:
+    return [(one.feature_id, one.who, one.choice, one.reason) for one in reversed(notebook.decisions("demo"))]
+
+
+def test_three_are_decided_found_again_and_one_is_taken_back(run: Run) -> None:
+    flags.screen(run)
+    test = calm(visit(SCREEN, run="demo"))
+    assert test.button(key="decide_finding").disabled, "nobody decides"
+    assert "0 of 13 decided by anybody" in text(test)
+    test = as_person(test, "Ada")
+    first = parameter(test, "feature") if "feature" in test.query_params else None
+    assert first is None, "the first is shown whatever the order, and no choice of anybody's"
+    seen = []
+    for choice, why in (("finding", "党 <b>clear</b>"), ("unreadable", ""), ("later", "")):
+        test.text_input(key="why").set_value(why).run()
+        test.button(key=f"decide_{choice}").click().run()
+        seen.append(int(parameter(calm(test), "feature")))
+        assert test.text_input(key="why").value == ""
+    made = choices(book())
+    assert [(who, choice, why) for _, who, choice, why in made] == [
+        ("Ada", "finding", "党 <b>clear</b>"),
+        ("Ada", "unreadable", ""),
+        ("Ada", "later", ""),
+    ]
+    assert [feature for feature, *_ in made[1:]] == seen[:2], "the next one is shown"
+    assert "<b>2 of 13 decided, 1 left for later</b> by Ada" in text(test)
+
+    again = as_person(visit(SCREEN, run="demo"), " ada")
+    assert "<b>2 of 13 decided, 1 left for later</b> by Ada" in text(again)
+    decided = visit(SCREEN, run="demo", feature=str(made[0][0]))
+    assert "a finding, says Ada" in text(decided).replace("\\", "")
+    assert "<b>clear" not in text(decided)
+
+    again.button(key="undo").click().run()
+    assert choices(book()) == made[:2]
+    assert int(parameter(calm(again), "feature")) == made[2][0]
+
+
+def test_a_decision_is_changed_by_another_and_kept_as_history(run: Run) -> None:
+    test = as_person(visit(SCREEN, run="demo", feature="60"), "Ada")
+    test.button(key="decide_finding").click().run()
+    test.query_params["feature"] = "60"
+    test.run()
+    test.button(key="decide_duplicate").click().run()
+    assert [choice for _, _, choice, _ in choices(book())] == ["finding", "duplicate"]
+    assert "<b>1 of 13 decided</b>" in text(test)
+    test.button(key="undo").click().run()
+    assert "a finding, says Ada" in text(calm(test)).replace("\\", "")
+
+
+def test_two_people_and_whether_they_agree(run: Run) -> None:
+    for who, choice in (("Ada", "finding"), ("Bo <i>", "unreadable")):
+        book().decide("demo", 60, f"{60:016x}", who, choice)  # type: ignore[arg-type]
+    words = text(calm(visit(SCREEN, run="demo", feature="60")))
+    assert "Ada and Bo &lt;i&gt; both decided on 1, alike on 0 (Cohen&#x27;s κ 0.00)" in words
+
+
+def test_what_is_needed_to_decide_is_there(run: Run) -> None:
+    flags.screen(run)
+    test = calm(visit(SCREEN, run="demo", feature="150"))
+    words = text(test)
+    for shown in (
+        "Gemma-3-270m, by more than in like texts.",
+        "0.300 ± 0.010 nats a character beyond matched places",
+        "feature 150, 3 features",
+        "Its best feature, 150",
+        "Then, 0",
+        "weakest quarter",
+        "Triage score",
+        "gap of 0.280 at least; its model expects it better",
+    ):
+        assert shown in words
+    links = [link.proto for link in test.get("page_link") if "feature=" in link.proto.query_string]
+    [steer] = [link for link in links if "Steer" in link.page]
+    assert "side=A" in steer.query_string
+    assert "more=sweep" in steer.query_string
+    assert "sweep_set=" in steer.query_string
+    assert [link.label for link in links if "Feature" in link.page] == [
+        "Feature 150, the best",
+        "Feature 0",
+        "Feature 151",
+    ]
+
+
+def test_weights_order_the_queue_and_stand_in_the_address(run: Run) -> None:
+    nothing = {"weight_evidence": "0", "weight_readability": "0", "weight_flag": "0", "weight_effect": "0"}
+    test = calm(visit(SCREEN, run="demo", feature="150", **nothing))
+    assert "1 of 13 in the queue" in text(test), "by rank, for all scores are 1"
+    test.button(key="next").click().run()
+    assert parameter(calm(test), "feature") == "60"
+    assert "2 of 13 in the queue" in text(test)
+
+
+def test_flags_are_looked_for_from_the_page(run: Run) -> None:
+    test = calm(visit(SCREEN, run="demo"))
+    assert "not looked for yet" in text(test)
+    test.button(key="look").click().run()
+    assert run.screening.exists()
+    assert "not looked for yet" not in text(calm(test))
+    assert not [button for button in test.button if button.key == "look"]
+
+
+def test_what_is_not_in_the_queue_is_said(run: Run) -> None:
+    assert "Feature 5 is not in this queue" in text(calm(visit(SCREEN, run="demo", feature="5")))
+
+
+def test_a_run_that_is_not_judged(data: Path) -> None:
+    make_run(data, features=60)
+    assert "verify demo" in text(calm(visit(SCREEN, run="demo")))
+
+
+def test_a_decision_is_shown_with_the_feature_and_in_the_report(run: Run) -> None:
+    book().decide("demo", 60, "another decoder", "Ada", "not-exclusive", "A <b>writes</b> it, too")
+    line = "not exclusive, says Ada ("
+    words = text(calm(visit(FEATURE, run="demo", feature="60")))
+    assert line in words
+    assert "A &lt;b&gt;writes&lt;/b&gt; it, too [of an earlier version]" in words
+    report = report_html(run, of_features(run, [60, 61]), book(), None)
+    assert report.count(line) == 1
+    assert "A &lt;b&gt;writes&lt;/b&gt; it, too [of an earlier version]" in report
