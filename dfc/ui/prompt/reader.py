@@ -29,7 +29,6 @@ Made = TypeVar("Made")
 
 _KEPT = "prompt_readings"
 _MOST_KEPT = 4
-_NONE = pd.DataFrame({"feature_id": [], "max": [], "mean": [], "firings": [], "row": []})
 
 
 def read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
@@ -89,36 +88,6 @@ def _read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
         reading = live.read(live.open_run(view.run, report), live.prompt(told), report, lead=len(lead))
     status.empty()
     return reading
-
-
-def fired(reading: Reading, first: int = 0, last: int | None = None) -> pd.DataFrame:
-    """Features that fire on some pairs of a reading, one a row.
-
-    Args:
-        reading: of a prompt.
-        first, last: the pairs, the last one included; all of them by default.
-
-    Returns:
-        feature_id; max and mean of the activation over the pairs that count, silent ones included in the mean;
-        firings, the pairs on which it fires; row, the pair where it is strongest.
-    """
-    last = reading.pairs - 1 if last is None else last
-    mine = (reading.rows >= first) & (reading.rows <= last)
-    rows, features, values = reading.rows[mine], reading.features[mine], reading.values[mine]
-    if not len(rows):
-        return _NONE.astype({"feature_id": np.int64, "firings": np.int64, "row": np.int64})
-    starts = np.flatnonzero(np.append(True, features[1:] != features[:-1]))
-    counts = np.diff(np.append(starts, len(features)))
-    strongest = np.lexsort((-values, features))[starts]
-    return pd.DataFrame(
-        {
-            "feature_id": features[starts],
-            "max": values[strongest],
-            "mean": np.add.reduceat(values, starts) / max(1, int(reading.kept[first : last + 1].sum())),
-            "firings": counts,
-            "row": rows[strongest],
-        }
-    )
 
 
 def described(view: View, table: pd.DataFrame) -> pd.DataFrame:
