@@ -41,3 +41,19 @@ def fired(reading: Reading, first: int = 0, last: int | None = None) -> pd.DataF
             "row": rows[strongest],
         }
     )
+
+
+def beside(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, in their order, with what a store knows of each feature.
+
+    Args:
+        table: from `fired`.
+        known: rows of `Store.features`.
+
+    Returns:
+        Also `corpus_max`, the strongest activation on the corpus, and `share`, `max` as a part of it.
+    """
+    known = known.drop(columns=["mean", "histogram"]).rename(columns={"max": "corpus_max"})
+    joined = table.merge(known, on="feature_id", how="left", validate="one_to_one")
+    joined["share"] = (joined["max"] / joined["corpus_max"].where(joined["corpus_max"] > 0)).fillna(0.0)
+    return joined

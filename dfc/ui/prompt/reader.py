@@ -16,6 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dfc import corpus
 from dfc.config import Partition
+from dfc.features.fired import beside
 from dfc.store.reader import FeatureQuery
 from dfc.ui.prompt.entry import Prompt
 from dfc.ui.shell import data
@@ -91,16 +92,10 @@ def _read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
 
 
 def described(view: View, table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, in their order, with what the store knows of each feature.
-
-    `corpus_max` is the strongest activation on the corpus, `share` the prompt's as a part of it.
-    """
+    """The same rows, in their order, with what the store knows of each feature; see `beside`."""
     ids = tuple(int(identity) for identity in table["feature_id"])
     query = FeatureQuery(ids=ids, alive_only=False, limit=len(ids), order="feature_id", descending=False)
-    known = data.features(view.store, query).drop(columns=["mean", "histogram"]).rename(columns={"max": "corpus_max"})
-    joined = table.merge(known, on="feature_id", how="left", validate="one_to_one")
-    joined["share"] = (joined["max"] / joined["corpus_max"].where(joined["corpus_max"] > 0)).fillna(0.0)
-    return joined
+    return beside(table, data.features(view.store, query))
 
 
 def outline(reading: Reading, known: pd.DataFrame, partition: Partition) -> np.ndarray:
