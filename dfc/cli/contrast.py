@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,9 @@ def contrast(
     limit: Annotated[int | None, typer.Option(min=2, help="so many prompts of each set, drawn at random")] = None,
     split: Annotated[str, typer.Option(help="of datasets of prompts that have splits")] = "train",
     first: Annotated[int, typer.Option(min=1, help="rows of each list, those furthest apart first")] = 10,
+    toward: Annotated[
+        Literal["either", "first", "second"], typer.Option(help="the set on which rows fire more")
+    ] = "either",
     rate: Annotated[float, typer.Option(min=0, max=1, help="false discovery rate at which a row passes")] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
@@ -43,7 +46,7 @@ def contrast(
         progress.say("contrast: stopped; nothing was written")
         raise typer.Exit(130) from None
     found = reading.of(store, read[0], read[1], reading.in_common(first_set, second_set))
-    result = told.plain(store, found, rate, first)
+    result = told.plain(store, found, rate, first, toward)
     if as_json:
         tell_json({"run": run.name, **result})
     else:

@@ -59,7 +59,7 @@ def overview(name: Name, as_json: Json = False) -> None:
     store = Store(run.store)
     facts, found, tested = store.facts(), findings.of(store), store.tested()
     models = store.models().drop(columns="scale").reset_index()
-    verdicts = store.verdicts()
+    verdicts = store.verdicts().astype(int)
     result = {
         "run": run.name,
         "models": {row["side"]: row for row in records(models)},
@@ -82,7 +82,7 @@ def overview(name: Name, as_json: Json = False) -> None:
         )
     tell(f"{facts['kept_pairs']:,} pairs of {facts['documents']:,} documents; {facts['features']:,} features")
     for partition, row in result["partitions"].items():
-        judged = ", ".join(f"{int(count)} {word}" for word, count in result["verdicts"].get(partition, {}).items())
+        judged = ", ".join(f"{count} {word}" for word, count in result["verdicts"].get(partition, {}).items())
         tell(f"{partition:<8} {row['features']:,} features, {row['alive']:,} alive{f'; {judged}' if judged else ''}")
     for remark in result["remarks"]:
         tell(remark)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -14,19 +14,28 @@ from dfc.screen import contrast, reading
 from dfc.screen.reading import Contrasted, ReadSet
 from dfc.store.reader import Store
 
+Toward = Literal["either", "first", "second"]
 FAR = 0.65
-"""An AUROC of the number of pairs, or one less it, from which on length is warned of."""
+"""An AUROC of the number of pairs, or 1 less it, from which on length is warned of."""
 
 
-def plain(store: Store, found: Contrasted, rate: float, first: int) -> dict[str, Any]:
-    """A contrast as plain values: the sets, by what it was judged, and the lists, `first` rows of each."""
+def plain(store: Store, found: Contrasted, rate: float, most: int, toward: Toward = "either") -> dict[str, Any]:
+    """A contrast as plain values: the sets, by what it was judged, and lists.
+
+    Args:
+        store: of the run.
+        found: the contrast.
+        rate: of false discoveries at which a row passes.
+        most: rows of each list, those furthest apart first.
+        toward: the set on which rows have the higher scores; what is tested and passes is counted either way.
+    """
     lists = [
         {
             "of": kind,
             "side" if kind == "findings" else "partition": whose,
             "tested": len(rows),
             "passing": int((rows["q"] <= rate).sum()),
-            "rows": _rows(reading.described(store, found, rows.head(first)), rate),
+            "rows": _rows(reading.described(store, found, _ordered(rows, rate, toward).head(most)), rate),
         }
         for kind, whose, rows in reading.groups(found)
     ]
@@ -43,6 +52,14 @@ def plain(store: Store, found: Contrasted, rate: float, first: int) -> dict[str,
         "length_alone": {key: found.length[key] for key in ("auroc", "low", "high")},
         "lists": lists,
     }
+
+
+def _ordered(rows: pd.DataFrame, rate: float, toward: Toward) -> pd.DataFrame:
+    """Those rows that have the higher scores on a set, those that pass before those that do not."""
+    rows = rows.sort_values("q", key=lambda q: q > rate, kind="stable")
+    if toward == "either":
+        return rows
+    return rows[(rows["auroc"] > 0.5) if toward == "first" else (rows["auroc"] < 0.5)]
 
 
 def _set(one: ReadSet) -> dict[str, Any]:
@@ -92,10 +109,17 @@ def set_in_words(one: Mapping[str, Any]) -> str:
 def length_in_words(result: Mapping[str, Any]) -> str:
     """How far the number of pairs alone tells the sets apart, and what that means; `result` is of `plain`."""
     length, common = result["length_alone"], result["in_both_sets"]
-    far = max(length["auroc"], 1 - length["auroc"]) >= FAR
-    more = ": longer prompts have stronger activations, so take sets of like length" if far else ""
+    more = ""
+    if lengths_differ(result):
+        more = ": longer prompts have stronger activations, so take sets of like length"
     both = f" {common:,} prompts stand in both sets." if common else ""
     return f"The number of pairs alone tells the sets apart with AUROC {_ends(length)}{more}.{both}"
+
+
+def lengths_differ(result: Mapping[str, Any]) -> bool:
+    """Whether the number of pairs alone tells the sets apart so far that features may tell no more than it."""
+    auroc: float = result["length_alone"]["auroc"]
+    return max(auroc, 1 - auroc) >= FAR
 
 
 def list_in_words(group: Mapping[str, Any], result: Mapping[str, Any]) -> str:
