@@ -70,6 +70,9 @@ def unread(message: Mapping[Any, Any]) -> list[str]:
     """Names of fields of a message that hold words and are not used."""
     used = {*_EXTRAS, "tool_calls", "function_call", _REFUSAL, *_ABOUT, *ROLE}
     used.add(next((name for name in _SAID if message.get(name) is not None), ""))
+    thoughts = {name: text for name in THOUGHTS if isinstance(text := message.get(name), str) and text.strip()}
+    said = next(iter(thoughts.values()), "")
+    used -= {name for name, text in thoughts.items() if text.strip() != said.strip()}
     return [str(name) for name, value in message.items() if name not in used and holds_words(value)]
 
 

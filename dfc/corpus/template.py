@@ -246,8 +246,8 @@ def _clock(moment: datetime) -> str:
     signs = [f"%{flag}{letter}" for flag in ("-", "_", "0", "^", "#", "E", "O", "") for letter in string.ascii_letters]
     told = {sign: moment.strftime(sign) for sign in signs}
     steps = [("%%", "\0"), *((sign, text) for sign, text in told.items() if text != sign), ("\0", "%")]
-    lines = "".join(f"{{%- set told = told | replace({sign!r}, {text!r}) -%}}" for sign, text in steps)
-    return f"{{%- macro strftime_now(told) -%}}{lines}{{{{ told }}}}{{%- endmacro +%}}"
+    lines = "".join(f"{{%- set format = format | replace({sign!r}, {text!r}) -%}}" for sign, text in steps)
+    return f"{{%- macro strftime_now(format) -%}}{lines}{{{{ format }}}}{{%- endmacro +%}}"
 
 
 def _origins(document: Document, said: Sequence[Place]) -> list[int]:

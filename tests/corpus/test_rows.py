@@ -137,6 +137,8 @@ def test_shapes_of_rows(row: dict[str, Any] | list[Any], expected: str, tmp_path
         ({"messages": [CHAT[0], {"role": "user", "parts": [{"text": "So?"}]}]}, "parts 1"),
         ({"messages": [{**CHAT[0], "text": "Snow?"}, CHAT[1]]}, "text 1"),
         ({"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": CHAT[1:]}, "chosen 2"),
+        ({"messages": [CHAT[0], {**CHAT[1], "thinking": "So.", "reasoning": "Or so."}]}, "reasoning 1"),
+        ({"messages": [CHAT[0], {**CHAT[1], "thinking": "So.", "reasoning": "So. "}]}, ""),
         ({"prompt": "Rain?", "response": "Yes", "completion": "No"}, "completion 1"),
         ({"prompt": "Rain?", "response": "Yes", "context": "Clouds."}, "context 1"),
         ({"messages": [{**CHAT[0], "weight": 1, "id": "x", "name": "al"}, {**CHAT[1], "refusal": None}]}, ""),
