@@ -49,7 +49,7 @@ def prompt(
             progress.say(f"{chat}: {left_out}")
         reading = live.read(opened, live.prompt(turns))
     known = expected.expected(opened, reading) if nats else None
-    result = {
+    result: dict[str, Any] = {
         "run": run.name,
         "models": {side: _model(opened, reading, known, side) for side in SIDES},
         "pairs": _pairs(reading, known),

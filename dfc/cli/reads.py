@@ -60,7 +60,7 @@ def overview(name: Name, as_json: Json = False) -> None:
     facts, found, tested = store.facts(), findings.of(store), store.tested()
     models = store.models().drop(columns="scale").reset_index()
     verdicts = store.verdicts().astype(int)
-    result = {
+    result: dict[str, Any] = {
         "run": run.name,
         "models": {row["side"]: row for row in records(models)},
         "facts": {key: value for key, value in facts.items() if key not in _QUIET},
@@ -159,11 +159,11 @@ def feature(
 
     store = Store(run.store)
     row, evidence, facts = store.feature(number), store.evidence(number), store.facts()
-    models = store.models()
+    models: Any = store.models()
     names = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
     found = findings.of(store)
     shown = [one for one in store.contexts(number) if one.rank < contexts]
-    result = {
+    result: dict[str, Any] = {
         "run": run.name,
         **asdict(row),
         "evidence": None if evidence is None else dict(evidence.values),
@@ -186,7 +186,8 @@ def feature(
         tell(f"{evidence.verdict}, evidence score {evidence.confidence:.2f}. {result['finding']}")
     for one in result["contexts"]:
         tell(f"  {one['peak']:6.2f}  {characters.shown(one['source'])}: {one['text']}")
-    for (side, direction), group in store.logits(number).groupby(["side", "direction"]):
+    logits: Any = store.logits(number).groupby(["side", "direction"])
+    for (side, direction), group in logits:
         tell(f"{direction} in {side.upper()}: {', '.join(map(repr, group['token']))}")
 
 

@@ -169,7 +169,7 @@ def example(contrasted: Contrasted, row: Any) -> tuple[str, str]:
     """
     of_set = contrasted.sets[0 if row.auroc >= 0.5 else 1]
     entries = np.flatnonzero(of_set.scores.feature == row.feature_id)
-    if not len(entries):  # it has ties alone there
+    if not len(entries):  # it is silent there
         return of_set.name, ""
     entry = entries[of_set.scores.value[entries].argmax()]
     reading = of_set.readings[of_set.scores.prompt[entry]]

@@ -26,10 +26,16 @@ def show(view: View, found: Contrasted) -> None:
     """Draw what tells the sets apart."""
     first, second = (one.name for one in found.sets)
     towards: dict[Toward, str] = {"either": "either", "first": plain(first), "second": plain(second)}
-    toward = choice.one_of("Fires more on", towards, "toward")
+    toward = choice.one_of(
+        "Fires more on",
+        towards,
+        "toward",
+        help="Bars begin at ½, where a feature tells nothing, and reach to the right where it fires more on the first "
+        "set, to the left where on the second; the thin line is the interval of 95 %.",
+    )
     result = told.plain(view.store, found, RATE, FEW, toward)
-    for one in result["sets"]:
-        st.html(f'<p class="dfc-small">{escape(told.set_in_words(one))}</p>')
+    sets = "<br>".join(escape(told.set_in_words(one)) for one in result["sets"])
+    st.html(f'<p class="dfc-small">{sets}</p>')
     length = told.length_in_words(result)
     if told.lengths_differ(result):
         st.warning(plain(length), icon=":material/straighten:")
@@ -82,7 +88,7 @@ def _about(row: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """The AUROC as a bar from ½ with its interval, on how many prompts it fires, and where it is strongest."""
     low, at, high = (100 * row[name] for name in ("low", "auroc", "high"))
     fires = ", ".join(
-        f"on {count:,} of {one['prompts']:,} {escape(one['name'])}"
+        f"on {count:,} of {one['prompts']:,} ({escape(one['name'])})"
         for count, one in zip(row["fires_on"], result["sets"], strict=True)
     )
     finding = f" · finding {escape(row['finding_rank'])}" if row["finding_rank"] else ""
