@@ -149,9 +149,8 @@ def of(store: Store, first: ReadSet, second: ReadSet, common: int = 0) -> Contra
     side = {one.feature_id: one.side for one in findings.of(store)}
     found = table[table["feature_id"].isin(side)]
     found = found.assign(q=false_discovery(found["p"].to_numpy()), side=found["feature_id"].map(side))
-    [length] = contrast.separation(*(one.pairs[:, None].astype(np.float64) for one in (first, second))).to_dict(
-        "records"
-    )
+    lengths = contrast.separation(*(one.pairs[:, None].astype(np.float64) for one in (first, second)))
+    length = {str(name): float(value) for name, value in lengths.iloc[0].items()}
     return Contrasted((first, second), _furthest(table), _furthest(found), length, common)
 
 
@@ -198,12 +197,11 @@ def described(store: Store, contrasted: Contrasted, rows: pd.DataFrame) -> pd.Da
 
 def groups(contrasted: Contrasted) -> list[tuple[Kind, Partition, pd.DataFrame]]:
     """What stands beside each other: (kind, whose, rows) of findings in favour of each model, and of each partition."""
-    by_side = [("findings", side, contrasted.findings[contrasted.findings["side"] == side]) for side in SIDES]
-    by_partition = [
-        ("features", partition, contrasted.features[contrasted.features["partition"] == partition])
-        for partition in PARTITIONS
-    ]
-    return [*by_side, *by_partition]
+    found, tested = contrasted.findings, contrasted.features
+    listed: list[tuple[Kind, Partition, pd.DataFrame]] = []
+    listed += [("findings", side, found[found["side"] == side]) for side in SIDES]
+    listed += [("features", partition, tested[tested["partition"] == partition]) for partition in PARTITIONS]
+    return listed
 
 
 def _together(documents: Sequence[Document]) -> Iterator[list[tuple[str, Document]]]:
