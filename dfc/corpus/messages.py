@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,17 +23,20 @@ ROLES = {
 _EXTRAS = (*THOUGHTS, "name", "tool_call_id")  # templates take these
 _REFUSAL = "refusal"  # what an assistant of OpenAI says in place of a content
 _ABOUT = {"id", "message_id", "parent_id", "type", "lang", "model", "timestamp", "created_date", "replies", "user_id"}
-ROLE, _SAID = ("role", "from"), ("content", "value", "text")
+_ABOUT |= {"uuid", "created_at", "updated_at"}
+ROLE, _SAID = ("role", "from"), ("content", "value", "text", "parts")
+_SENDER = "sender"  # of Claude's exports
+_NAMED = 4  # fields of a message that has no role
 
 
 def as_message(message: Any) -> dict[str, Any] | Unusable:
     """One message as templates take it, and what else of it they may take."""
     if not isinstance(message, Mapping):
         return Unusable("bad row", f"a message is {kind(message)}")
-    role = _first(message, ROLE)
+    role = _first(message, (*ROLE, _SENDER))
     known = ROLES.get(role.strip().casefold()) if isinstance(role, str) else None
     if known is None:
-        return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else f"a role is {kind(role)}")
+        return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else _without_role(message, role))
     content, thought = _first(message, _SAID), ""
     if isinstance(content, list):
         parts = [_part(part) for part in content]
@@ -66,13 +71,21 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
     return {"role": role, "content": None if silent else encodable(content or ""), **extras}
 
 
+def _without_role(message: Mapping[Any, Any], role: Any) -> str:
+    if role is not None or not message:
+        return f"a role is {kind(role)}"
+    names = ", ".join(f"`{name!s:.40}`" for name in list(message)[:_NAMED])
+    return f"a message without a role, of {names}"
+
+
 def unread(message: Mapping[Any, Any]) -> list[str]:
     """Names of fields of a message that hold words and are not used."""
-    used = {*_EXTRAS, "tool_calls", "function_call", _REFUSAL, *_ABOUT, *ROLE}
-    used.add(next((name for name in _SAID if message.get(name) is not None), ""))
+    used = {*_EXTRAS, "tool_calls", "function_call", _REFUSAL, *_ABOUT, *ROLE, _SENDER}
+    said = _first(message, _SAID)
+    used |= {name for name in _SAID if message.get(name) == said or text_of(message.get(name)) == text_of(said)}
     thoughts = {name: text for name in THOUGHTS if isinstance(text := message.get(name), str) and text.strip()}
-    said = next(iter(thoughts.values()), "")
-    used -= {name for name, text in thoughts.items() if text.strip() != said.strip()}
+    thought = next(iter(thoughts.values()), "")
+    used -= {name for name, text in thoughts.items() if text.strip() != thought.strip()}
     return [str(name) for name, value in message.items() if name not in used and holds_words(value)]
 
 
@@ -82,7 +95,9 @@ def holds_words(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """What a text, or a list of parts, says; empty if it is neither."""
+    """What a text, a list of parts, or an object with `parts`, says; empty if it is none of these."""
+    if isinstance(value, Mapping):
+        value = value.get("parts")
     parts = [_part(part) for part in (value if isinstance(value, list) else [value])]
     return "\n".join(part[1] for part in parts if not isinstance(part, Unusable) and part[0])
 
@@ -92,8 +107,13 @@ def is_chat(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(message, Mapping) and any(name in message for name in ROLE) for message in value)
+        and all(isinstance(message, Mapping) and _has_speaker(message) for message in value)
     )
+
+
+def _has_speaker(message: Mapping[Any, Any]) -> bool:
+    """Whether somebody says this; a `sender`, which letters have, too, must be one of a chat."""
+    return any(name in message for name in ROLE) or str(message.get(_SENDER)).strip().casefold() in ROLES
 
 
 def kind(value: Any) -> str:
@@ -102,6 +122,8 @@ def kind(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool | int | float):
         return "a number"
+    if isinstance(value, bytes):
+        return "bytes"
     return "a text" if isinstance(value, str) else "an object" if isinstance(value, Mapping) else "a list"
 
 
@@ -150,11 +172,11 @@ def _part(part: Any) -> tuple[bool, str] | Unusable:
         return True, part
     if isinstance(part, Mapping):
         for name in ("thinking", "reasoning"):
-            if part.get("type") == name and isinstance(part.get(name), str):
-                return False, part[name]
+            if part.get("type") == name and isinstance(thought := part.get(name, part.get("text")), str):
+                return False, thought
         if part.get("type", "text") in ("text", "input_text", "output_text") and isinstance(part.get("text"), str):
-            return True, part["text"]
-        return Unusable("bad row", f"a message has a part `{str(part.get('type'))[:40]}`")
+            return part.get("thought") is not True, part["text"]  # Gemini's
+        return Unusable("bad row", f"a message has a part `{str(part.get('type') or next(iter(part), ''))[:40]}`")
     return Unusable("bad row", f"a message has a part that is {kind(part)}")
 
 
@@ -163,13 +185,19 @@ def _first(message: Mapping[Any, Any], names: Sequence[str]) -> Any:
 
 
 def parsed(value: Any) -> Any:
-    """A value, or what it holds as JSON in a text."""
+    """A value, or what it holds as JSON in a text, or as Python writes it, which is what pandas puts into CSV."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of escapes that mean nothing
+            found = ast.literal_eval(value.strip())
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return value
+    return found if isinstance(found, list | dict) else value
 
 
 def sound(value: Any) -> Any:

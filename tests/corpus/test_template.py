@@ -204,8 +204,8 @@ def test_a_template_may_lie_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("asked", ["%d %B %Y", "%-d.%-m.%C", "%e %k %s", "100%% on %F", "%Ey"])
 def test_any_form_of_a_date_is_what_the_moment_gives(asked: str) -> None:
     moment = datetime(2026, 2, 3, 4, 5)
-    for given in (f"'{asked}'", f"format='{asked}'"):
-        tokenizer = tokenizer_with(f"{{{{ strftime_now({given}) }}}}|" + tiny.CHATML)
+    for argument in (f"'{asked}'", f"format='{asked}'"):
+        tokenizer = tokenizer_with(f"{{{{ strftime_now({argument}) }}}}|" + tiny.CHATML)
         assert corpus.render(chat(("user", "Rain?")), tokenizer, moment=moment).text.startswith(f"{moment:{asked}}|")
 
 
