@@ -11,7 +11,19 @@ from typing import Any
 
 from dfc.config import SourceConfig, UserError
 from dfc.corpus.documents import PLAIN, THOUGHT, THOUGHTS, encodable, said_in
-from dfc.corpus.messages import ROLE, as_message, holds_words, is_chat, kind, parsed, sound, text_of, unread, unsaid
+from dfc.corpus.messages import (
+    ROLE,
+    as_message,
+    holds_words,
+    is_chat,
+    kind,
+    parsed,
+    sound,
+    spread,
+    text_of,
+    unread,
+    unsaid,
+)
 from dfc.corpus.tally import Unusable
 
 CHATS = (
@@ -331,10 +343,11 @@ def _chat(value: Any, row: Mapping[Any, Any] | None = None, name: str = "") -> S
         return Unusable("bad row", f"`{name}` is {kind(value)}" if name else f"{kind(value)} in place of an object")
     messages, spare = [], list[str]()
     for message in value:
-        found = as_message(message)
-        if isinstance(found, Unusable):
-            return found
-        messages.append(found)
+        for one in spread(message):
+            found = as_message(one)
+            if isinstance(found, Unusable):
+                return found
+            messages.append(found)
         spare += unread(message)
     tools = _offered(row or {})
     return tools if isinstance(tools, Unusable) else Said(messages, tools or None, unread=tuple(spare))

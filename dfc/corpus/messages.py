@@ -6,6 +6,7 @@ import ast
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from dfc.corpus.documents import THOUGHTS, encodable, texts_in
@@ -26,6 +27,7 @@ _ABOUT = {"id", "message_id", "parent_id", "type", "lang", "model", "timestamp",
 _ABOUT |= {"uuid", "created_at", "updated_at"}
 ROLE, _SAID = ("role", "from"), ("content", "value", "text", "parts")
 _SENDER = "sender"  # of Claude's exports
+_TOOL_USE, _TOOL_RESULT = "tool_use", "tool_result"  # Anthropic's parts
 _NAMED = 4  # fields of a message that has no role
 
 
@@ -37,14 +39,15 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
     known = ROLES.get(role.strip().casefold()) if isinstance(role, str) else None
     if known is None:
         return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else _without_role(message, role))
-    content, thought = _first(message, _SAID), ""
+    content, thought, asked = _first(message, _SAID), "", list[Any]()
     if isinstance(content, list):
-        parts = [_part(part) for part in content]
+        asked = [_call_of(part) for part in content if _is_part(part, _TOOL_USE)]
+        parts = [_part(part) for part in content if not _is_part(part, _TOOL_USE)]
         flaw = next((part for part in parts if isinstance(part, Unusable)), None)
         if flaw is not None:
             return flaw
         texts = [part for part in parts if not isinstance(part, Unusable)]
-        content = "\n".join(text for spoken, text in texts if spoken)
+        content = "\n".join(text for spoken, text in texts if spoken) if texts or not asked else None
         thought = "\n".join(text for spoken, text in texts if not spoken)
     if not isinstance(content, str | None):
         return Unusable("bad row", f"a message's content is {kind(content)}")
@@ -58,7 +61,7 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
         extras.setdefault("reasoning_content", encodable(thought))
     elif not any(name in extras for name in THOUGHTS):  # some templates look whether there is one, though it is empty
         extras |= {name: "" for name in THOUGHTS if message.get(name) == ""}
-    calls = _calls(message)
+    calls = _calls(message) or asked
     if isinstance(calls, Unusable):
         return calls
     if known == "call" and not calls:
@@ -69,6 +72,25 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
     silent = content is None and "tool_calls" in extras  # some templates tell nothing from an empty text
     role = "assistant" if known == "call" else known
     return {"role": role, "content": None if silent else encodable(content or ""), **extras}
+
+
+def spread(message: Any) -> list[Any]:
+    """A message, or several, where what tools answered is among its parts, as Anthropic has it."""
+    name = next((name for name in _SAID if message.get(name) is not None), "") if isinstance(message, Mapping) else ""
+    parts = message[name] if name else None
+    if not isinstance(parts, list) or not any(_is_part(part, _TOOL_RESULT) for part in parts):
+        return [message]
+    found, beside = list[dict[str, Any]](), dict(message)
+    for is_result, several in groupby(parts, lambda part: _is_part(part, _TOOL_RESULT)):
+        if is_result:
+            found += [
+                {"role": "tool", "content": part.get("content"), "tool_call_id": part.get("tool_use_id")}
+                for part in several
+            ]
+        else:
+            found.append({**beside, name: list(several)})
+            beside = {key: message[key] for key in (*ROLE, _SENDER) if key in message}
+    return found
 
 
 def _without_role(message: Mapping[Any, Any], role: Any) -> str:
@@ -164,6 +186,16 @@ def _call(asked: Mapping[Any, Any]) -> dict[str, Any]:
     """A call as templates take it: arguments are an object, which OpenAI writes as JSON in a text."""
     arguments = parsed(asked.get("arguments", asked.get("parameters", {})))
     return {"type": "function", "function": sound({"name": asked["name"], "arguments": arguments})}
+
+
+def _call_of(part: Mapping[Any, Any]) -> dict[str, Any]:
+    """A part that asks something of a tool, as a call."""
+    call = _call({"name": part.get("name"), "arguments": part.get("input", {})})
+    return {"id": part["id"], **call} if isinstance(part.get("id"), str) else call
+
+
+def _is_part(part: Any, of_type: str) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == of_type
 
 
 def _part(part: Any) -> tuple[bool, str] | Unusable:

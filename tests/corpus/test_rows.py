@@ -240,6 +240,32 @@ def test_what_is_asked_of_tools_reaches_the_template_in_every_spelling(tmp_path:
         assert document.tools == [{"type": "function", "function": described}]
 
 
+def test_parts_of_a_message_that_ask_tools_and_have_their_answers_are_calls_and_turns_of_tools(tmp_path: Path) -> None:
+    asked = {"type": "tool_use", "id": "t1", "name": "sky", "input": {"where": "here"}}
+    answered = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "wet"}]}
+    said = [{"type": "text", "text": text} for text in ("I look.", "And?", "Yes")]
+    apart = [
+        {"role": "assistant", "content": [said[0], asked]},
+        {"role": "user", "content": [answered, said[1]]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "So."}, said[2]]},
+    ]
+    together = {"sender": "assistant", "content": [said[0], asked, answered, said[2]]}
+    call = {"id": "t1", "type": "function", "function": {"name": "sky", "arguments": {"where": "here"}}}
+    called = {"role": "assistant", "content": "I look.", "tool_calls": [call]}
+    tool = {"role": "tool", "content": "wet", "tool_call_id": "t1"}
+    thought = {**CHAT[1], "reasoning_content": "So."}
+    for messages, expected in (
+        ([CHAT[0], *apart], [CHAT[0], called, tool, {"role": "user", "content": "And?"}, thought]),
+        ([{"sender": "human", "text": "Rain?"}, together], [CHAT[0], called, tool, CHAT[1]]),
+        ([CHAT[0], {"role": "assistant", "content": [asked]}], [CHAT[0], {**called, "content": None}]),
+    ):
+        [document] = read(source(write(tmp_path / "a.jsonl", [{"messages": messages}])))
+        assert document.messages == expected
+    answered["content"][0] = {"type": "image"}
+    [left_out] = counted(source(write(tmp_path / "a.jsonl", [{"messages": apart}, {"text": "one"}]))).values()
+    assert left_out.found == {"bad row": "a message has a part `image`"}
+
+
 def test_of_a_tree_the_branch_that_is_ranked_best_is_read_and_that_is_said(tmp_path: Path) -> None:
     def message(role: str, text: str, rank: int | None, *replies: Any) -> dict[str, Any]:
         return {"message_id": text, "role": role, "text": text, "rank": rank, "replies": list(replies)}
