@@ -211,9 +211,7 @@ def _gap(feature: FeatureRow, evidence: EvidenceRow | None) -> list[tuple[str, s
     return [(f"{knows.upper()} does better", f"{abs(gap):.3f}", remark)]
 
 
-def lens_notes(
-    facts: Mapping[str, Any], models: pd.DataFrame, logits: pd.DataFrame, partition: Partition
-) -> dict[Side, str]:
+def lens_notes(facts: Mapping[str, Any], models: Any, logits: pd.DataFrame, partition: Partition) -> dict[Side, str]:
     """How what a feature writes in each model is to be read: through what it was read, and how much comes after.
 
     Args:

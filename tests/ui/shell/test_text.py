@@ -19,7 +19,7 @@ def test_what_can_be_mended_says_so_and_anything_else_is_named_and_logged(caplog
     ("text", "words", "expected"),
     [
         ("in comparison with all of Paris, the city", "paris", "…ll of Paris, the city"),
-        ("by comparison", "Paris", "…y comparison"),
+        ("by comparison", "Paris", "by comparison"),
         ("到北京去", "北京", "到北京去"),
         ("x" * 50 + " Paris " + "y" * 50, "Paris", "…" + "x" * 5 + " Paris " + "y" * 29 + "…"),
         ("北京" + "国" * 50, "北京", "北京" + "国" * 15 + "…"),
