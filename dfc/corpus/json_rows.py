@@ -9,6 +9,7 @@ from typing import Any
 
 from dfc.config import SourceConfig, UserError
 from dfc.corpus import chats, files, messages, splits
+from dfc.corpus.documents import texts_in
 from dfc.corpus.encodings import Encoding
 from dfc.corpus.tally import Unusable, named
 
@@ -136,7 +137,8 @@ def _rows_in(value: Any, place: str, source: SourceConfig) -> list[tuple[str, An
     if len(value) == 1 and isinstance(items[0], list):
         lists = value
     if lists and not by_column:
-        beside = [(f"{place} `{name:.40}`", Unusable("other key")) for name in value if name not in lists]
+        others = sorted(value.keys() - lists.keys(), key=lambda name: (-sum(map(len, texts_in(value[name]))), name))
+        beside = [(f"{place} `{name:.40}`", Unusable("other key")) for name in others]  # the one with most words first
         held = [row for name, rows in lists.items() for row in _rows_in(rows, f"{place} `{name:.40}`", source)]
         return held + beside
     return [(place, value)]

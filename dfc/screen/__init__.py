@@ -1,1 +1,1 @@
-"""From findings to what a person signs: what they are about, in which order to read them, what was decided."""
+"""From what a run holds to an answer: what tells sets of prompts apart, what findings are about, what was decided."""

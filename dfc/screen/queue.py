@@ -10,7 +10,7 @@ import pandas as pd
 from dfc.config import PARTITIONS, Partition, Side
 from dfc.report import findings
 from dfc.report.findings import Finding
-from dfc.report.heatmap import side_of
+from dfc.report.heatmap import called, side_of
 from dfc.store.reader import FeatureQuery, Store
 
 FEW = 30
@@ -70,7 +70,7 @@ def _subject(store: Store, row: dict[str, Any], finding: Finding | None, prints:
         identity,
         side_of(partition) if finding is None else finding.side,
         partition,
-        findings.title(row["label"], row["peak_tokens"]),
+        called(row["label"], row["peak_tokens"]),
         prints[identity],
         members,
         float(row["confidence"]),

@@ -37,6 +37,12 @@ COMMANDS = [
     ["report", "none"],
     ["findings", "none"],
     ["screen", "none"],
+    ["runs"],
+    ["overview", "none"],
+    ["features", "none"],
+    ["feature", "none", "3"],
+    ["prompt", "none", "--text", "a"],
+    ["contrast", "none", "--sets", "harmful", "harmless"],
     ["null", "none"],
     ["stability", "none"],
 ]

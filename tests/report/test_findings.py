@@ -12,6 +12,7 @@ import pytest
 from dfc.report import findings, tables
 from dfc.report.card import feature_card_html
 from dfc.report.document import Chosen, report_html
+from dfc.report.heatmap import called
 from dfc.runs import Run
 from dfc.store.contexts import Context
 from dfc.store.notes import Notebook
@@ -141,8 +142,8 @@ def test_lines_of_the_command_line(store: Store) -> None:
         "only B may use it: B expects what follows better than A, by more than in like texts (evidence: exclusive)",
         f"feature 60, 1 feature, 1,001 documents that count as 300, densest on {second.main_source}",
     ]
-    assert findings.title("", [" the", "x\n"]) == "(␣the, x↵)"
-    assert findings.title("a\x1b[31m", []) == "a‹U+001B›[31m"
+    assert called("", [" the", "x\n"]) == "(␣the, x↵)"
+    assert called("a\x1b[31m", []) == "a‹U+001B›[31m"
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,9 @@ def _contexts(view: View, one: Candidate) -> None:
 
 def _chosen(contexts: Iterable[Context], best: bool) -> Iterable[Context]:
     """The strongest contexts, each of another document, and of the best feature the first of each weaker quarter."""
-    most, seen, bands = _OF_BEST if best else _OF_OTHERS, set(), set()
+    most = _OF_BEST if best else _OF_OTHERS
+    seen: set[int] = set()  # documents
+    bands: set[int] = set()
     for context in contexts:
         if context.document in seen:
             continue
