@@ -57,13 +57,12 @@ def subjects(store: Store) -> tuple[Subject, ...]:
 
 
 def _listed(store: Store, query: FeatureQuery, most: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = store.features(replace(query, limit=most)).to_dict("records")
-    return rows
+    return [{**row} for row in store.features(replace(query, limit=most)).to_dict("records")]
 
 
 def _subject(store: Store, row: dict[str, Any], finding: Finding | None, prints: dict[int, str]) -> Subject:
     identity, partition = int(row["feature_id"]), row["partition"]
-    members = (identity,)
+    members: tuple[int, ...] = (identity,)
     if finding is not None:
         members = tuple(int(one) for one in store.members(finding.finding)["feature_id"].head(MEMBERS))
     return Subject(

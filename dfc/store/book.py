@@ -96,8 +96,8 @@ class Remarks:
 
     def of_other_version(self, fingerprint: str) -> bool:
         """Whether anything here was said about a feature with another decoder."""
-        kept = {one.fingerprint for one in (*self.marks, *self.notes, *self.decisions)}
-        return bool(kept - {fingerprint})
+        kept = {mark.fingerprint for mark in self.marks} | {note.fingerprint for note in self.notes}
+        return bool((kept | {decision.fingerprint for decision in self.decisions}) - {fingerprint})
 
 
 class Book(Section):

@@ -21,7 +21,7 @@ def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
     assert lines[0].split() == ["score", "evidence", "readability", "flag", "effect", "feature", "model"]
     assert "contexts hold" in shown.stdout
     assert "a finding, says Ada" in shown.stdout
-    assert lines[-1].startswith("1 of 13 decided by anybody; flags beside 4,000 contexts")
+    assert lines[-1].startswith("1 of 13 decided by anybody; flags beside 3,920 contexts")
 
     told = json.loads(dfc("screen", "demo", "--json").stdout)
     assert len(told) == 13
