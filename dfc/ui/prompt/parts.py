@@ -130,7 +130,7 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         links.feature(view.run.name, feature.feature_id, "Open the feature")
-        links.steer(view.run.name, feature)
+        links.steer(view, feature)
         st.button("Clear", icon=":material/close:", key="clear_feature", on_click=_clear)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dfc.store import attached
 from dfc.ui.shell import address
 from dfc.ui.shell.text import plain
 from tests.ui.folders import (
@@ -126,6 +127,18 @@ def test_it_says_to_which_finding_it_belongs_and_links_the_others(data: Path) ->
     back = links["Its 3 features among the findings"]
     assert back.query_string == "run=demo&group=0"
     assert "Which finding it belongs to" not in text(calm(visit(FEATURE, run="demo", feature="2")))
+
+
+def test_steering_begins_with_the_model_whose_finding_it_is(data: Path) -> None:
+    for side in ("a", "b"):
+        run = make_run(data, side)
+        find(run.store)
+        with duckdb.connect(str(attached.evidence_path(run.store))) as connection:
+            connection.execute("UPDATE findings SET side = ? WHERE finding = 0", [side])
+        for feature, expected in ((150, side), (0, "a"), (B_FEATURE, "b"), (SHARED_FEATURE + 2, "a")):
+            links = calm(visit(FEATURE, run=side, feature=str(feature))).get("page_link")
+            [link] = [link.proto for link in links if link.proto.label == "Steer with it"]
+            assert link.query_string == f"run={side}&feature={feature}&side={expected.upper()}"
 
 
 def test_next_follows_the_findings_and_the_features_of_one(data: Path) -> None:
