@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import duckdb
@@ -9,6 +10,7 @@ import pytest
 from dfc.store import attached
 from dfc.ui.shell import address
 from dfc.ui.shell.text import plain
+from tests.stores import make_older
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -50,6 +52,21 @@ def test_hostile_text_is_escaped(finished: Path) -> None:
 def test_dead_feature_says_so(finished: Path) -> None:
     test = calm(visit(FEATURE, run="demo", feature=str(DEAD_FEATURE)))
     assert "This feature is dead" in test.info[0].value
+
+
+def test_it_says_what_it_reads_and_how_it_moves_all_tokens(finished: Path) -> None:
+    for feature, cells in ((A_FEATURE, ("0.7", "–")), (SHARED_FEATURE, ("0.7", "0.6"))):
+        test = calm(visit(FEATURE, run="demo", feature=str(feature)))
+        row = text(test).split("cosine of encoder and decoder</td>")[1].split("</tr>")[0]
+        assert tuple(re.findall(r">([^<>]+)</td>", row)) == cells
+        alts = [one.proto.alt for one in test.get("plotly_chart")]
+        assert sum(alt.startswith("Histogram of what it adds to the logits") for alt in alts) == 1 + (cells[1] == "0.6")
+
+
+def test_an_older_store_says_how_to_get_what_it_lacks(data: Path) -> None:
+    make_older(make_run(data).store)
+    captions = [one.value for one in calm(visit(FEATURE, run="demo", feature=str(A_FEATURE))).caption]
+    assert sum("`python -m dfc index --again demo`" in caption for caption in captions) == 2
 
 
 def test_next_goes_on_by_number(finished: Path) -> None:
