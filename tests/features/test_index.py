@@ -239,7 +239,7 @@ def test_encoders(dense: Dense, store: Store) -> None:
                     part.gain * (dense.crosscoder.seen(x)[:, part.reads] - dense.crosscoder.decoder_bias[part.columns])
                     @ part.encoder[place] for x in (base, moved)
                 )  # fmt: skip
-                growth = float(after - before) / step * facts[f"variance_{side}"] ** 0.5
+                growth = float((after - before).detach()) / step * facts[f"variance_{side}"] ** 0.5
                 assert norm == pytest.approx(growth, rel=1e-2)
                 assert cosine == pytest.approx(float(torch.cosine_similarity(encoder, decoder, dim=0)), abs=1e-5)
 

@@ -39,21 +39,20 @@ def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
     trying.show(view, feature)
-    with st.container(key="context_tools"):
-        tools = st.columns([2.2, 3.4, 2.4], vertical_alignment="bottom", gap="medium")
-    with tools[0]:
-        shown = choice.one_of(
+    tools = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="context_tools")
+    with tools:
+        tokens = choice.one_of(
             "Tokens of",
             _TOKENS,
             "tokens",
             side_of(feature.partition),
             help="The same texts, cut into tokens as one model or the other sees them.",
         )
-    sides = SIDES if shown == "both" else (shown,)
+    sides = SIDES if tokens == "both" else (tokens,)
     if not contexts:
         st.html('<p class="dfc-muted">No contexts were kept for this feature.</p>')
         return
-    with tools[1]:
+    with tools:
         colour = choice.one_of(
             "Colours",
             _COLOURS,
@@ -62,7 +61,6 @@ def show(view: View, feature: FeatureRow) -> None:
             "than the other by the same characters, as far as `verify` measured it. Verdicts and findings rest on "
             "that, over what follows each firing, compared with matched places.",
         )
-    with tools[2]:
         document.offer(contexts)
     hue: Hue = feature.partition
     shown, top = [Coloured(context, {}) for context in contexts], feature.max

@@ -32,9 +32,9 @@ def key(view: View, top: float) -> str:
     """How to read the colours: B's to the left of no difference, A's to the right."""
     colours = (*reversed(ramp("b", view.theme)), *ramp("a", view.theme))
     return (
-        f'<div class="dfc-key"><span>{escape(view.name("b"))} expects it better, by {number(top)} nats</span>'
-        f"{ramp_html(colours)}<span>{number(top)}, {escape(view.name('a'))} does</span>"
-        "<span>· hover for figures · grey: no figure there</span></div>"
+        f'<div class="dfc-key"><span>{escape(view.name("b"))}</span>{ramp_html(colours)}<span>'
+        f"{escape(view.name('a'))} expects it better; strongest from {number(top)} nats; hover for figures</span>"
+        "<span>· grey: no figure there</span></div>"
     )
 
 
