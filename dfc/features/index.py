@@ -94,11 +94,8 @@ def _lens(run: Run, crosscoder: Crosscoder, codes: CodesOnDisk, side: Side) -> t
         model = models.load(config.models.side(side))
         return logit_lens.logit_lens(model, side, *crosscoder.raw_vectors(side), config.index.logit_tokens)
 
-    names = ("logits", "logit_counts")
-    tokens, counts = (
-        codes.table(f"{name}_{side}", lambda place=place: made()[place]) for place, name in enumerate(names)
-    )
-    return tokens, counts
+    tokens = codes.table(f"logits_{side}", lambda: made()[0])
+    return tokens, codes.table(f"logit_counts_{side}", lambda: made()[1])
 
 
 def _features(

@@ -157,7 +157,7 @@ def _again(view: View) -> str:
 
 def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
     table, models = view.store.logits(feature.feature_id), view.store.models()
-    spreads = view.store.logit_counts(feature.feature_id).set_index("side")
+    spreads: dict[str, Any] = {row.side: row for row in view.store.logit_counts(feature.feature_id).itertuples()}
     layer: dict[Any, int] = models["layer"].to_dict()
     layers: dict[Any, int] = models["layers"].to_dict()
     for side in SIDES:
@@ -178,12 +178,10 @@ def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
             st.caption(f"Read through {plain(note)}.")
         if after := layers[side] - layer[side] - 1:
             st.caption(f"Rough: {after} of {layers[side]} blocks come after it and change what it writes.")
-        if side in spreads.index:
-            least, most, counts = spreads.loc[side, ["least", "most", "counts"]]
-            figure = charts.logits(counts, least, most, side, view.theme)
-            charts.show(
-                figure, f"logits_{side}", f"Histogram of what it adds to the logits of all tokens of {side.upper()}"
-            )
+        if (spread := spreads.get(side)) is not None:
+            figure = charts.logits(spread.counts, spread.least, spread.most, side, view.theme)
+            alt = f"Histogram of what it adds to the logits of all tokens of {side.upper()}"
+            charts.show(figure, f"logits_{side}", alt)
         else:
             st.caption(f"How it moves all other tokens is not in this store: {_again(view)} counts them.")
         top = float(rows["value"].abs().max()) or 1.0
