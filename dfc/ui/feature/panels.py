@@ -157,7 +157,8 @@ def _again(view: View) -> str:
 
 def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
     table, models = view.store.logits(feature.feature_id), view.store.models()
-    spreads: dict[str, Any] = {row.side: row for row in view.store.logit_counts(feature.feature_id).itertuples()}
+    counted: Any = view.store.logit_counts(feature.feature_id).itertuples()
+    spreads = {row.side: row for row in counted}
     layer: dict[Any, int] = models["layer"].to_dict()
     layers: dict[Any, int] = models["layers"].to_dict()
     for side in SIDES:

@@ -77,4 +77,4 @@ def test_the_page_colours_what_was_measured_and_counts_the_rest(data: Path) -> N
     assert f" of {len(contexts)} contexts lie where" in said
     assert "`evidence.surprise_pairs` measures more" in said
     plainly = text(calm(visit(FEATURE, run="demo", feature=str(A_FEATURE))))
-    assert "dfc-between" not in plainly
+    assert 'class="dfc-context dfc-between"' not in plainly
