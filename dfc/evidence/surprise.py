@@ -130,7 +130,7 @@ def between(
         keep: which rows count, (rows,).
 
     Returns:
-        A row for each document that was measured; gaps are in hundredths of a nat, NaN at a turn's first kept pair,
+        A row for each document that was measured; gaps are in hundredths of a nat, null at a turn's first kept pair,
         before which the models were not given the same.
 
     Raises:
@@ -147,7 +147,7 @@ def between(
         {
             "document": rows.document[kept][first],
             "ends": pa.ListArray.from_arrays(lists, pa.array(rows.end[kept])),
-            "gaps": pa.ListArray.from_arrays(lists, pa.array(gaps)),
+            "gaps": pa.ListArray.from_arrays(lists, pa.array(gaps, mask=np.isnan(gaps))),
         }
     )
 

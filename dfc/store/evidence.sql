@@ -39,7 +39,7 @@ CREATE TABLE pair_gaps (    -- which model expects which words of a document bet
     document INTEGER NOT NULL,
     ends     INTEGER[] NOT NULL,          -- where its kept pairs end, in characters of its content
     gaps     FLOAT[] NOT NULL             -- nats that B loses more than A from the kept pair before to each, in
-);                                        -- hundredths; NaN at a turn's first
+);                                        -- hundredths; NULL at a turn's first
 
 CREATE TABLE texts (        -- how much better one model expects a kind of text as a whole
     trait     VARCHAR NOT NULL,           -- 'source' | 'role' | 'script'

@@ -308,10 +308,10 @@ class Store:
         """How much better one model knows each kind of text as a whole: the table `texts`, the largest gaps first."""
         return self._frame("SELECT * FROM texts ORDER BY trait, abs(gap) DESC, name")
 
-    def pair_gaps(self, documents: Sequence[int]) -> dict[int, tuple[list[int], list[float]]]:
+    def pair_gaps(self, documents: Sequence[int]) -> dict[int, tuple[list[int], list[float | None]]]:
         """Of each of these documents that was measured, where its kept pairs end and how much better A expects each.
 
-        In nats from the kept pair before, below 0 where B does; NaN at a turn's first. Empty before `verify`, without
+        In nats from the kept pair before, below 0 where B does; None at a turn's first. Empty before `verify`, without
         surprise, and in evidence of before this was kept.
         """
         rows = self._rows("SELECT * FROM pair_gaps WHERE document IN (SELECT unnest(?::INTEGER[]))", [list(documents)])

@@ -83,7 +83,7 @@ def test_between_kept_pairs_is_the_sum_over_tokens_within_the_turn(run: Run) -> 
         before = None
         for pair, gap in zip(kept.tolist(), row["gaps"], strict=True):
             if before is None or document["roles"][before] != document["roles"][pair]:
-                assert np.isnan(gap)
+                assert gap is None
             else:
                 nats = {
                     side: lost[side][document[f"index_{side}"][before] + 1 : document[f"index_{side}"][pair] + 1].sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 
 import streamlit as st
 
@@ -14,7 +13,7 @@ from dfc.ui.shell import gap_key
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
 
-Measured = tuple[list[int], list[float]]
+Measured = tuple[list[int], list[float | None]]
 """Where a document's kept pairs end, and by how many nats A expects each better; as the store gives them."""
 _BEGINS = "no figure: the models were not given the same before the first pair of a turn"
 _UNMEASURED = "not measured"
@@ -46,21 +45,19 @@ def coloured(context: Context, measured: Measured | None) -> Coloured:
     return Coloured(replace(context, activations_a=a, activations_b=b), {"a": notes_a, "b": notes_b})
 
 
-def _spread(context: Context, side: Side, inside: Sequence[float]) -> tuple[list[float | None], list[str]]:
+def _spread(context: Context, side: Side, inside: Sequence[float | None]) -> tuple[list[float | None], list[str]]:
     """The gap on each token of a model, and what is said of it."""
     activations = context.activations_a if side == "a" else context.activations_b
     values: list[float | None] = []
     notes: list[str] = []
-    left = iter(inside)
-    for place, activation in enumerate(activations):
-        if activation is None:
-            continue
-        gap = next(left, None)
-        note = _UNMEASURED if gap is None else gap_key.words(gap) or _BEGINS
+    paired = [place for place, activation in enumerate(activations) if activation is not None]
+    for pair, place in enumerate(paired):
+        gap = inside[pair] if pair < len(inside) else None
+        note = gap_key.words(gap) or (_BEGINS if pair < len(inside) else _UNMEASURED)
         since = place + 1 - len(values)
-        values += [gap if gap is not None and isfinite(gap) else None] * since
+        values += [gap] * since
         notes += [note] * since
-        if activation:
+        if activation := activations[place]:
             notes[-1] += f", activation {activation:.3g}"
     rest = len(activations) - len(values)
     return values + [None] * rest, notes + ["not paired"] * rest

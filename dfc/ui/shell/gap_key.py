@@ -23,9 +23,11 @@ def strongest(gaps: Iterable[float] | npt.NDArray[Any]) -> float:
     return max(_LEAST, float(np.quantile(sizes, 0.95)) if len(sizes) else 0.0)
 
 
-def words(gap: float) -> str:
+def words(gap: float | None) -> str:
     """What a gap says of what ends at a pair; nothing where there is none."""
-    return f"{'A' if gap > 0 else 'B'} expects better by {abs(gap):.2f} nats what ends here" if np.isfinite(gap) else ""
+    if gap is None or not np.isfinite(gap):
+        return ""
+    return f"{'A' if gap > 0 else 'B'} expects better by {abs(gap):.2f} nats what ends here"
 
 
 def key(view: View, top: float) -> str:

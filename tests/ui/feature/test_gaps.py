@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +15,6 @@ from dfc.ui.feature import gaps
 from tests.ui.folders import A_FEATURE, make_run
 from tests.ui.pages import FEATURE, calm, text, visit
 
-NAN = math.nan
-
 
 def context() -> Context:
     """Five pairs of the characters 10 to 30; in A one more token before the second, in B one after the last."""
@@ -29,7 +26,7 @@ def context() -> Context:
 
 
 def test_each_pair_has_its_gap_and_tokens_without_a_partner_that_of_the_next() -> None:
-    ends, measured = [10, 14, 18, 22, 26, 30, 34], [9.0, NAN, 0.5, -1.0, 0.0, 2.0, 9.0]
+    ends, measured = [10, 14, 18, 22, 26, 30, 34], [9.0, None, 0.5, -1.0, 0.0, 2.0, 9.0]
     shown = gaps.coloured(context(), (ends, measured))
     assert shown.context.activations_a == [None, 0.5, 0.5, -1.0, 0.0, 2.0]
     assert shown.context.activations_b == [None, 0.5, -1.0, 0.0, 2.0, None]
@@ -46,7 +43,7 @@ def test_each_pair_has_its_gap_and_tokens_without_a_partner_that_of_the_next() -
 @pytest.mark.parametrize(
     ("measured", "known"),
     [
-        (([14, 18], [NAN, 0.5]), 2),  # the beginning alone was measured
+        (([14, 18], [None, 0.5]), 2),  # the beginning alone was measured
         (None, 0),
         (([12, 14, 16, 18, 20, 22], [0.5] * 6), 0),  # of other pairs
     ],
