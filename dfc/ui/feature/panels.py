@@ -146,7 +146,7 @@ def _figure_row(name: str, title: str, feature: FeatureRow) -> str:
     cells = ""
     for side in SIDES:
         value: float | None = getattr(feature, f"{name}_{side}")
-        cells += f'<td title="{escape(columns.meaning(f"{name}_{side}"))}">{number(value, 3) if value else "–"}</td>'
+        cells += f'<td title="{escape(columns.meaning(f"{name}_{side}"))}">{number(value) if value else "–"}</td>'
     return f'<tr><td class="dfc-word">{title}</td>{cells}</tr>'
 
 
