@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dfc.config.characters import is_unspaced
 from dfc.features.codes import Ints
-from dfc.features.passages import WINDOW, Corpus, Passage, is_unspaced, passage, units
+from dfc.features.passages import WINDOW, Corpus, Passage, passage, units
 from dfc.machine import progress
 
 Numbers = npt.NDArray[np.float64]

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, Side
+from dfc.report.card import lens_notes
 from dfc.report.heatmap import label
 from dfc.store import columns
 from dfc.store.reader import FeatureRow
@@ -156,29 +157,24 @@ def _again(view: View) -> str:
 
 
 def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
-    table, models = view.store.logits(feature.feature_id), view.store.models()
+    table = view.store.logits(feature.feature_id)
+    notes = lens_notes(facts, view.store.models(), table, feature.partition)
     counted: Any = view.store.logit_counts(feature.feature_id).itertuples()
     spreads = {row.side: row for row in counted}
-    layer: dict[Any, int] = models["layer"].to_dict()
-    layers: dict[Any, int] = models["layers"].to_dict()
     for side in SIDES:
         rows = table[table["side"] == side]
-        note = str(facts.get(f"lens_note_{side}", ""))
+        if len(rows):
+            st.markdown(
+                f"**What it writes in {side.upper()}**",
+                help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes "
+                "more, and less, likely. It says what the feature pushes toward, not what it fires on. The histogram "
+                "counts all tokens by their logit: single ones far out are what it writes; a bulk without tails says "
+                "that it writes nothing in particular here. Its upright scale is logarithmic.",
+            )
+        if side in notes:
+            st.caption(plain(notes[side]))
         if rows.empty:
-            if note and feature.partition in ("shared", side):
-                st.caption(f"What it writes in {side.upper()} is not known: there is no logit lens. {plain(note)}.")
             continue
-        st.markdown(
-            f"**What it writes in {side.upper()}**",
-            help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes more, "
-            "and less, likely. It says what the feature pushes toward, not what it fires on. The histogram counts all "
-            "tokens by their logit: single ones far out are what it writes; a bulk without tails says that it writes "
-            "nothing in particular here. Its upright scale is logarithmic.",
-        )
-        if note:
-            st.caption(f"Read through {plain(note)}.")
-        if after := layers[side] - layer[side] - 1:
-            st.caption(f"Rough: {after} of {layers[side]} blocks come after it and change what it writes.")
         if (spread := spreads.get(side)) is not None:
             figure = charts.logits(spread.counts, spread.least, spread.most, side, view.theme)
             alt = f"Histogram of what it adds to the logits of all tokens of {side.upper()}"
