@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dfc.config import Side
 from dfc.report.heatmap import side_of
-from dfc.store.reader import FeatureRow
-from dfc.ui.shell import address
+from dfc.store.reader import FeatureRow, Store
+from dfc.ui.shell import address, data
 from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
 
 
 def feature(run_name: str, identity: int, label: str | None = None, place: Place | None = None) -> None:
@@ -21,12 +23,19 @@ def feature(run_name: str, identity: int, label: str | None = None, place: Place
     )
 
 
-def steer(run_name: str, feature: FeatureRow) -> None:
-    """To steering the model that a feature is of."""
+def steer(view: View, feature: FeatureRow) -> None:
+    """To steering the model that a feature is of; with a shared one the model whose finding it is in, if any's."""
     st.page_link(
         address.STEER_PAGE,
         label="Steer with it",
         icon=":material/explore:",
-        query_params=address.feature_params(run_name, feature.feature_id)
-        | {"side": side_of(feature.partition).upper()},
+        query_params=address.feature_params(view.run.name, feature.feature_id)
+        | {"side": _steered(view.store, feature).upper()},
     )
+
+
+def _steered(store: Store, feature: FeatureRow) -> Side:
+    evidence = store.evidence(feature.feature_id) if feature.partition == "shared" else None
+    finding = None if evidence is None else evidence.finding
+    sides = (one.side for one in data.findings(store) if one.finding == finding)
+    return next(sides, side_of(feature.partition))
