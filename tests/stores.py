@@ -127,6 +127,7 @@ def write_store(path: Path, features: int = 60, seed: int = 0) -> None:
         tables["logits"] += [
             entry for side in "ab" if row[f"norm_{side}"] > 0 for entry in _logits(random, feature_id, side, source)
         ]
+        tables["logit_counts"] += [_counts(feature_id, side) for side in "ab" if row[f"norm_{side}"] > 0]
     with StoreWriter(path) as writer:
         writer.facts(_facts(tables["features"]))
         writer.append("models", pa.Table.from_pylist(MODELS))
@@ -199,6 +200,10 @@ def _feature(random: np.random.Generator, feature_id: int, partition: str, alive
         "norm_b": norm_b,
         "raw_norm_a": 4.1 * norm_a,
         "raw_norm_b": 530 * norm_b,
+        "encoder_norm_a": 20 * norm_a,
+        "encoder_norm_b": 30 * norm_b,
+        "encoder_decoder_a": 0.7 if norm_a else None,
+        "encoder_decoder_b": 0.6 if norm_b else None,
         "relative_norm": norm_a / (norm_a + norm_b),
         "peak_tokens": [],
         "main_source": source if alive else "",
@@ -301,6 +306,13 @@ def _logits(random: np.random.Generator, feature_id: int, side: str, source: str
             }
 
 
+def _counts(feature_id: int, side: str) -> dict[str, Any]:
+    """Of 49,152 tokens most in the middle, one alone in the last of 48 bins."""
+    counts = np.round(49_000 * np.exp(-(((np.arange(48) - 20) / 4) ** 2) / 2) / 10).astype(int)
+    counts[-1] = 1
+    return {"feature_id": feature_id, "side": side, "least": -2.0, "most": 2.8, "counts": counts.tolist()}
+
+
 def documents() -> pa.Table:
     """Every document of DOCUMENTS."""
     texts = [entry for source in SOURCES for entry in DOCUMENTS[source]]
@@ -319,13 +331,18 @@ def _commonest(tokens: list[str], count: int = 5) -> list[str]:
     return sorted(set(tokens), key=lambda token: (-tokens.count(token), token))[:count]
 
 
+LATER = tuple(f"{name}_{side}" for name in ("raw_norm", "encoder_norm", "encoder_decoder") for side in "ab")
+"""Columns of features that schema 6 did not have."""
+
+
 def make_older(path: Path) -> None:
-    """Make a store what schema 6 wrote: a scale for each stream, norms of the scaled space, and none raw."""
+    """Make a store what schema 6 wrote: a scale for each stream, norms of the scaled space, none raw, no encoders."""
     older = path.with_name("older.duckdb")  # the file itself may be open in this process
     shutil.copy(path, older)
     with duckdb.connect(str(older)) as connection:
-        for name in ("raw_norm_a", "raw_norm_b"):
+        for name in LATER:
             connection.execute(f"ALTER TABLE features DROP {name}")
+        connection.execute("DROP TABLE logit_counts")
         connection.execute("ALTER TABLE models ALTER scale TYPE DOUBLE USING scale[1]")
         connection.execute("DELETE FROM run WHERE key IN ('variance_a', 'variance_b')")
         connection.execute("UPDATE run SET value = '6' WHERE key = 'schema_version'")
@@ -361,6 +378,8 @@ _SCHEMAS = {
         ("variance", pa.float32()), ("max", pa.float32()), ("quantiles", _FLOATS),
         ("histogram", pa.list_(pa.int64())), ("norm_a", pa.float32()), ("norm_b", pa.float32()),
         ("raw_norm_a", pa.float32()), ("raw_norm_b", pa.float32()),
+        ("encoder_norm_a", pa.float32()), ("encoder_norm_b", pa.float32()),
+        ("encoder_decoder_a", pa.float32()), ("encoder_decoder_b", pa.float32()),
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),
         ("specificity", pa.float32()), ("label", pa.string()), ("label_origin", pa.string()),
     ]),
@@ -368,6 +387,10 @@ _SCHEMAS = {
     "logits": pa.schema([
         ("feature_id", pa.int32()), ("side", pa.string()), ("direction", pa.string()), ("rank", pa.int16()),
         ("token", pa.string()), ("value", pa.float32()),
+    ]),
+    "logit_counts": pa.schema([
+        ("feature_id", pa.int32()), ("side", pa.string()), ("least", pa.float32()), ("most", pa.float32()),
+        ("counts", pa.list_(pa.int32())),
     ]),
     "sources": pa.schema([
         ("feature_id", pa.int32()), ("source", pa.string()), ("count", pa.int64()), ("rate", pa.float64()),

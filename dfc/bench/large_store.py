@@ -39,6 +39,7 @@ VALUES: dict[str, Sequence[str]] = {
 ROWS = {
     "features": 1,
     "logits": 80,
+    "logit_counts": 2,
     "sources": len(SOURCES),
     "roles": 4,
     "phrases": 12,
@@ -52,7 +53,7 @@ _DOCUMENT = 750  # tokens
 WORDS, CHARACTERS = 40_000, 8_000
 _PAIRS = 96_000_000  # that the facts speak of
 _EXCLUSIVE = 0.05  # of all features, in each model
-_LISTS = {"histogram": 64, "quantiles": 6, "peak_tokens": 5}  # lengths
+_LISTS = {"histogram": 64, "quantiles": 6, "peak_tokens": 5, "counts": 48}  # lengths
 
 Ints = npt.NDArray[np.int64]
 

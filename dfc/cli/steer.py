@@ -179,7 +179,10 @@ def _trial(run: Run, trial: Trial, as_json: bool) -> None:
             "baseline_perplexity": before,
             "perplexity": after.perplexity,
             "mean_kl": float(after.kl.mean()) if len(after.kl) else 0.0,
-            "warnings": strength.warnings(program, after, steered, alone, before),
+            "warnings": [
+                *generation.remarks(model, trial.prompt),
+                *strength.warnings(program, after, steered, alone, before),
+            ],
             "transfer_r2": {
                 str(action.edit.feature): action.vector.transfer
                 for action in program.actions

@@ -248,6 +248,15 @@ class Crosscoder(nn.Module):
         ids, vectors = self.decoder_vectors(side)
         return ids, vectors / self.scale[columns_of(side, self.widths)]
 
+    def encoder_vectors(self, side: Side) -> tuple[Tensor, Tensor]:
+        """The same ids, and by what a feature's activation grows along one model's scaled stream, (features, width).
+
+        Of an exclusive feature that is encoded from what the other model does not predict: while that one stays.
+        """
+        acting = [part for part in self.parts if side in part.sides]
+        vectors = [part.gain * part.encoder.detach()[:, part.of_side(side)] for part in acting]
+        return self.decoder_vectors(side)[0], torch.cat(vectors)
+
     def partitions(self) -> list[Partition]:
         """Partition of each global feature id."""
         return [part.partition for part in self.parts for _ in range(len(part))]

@@ -20,8 +20,13 @@ _BLOCK_BYTES = 128 << 20
 
 
 def piece(crosscoder: Crosscoder) -> Piece:
-    """`decoder_cosine`."""
-    return Piece(lambda found: {"decoder_cosine": decoder_cosine(crosscoder, found.stitch)})
+    """`decoder_cosine` and `encoder_cosine`."""
+    return Piece(
+        lambda found: {
+            "decoder_cosine": decoder_cosine(crosscoder, found.stitch),
+            "encoder_cosine": encoder_cosine(crosscoder, found.stitch),
+        }
+    )
 
 
 @torch.no_grad()
@@ -55,6 +60,23 @@ def decoder_cosine(crosscoder: Crosscoder, stitch: Stitch) -> npt.NDArray[np.flo
             a, b = part.decoder[:, part.of_side("a")], part.decoder[:, part.of_side("b")]
             in_b = torch.cosine_similarity(stitch.carry(a, "a"), b)
             in_a = torch.cosine_similarity(a, stitch.carry(b, "b"))
+            result[part.first_id : part.first_id + len(part)] = ((in_a + in_b) / 2).numpy()
+    return result
+
+
+@torch.no_grad()
+def encoder_cosine(crosscoder: Crosscoder, stitch: Stitch) -> npt.NDArray[np.float64]:
+    """The same of its two encoder vectors.
+
+    An encoder reads: e_b · x_b is, where x_b = M_ab x_a, (M_abᵀ e_b) · x_a. So that stands beside e_a, and likewise in
+    B's space.
+    """
+    result = np.full(crosscoder.config.features, np.nan)
+    for part in crosscoder.parts:
+        if part.partition == "shared":
+            a, b = part.encoder[:, part.of_side("a")], part.encoder[:, part.of_side("b")]
+            in_a = torch.cosine_similarity(a, b @ stitch.a_to_b.to(b))
+            in_b = torch.cosine_similarity(a @ stitch.b_to_a.to(a), b)
             result[part.first_id : part.first_id + len(part)] = ((in_a + in_b) / 2).numpy()
     return result
 

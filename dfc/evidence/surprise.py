@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
@@ -108,22 +109,66 @@ def ahead(store: ActivationStore, shard: int, rows: Rows, pairs: int, window: in
     Raises:
         UserError: if what was measured is damaged.
     """
+    gap, last = _gap(store, shard, rows, pairs, window)
+    known = np.flatnonzero(last >= 0)
+    following = np.full((len(rows), 2), np.nan)
+    until = np.minimum(np.minimum(known + window, last[known]), _turn_ends(rows)[known])
+    later = until > known
+    place, until = known[later], until[later]
+    following[place, 0] = gap[until] - gap[place]
+    following[place, 1] = rows.end[until] - rows.end[place]
+    return torch.from_numpy(following)
+
+
+def between(
+    store: ActivationStore, shard: int, rows: Rows, keep: npt.NDArray[np.bool_], pairs: int, window: int
+) -> pa.Table:
+    """By how many nats model B is more surprised than model A from each kept pair to the next: the table `pair_gaps`.
+
+    Args:
+        store, shard, rows, pairs, window: as of `ahead`.
+        keep: which rows count, (rows,).
+
+    Returns:
+        A row for each document that was measured; gaps are in hundredths of a nat, null at a turn's first kept pair,
+        before which the models were not given the same.
+
+    Raises:
+        UserError: if what was measured is damaged.
+    """
+    gap, last = _gap(store, shard, rows, pairs, window)
+    kept = np.flatnonzero((last >= 0) & keep)
+    turn = _turn_ends(rows)[kept]
+    gaps = np.round(np.diff(gap[kept], prepend=np.nan), 2).astype(np.float32)
+    gaps[np.diff(turn, prepend=-1) != 0] = np.nan
+    first = np.flatnonzero(np.diff(rows.document[kept], prepend=-1))
+    lists = pa.array(np.append(first, len(kept)).astype(np.int32))
+    return pa.table(
+        {
+            "document": rows.document[kept][first],
+            "ends": pa.ListArray.from_arrays(lists, pa.array(rows.end[kept])),
+            "gaps": pa.ListArray.from_arrays(lists, pa.array(gaps, mask=np.isnan(gaps))),
+        }
+    )
+
+
+def _gap(
+    store: ActivationStore, shard: int, rows: Rows, pairs: int, window: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Nats that B lost more than A up to each row of a shard, and the last row of its document that was measured.
+
+    NaN and −1 where it was not.
+    """
     begins = np.flatnonzero(np.diff(rows.document, prepend=-1))  # of documents that have pairs
     held = np.diff(begins, append=len(rows))
     own = Beginnings.of(held, _share(store, shard, pairs, window), window)
     known = np.flatnonzero(np.arange(len(rows)) < np.repeat(begins + own.of_each(len(begins)), held))
     lost = [_read(store, _path(store, side, shard, pairs, window), own.total) for side in SIDES]
-    following = np.full((len(rows), 2), np.nan)
-    if lost[0] is not None and lost[1] is not None and len(known):
-        gap = np.full(len(rows), np.nan)
+    gap, last = np.full(len(rows), np.nan), np.full(len(rows), -1)
+    if lost[0] is not None and lost[1] is not None:
         gap[known] = lost[1] - lost[0]
-        last = np.repeat(begins[: len(own.counts)] + own.counts - 1, own.counts)
-        until = np.minimum(np.minimum(known + window, last), _turn_ends(rows)[known])
-        later = until > known
-        place, until = known[later], until[later]
-        following[place, 0] = gap[until] - gap[place]
-        following[place, 1] = rows.end[until] - rows.end[place]
-    return torch.from_numpy(following)
+        last[known] = np.repeat(begins[: len(own.counts)] + own.counts - 1, own.counts)
+    return gap, last
 
 
 def _beginnings(store: ActivationStore, shard: int, pairs: int, window: int) -> Beginnings:

@@ -64,7 +64,7 @@ class Judgement:
         partitions: (features,).
         of_a: whether model A is the one that a feature is held to be of, (features,).
         columns: of all pieces, (features,).
-        tables: neighbours, findings and texts.
+        tables: neighbours, findings, and, where surprise was measured, texts and pair_gaps.
         stitch, quality: the maps between the streams, and their held-out R².
     """
 
@@ -157,7 +157,10 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
     follows = matched.following if matched else None
     rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch, follows)
     judgement = judge_rows(crosscoder_model.load(run.crosscoder), rows, settings.evidence)
-    return replace(judgement, tables={**judgement.tables, "texts": matched.texts}) if matched else judgement
+    if matched is None:
+        return judgement
+    further = {"texts": matched.texts, "pair_gaps": _pair_gaps(store, settings.evidence)}
+    return replace(judgement, tables=judgement.tables | further)
 
 
 def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Judgement:
@@ -194,6 +197,15 @@ def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> m
             f"To judge by probes and correlations alone: python -m dfc verify {run.name} --without-surprise"
         ) from error
     return lambda shard, rows: surprise.ahead(store, shard, rows, pairs, window)
+
+
+def _pair_gaps(store: ActivationStore, config: EvidenceConfig) -> pa.Table:
+    """The table of that name: what the contexts are coloured by."""
+    pairs, window = config.surprise_pairs, config.surprise_window
+    return pa.concat_tables(
+        surprise.between(store, shard, rows, store.keep(shard, rows), pairs, window)
+        for shard, rows in ((shard, store.rows(shard)) for shard in range(len(store)))
+    )
 
 
 def say(judgement: Judgement) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from dfc import models, runs
@@ -49,7 +50,7 @@ def index(run: Run) -> None:
     names, phrases = _labels(chosen, store, documents, crosscoder.config.features)
     firings = coactivation.sample(codes, config.index.partner_pairs)
     partners = coactivation.strongest(firings, config.index.partners)
-    lenses = [codes.table(f"logits_{side}", partial(_lens, run, crosscoder, side)) for side in SIDES]
+    lenses, spreads = zip(*(_lens(run, crosscoder, codes, side) for side in SIDES), strict=True)
 
     progress.say("writing features.duckdb")
     of_b = np.array(crosscoder.partitions()) == "b"
@@ -68,6 +69,7 @@ def index(run: Run) -> None:
         writer.append("documents", contexts.documents_of(chosen, store, documents))
         writer.append("features", _features(crosscoder, collected, peaks, names, sources))
         writer.append("logits", pa.concat_tables(lenses).sort_by("feature_id"))
+        writer.append("logit_counts", pa.concat_tables(spreads).sort_by("feature_id"))
         writer.append("sources", _rates("source", sources, collected.by_source, collected.source_pairs))
         writer.append("roles", _rates("role", list(stored.ROLES), collected.by_role, collected.role_pairs))
         writer.append("phrases", phrases)
@@ -83,19 +85,30 @@ def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, feature
     return labels.describe(read, features)
 
 
-def _lens(run: Run, crosscoder: Crosscoder, side: Side) -> pa.Table:
+def _lens(run: Run, crosscoder: Crosscoder, codes: CodesOnDisk, side: Side) -> tuple[pa.Table, pa.Table]:
+    """The tables `logits` and `logit_counts` of one model, which is loaded only if they were not made before."""
     config = run.config()
-    model = models.load(config.models.side(side))
-    return logit_lens.logit_lens(model, side, *crosscoder.raw_vectors(side), config.index.logit_tokens)
+
+    @cache
+    def made() -> tuple[pa.Table, pa.Table]:
+        model = models.load(config.models.side(side))
+        return logit_lens.logit_lens(model, side, *crosscoder.raw_vectors(side), config.index.logit_tokens)
+
+    tokens = codes.table(f"logits_{side}", lambda: made()[0])
+    return tokens, codes.table(f"logit_counts_{side}", lambda: made()[1])
 
 
 def _features(
     crosscoder: Crosscoder, collected: Statistics, peaks: list[pa.Table], names: list[str], sources: list[str]
 ) -> pa.Table:
     partitions = crosscoder.partitions()
-    norms = {side: _norms(crosscoder.decoder_vectors(side), len(partitions)) for side in SIDES}
+    norms, encoders = (
+        {side: _norms(vectors(side), len(partitions)) for side in SIDES}
+        for vectors in (crosscoder.decoder_vectors, crosscoder.encoder_vectors)
+    )
     for side, variance in zip(SIDES, collected.total_variance, strict=True):
         norms[side] /= np.float32(np.sqrt(variance))
+        encoders[side] *= np.float32(np.sqrt(variance))
     # A few firings spread evenly are added, so that a feature that fired once is not called specific.
     rates = collected.by_source / np.maximum(collected.source_pairs, 1) + EVEN_FIRINGS / collected.pairs
     strongest = rates.argmax(axis=1)
@@ -116,6 +129,8 @@ def _features(
             "norm_a": norms["a"],
             "norm_b": norms["b"],
             **{f"raw_norm_{side}": _norms(crosscoder.raw_vectors(side), len(partitions)) for side in SIDES},
+            **{f"encoder_norm_{side}": encoders[side] for side in SIDES},
+            **{f"encoder_decoder_{side}": _encoder_decoder(crosscoder, side) for side in SIDES},
             "relative_norm": norms["a"] / np.maximum(norms["a"] + norms["b"], np.finfo(np.float32).tiny),
             "peak_tokens": contexts.peak_tokens(peaks, len(partitions)),
             "main_source": [sources[source] if lives else "" for source, lives in zip(strongest, alive, strict=True)],
@@ -132,6 +147,14 @@ def _norms(of: tuple[Tensor, Tensor], features: int) -> npt.NDArray[np.float32]:
     norms = np.zeros(features, dtype=np.float32)
     norms[ids.numpy()] = vectors.norm(dim=1).numpy()
     return norms
+
+
+def _encoder_decoder(crosscoder: Crosscoder, side: Side) -> pa.Array:
+    """Cosine of each feature's encoder and decoder vector in one model, (features,); null where it has none."""
+    ids, vectors = crosscoder.decoder_vectors(side)
+    cosines = np.full(crosscoder.config.features, np.nan, dtype=np.float32)
+    cosines[ids.numpy()] = torch.cosine_similarity(crosscoder.encoder_vectors(side)[1], vectors).numpy()
+    return pa.array(cosines, mask=np.isnan(cosines))
 
 
 def _models(store: ActivationStore, collected: Statistics) -> pa.Table:

@@ -28,12 +28,14 @@ from dfc.machine import progress
 from dfc.models import LoadedModel
 from dfc.models.anatomy import OWN
 
+BINS = 48
+"""Of equal width, from a feature's least logit to its largest one."""
 _AT_ONCE = 128
 
 
 @torch.inference_mode()
-def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tokens: int) -> pa.Table:
-    """The most promoted and most suppressed tokens of each vector.
+def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tokens: int) -> tuple[pa.Table, pa.Table]:
+    """The most promoted and most suppressed tokens of each vector, and how all tokens are spread.
 
     Args:
         model: the model that the vectors belong to.
@@ -43,20 +45,20 @@ def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tok
         tokens: how many to keep in each direction.
 
     Returns:
-        Rows of the table `logits`; values are logits, less those of no vector, centred over the vocabulary. None where
-        the model has no lens. Under `note`, the metadata says why, or how the lens is made if it is not the model's
-        own.
+        Rows of the tables `logits` and `logit_counts`; values are logits, less those of no vector, centred over the
+        vocabulary. None where the model has no lens. Under `note`, the metadata of the first says why, or how the lens
+        is made if it is not the model's own.
     """
     words = model.anatomy.lens_words
     note = {"note": "" if words == OWN else words}
     if model.anatomy.lens is None:
         empty = torch.empty(0, 0)
         nobody = _table(side, "promoted", ids[:0], empty, empty.long(), pa.array([], pa.string()))
-        return nobody.replace_schema_metadata(note)
+        return nobody.replace_schema_metadata(note), _counts(side, ids[:0], torch.empty(0, BINS))
     dtype = model.model.dtype
     nothing = model.unembed(torch.zeros(1, vectors.shape[1], device=model.device, dtype=dtype)).float()
     names = pa.array(token_names(model.tokenizer, nothing.shape[1]), pa.string())
-    pieces = []
+    pieces, spreads = [], []
     with progress.bar(f"features: logits {side.upper()}", len(ids), "features") as bar:
         for start in range(0, len(ids), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
@@ -66,8 +68,24 @@ def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tok
             for name, sign in (("promoted", 1), ("suppressed", -1)):
                 values, places = logits.topk(min(tokens, logits.shape[1]), dim=1, largest=sign > 0)
                 pieces.append(_table(side, name, ids[part], values.cpu(), places.cpu(), names))
+            spreads.append(_counts(side, ids[part], logits))
             bar.update(len(direction))
-    return pa.concat_tables(pieces).replace_schema_metadata(note)
+    return pa.concat_tables(pieces).replace_schema_metadata(note), pa.concat_tables(spreads)
+
+
+def _counts(side: Side, ids: Tensor, logits: Tensor) -> pa.Table:
+    """How many tokens lie between which logits, (features, vocabulary)."""
+    counts = [row.histc(BINS).int().tolist() for row in logits]
+    least, most = (end.cpu().numpy() for end in logits.aminmax(dim=1))
+    return pa.table(
+        {
+            "feature_id": ids.numpy(),
+            "side": pa.repeat(side, len(ids)),
+            "least": least,
+            "most": most,
+            "counts": pa.array(counts, pa.list_(pa.int32())),
+        }
+    )
 
 
 def _table(side: Side, direction: str, ids: Tensor, values: Tensor, places: Tensor, names: pa.Array) -> pa.Table:

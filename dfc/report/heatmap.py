@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html import escape
+from typing import Literal
 
-from dfc.config import PARTITIONS, Partition, Side
+from dfc.config import PARTITIONS, SIDES, Partition, Side
 from dfc.config.characters import shown
 from dfc.report.palette import LEVELS, heat_level
 from dfc.store.reader import Context
 
 NEWLINE_COLUMNS = 30
 """What a line break costs of an excerpt's width: lines are the scarce thing on a card."""
+
+Hue = Partition | Literal["between"]
+"""Whose colours: a partition's, or A's above 0 and B's below."""
 
 UNBROKEN = 24
 """Characters without a space after which a line may break: no renderer's own rule for that can be relied on."""
@@ -36,6 +40,12 @@ line-height:1.65;color:var(--dfc-ink)}
     + "\n".join(
         f".dfc-{partition} .h{level}{{background:var(--dfc-{partition}-{level})}}"
         for partition in PARTITIONS
+        for level in range(1, LEVELS + 1)
+    )
+    + "\n"
+    + "\n".join(
+        f".dfc-between .{side}{level}{{background:var(--dfc-{side}-{level})}}"
+        for side in SIDES
         for level in range(1, LEVELS + 1)
     )
     + "\n"
@@ -88,26 +98,29 @@ def token_html(token: str) -> str:
     return "".join(pieces)
 
 
-def context_html(context: Context, side: Side, peak_scale: float, partition: Partition, about: str = "") -> str:
+def context_html(
+    context: Context, side: Side, peak_scale: float, hue: Hue, about: str = "", notes: Sequence[str] = ()
+) -> str:
     """One context in one model's tokenisation, each token on a background that shows its activation.
 
     Args:
         context: the context; see `excerpt` for a shorter one.
         side: whose tokens are shown.
         peak_scale: the activation of the strongest colour, commonly the feature's maximum.
-        partition: whose colours are used.
+        hue: whose colours are used; between both models', what stands for activations may be below 0.
         about: said of every token when it is pointed at, after the token and its activation.
+        notes: said of each token before that; in place of an activation where there is none, or none is meant.
 
     Returns:
         One <div>; the text of its spans is `visible` of the tokens.
     """
     tokens, activations, peak = _of_side(context, side)
-    further = f"  · {escape(visible(about))}" if about else ""
     spans = []
     unbroken = 0
     for index, (token, activation) in enumerate(zip(tokens, activations, strict=True)):
-        level = heat_level(activation, peak_scale)
-        classes = [f"h{level}"] if level else []
+        level = heat_level(None if activation is None else abs(activation), peak_scale)
+        kind = "h" if hue != "between" else "a" if (activation or 0) > 0 else "b"
+        classes = [f"{kind}{level}"] if level else []
         if activation is None:
             classes.append("unpaired")
         if index == peak:
@@ -117,11 +130,12 @@ def context_html(context: Context, side: Side, peak_scale: float, partition: Par
             spans.append("<wbr>")
             unbroken = 0
         unbroken = 0 if " " in token or "\n" in token else unbroken + len(visible(token))
-        reading = "not paired" if activation is None else f"{activation:.3g}"
-        spans.append(
-            f'<span{attribute} title="{escape(visible(token))}  {reading}{further}">{token_html(token)}</span>'
-        )
-    return f'<div class="dfc-context dfc-{partition}">{"".join(spans)}</div>'
+        note = notes[index] if notes else ""
+        reading = "" if hue == "between" else "not paired" if activation is None else f"{activation:.3g}"
+        words = [note] if note and activation is None else [reading, note]
+        said = "  · ".join(visible(one) for one in (*words, about) if one)
+        spans.append(f'<span{attribute} title="{escape(visible(token))}  {escape(said)}">{token_html(token)}</span>')
+    return f'<div class="dfc-context dfc-{hue}">{"".join(spans)}</div>'
 
 
 def excerpt(context: Context, side: Side, before: int, after: int) -> Context:

@@ -21,7 +21,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
 from dfc.config import MemoryShortError, UserError
-from dfc.corpus import Document, Rendering
+from dfc.corpus import Document, Encoding, Rendering
 from dfc.machine import memory, workers
 from dfc.machine.workers import Worker
 from dfc.models import LoadedModel, ends, together
@@ -121,7 +121,7 @@ def stream_batch(
         )
         for row in rows
     ]
-    prompts = [given[row.prompt][1][0].tolist() for row in rows]
+    prompts = [given[row.prompt][1].ids for row in rows]
     return _pieces(_Batch(model, prompts, rows, sampling, record), stopped, said)
 
 
@@ -144,11 +144,24 @@ def encode_prompt(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> Te
     Raises:
         UserError: if it is empty, or leaves no room for the answer.
     """
-    return _given(model, prompt, max_new_tokens)[1]
+    return torch.tensor([_given(model, prompt, max_new_tokens)[1].ids])
 
 
-def _given(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> tuple[Rendering, Tensor]:
-    """A prompt as the model is given it, and its token ids, (1, length)."""
+def remarks(model: LoadedModel, prompt: Prompt) -> list[str]:
+    """What of a prompt the model is not given as it stands: special tokens that it spells out. Raises likewise."""
+    encoding = _given(model, prompt, 0)[1]
+    said = []
+    if encoding.spelled:
+        said.append(f"the prompt spells out special tokens, such as {encoding.spelled}, which are read as text")
+    if encoding.unsure:
+        said.append(
+            f"it cannot be told whether the prompt spells out {encoding.unsure}, which is read as a special token"
+        )
+    return said
+
+
+def _given(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> tuple[Rendering, Encoding]:
+    """A prompt as the model is given it, and its tokens."""
     if not prompt.text.strip():
         raise UserError("the prompt is empty; type what the models shall go on from.")
     if _is_chat(model, prompt):
@@ -157,14 +170,14 @@ def _given(model: LoadedModel, prompt: Prompt, max_new_tokens: int) -> tuple[Ren
     else:
         document = corpus.plain(corpus.encodable(prompt.text))
     rendering = corpus.render(document, model.tokenizer, answer=True, moment=model.config.date)
-    ids = corpus.encode([rendering], model.tokenizer)[0].ids
+    [encoding] = corpus.encode([rendering], model.tokenizer)
     room = model.max_tokens - max_new_tokens
-    if len(ids) > room:
+    if len(encoding.ids) > room:
         raise UserError(
-            f"the prompt has {len(ids)} tokens in {model.title}, whose context leaves room for {max(room, 0)} beside "
-            f"{max_new_tokens} new ones; shorten it, or ask for fewer new tokens."
+            f"the prompt has {len(encoding.ids)} tokens in {model.title}, whose context leaves room for "
+            f"{max(room, 0)} beside {max_new_tokens} new ones; shorten it, or ask for fewer new tokens."
         )
-    return rendering, torch.tensor([ids])
+    return rendering, encoding
 
 
 def _is_chat(model: LoadedModel, prompt: Prompt) -> bool:

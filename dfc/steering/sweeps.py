@@ -160,6 +160,14 @@ class _Text:
     strength: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Measures:
+    """What was done to a text, and in units of s_max how strongly each feature fires on it that is read there."""
+
+    analysis: Analysis
+    activations: dict[Edit, Numbers]
+
+
 def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Generator[Step, None, None]:
     """One model's outputs, prompt by prompt, those of each edit after one of the model left alone.
 
@@ -169,7 +177,7 @@ def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Gener
         units: the edits of this model, each as it is programmed at strength 1, and what reads its feature.
     """
     texts = _texts(model, sweep, units)
-    alone: dict[int, tuple[Answer, Analysis, dict[Edit, Numbers]]] = {}
+    alone: dict[int, tuple[Answer, _Measures]] = {}
     promotion: dict[tuple[int, Edit], Iterator[list[float]]] = {}
     for batch in _batches(model, texts, sweep.sampling.max_new_tokens):
         rows, record, answers = [text.row for text in batch], Record(), [Answer() for _ in batch]
@@ -177,10 +185,10 @@ def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Gener
             for piece in pieces:
                 answers[piece.row].add(piece)
                 yield Step(waiting=piece.waiting)
-        for place, *measured in _measured(model, batch, answers, record, units):
+        for place, measured in _measured(model, batch, answers, record, units):
             text, answer = batch[place], answers[place]
             if text.edit is None:
-                alone[text.number] = answer, *measured
+                alone[text.number] = answer, measured
                 continue
             if (text.number, text.edit) not in promotion:
                 own = alone[text.number]
@@ -189,7 +197,7 @@ def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Gener
                 found = chances(model, torch.tensor([text.ids]), own[0].tokens, [BASELINE, *beside], watched)
                 promotion[text.number, text.edit] = others = iter(found.tolist())
                 yield _output(side, sweep, replace(text, direction="none", strength=0.0), *own, next(others))
-            yield _output(side, sweep, text, answer, *measured, next(promotion[text.number, text.edit]))
+            yield _output(side, sweep, text, answer, measured, next(promotion[text.number, text.edit]))
 
 
 def _texts(model: LoadedModel, sweep: Sweep, units: Units) -> list[_Text]:
@@ -224,8 +232,8 @@ def _batches(model: LoadedModel, texts: Sequence[_Text], new: int) -> Iterator[l
 
 def _measured(
     model: LoadedModel, batch: Sequence[_Text], answers: Sequence[Answer], record: Record, units: Units
-) -> Iterator[tuple[int, Analysis, dict[Edit, Numbers]]]:
-    """What was done to each text of a batch, by its place, and activations in units of s_max of each feature read.
+) -> Iterator[tuple[int, _Measures]]:
+    """What was done to each text of a batch, by its place.
 
     In what the model left alone wrote, all features are read.
     """
@@ -256,7 +264,8 @@ def _measured(
             for part, found in devices.in_halves(measure, left[:size], model.device, too_long):
                 for place, analysis in zip(part, found, strict=True):
                     read = zip(readers(place).items(), analysis.activations, strict=True)
-                    yield place, analysis, {edit: values / gauge.s_max for (edit, gauge), values in read}
+                    activations = {edit: values / gauge.s_max for (edit, gauge), values in read}
+                    yield place, _Measures(analysis, activations)
             left = left[size:]
 
 
@@ -265,12 +274,11 @@ def _output(
     sweep: Sweep,
     text: _Text,
     answer: Answer,
-    analysis: Analysis,
-    activations: Mapping[Edit, Numbers],
+    measured: _Measures,
     promotion: list[float],
 ) -> Step:
     assert text.edit is not None
-    said = corpus.parts(answer.text)
+    said, analysis, activations = corpus.parts(answer.text), measured.analysis, measured.activations
     row = {
         "side": side,
         "feature_id": text.edit.feature,

@@ -3,11 +3,12 @@
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
-SCHEMA_VERSION = 7
-READABLE = (5, 6, SCHEMA_VERSION)
+SCHEMA_VERSION = 8
+READABLE = (5, 6, 7, SCHEMA_VERSION)
 """Versions of features.duckdb that are read. Up to 5 the evidence stood in it, and is read there.
 
-Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale.
+Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale. Up
+to 7 nothing was kept of encoders, nor how a feature moves the logits of all tokens.
 """
 EVIDENCE_VERSION = 3
 EVIDENCE_READABLE = (1, 2, EVIDENCE_VERSION)
@@ -19,9 +20,11 @@ TABLES = (
     "contexts",
     "documents",
     "logits",
+    "logit_counts",
     "sources",
     "roles",
     "phrases",
     "coactivations",
 )
-EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours", "findings", "texts")
+EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours", "findings", "texts", "pair_gaps")
+"""`pair_gaps` is not in all of version 3."""

@@ -3,7 +3,7 @@
 One cursor per call, so that any number of threads and processes may read at once. Files that were replaced are attached
 anew at the next call; whoever still reads the old ones reads them to the end. What both hold together stands in views:
 `judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`.
-`features` and `models` are as this version writes them, whichever wrote the file.
+`features`, `models` and `logit_counts` are as this version writes them, whichever wrote the file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 """Of the files as they are now: another one means other content."""
 _connections: dict[Path, tuple[Stamp, duckdb.DuckDBPyConnection]] = {}
 _lock = threading.Lock()
+_NO_COUNTS = "0 AS feature_id, '' AS side, 0::FLOAT AS least, 0::FLOAT AS most, []::INTEGER[] AS counts"
 _FIRST = ("reference", "neighbours")  # tables of evidence of older versions that mean what they mean now
 
 IDENTITY = "SELECT md5(string_agg(fingerprint, '' ORDER BY feature_id)) FROM store.features"
@@ -112,6 +113,9 @@ def _make_current(made: duckdb.DuckDBPyConnection) -> None:
     whole = _columns(made, "store", "models").get("scale") == "DOUBLE"
     scale = "list_resize([scale], width, scale)" if whole else "scale"
     made.execute(f"CREATE VIEW models AS SELECT * REPLACE ({scale} AS scale) FROM store.models")
+    counted = "logit_counts" in _tables(made, "store")
+    spread = "store.logit_counts" if counted else f"(SELECT {_NO_COUNTS} LIMIT 0)"
+    made.execute(f"CREATE VIEW logit_counts AS FROM {spread}")
 
 
 def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False, older: bool = False) -> None:
@@ -135,9 +139,12 @@ def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = Fals
                        0::FLOAT AS plain_error, 0::FLOAT AS effective, 0::FLOAT AS false_discovery LIMIT 0""",
         "texts": """SELECT '' AS trait, '' AS name, 0::BIGINT AS documents, 0::BIGINT AS pairs, 0::DOUBLE AS gap,
                     0::DOUBLE AS error LIMIT 0""",
+        "pair_gaps": "SELECT 0 AS document, []::INTEGER[] AS ends, []::FLOAT[] AS gaps LIMIT 0",
         "neighbours": "SELECT 0 AS feature_id, 0 AS other_id, '' AS kind, 0::FLOAT AS similarity LIMIT 0",
     }
     held_tables = {"": (), "store": _FIRST}.get(origin, _FIRST if older else EVIDENCE_TABLES)
+    if "pair_gaps" not in _tables(made, origin):
+        held_tables = tuple(name for name in held_tables if name != "pair_gaps")
     for name, empty in nothing.items():
         rows = f"SELECT * FROM {origin}.{name}" if name in held_tables else empty
         made.execute(f"CREATE OR REPLACE VIEW {name} AS {rows}")

@@ -117,6 +117,35 @@ FEATURES: tuple[Column, ...] = (
         )
         for side in ("A", "B")
     ),
+    *(
+        Column(
+            f"encoder_norm_{side.lower()}",
+            "FLOAT",
+            f"‖e_{side}‖",
+            f"By how much its activation grows while model {side}'s stream moves by its typical deviation along the "
+            "feature's encoder vector there; 0 where it has none.",
+            "features",
+            called=f"encoder norm in {side}",
+            unit="activation a typical deviation",
+            sorted=True,
+            look="none",
+        )
+        for side in ("A", "B")
+    ),
+    *(
+        Column(
+            f"encoder_decoder_{side.lower()}",
+            "FLOAT",
+            f"cos e, d in {side}",
+            f"The cosine of its encoder and decoder vector in model {side}'s stream, as the crosscoder sees it. Near "
+            "1 it reads what it writes; near 0 it reads something else, such as what tells it from features like it.",
+            "features",
+            called=f"encoder and decoder in {side}",
+            sorted=True,
+            look="none",
+        )
+        for side in ("A", "B")
+    ),
     Column(
         "relative_norm",
         "FLOAT",

@@ -35,6 +35,12 @@ CREATE TABLE findings (     -- features that fire in the same texts, where one m
     false_discovery FLOAT NOT NULL        -- the least rate at which it passes
 );
 
+CREATE TABLE pair_gaps (    -- which model expects which words of a document better, where surprise was measured
+    document INTEGER NOT NULL,
+    ends     INTEGER[] NOT NULL,          -- where its kept pairs end, in characters of its content
+    gaps     FLOAT[] NOT NULL             -- nats that B loses more than A from the kept pair before to each, in
+);                                        -- hundredths; NULL at a turn's first
+
 CREATE TABLE texts (        -- how much better one model expects a kind of text as a whole
     trait     VARCHAR NOT NULL,           -- 'source' | 'role' | 'script'
     name      VARCHAR NOT NULL,

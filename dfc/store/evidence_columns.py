@@ -248,6 +248,13 @@ EVIDENCE: tuple[Column, ...] = (
         look="none",
     ),
     Column(
+        "encoder_cosine",
+        "FLOAT",
+        "encoder cosine",
+        "Of a shared feature: the cosine of its two encoder vectors, one read through the stitch.",
+        look="none",
+    ),
+    Column(
         "nu_epsilon",
         "FLOAT",
         "ν residual",

@@ -26,6 +26,8 @@ class FeatureRow:
 
     Attributes:
         raw_norm_a, raw_norm_b: None in a store of before schema 7.
+        encoder_norm_a, encoder_norm_b: None in a store of before schema 8.
+        encoder_decoder_a, encoder_decoder_b: likewise, and where it has no parameters.
     """
 
     feature_id: int
@@ -43,6 +45,10 @@ class FeatureRow:
     norm_b: float
     raw_norm_a: float | None
     raw_norm_b: float | None
+    encoder_norm_a: float | None
+    encoder_norm_b: float | None
+    encoder_decoder_a: float | None
+    encoder_decoder_b: float | None
     relative_norm: float
     peak_tokens: list[str]
     main_source: str
@@ -243,6 +249,12 @@ class Store:
             [feature_id],
         )
 
+    def logit_counts(self, feature_id: int) -> pd.DataFrame:
+        """How the logits of all tokens are spread: side, least, most, counts; empty in a store of before schema 8."""
+        return self._frame(
+            "SELECT side, least, most, counts FROM logit_counts WHERE feature_id = ? ORDER BY side", [feature_id]
+        )
+
     def sources(self, feature_id: int) -> pd.DataFrame:
         """Firing counts and rates over sources, the highest rate first."""
         return self._frame(
@@ -311,6 +323,15 @@ class Store:
     def texts(self) -> pd.DataFrame:
         """How much better one model knows each kind of text as a whole: the table `texts`, the largest gaps first."""
         return self._frame("SELECT * FROM texts ORDER BY trait, abs(gap) DESC, name")
+
+    def pair_gaps(self, documents: Sequence[int]) -> dict[int, tuple[list[int], list[float | None]]]:
+        """Of each of these documents that was measured, where its kept pairs end and how much better A expects each.
+
+        In nats from the kept pair before, below 0 where B does; None at a turn's first. Empty before `verify`, without
+        surprise, and in evidence of before this was kept.
+        """
+        rows = self._rows("SELECT * FROM pair_gaps WHERE document IN (SELECT unnest(?::INTEGER[]))", [list(documents)])
+        return {row["document"]: (row["ends"], row["gaps"]) for row in rows}
 
     def verdicts(self) -> pd.DataFrame:
         """Number of features of each verdict (columns) in each partition (index); empty before `verify`."""

@@ -33,6 +33,10 @@ CREATE TABLE features (
     norm_b        FLOAT   NOT NULL,  -- stream, √run.variance_a and √run.variance_b; 0 where it has no parameters
     raw_norm_a    FLOAT   NOT NULL,  -- decoder norm in each model's own stream: of decoder / scale, column by column
     raw_norm_b    FLOAT   NOT NULL,
+    encoder_norm_a FLOAT  NOT NULL,  -- encoder norm in each model, times the standard deviation of its scaled stream;
+    encoder_norm_b FLOAT  NOT NULL,  -- 0 where it has no parameters
+    encoder_decoder_a FLOAT,         -- cosine of encoder and decoder vector in each model, in its scaled stream;
+    encoder_decoder_b FLOAT,         -- NULL where it has none
     relative_norm FLOAT   NOT NULL,  -- norm_a / (norm_a + norm_b)
     peak_tokens   VARCHAR[] NOT NULL, -- commonest texts at the peak of the top contexts
     main_source   VARCHAR NOT NULL,  -- source with the highest firing rate
@@ -83,6 +87,14 @@ CREATE TABLE logits (       -- logit lens through the decoder vector
     rank       SMALLINT NOT NULL,
     token      VARCHAR NOT NULL,
     value      FLOAT   NOT NULL
+);
+
+CREATE TABLE logit_counts ( -- the same of all tokens: how many lie in bins of equal width from the least to the largest
+    feature_id INTEGER NOT NULL,
+    side       VARCHAR NOT NULL,
+    least      FLOAT   NOT NULL,      -- logit
+    most       FLOAT   NOT NULL,
+    counts     INTEGER[] NOT NULL
 );
 
 CREATE TABLE sources (      -- where a feature fires

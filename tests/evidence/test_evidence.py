@@ -306,6 +306,12 @@ def test_neighbours_against_all_cosines(dense: Dense, found: Collected, monkeypa
             assert mine["similarity"].tolist() == pytest.approx(expected, abs=1e-5)
             assert [similar[i] for i in mine["other_id"]] == pytest.approx(expected, abs=1e-5)
     assert np.isnan(cosines[:32]).all()
+    read = neighbours.encoder_cosine(dense.crosscoder, maps)
+    assert np.isnan(read[:32]).all()
+    encoders = {side: dense.crosscoder.encoder_vectors(side)[1][-32:].double().numpy() for side in SIDES}
+    for feature, a, b in zip(range(32, 64), encoders["a"], encoders["b"], strict=True):
+        both = (_cosine(a, matrices["a_to_b"].T @ b) + _cosine(matrices["b_to_a"].T @ a, b)) / 2
+        assert read[feature] == pytest.approx(both, abs=1e-5)
     for feature in range(32, 64):
         there = _cosine(matrices["a_to_b"] @ vectors["a"][feature], vectors["b"][feature])
         back = _cosine(vectors["a"][feature], matrices["b_to_a"] @ vectors["b"][feature])

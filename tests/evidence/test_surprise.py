@@ -61,6 +61,38 @@ def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> No
         assert found.isfinite().all(1).sum() > 100
 
 
+def test_between_kept_pairs_is_the_sum_over_tokens_within_the_turn(run: Run) -> None:
+    surprise.measure(run, 500, WINDOW)
+    store = ActivationStore(run.activations)
+    loaded = {side: models.load(run.config().models.side(side)).model for side in SIDES}
+    rows, tokens = store.rows(0), shards.read_tokens(run.activations, 0).to_pylist()
+    keep = store.keep(0, rows)
+    keep[5::7] = False  # what is left out counts to the next pair
+    found = surprise.between(store, 0, rows, keep, 500, WINDOW).to_pylist()
+    assert 0 < len(found) < len(tokens)
+    for row in found[:3]:
+        [document] = [one for one in tokens if one["document"] == row["document"]]
+        lost = {}
+        for side in SIDES:
+            ids = torch.tensor([document[f"ids_{side}"]])
+            with torch.no_grad():
+                logs = loaded[side](input_ids=ids).logits[0].log_softmax(-1)
+            lost[side] = np.array([0.0] + [-float(logs[at - 1, ids[0, at]]) for at in range(1, ids.shape[1])])
+        kept = np.flatnonzero(keep[rows.document == row["document"]])[: len(row["ends"])]
+        assert row["ends"] == [document["ends"][pair] for pair in kept]
+        before = None
+        for pair, gap in zip(kept.tolist(), row["gaps"], strict=True):
+            if before is None or document["roles"][before] != document["roles"][pair]:
+                assert gap is None
+            else:
+                nats = {
+                    side: lost[side][document[f"index_{side}"][before] + 1 : document[f"index_{side}"][pair] + 1].sum()
+                    for side in SIDES
+                }
+                assert gap == pytest.approx(nats["b"] - nats["a"], abs=6e-3)
+            before = pair
+
+
 def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their tokens are not read once more: what is known are the beginnings of documents, and within the windows."""
     surprise.measure(run, 500, WINDOW)

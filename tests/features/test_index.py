@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from dfc.config import SIDES, RunConfig
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import index, logit_lens
+from dfc.features.codes import CodesOnDisk
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, LargestOfEach
 from dfc.runs import Run
 from dfc.store import SCHEMA_VERSION
@@ -217,6 +219,31 @@ def test_norms(dense: Dense, store: Store) -> None:
     assert set(table["relative_norm"][table["partition"] == "b"]) == {0.0}
 
 
+def test_encoders(dense: Dense, store: Store) -> None:
+    """By how much activations grow along the encoder, found by moving what is encoded; and its cosine with what is
+    written there."""
+    facts, step, base = store.facts(), 1e-2, dense.x[:1]
+    for part in dense.crosscoder.parts:
+        for side, columns in (("a", slice(0, 32)), ("b", slice(32, 72))):
+            for place, feature in list(enumerate(range(part.first_id, part.first_id + len(part))))[::5]:
+                row = store.feature(feature)
+                norm, cosine = (getattr(row, f"{name}_{side}") for name in ("encoder_norm", "encoder_decoder"))
+                if side not in part.sides:
+                    assert (norm, cosine) == (0.0, None)
+                    continue
+                own = part.of_side(side)  # type: ignore[arg-type]
+                encoder, decoder = part.encoder.detach()[place, own], part.decoder.detach()[place, own]
+                moved = base.clone()
+                moved[:, columns] += step * encoder / encoder.norm()
+                before, after = (
+                    part.gain * (dense.crosscoder.seen(x)[:, part.reads] - dense.crosscoder.decoder_bias[part.columns])
+                    @ part.encoder[place] for x in (base, moved)
+                )  # fmt: skip
+                growth = float((after - before).detach()) / step * facts[f"variance_{side}"] ** 0.5
+                assert norm == pytest.approx(growth, rel=1e-2)
+                assert cosine == pytest.approx(float(torch.cosine_similarity(encoder, decoder, dim=0)), abs=1e-5)
+
+
 def test_logit_lens_is_norm_and_unembedding(dense: Dense, store: Store) -> None:
     scale = dict(zip(SIDES, dense.crosscoder.scale.split(dense.crosscoder.widths), strict=True))
     for side in SIDES:
@@ -233,6 +260,14 @@ def test_logit_lens_is_norm_and_unembedding(dense: Dense, store: Store) -> None:
                 expected = sign * (sign * logits).topk(5).values
                 assert rows["value"].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
                 assert rows["rank"].tolist() == list(range(5))
+            counts = store.logit_counts(feature).set_index("side").loc[side]
+            assert [counts["least"], counts["most"]] == pytest.approx(
+                [float(logits.min()), float(logits.max())], abs=1e-4
+            )
+            assert sum(counts["counts"]) == len(logits)
+            assert (
+                np.abs(counts["counts"] - np.histogram(logits, logit_lens.BINS)[0]).sum() <= 4
+            )  # at the edges of bins
     assert set(store.logits(0)["side"]) == {"a"}
     assert set(store.logits(63)["side"]) == {"a", "b"}
 
@@ -291,7 +326,7 @@ def test_largest_of_each_against_sorting(offers: list[list[tuple[int, int]]], si
         assert len(set(table.rows[feature][held].tolist())) == len(expected)
 
 
-def test_the_logit_lens_reads_what_is_added_to_the_stream_itself(tiny_run: Run) -> None:
+def test_the_logit_lens_reads_what_is_added_to_the_stream_itself(tiny_run: Run, tmp_path: Path) -> None:
     """With a scale for each column, that is the decoder vector with each column scaled back."""
     crosscoder = crosscoder_model.load(tiny_run.crosscoder)
     crosscoder.scale.copy_(torch.linspace(0.1, 5.0, 72))
@@ -300,6 +335,7 @@ def test_the_logit_lens_reads_what_is_added_to_the_stream_itself(tiny_run: Run) 
         loaded = models.load(tiny_run.config().models.side(side))  # type: ignore[arg-type]
         tokens = tiny_run.config().index.logit_tokens
         expected = logit_lens.logit_lens(loaded, side, ids, vectors / crosscoder.scale[columns], tokens)  # type: ignore[arg-type]
-        found = index._lens(tiny_run, crosscoder, side)  # type: ignore[arg-type]
-        assert found.equals(expected)
-        assert not found.equals(logit_lens.logit_lens(loaded, side, ids, vectors, tokens))  # type: ignore[arg-type]
+        codes = CodesOnDisk(tmp_path / side, "", crosscoder, ActivationStore(tiny_run.activations), 64)
+        found = index._lens(tiny_run, crosscoder, codes, side)  # type: ignore[arg-type]
+        assert found == expected
+        assert found != logit_lens.logit_lens(loaded, side, ids, vectors, tokens)  # type: ignore[arg-type]

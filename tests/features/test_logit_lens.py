@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -12,7 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from dfc import models, pipeline, runs
 from dfc.config import ModelConfig
 from dfc.families import build
-from dfc.features.logit_lens import logit_lens
+from dfc.features.logit_lens import BINS, logit_lens
 from dfc.features.token_names import token_names
 from dfc.models import Description, LoadedModel, anatomy
 from dfc.steering.analysis import chances, promoted
@@ -31,11 +32,15 @@ def lens(model: PreTrainedModel, norm: torch.nn.Module, vector: list[float]) -> 
     config, tokenizer = ModelConfig(source="x", layer=0), tiny.byte_level_tokenizer()
     found = anatomy.examine(model, tokenizer, config, layers=1, width=3, layer=0)
     loaded = LoadedModel(config, model, tokenizer, Description(None, 0, 1, 3, 16), found)
-    table = logit_lens(loaded, "a", torch.tensor([5]), torch.tensor([vector]), 4).to_pandas()
+    tokens, counts = logit_lens(loaded, "a", torch.tensor([5]), torch.tensor([vector]), 4)
+    table, [spread] = tokens.to_pandas(), counts.to_pylist()
     assert set(table["feature_id"]) == {5}
     promoted, suppressed = (table[table["direction"] == name] for name in ("promoted", "suppressed"))
     assert promoted["value"].tolist() == suppressed["value"].tolist()[::-1]
     assert promoted["rank"].tolist() == [0, 1, 2, 3]
+    assert (spread["feature_id"], spread["side"]) == (5, "a")
+    assert [spread["most"], spread["least"]] == promoted["value"].tolist()[::3]
+    assert spread["counts"] == np.histogram(promoted["value"], BINS)[0].tolist()
     names = {name: token for token, name in enumerate(token_names(tokenizer, 4))}
     return {names[token]: value for token, value in zip(promoted["token"], promoted["value"], strict=True)}
 

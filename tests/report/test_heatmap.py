@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dfc.config import SIDES
 from dfc.config.characters import HIDDEN_CATEGORIES
-from dfc.report.heatmap import NEWLINE_COLUMNS, context_html, excerpt, label, token_html, visible
+from dfc.report.heatmap import HEATMAP_CSS, NEWLINE_COLUMNS, context_html, excerpt, label, token_html, visible
 from dfc.report.palette import LEVELS
 from dfc.store.reader import Context, Store
 
@@ -101,6 +101,22 @@ def test_heat_pairing_and_peak_are_classes() -> None:
     assert 'title="a  not paired"' in html
     assert 'title="c  5"' in html
     assert 'title="c  5  · user, &lt;b&gt;"' in context_html(context, "b", 10.0, "b", "user, <b>")
+
+
+def test_between_both_models_the_sign_is_the_colour_and_notes_are_said() -> None:
+    context = make_context(["a", "b", "c", "d"], [None, -5.0, 5.0, 0.0], peak=3)
+    html = context_html(context, "a", 5.0, "between", notes=["no <figure>", "B does", "A does", ""])
+    tags = [attributes for tag, attributes in Reader(html).tags]
+    assert [one.get("class", "") for one in tags] == [
+        "dfc-context dfc-between", "unpaired", f"b{LEVELS}", f"a{LEVELS}", "peak",
+    ]  # fmt: skip
+    assert [one.get("title") for one in tags[1:]] == ["a  no <figure>", "b  B does", "c  A does", "d  "]
+    noted = context_html(context, "a", 5.0, "a", notes=["left out", "", "too", ""])
+    assert [attributes.get("title") for _, attributes in Reader(noted).tags[1:]] == [
+        "a  left out", "b  -5", "c  5  · too", "d  0",
+    ]  # fmt: skip
+    for side in ("a", "b"):
+        assert f".dfc-between .{side}{LEVELS}{{background:var(--dfc-{side}-{LEVELS})}}" in HEATMAP_CSS
 
 
 def test_long_words_may_break() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfc import models
+from dfc import corpus, models
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Turn
 from dfc.families import build
@@ -281,6 +281,13 @@ class TestChats:
         for chat, earlier in ((True, ()), (False, ()), (False, self.EARLIER)):
             plainly = encode_prompt(model, Prompt("and now", chat, earlier), 5)[0].tolist()
             assert plainly == model.tokenizer("and now").input_ids
+
+    def test_special_tokens_that_a_prompt_spells_out_are_named(self, model: LoadedModel) -> None:
+        spelled = next(iter(corpus.special_tokens(model.tokenizer).values()))
+        for text, named in ((f"the old {spelled} bridge", True), ("the old bridge", False)):
+            for chat in (False, True):
+                said = generation.remarks(model, Prompt(text, chat))
+                assert [spelled in words and "read as text" in words for words in said] == [True] * named
 
     def test_what_was_said_changes_the_answer(self, model: LoadedModel) -> None:
         answers = {

@@ -19,7 +19,7 @@ from dfc.config import UserError
 from dfc.store import EVIDENCE_VERSION, attached
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.writer import StoreWriter, evidence_writer
-from tests.stores import make_older, make_store, write_store
+from tests.stores import LATER, make_older, make_store, write_store
 
 EVERYTHING = FeatureQuery(alive_only=False, limit=10_000, order="feature_id", descending=False)
 
@@ -98,23 +98,47 @@ def test_evidence_of_other_features_is_left_out(tmp_path: Path) -> None:
     assert store.evidence(3) is not None
 
 
-def test_a_store_of_before_raw_norms_is_read(tmp_path: Path) -> None:
+def test_a_store_of_before_raw_norms_and_encoders_is_read(tmp_path: Path) -> None:
     path = tmp_path / "features.duckdb"
     make_store(path, features=20)
     store = Store(path)
     features, models, row = store.features(EVERYTHING), store.models(), store.feature(3)
+    counts = store.logit_counts(3)
     assert row.raw_norm_a is not None
+    assert counts["side"].tolist() == ["a"]
     make_older(path)
     judge(path)
     assert "variance_a" not in store.facts()
     pd.testing.assert_frame_equal(store.models(), models)
     assert store.models().loc["a", "scale"].tolist() == [0.31] * 576
-    older, raw = store.features(EVERYTHING), ["raw_norm_a", "raw_norm_b"]
-    kept = [name for name in features if name not in raw and features[name].notna().any()]
+    older = store.features(EVERYTHING)
+    kept = [name for name in features if name not in LATER and features[name].notna().any()]
     pd.testing.assert_frame_equal(older[kept], features[kept])
-    assert older[raw].isna().all(axis=None)
-    assert store.norms()[raw].isna().all(axis=None)
-    assert store.feature(3) == replace(row, raw_norm_a=None, raw_norm_b=None)
+    assert older[list(LATER)].isna().all(axis=None)
+    assert store.norms()[["raw_norm_a", "raw_norm_b"]].isna().all(axis=None)
+    assert store.feature(3) == replace(row, **dict.fromkeys(LATER))
+    assert counts.columns.tolist() == store.logit_counts(3).columns.tolist()
+    assert store.logit_counts(3).empty
+
+
+def test_gaps_of_pairs_are_read_where_they_were_kept(tmp_path: Path) -> None:
+    path = tmp_path / "features.duckdb"
+    make_store(path, features=20)
+    assert Store(path).pair_gaps([1]) == {}
+    judge(path)
+    store = Store(path)
+    assert store.pair_gaps([1, 2]) == {}
+    rows = {"document": [1, 3], "ends": [[2, 5], [7]], "gaps": [[None, -0.25], [1.5]]}
+    with evidence_writer(attached.evidence_path(path)) as writer:
+        writer.facts({"verified": True, "identity": attached.identity(path)})
+        writer.append("pair_gaps", pa.table(rows))
+    found = store.pair_gaps([1, 2])
+    assert found == {1: ([2, 5], [None, -0.25])}
+    older = shutil.copytree(tmp_path, tmp_path / "older") / path.name
+    with duckdb.connect(str(attached.evidence_path(older))) as connection:
+        connection.execute("DROP TABLE pair_gaps")  # of before it was kept
+    assert Store(older).pair_gaps([1, 2]) == {}
+    assert "outdated" not in Store(older).facts()
 
 
 def test_evidence_that_is_damaged_is_named(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import streamlit as st
 
 from dfc.config import SIDES, Side
 from dfc.report import tables
+from dfc.report.heatmap import called
 from dfc.screen import told
 from dfc.screen.reading import RATE, Contrasted
 from dfc.screen.told import Toward
 from dfc.ui.shell import choice, downloads, links
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section, side_name
-from dfc.ui.shell.text import called, plain
+from dfc.ui.shell.text import plain
 
 FEW = 6
 """Rows of a list; the table that is downloaded has all."""

@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dfc.config import SIDES, Side
-from dfc.report.heatmap import context_html, side_of
+from dfc.report.heatmap import Hue, context_html, side_of
 from dfc.report.palette import ramp
-from dfc.store.reader import Context, FeatureRow
-from dfc.ui.feature import document
-from dfc.ui.shell import address, choice, turns
+from dfc.store.reader import FeatureRow
+from dfc.ui.feature import document, gaps, trying
+from dfc.ui.feature.gaps import Coloured
+from dfc.ui.shell import address, choice
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import number
 
@@ -27,62 +28,63 @@ BANDS = {
     4: ("Weakest quarter", "samples; often noise"),
 }
 """Bands of contexts: title and meaning."""
+_COLOURS: dict[Literal["activation", "gap"], str] = {
+    "activation": "where it fires",
+    "gap": "who expects it better",
+}
 _TOKENS: dict[Side | Literal["both"], str] = {"a": "A", "b": "B", "both": "both"}
 
 
 def show(view: View, feature: FeatureRow) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
-    with st.container(key="context_tools"):
-        tools = st.columns([2.7, 2.7, 2.3], vertical_alignment="bottom", gap="medium")
-    with tools[0]:
-        shown = choice.one_of(
+    trying.show(view, feature)
+    tools = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="context_tools")
+    with tools:
+        tokens = choice.one_of(
             "Tokens of",
             _TOKENS,
             "tokens",
             side_of(feature.partition),
             help="The same texts, cut into tokens as one model or the other sees them.",
         )
-    with tools[2]:
-        _try(view, feature)
-    sides = SIDES if shown == "both" else (shown,)
+    sides = SIDES if tokens == "both" else (tokens,)
     if not contexts:
         st.html('<p class="dfc-muted">No contexts were kept for this feature.</p>')
         return
-    with tools[1]:
+    with tools:
+        colour = choice.one_of(
+            "Colours",
+            _COLOURS,
+            "contexts_by",
+            help="Where it fires: its activation. Who expects it better: by how many nats one model is less surprised "
+            "than the other by the same characters, as far as `verify` measured it. Verdicts and findings rest on "
+            "that, over what follows each firing, compared with matched places.",
+        )
         document.offer(contexts)
-    st.html(_key(view, feature))
+    hue: Hue = feature.partition
+    shown, top = [Coloured(context, {}) for context in contexts], feature.max
+    if colour == "gap":
+        measured = view.store.pair_gaps([context.document for context in contexts])
+        hue, shown = "between", [gaps.coloured(context, measured.get(context.document)) for context in contexts]
+        top = gaps.show(view, shown)
+    else:
+        st.html(_key(view, feature))
     document.show(view, feature, contexts)
-    for band, group in groupby(contexts, key=lambda context: context.band):
+    for band, group in groupby(shown, key=lambda one: one.context.band):
         title, meaning = BANDS.get(band, (f"Band {band}", ""))
-        rows = "".join(_row(view, context, sides, feature) for context in group)
+        rows = "".join(_row(view, one, sides, feature, top, hue) for one in group)
         st.html(f'<div class="dfc-band"><b>{title}</b> <span class="dfc-small">{meaning}</span></div>{rows}')
 
 
-def _try(view: View, feature: FeatureRow) -> None:
-    """A text of one's own, to be read on the Prompt page, coloured by the feature."""
-    with st.popover(
-        "Test a text", icon=":material/edit_note:", help="See whether it fires on a text of your own.", width="stretch"
-    ):
-        with st.form(f"try_{feature.feature_id}", border=False, enter_to_submit=True):
-            st.text_area("Text", key="try_text", width=420, placeholder="Type or paste a text; Ctrl + Enter reads it")
-            asked = st.form_submit_button("Read it with both models", icon=":material/visibility:", type="primary")
-        if asked and (text := st.session_state["try_text"].strip()):
-            if not turns.fits(text):
-                st.warning("This text is too long for an address; give it to the Prompt page itself.")
-                return
-            st.switch_page(
-                address.PROMPT_PAGE, query_params=address.text_params(view.run.name, text, feature.feature_id)
-            )
-
-
-def _row(view: View, context: Context, sides: Sequence[Side], feature: FeatureRow) -> str:
+def _row(view: View, shown: Coloured, sides: Sequence[Side], feature: FeatureRow, top: float, hue: Hue) -> str:
+    context = shown.context
     speaker = document.SPEAKERS.get(context.role, context.role)
     about = f"{f'{speaker}, ' if speaker else ''}document {context.document:,}"
     read = urlencode(address.prompt_params(view.run.name, context.document, feature.feature_id))
     page = f"{address.PROMPT_PATH}?{escape(read)}"
     texts = "".join(
-        f'<div class="dfc-text">{context_html(context, side, feature.max, feature.partition, about)}</div>'
+        f'<div class="dfc-text">{context_html(context, side, top, hue, about, shown.notes.get(side, ()))}</div>'
         for side in sides
     )
     return (

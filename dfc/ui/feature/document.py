@@ -29,6 +29,7 @@ def offer(contexts: Sequence[Context]) -> None:
         index=None,
         placeholder="read one whole",
         key="document",
+        width=180,
         bind="query-params",
         help="The whole text that a context is cut from, with the context marked in it.",
     )

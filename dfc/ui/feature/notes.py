@@ -124,7 +124,7 @@ def _write(run: str, feature: FeatureRow) -> None:
         help="Kept as soon as you leave the box, with its time. With “Keep” it is done, and stays as it is.",
         height=110,
         width=420,
-        on_change=_keep,
+        on_change=_leave,
         args=(run, feature, key),
     )
     st.button("Keep", icon=":material/check:", key="keep_note", on_click=_end, args=(run, feature, key))
@@ -156,6 +156,10 @@ def _keep(run: str, feature: FeatureRow, key: str, ends: bool = False) -> bool:
             st.session_state[_begun(key)] = kept
 
     return notebook.change(work) and _begun(key) in st.session_state
+
+
+def _leave(run: str, feature: FeatureRow, key: str) -> None:
+    _keep(run, feature, key)
 
 
 def _end(run: str, feature: FeatureRow, key: str) -> None:

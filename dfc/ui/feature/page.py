@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dfc.config import SIDES
-from dfc.report.heatmap import side_of
 from dfc.report.palette import Theme
 from dfc.report.words import ORIGINS
 from dfc.runs import Run
@@ -130,7 +129,7 @@ def _controls(view: View, feature: FeatureRow) -> None:
         else:
             _back(view, place, where)
         st.space("stretch")
-        links.steer(view.run.name, feature.feature_id, side_of(feature.partition))
+        links.steer(view, feature)
         with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
             params = address.feature_params(view.run.name, feature.feature_id)
             st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)

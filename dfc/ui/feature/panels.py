@@ -20,6 +20,8 @@ from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import number, percent, plain
 
 LOGITS = 10
+_ENCODER = {"encoder_norm": "encoder norm", "encoder_decoder": "cosine of encoder and decoder"}
+_BETWEEN = {"encoder_cosine": "encoders", "decoder_cosine": "decoders"}
 _MOVES = {
     True: "How far one unit of its activation moves each model's stream, in that stream's typical deviation from its "
     "mean.",
@@ -54,6 +56,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         "construction.",
     )
     st.html(_norms(feature, names))
+    _encoders(view, feature, names)
     _logit_lens(view, facts, feature)
 
 
@@ -121,21 +124,63 @@ def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
     return f'<div class="dfc-bars">{rows}</div>'
 
 
+def _encoders(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+    """What it reads, beside what it writes: small, since nothing is judged by it."""
+    if feature.encoder_norm_a is None:
+        st.caption(f"Norms of its encoder are not in this store: {_again(view)} keeps them.")
+        return
+    head = "".join(f"<th>{side_name(side, names)}</th>" for side in SIDES)
+    rows = "".join(_figure_row(name, title, feature) for name, title in _ENCODER.items())
+    st.html(f'<table class="dfc-table dfc-small"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>')
+    evidence = view.store.evidence(feature.feature_id)
+    between = {} if evidence is None else {name: evidence.values[name] for name in _BETWEEN}
+    said = " · ".join(
+        f'<span title="{escape(columns.meaning(name))}">{_BETWEEN[name]} {value:.2f}</span>'
+        for name, value in between.items()
+        if value is not None
+    )
+    if said:
+        st.html(f'<div class="dfc-small">Between the models, cosine of {said}</div>')
+
+
+def _figure_row(name: str, title: str, feature: FeatureRow) -> str:
+    cells = ""
+    for side in SIDES:
+        value: float | None = getattr(feature, f"{name}_{side}")
+        cells += f'<td title="{escape(columns.meaning(f"{name}_{side}"))}">{number(value) if value else "–"}</td>'
+    return f'<tr><td class="dfc-word">{title}</td>{cells}</tr>'
+
+
+def _again(view: View) -> str:
+    """The command that writes what an older store lacks, as Markdown."""
+    return f"`python -m dfc index --again {plain(view.run.name)}`"
+
+
 def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
     table = view.store.logits(feature.feature_id)
     notes = lens_notes(facts, view.store.models(), table, feature.partition)
+    counted: Any = view.store.logit_counts(feature.feature_id).itertuples()
+    spreads = {row.side: row for row in counted}
     for side in SIDES:
         rows = table[table["side"] == side]
         if len(rows):
             st.markdown(
                 f"**What it writes in {side.upper()}**",
                 help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes "
-                "more, and less, likely. It says what the feature pushes toward, not what it fires on.",
+                "more, and less, likely. It says what the feature pushes toward, not what it fires on. The histogram "
+                "counts all tokens by their logit: single ones far out are what it writes; a bulk without tails says "
+                "that it writes nothing in particular here. Its upright scale is logarithmic.",
             )
         if side in notes:
             st.caption(plain(notes[side]))
         if rows.empty:
             continue
+        if (spread := spreads.get(side)) is not None:
+            figure = charts.logits(spread.counts, spread.least, spread.most, side, view.theme)
+            alt = f"Histogram of what it adds to the logits of all tokens of {side.upper()}"
+            charts.show(figure, f"logits_{side}", alt)
+        else:
+            st.caption(f"How it moves all other tokens is not in this store: {_again(view)} counts them.")
         top = float(rows["value"].abs().max()) or 1.0
         for direction in ("promoted", "suppressed"):
             chosen = rows[rows["direction"] == direction].head(LOGITS)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfc.features.fired import fired
 from dfc.ui.prompt import parts, reader
-from dfc.ui.shell import choice, feature_rows
+from dfc.ui.shell import choice, feature_rows, readers
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section
 
@@ -36,7 +36,7 @@ def show(view: View, readings: list[Reading]) -> None:
     legend = ""
     for place, column in enumerate(st.columns(2, gap="large")):
         with column:
-            parts.notices(readings[place], model_names(view.config))
+            readers.notices(readings[place], model_names(view.config))
             legend = parts.strips(view, readings[place], known[place], filters, feature, f"strips_{place}", None)
     st.html(legend)
     if feature is not None:

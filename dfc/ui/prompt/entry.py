@@ -6,7 +6,6 @@ There are up to two prompts, told apart by the ending of their parameters: none 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -14,30 +13,13 @@ import streamlit as st
 from dfc import corpus
 from dfc.config import UserError
 from dfc.ui.shell import address, turns
+from dfc.ui.shell.readers import Prompt
 from dfc.ui.shell.text import plain, sentence
 from dfc.ui.shell.turns import ROLES, Turns
 
 KINDS = ("Text", "Chat", "Stored document")
 
 _PARAMETERS = ("text", "lead", "chat", "document")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Turns as (role, text), a plain text being one turn of role `text`; or the number of a stored document.
-
-    A plain text may have a lead-in, which is read before it and does not count.
-    """
-
-    turns: Turns = ()
-    document: int | None = None
-    lead: str = ""
-
-    @property
-    def kind(self) -> str:
-        if self.document is not None:
-            return "Stored document"
-        return "Chat" if self.turns and self.turns[0][0] != "text" else "Text"
 
 
 def chosen(ending: str = "") -> Prompt | None:

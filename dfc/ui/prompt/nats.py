@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import streamlit as st
 
-from dfc.config import SIDES, Partition, Side
-from dfc.report.heatmap import label
+from dfc.config import SIDES, Side
+from dfc.report.heatmap import Hue, label
 from dfc.report.palette import ramp
 from dfc.store.reader import Context
 from dfc.ui.prompt.token_strips import Span, pair_of_token
-from dfc.ui.shell import choice
+from dfc.ui.shell import choice, gap_key, readers
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import number
@@ -26,17 +26,8 @@ if TYPE_CHECKING:
 
 Colour = Literal["features", "nats", "gap"]
 _COLOURS: dict[Colour, str] = {"features": "features", "nats": "nats per token", "gap": "who expects it better"}
-_LEAST: dict[Colour, float] = {"nats": 2.0, "gap": 0.5}
+_LEAST = 2.0
 """Nats of the strongest colour, at least."""
-WHY = (
-    "",
-    "left out: at the first positions, as in training",
-    "left out: in the lead-in",
-    "left out: of outlying norm in one of the models",
-    "left out: not finite in one of the models",
-)
-"""Why a pair does not count, by `Reading.why`."""
-_ALONE = "no partner: no token of the other model ends at its last character"
 
 
 def choose() -> Colour:
@@ -53,35 +44,25 @@ def choose() -> Colour:
 
 def notes(reading: Reading, side: Side, expected: Expected | None) -> list[str]:
     """What is said of each token of a model: why it does not count, and how well it was expected."""
-    pairs = dict(zip(reading.index[side].tolist(), range(reading.pairs), strict=True))
-    gaps = [float("nan")] * reading.pairs if expected is None else expected.gap.tolist()
+    why = readers.notes(reading, side)
+    if expected is None:
+        return why
+    gaps = dict(zip(reading.index[side].tolist(), expected.gap.tolist(), strict=True))
     said = []
-    for token in range(len(reading.tokens[side])):
-        pair = pairs.get(token)
-        parts = [_ALONE if pair is None else WHY[reading.why[pair]]]
-        if expected is not None:
-            lost = float(expected.lost[side][token])
-            parts.append(f"{lost:.2f} nats, probability {np.exp(-lost):.2g}" if np.isfinite(lost) else "")
-        gap = gaps[pair] if pair is not None else float("nan")
-        if np.isfinite(gap):
-            parts.append(f"{'A' if gap > 0 else 'B'} expects better by {abs(gap):.2f} nats what it ends")
-        said.append(" · ".join(filter(None, parts)))
+    for token, lost in enumerate(expected.lost[side].tolist()):
+        nats = f"{lost:.2f} nats, probability {np.exp(-lost):.2g}" if np.isfinite(lost) else ""
+        said.append(" · ".join(filter(None, (why[token], nats, gap_key.words(gaps.get(token, float("nan")))))))
     return said
 
 
-def shown(reading: Reading, expected: Expected, colour: Colour) -> dict[Side, tuple[Context, float, Partition]]:
+def shown(reading: Reading, expected: Expected, colour: Colour) -> dict[Side, tuple[Context, float, Hue]]:
     """The strips' values, the one of the strongest colour, and whose colours."""
-    values = expected.lost if colour == "nats" else _better(reading, expected)
-    known = np.concatenate([values[side][np.isfinite(values[side])] for side in SIDES])
-    top = max(_LEAST[colour], float(np.quantile(known, 0.95)) if len(known) else 0.0)
-    return {side: (_context(reading, side, values[side]), top, side) for side in SIDES}
-
-
-def _better(reading: Reading, expected: Expected) -> dict[Side, npt.NDArray[np.float32]]:
-    """By how many nats each model expects each of its tokens better than the other does, (tokens,)."""
-    gap = np.append(expected.gap, np.float32(np.nan))
-    toward = {"a": gap, "b": -gap}
-    return {side: np.maximum(toward[side], 0)[pair_of_token(reading, side)] for side in SIDES}
+    if colour == "nats":
+        known = np.concatenate([expected.lost[side][np.isfinite(expected.lost[side])] for side in SIDES])
+        top = max(_LEAST, float(np.quantile(known, 0.95)) if len(known) else 0.0)
+        return {side: (_context(reading, side, expected.lost[side]), top, side) for side in SIDES}
+    gap, top = np.append(expected.gap, np.float32(np.nan)), gap_key.strongest(expected.gap)
+    return {side: (_context(reading, side, gap[pair_of_token(reading, side)]), top, "between") for side in SIDES}
 
 
 def _context(reading: Reading, side: Side, values: npt.NDArray[np.float32]) -> Context:
@@ -90,17 +71,11 @@ def _context(reading: Reading, side: Side, values: npt.NDArray[np.float32]) -> C
     return replace(empty, activations_a=told) if side == "a" else replace(empty, activations_b=told)
 
 
-def key(view: View, colour: Colour, top: float) -> str:
-    """How to read the colours."""
-    ramps = "".join(
-        '<span class="dfc-ramp">'
-        + "".join(f'<i style="background:{one}"></i>' for one in ramp(side, view.theme))
-        + "</span>"
-        for side in SIDES
-    )
-    words = "nats lost on a token" if colour == "nats" else "nats by which a model expects its tokens better"
+def key(view: View, top: float) -> str:
+    """How to read the colours of nats."""
+    ramps = "".join(gap_key.ramp_html(ramp(side, view.theme)) for side in SIDES)
     return (
-        f'<div class="dfc-key"><span>0</span>{ramps}<span>{number(top)} {words}; hover for figures</span>'
+        f'<div class="dfc-key"><span>0</span>{ramps}<span>{number(top)} nats lost on a token; hover for figures</span>'
         "<span>· grey: no figure there</span></div>"
     )
 

@@ -9,18 +9,18 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dfc.config import SIDES, NotLoadedError, UserError
+from dfc.config import SIDES, UserError
 from dfc.features.fired import fired
 from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
 from dfc.ui.prompt import compare, entry, listing, nats, parts, reader, token_strips
-from dfc.ui.prompt.entry import Prompt
 from dfc.ui.prompt.listing import Filters
 from dfc.ui.prompt.token_strips import Span
-from dfc.ui.shell import address, data
+from dfc.ui.shell import address, data, readers
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section
-from dfc.ui.shell.text import count, failure, plain, sentence
+from dfc.ui.shell.readers import Prompt
+from dfc.ui.shell.text import count, failure, plain
 from dfc.ui.shell.turns import Turns
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def show(view: View) -> None:
             _nothing_yet(comparing)
             return
         try:
-            readings.append(reader.read(view, prompt, status))
+            readings.append(readers.read(view, prompt, status))
         except UserError as error:
             status.empty()
-            _cannot(error)
+            readers.cannot(error)
             return
     if comparing:
         compare.show(view, readings)
@@ -81,10 +81,7 @@ def show(view: View) -> None:
 
 def _nothing_yet(comparing: bool) -> None:
     what = "Give both texts, then read both" if comparing else "Type a text and read it"
-    st.html(
-        f'<p class="dfc-muted">{what}: the models are loaded when they are first needed, which takes a moment. '
-        "Texts of a few sentences say most.</p>"
-    )
+    st.html(f'<p class="dfc-muted">{what}. {readers.COST} Texts of a few sentences say most.</p>')
     if not comparing:
         st.html('<div class="dfc-small">Or begin with one of these:</div>')
         with st.container(horizontal=True):
@@ -92,19 +89,11 @@ def _nothing_yet(comparing: bool) -> None:
                 st.button(name, key=f"example_{name}", on_click=entry.choose, args=(Prompt(turns),))
 
 
-def _cannot(error: UserError) -> None:
-    """Why nothing could be read; a missing model is no fault of the page."""
-    message = str(error)
-    if isinstance(error, NotLoadedError):
-        message = f"Reading a prompt needs both models on this machine, and one is not to be had: {message}"
-    st.warning(plain(sentence(message)), icon=":material/cloud_off:")
-
-
 def _one(view: View, reading: Reading, status: DeltaGenerator) -> None:
     names = model_names(view.config)
     known = reader.described(view, fired(reading))
     _figures(reading, known)
-    parts.notices(reading, names)
+    readers.notices(reading, names)
     if not reading.kept.any():
         return
     span = token_strips.chosen_span(address.get("span"), reading.pairs)
@@ -127,7 +116,7 @@ def _one(view: View, reading: Reading, status: DeltaGenerator) -> None:
 def _expected(view: View, reading: Reading, status: DeltaGenerator) -> Expected | None:
     """How well both models expected the text; the page goes on without it where that cannot be told."""
     try:
-        return reader.expect(view, reading, status)
+        return readers.expect(view, reading, status)
     except Exception as error:
         status.empty()
         st.warning(plain(failure(error, "How well the models expected this could not be told")))

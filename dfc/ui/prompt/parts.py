@@ -1,4 +1,4 @@
-"""What the Prompt page shows of one text as of two: notices, the coloured strips, filters, the chosen feature."""
+"""What the Prompt page shows of one text as of two: the coloured strips, filters, the chosen feature."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, VERDICTS, Partition, Side
-from dfc.report.heatmap import side_of
+from dfc.report.heatmap import Hue
 from dfc.report.words import PARTS, VERDICT_HELP
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui.prompt import listing, nats, reader, token_strips
 from dfc.ui.prompt.listing import Filters
 from dfc.ui.prompt.nats import Colour
 from dfc.ui.prompt.token_strips import Span
-from dfc.ui.shell import address, choice, links
+from dfc.ui.shell import address, choice, gap_key, links
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
 from dfc.ui.shell.text import chips, number, one_in, percent
@@ -24,18 +24,6 @@ from dfc.ui.shell.text import chips, number, one_in, percent
 if TYPE_CHECKING:
     from dfc.features.expected import Expected
     from dfc.features.live import Reading
-
-
-def notices(reading: Reading, names: dict[Side, str]) -> None:
-    """What of a text was not read, or does not count."""
-    for side in reading.cut:
-        st.caption(f"The end of the text was not read: {names[side]} takes no more tokens here.")
-    if not reading.kept.any():
-        st.info(
-            "None of this text counts: the first tokens of every text are left out, as in training, and so are tokens "
-            "of outlying norm. Give a longer text.",
-            icon=":material/short_text:",
-        )
 
 
 def filters(view: View) -> Filters:
@@ -89,24 +77,27 @@ def strips(
     notes = {side: nats.notes(reading, side, expected) for side in SIDES}
     if expected is not None and colour != "features":
         by_nats = nats.shown(reading, expected, colour)
-        meaning = "coloured by its nats" if colour == "nats" else "coloured where it expects the text better"
+        meaning = "coloured by its nats" if colour == "nats" else "coloured by which model expects the text better"
         titles = {side: token_strips.title(side, names[side], meaning) for side in SIDES}
         token_strips.show(reading, by_nats, titles, notes, key, span)
-        return nats.key(view, colour, by_nats["a"][1])
-    shown: dict[Side, tuple[Context, float, Partition]] = {}
+        top = by_nats["a"][1]
+        return nats.key(view, top) if colour == "nats" else gap_key.key(view, top)
+    shown: dict[Side, tuple[Context, float, Hue]] = {}
+    partitions: set[Partition] = set()
     titles = {}
     for side in SIDES:
         if feature is not None:
             shown[side] = reading.context(feature.feature_id), feature.max, feature.partition
+            partitions.add(feature.partition)
             meaning = ""
         else:
             partition: Partition = side if side in chosen.partitions or "shared" not in chosen.partitions else "shared"
             values = reader.outline(reading, known, partition)
             shown[side] = reading.spread(values), 1.0, partition
+            partitions.add(partition)
             meaning = f"coloured by the strongest {'of its own features' if partition == side else 'shared feature'}"
         titles[side] = token_strips.title(side, names[side], meaning)
     token_strips.show(reading, shown, titles, notes, key, span)
-    partitions = {feature.partition} if feature else {partition for _, _, partition in shown.values()}
     return listing.key(view, sorted(partitions), feature)
 
 
@@ -131,7 +122,7 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         links.feature(view.run.name, feature.feature_id, "Open the feature")
-        links.steer(view.run.name, feature.feature_id, side_of(feature.partition))
+        links.steer(view, feature)
         st.button("Clear", icon=":material/close:", key="clear_feature", on_click=_clear)
 
 

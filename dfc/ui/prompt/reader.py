@@ -1,94 +1,20 @@
-"""Reading for the Prompt page: models are loaded when first needed, and a session keeps what it read last.
-
-Everything that touches a model lives in dfc.features.live, and is imported only when something is read.
-"""
+"""What fires on a text that was read, as tables, with what the store knows of each feature."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from html import escape
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
-from dfc import corpus
 from dfc.config import Partition
 from dfc.features.fired import beside
 from dfc.store.reader import FeatureQuery
-from dfc.ui.prompt.entry import Prompt
 from dfc.ui.shell import data
 from dfc.ui.shell.frame import View
 
 if TYPE_CHECKING:
-    from dfc.features.expected import Expected
     from dfc.features.live import Reading
-
-Made = TypeVar("Made")
-
-_KEPT = "prompt_readings"
-_MOST_KEPT = 4
-
-
-def read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
-    """What fires on a prompt; `status` shows what is waited for.
-
-    Raises:
-        UserError: if there is nothing to read, no such document, or a model or the crosscoder cannot be loaded.
-    """
-    path = view.run.crosscoder / "model.safetensors"
-    key = view.run, path.stat().st_mtime_ns if path.exists() else 0, prompt
-    return _kept(_KEPT, key, lambda: _read(view, prompt, status))
-
-
-def expect(view: View, reading: Reading, status: DeltaGenerator) -> Expected:
-    """How well both models expected a text that was read.
-
-    Raises:
-        UserError: if a model cannot be loaded any more.
-    """
-
-    def ask() -> Expected:
-        from dfc.features import expected, live
-
-        report = _reporter(status)
-        found = expected.expected(live.open_run(view.run, report), reading, report)
-        status.empty()
-        return found
-
-    return _kept(f"{_KEPT}_expected", reading, ask)
-
-
-def _kept(name: str, key: object, make: Callable[[], Made]) -> Made:
-    """What this session made of a key last, or what is made of it now."""
-    kept: dict[object, Made] = st.session_state.setdefault(name, {})
-    if key not in kept:
-        made = make()
-        while len(kept) >= _MOST_KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = made
-    return kept[key]
-
-
-def _reporter(status: DeltaGenerator) -> Callable[[str], object]:
-    return lambda message: status.html(f'<p class="dfc-waiting">{escape(message)}</p>')
-
-
-def _read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
-    report = _reporter(status)
-    report("Getting ready …")
-    from dfc.features import live
-
-    if prompt.document is not None:
-        reading = live.read_stored(live.open_run(view.run, report), prompt.document, report)
-    else:
-        lead = corpus.clean(prompt.lead)
-        told = tuple((role, f"{lead} {text}") for role, text in prompt.turns) if lead else prompt.turns
-        reading = live.read(live.open_run(view.run, report), live.prompt(told), report, lead=len(lead))
-    status.empty()
-    return reading
 
 
 def described(view: View, table: pd.DataFrame) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from dfc.config import SIDES, Partition, Side
-from dfc.report.heatmap import context_html
+from dfc.config import Side
+from dfc.report.heatmap import Hue, context_html
 from dfc.store.reader import Context
 from dfc.ui.shell import address
 
@@ -27,9 +27,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.setAttribute("aria-label", data.label);
   const strips = [...root.querySelectorAll(".dfc-context")].map((strip) =>
     [...strip.querySelectorAll(":scope > span")]);
-  strips.forEach((tokens, side) => tokens.forEach((token, place) => {
-    if (data.notes[side][place]) token.title += "  · " + data.notes[side][place];
-  }));
   const pairOf = new Map();
   strips.forEach((tokens, side) => tokens.forEach((token, place) => pairOf.set(token, data.pairs[side][place])));
   let chosen = data.chosen, start = null;
@@ -81,7 +78,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
 
 def show(
     reading: Reading,
-    shown: dict[Side, tuple[Context, float, Partition]],
+    shown: dict[Side, tuple[Context, float, Hue]],
     titles: dict[Side, str],
     notes: dict[Side, list[str]],
     key: str,
@@ -98,14 +95,13 @@ def show(
         chosen: the span that is chosen.
     """
     strips = "".join(
-        f'<div class="dfc-small">{titles[side]}</div><div class="dfc-text">{context_html(*_placed(shown, side))}</div>'
-        for side in SIDES
-        if side in shown
+        f'<div class="dfc-small">{titles[side]}</div>'
+        f'<div class="dfc-text">{context_html(context, side, top, hue, notes=notes[side])}</div>'
+        for side, (context, top, hue) in shown.items()
     )
     content = {
         "html": strips,
-        "pairs": [pair_of_token(reading, side).tolist() for side in SIDES if side in shown],
-        "notes": [notes[side] for side in SIDES if side in shown],
+        "pairs": [pair_of_token(reading, side).tolist() for side in shown],
         "chosen": list(chosen) if chosen else None,
         "count": reading.pairs,
         "label": "The text's tokens. Arrow keys choose one, with shift several, escape none.",
@@ -134,11 +130,6 @@ def words(reading: Reading, side: Side, span: Span) -> str:
     """What a span says in one model's tokens."""
     mine = np.flatnonzero((places := pair_of_token(reading, side)) >= span[0])
     return "".join(reading.tokens[side][token] for token in mine.tolist() if places[token] <= span[1])
-
-
-def _placed(shown: dict[Side, tuple[Context, float, Partition]], side: Side) -> tuple[Context, Side, float, Partition]:
-    context, scale, partition = shown[side]
-    return context, side, scale, partition
 
 
 def _change(key: str) -> None:

@@ -66,7 +66,7 @@ def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     with st.container(gap="xxsmall"):
         for place, member in enumerate(subject.members):
             links.feature(view.run.name, member, f"Feature {member}" + (", the best" if place == 0 else ""))
-        links.steer(view.run.name, subject.feature_id, subject.side, next(filter(None, sets), _PROMPTS))
+        links.steer(view, view.store.feature(subject.feature_id), next(filter(None, sets), _PROMPTS))
 
 
 def _flags(one: Candidate, flags: Mapping[str, Flag]) -> None:

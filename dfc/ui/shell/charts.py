@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -150,6 +151,24 @@ def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partitio
     )
     figure.update_yaxes(title_text="pairs", nticks=4)
     figure.update_layout(margin={"l": 44, "r": 4, "t": 6, "b": 38}, bargap=0.08)
+    return figure
+
+
+def logits(counts: Sequence[int], least: float, most: float, side: Side, theme: Theme) -> go.Figure:
+    """How many tokens a feature moves by how much; bins of equal width from the least logit to the largest."""
+    figure = empty_figure(theme, height=130)
+    edges = np.linspace(least, most, len(counts) + 1)
+    figure.add_bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=np.asarray(counts),
+        width=edges[1] - edges[0],
+        marker={"color": THEMES[theme].hue(side).mark, "line": {"width": 0}},
+        customdata=[f"{low:+.2f} to {high:+.2f}" for low, high in pairwise(edges.tolist())],
+        hovertemplate="%{y:,} tokens at %{customdata}<extra></extra>",
+    )
+    figure.update_xaxes(title_text="logit", showgrid=False, nticks=6)
+    figure.update_yaxes(title_text="tokens", type="log", dtick=2, range=[-0.3, np.log10(max(counts)) + 0.2])
+    figure.update_layout(margin={"l": 44, "r": 4, "t": 4, "b": 34}, bargap=0)
     return figure
 
 

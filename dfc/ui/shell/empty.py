@@ -106,7 +106,6 @@ def _verified_so_far(run: Run) -> None:
     progress = making.verifying(run)
     if progress is None:
         st.rerun(scope="app")
-        return
     st.html(f'<ol class="dfc-stages">{_stage(progress, False, True)}</ol>')
     rest = "" if progress.done < progress.total else "What is left of it, the judging, shows nothing before its end. "
     st.caption(rest + _heard(progress.written, f"`python -m dfc verify {run.name}` goes on"))

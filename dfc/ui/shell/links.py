@@ -5,8 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from dfc.config import Side
-from dfc.ui.shell import address
+from dfc.report.heatmap import side_of
+from dfc.store.reader import FeatureRow, Store
+from dfc.ui.shell import address, data
 from dfc.ui.shell.address import Place
+from dfc.ui.shell.frame import View
 
 
 def feature(run_name: str, identity: int, label: str | None = None, place: Place | None = None) -> None:
@@ -20,12 +23,24 @@ def feature(run_name: str, identity: int, label: str | None = None, place: Place
     )
 
 
-def steer(run_name: str, feature: int, side: Side, sweep: str | None = None) -> None:
-    """To steering a model with a feature; `sweep` is the set of prompts of a sweep that is ready to be run."""
+def steer(view: View, feature: FeatureRow, sweep: str | None = None) -> None:
+    """To steering the model that a feature is of; with a shared one the model whose finding it is in, if any's.
+
+    `sweep` is the set of prompts of a sweep that is ready to be run.
+    """
     ready = {} if sweep is None else {"more": "sweep", "sweep_set": sweep}
     st.page_link(
         address.STEER_PAGE,
         label="Steer with it" if sweep is None else f"Steer with it: a sweep on “{sweep}”",
         icon=":material/explore:",
-        query_params=address.feature_params(run_name, feature) | {"side": side.upper()} | ready,
+        query_params=address.feature_params(view.run.name, feature.feature_id)
+        | {"side": _steered(view.store, feature).upper()}
+        | ready,
     )
+
+
+def _steered(store: Store, feature: FeatureRow) -> Side:
+    evidence = store.evidence(feature.feature_id) if feature.partition == "shared" else None
+    finding = None if evidence is None else evidence.finding
+    sides = (one.side for one in data.findings(store) if one.finding == finding)
+    return next(sides, side_of(feature.partition))

@@ -42,12 +42,12 @@ def findings(view: View, place: Place) -> Params:
     if (number := place.query.finding) is not None:
         rank = next((one.rank for one in data.findings(view.store) if one.finding == number), 1)
         page = (rank - 1) // paging.FINDING_ROWS + 1
-        return run | {GROUP: str(number)} | ({"page": str(page)} if page > 1 else {})
+        return {**run, GROUP: str(number), **({"page": str(page)} if page > 1 else {})}
     whose = "" if place.beside else place.query.found or ""
     params = feature_filters.params(place, paging.FINDING_ROWS, FIRST, whose, feature_filters.FINDINGS)
     partitions = place.query.partitions
     claim: Claim = "shared" if partitions == ("shared",) else "only" if len(partitions) == 1 else "any"
-    return run | params | ({"claim": claim} if claim != "any" else {})
+    return {**run, **params, **({"claim": claim} if claim != "any" else {})}
 
 
 def marked(view: View, place: Place) -> Params:
@@ -55,7 +55,7 @@ def marked(view: View, place: Place) -> Params:
     kept, page = place.kept, place.position // paging.MARKED_ROWS + 1
     named = f"{TAG}{kept.tag}" if kept.tag is not None else FAVOURITES
     shown = f"{LIST}{kept.on_list}" if kept.on_list is not None else named
-    return {"run": view.run.name, "kept": shown} | ({"page": str(page)} if page > 1 else {})
+    return {"run": view.run.name, "kept": shown, **({"page": str(page)} if page > 1 else {})}
 
 
 def of(view: View, place: Place) -> tuple[str, Params]:

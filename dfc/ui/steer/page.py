@@ -86,7 +86,8 @@ def _request(view: View, known_rows: Sequence[Known]) -> Request:
             key="prompt",
             bind="query-params",
             height=90,
-            help="What the models go on from.",
+            help="What the models go on from. Special tokens that are spelled out in it are read as text, as in the "
+            "corpus: they end no turn. Where there are some, a note under the texts names one.",
             width="stretch",
         )
         with st.popover("From a set", icon=":material/list_alt:", help="Take a prompt from one of the sets."):

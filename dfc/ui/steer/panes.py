@@ -106,7 +106,8 @@ def pane_html(pane: Pane, texts: Texts, side: Side, on: bool, colour: Colour, fe
             hue, top = side, scales.get(feature or 0, 1.0)
         spans = [(token.text, _span(token, colour, top)) for token in tokens(pane, place)]
         body = f'<div class="dfc-context dfc-{hue}">{_apart(pane.text, spans)}</div>'
-    return f'<div class="{classes}">{body}</div>{_figures(pane, texts, on)}'
+    mute = colour == "activation" and silent(texts, side, feature, pane)
+    return f'<div class="{classes}">{body}</div>{_figures(pane, texts, on, feature if mute else None)}'
 
 
 def _apart(text: str, pieces: list[tuple[str, str]]) -> str:
@@ -180,8 +181,8 @@ def _log(probability: float) -> str:
     return f"{math.log(probability):.2f}" if probability > 0 else "−∞"
 
 
-def _figures(pane: Pane, texts: Texts, on: bool) -> str:
-    """What is being done, or what was measured, below the text."""
+def _figures(pane: Pane, texts: Texts, on: bool, mute: int | None) -> str:
+    """What is being done, or what was measured, below the text; `mute` is a feature by which nothing is coloured."""
     words = ["stopped, not measured"] if pane.stopped else [_doing(pane)] if pane.writing and pane.text else []
     if pane.tokens:
         words.append(f"{len(pane.tokens)} token{'s' if len(pane.tokens) > 1 else ''}")
@@ -192,6 +193,8 @@ def _figures(pane: Pane, texts: Texts, on: bool) -> str:
         if on:
             perplexity += f" left alone, {pane.found.steered_perplexity:,.3g} steered"
         words += [perplexity, *([f"mean KL {pane.found.kl.mean():.2g}"] if on else [])]
+    if mute is not None:
+        words.append(f"feature {mute} never fires on this text")
     return f'<div class="dfc-small">{escape(" · ".join(words))}</div>'
 
 
@@ -216,10 +219,10 @@ def _edits(texts: Texts, side: Side) -> str:
     return "; ".join(map(edit_address.words, rows)) or "not at all"
 
 
-def silent(texts: Texts, side: Side, feature: int | None) -> bool:
-    """Whether a feature was read on a model's texts and fires on none of their tokens."""
+def silent(texts: Texts, side: Side, feature: int | None, *panes: Pane) -> bool:
+    """Whether a feature was read on texts of a model, by default on all, and fires on none of their tokens."""
     scales = list(texts.scales.get(side, {}))
-    found = [pane.found for pane in texts.panes[side] if pane.found is not None and pane.tokens]
+    found = [pane.found for pane in panes or texts.panes[side] if pane.found is not None and pane.tokens]
     if feature not in scales or not found:
         return False
     return not any((one.activations[scales.index(feature)] > 0).any() for one in found)
@@ -230,8 +233,8 @@ def notices(texts: Texts, names: dict[Side, str], colour: Colour, feature: int |
     for side in texts.panes:
         if colour == "activation" and silent(texts, side, feature):
             st.html(
-                f'<div class="dfc-small">Feature {feature} never fires on these texts of {escape(names[side])}, so no '
-                "token has a colour: what was added is not read. “Changed odds” shows what it did.</div>"
+                f'<div class="dfc-small">No token of {escape(names[side])} has a colour, since feature {feature} fires '
+                "on none: what was added is not read. “Changed odds” shows what it did.</div>"
             )
     for side in texts.panes:
         for warning in texts.warnings.get(side, ()):

@@ -159,7 +159,7 @@ class Texts:
             directions, in the order of `KINDS`.
         scales: of each model, the features that were read on its texts, in the order of the analysis, with their
             largest activations.
-        warnings: of each model, what the self-check has to say.
+        warnings: of each model, what of the prompt it was not given as it stands, and what the self-check has to say.
         problems: of each model, why it wrote nothing, or not to the end.
         threads: that write them, or did.
     """
@@ -350,7 +350,7 @@ class _Work:
         from dfc.steering.sweeps import own_gauge
 
         ids = generation.encode_prompt(model, trial.prompt, trial.sampling.max_new_tokens)
-        said: list[str] = []
+        said = generation.remarks(model, trial.prompt)
         gauges: dict[int, Gauge] = {}
         for edit in trial.edits:
             if edit.side != side:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from dfc.store import attached
 from dfc.ui.shell import address
 from dfc.ui.shell.text import plain
+from tests.stores import make_older
 from tests.ui.folders import (
     A_FEATURE,
     B_FEATURE,
@@ -49,6 +52,21 @@ def test_hostile_text_is_escaped(finished: Path) -> None:
 def test_dead_feature_says_so(finished: Path) -> None:
     test = calm(visit(FEATURE, run="demo", feature=str(DEAD_FEATURE)))
     assert "This feature is dead" in test.info[0].value
+
+
+def test_it_says_what_it_reads_and_how_it_moves_all_tokens(finished: Path) -> None:
+    for feature, cells in ((A_FEATURE, ("0.70", "–")), (SHARED_FEATURE, ("0.70", "0.60"))):
+        test = calm(visit(FEATURE, run="demo", feature=str(feature)))
+        row = text(test).split("cosine of encoder and decoder</td>")[1].split("</tr>")[0]
+        assert tuple(re.findall(r">([^<>]+)</td>", row)) == cells
+        alts = [one.proto.alt for one in test.get("plotly_chart")]
+        assert sum(alt.startswith("Histogram of what it adds to the logits") for alt in alts) == 1 + ("–" not in cells)
+
+
+def test_an_older_store_says_how_to_get_what_it_lacks(data: Path) -> None:
+    make_older(make_run(data).store)
+    captions = [one.value for one in calm(visit(FEATURE, run="demo", feature=str(A_FEATURE))).caption]
+    assert sum("`python -m dfc index --again demo`" in caption for caption in captions) == 2
 
 
 def test_next_goes_on_by_number(finished: Path) -> None:
@@ -126,6 +144,18 @@ def test_it_says_to_which_finding_it_belongs_and_links_the_others(data: Path) ->
     back = links["Its 3 features among the findings"]
     assert back.query_string == "run=demo&group=0"
     assert "Which finding it belongs to" not in text(calm(visit(FEATURE, run="demo", feature="2")))
+
+
+def test_steering_begins_with_the_model_whose_finding_it_is(data: Path) -> None:
+    for side in ("a", "b"):
+        run = make_run(data, side)
+        find(run.store)
+        with duckdb.connect(str(attached.evidence_path(run.store))) as connection:
+            connection.execute("UPDATE findings SET side = ? WHERE finding = 0", [side])
+        for feature, expected in ((150, side), (0, "a"), (B_FEATURE, "b"), (SHARED_FEATURE + 2, "a")):
+            links = calm(visit(FEATURE, run=side, feature=str(feature))).get("page_link")
+            [link] = [link.proto for link in links if link.proto.label == "Steer with it"]
+            assert link.query_string == f"run={side}&feature={feature}&side={expected.upper()}"
 
 
 def test_next_follows_the_findings_and_the_features_of_one(data: Path) -> None:

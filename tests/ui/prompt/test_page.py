@@ -151,6 +151,7 @@ class TestPage:
     def test_both_models_nats_colour_the_text(self, tiny: Run) -> None:
         test = calm(visit(PROMPT, run="tiny", text=BRIDGE, colours_of="gap", span="9"))
         assert "nats a character, over" in text(test)
+        assert "expects it better; strongest from" in text(test)
         assert "log-probabilities in place of" in text(test)
 
     def test_a_lead_in_is_in_the_address(self, tiny: Run) -> None:

@@ -90,6 +90,9 @@ class TestGenerating:
             assert panes.silent(texts, "a", 7) is silent
             assert not panes.silent(texts, "a", 3)
             assert not panes.silent(texts, "a", 5)  # not read there
+            shown = panes.pane_html(pane, texts, "a", False, "activation", 7)
+            assert ("feature 7 never fires on this text" in shown) is silent
+            assert "never fires" not in panes.pane_html(pane, texts, "a", False, "odds", 7)
 
     def test_texts_are_measured_and_put_into_the_history(self, run: Run) -> None:
         edits = f"a_{A_FEATURE}_add_4_all~ab_{SHARED_FEATURE}_clamp_1_generated"
