@@ -119,6 +119,7 @@ def write_store(path: Path, features: int = 60, seed: int = 0) -> None:
             tables["phrases"] += _phrases(random, feature_id, row["peak_tokens"], source)
             if feature_id % 3:  # a third has nothing distinctive
                 row["label"], row["label_origin"] = " · ".join(filter(str.strip, row["peak_tokens"][:2])), "words"
+                row["label_auroc"] = 0.7 + feature_id % 30 / 100
         tables["features"].append(row)
         tables["sources"] += _sources(random, feature_id, row, source)
         tables["roles"] += _roles(random, feature_id, row)
@@ -320,11 +321,11 @@ def _commonest(tokens: list[str], count: int = 5) -> list[str]:
 
 
 def make_older(path: Path) -> None:
-    """Make a store what schema 6 wrote: a scale for each stream, norms of the scaled space, and none raw."""
+    """Make a store what schema 6 wrote: one scale a stream, norms of the scaled space, none raw, untested labels."""
     older = path.with_name("older.duckdb")  # the file itself may be open in this process
     shutil.copy(path, older)
     with duckdb.connect(str(older)) as connection:
-        for name in ("raw_norm_a", "raw_norm_b"):
+        for name in ("raw_norm_a", "raw_norm_b", "label_auroc"):
             connection.execute(f"ALTER TABLE features DROP {name}")
         connection.execute("ALTER TABLE models ALTER scale TYPE DOUBLE USING scale[1]")
         connection.execute("DELETE FROM run WHERE key IN ('variance_a', 'variance_b')")
@@ -363,6 +364,7 @@ _SCHEMAS = {
         ("raw_norm_a", pa.float32()), ("raw_norm_b", pa.float32()),
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),
         ("specificity", pa.float32()), ("label", pa.string()), ("label_origin", pa.string()),
+        ("label_auroc", pa.float32()),
     ]),
     "contexts": COLUMNS,
     "logits": pa.schema([

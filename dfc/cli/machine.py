@@ -14,7 +14,9 @@ import typer
 from dfc import demo, pipeline, runs
 from dfc.cli import doctor
 from dfc.cli.base import app, tell
-from dfc.config import shipped
+from dfc.config import UserError, shipped
+from dfc.machine import progress
+from dfc.runs import Run
 
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 
@@ -31,8 +33,17 @@ def run_demo(
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
         pipeline.run_stages(made)
     pipeline.verify(made, again=False)
+    _read_meaning(made)
     if open_app:
         open_in_browser(port)
+
+
+def _read_meaning(made: Run) -> None:
+    """Make the features known by meaning; where that cannot be, the demo is without it."""
+    try:
+        pipeline.meaning(made, demo.fetch_embedder(), again=False)
+    except UserError as error:
+        progress.say(f"Features cannot be looked for by meaning: {error}")
 
 
 @app.command(name="app")

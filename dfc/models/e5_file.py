@@ -88,7 +88,7 @@ def write(content: bytes, folder: Path) -> None:
     width, blocks, heads, inner, rows, positions, types = read.values("7i")
     epsilon, _ = read.values("fi")
     count, begin, end, padding, unknown = read.values("5i")
-    (length,) = read.values("Q")
+    read.values("Q")  # bytes of all pieces
     ends, scores = read.array(np.uint32, count + 1), read.array(np.float32, count)
     pieces = [read.text(size) for size in np.diff(ends).tolist()]
     _, size = read.values("iI")
@@ -96,7 +96,9 @@ def write(content: bytes, folder: Path) -> None:
     tensors = _tensors(read)
 
     shapes = {"emb.word": (rows, width), "emb.pos": (positions, width), "emb.type": (types, width)}
-    weights = {f"embeddings.{name}": tensors[short].view(shapes.get(short, (-1,))) for short, name in _EMBEDDINGS.items()}
+    weights = {
+        f"embeddings.{name}": tensors[short].view(shapes.get(short, (-1,))) for short, name in _EMBEDDINGS.items()
+    }
     for block in range(blocks):
         for short, name in _BLOCK.items():
             bias, weight = tensors[f"l{block}.{short}.b"], tensors[f"l{block}.{short}.w"]
@@ -118,7 +120,9 @@ def write(content: bytes, folder: Path) -> None:
     with runs.replacing(folder) as temporary:
         temporary.mkdir(exist_ok=True)
         settings.save_pretrained(temporary)
-        _tokenizer(pieces, scores.astype(float).tolist(), begin, end, unknown, padding, positions).save_pretrained(temporary)
+        _tokenizer(pieces, scores.astype(float).tolist(), begin, end, unknown, padding, positions).save_pretrained(
+            temporary
+        )
         runs.write_json(temporary / "config_sentence_transformers.json", {"prompts": PROMPTS})
         save_file(weights, temporary / "model.safetensors", {"format": "pt"})
 

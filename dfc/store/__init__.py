@@ -1,13 +1,14 @@
-"""What is known about every feature of a run, in two DuckDB files: what they are, and whose they are.
+"""What is known about every feature of a run, in three DuckDB files: what they are, whose, and what they mean.
 
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
 
-SCHEMA_VERSION = 7
-READABLE = (5, 6, SCHEMA_VERSION)
+SCHEMA_VERSION = 8
+READABLE = (5, 6, 7, SCHEMA_VERSION)
 """Versions of features.duckdb that are read. Up to 5 the evidence stood in it, and is read there.
 
-Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale.
+Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale. Up
+to 7 labels were not tested.
 """
 EVIDENCE_VERSION = 3
 EVIDENCE_READABLE = (1, 2, EVIDENCE_VERSION)
@@ -25,3 +26,6 @@ TABLES = (
     "coactivations",
 )
 EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours", "findings", "texts")
+MEANING_VERSION = 1
+MEANING_TABLES = ("run", "meanings")
+"""Of meaning.duckdb."""

@@ -15,19 +15,21 @@ Ends = tuple[float, float]
 """Of a range; both ends belong to it, and may be infinite."""
 RELEVANCE = "relevance"
 """The order of a search: labels that hold the text first, then the most contexts, then what fires rarest."""
+LIKENESS = "likeness"
+"""The order of a search by meaning: the nearest first."""
 BETWEEN = "\x1e"
 """The character that separates records: no search goes across it."""
 _COMMON = " etaoinsrhldcumfgpwybvkxjqz"  # from the commonest
 
 
 def orders() -> list[str]:
-    """What features can be sorted by: columns, and how well they match a search."""
-    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE]
+    """What features can be sorted by: columns, and how well they match a search by words, or by meaning."""
+    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE, LIKENESS]
 
 
 def begins_low(order: str) -> bool:
     """Whether the first comes first, as of ranks and texts; else the highest does."""
-    return order != RELEVANCE and columns.column(order).begins_low
+    return order not in (RELEVANCE, LIKENESS) and columns.column(order).begins_low
 
 
 def ranges() -> list[str]:
@@ -46,6 +48,8 @@ class FeatureQuery:
         search: passes if a context, on either side, or the label holds this text, whatever its case. (So do the peak
             tokens: they are texts of contexts.)
         strongest: the search looks into the strongest contexts and the label alone.
+        about: what is looked for by meaning, in words; the store reads its vector alone.
+        near: that vector, of length 1: passes if it is known what the feature means; empty: all.
         label: passes if the label holds this text, whatever its case.
         ids: passes if among these; None: all.
         verdicts: passes if among these; none: all, those not judged included.
@@ -60,6 +64,8 @@ class FeatureQuery:
     label: str = ""
     search: str = ""
     strongest: bool = False  # of contexts, for the search
+    about: str = ""  # what is looked for by meaning
+    near: tuple[float, ...] = ()  # its vector
     ids: tuple[int, ...] | None = None  # these alone; None: all
     source: str | None = None  # fires on it more often than on the corpus
     role: str | None = None  # likewise, on what somebody says
@@ -100,10 +106,27 @@ def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
     """What stands before SELECT, the rows of `judged` that a search finds, and the values bound in both.
 
     With a search the rows have `named`, 1 if the label holds the text, and, where they are sorted by relevance, `hits`,
-    how many texts of contexts do.
+    how many texts of contexts do; with one by meaning `likeness`, the cosine of the feature's vector with that asked.
     """
-    if not query.search:
-        return "", "judged", []
+    made: list[str] = []
+    rows, values = "judged", []
+    if query.near:
+        made.append(f"meant AS (SELECT feature_id, {likeness()} AS likeness FROM meanings)")
+        rows, values = "judged JOIN meant USING (feature_id)", [list(query.near)]
+    if query.search:
+        text, own = _searching(query)
+        made.append(text)
+        rows, values = f"{rows} JOIN hit USING (feature_id)", [*values, *own]
+    return f"WITH {', '.join(made)}" if made else "", rows, values
+
+
+def likeness() -> str:
+    """SQL for the cosine of a feature's vector with one that is bound; both are of length 1."""
+    return "list_inner_product(vector, ?::FLOAT[])"
+
+
+def _searching(query: FeatureQuery) -> tuple[str, list[Any]]:
+    """The table `hit` of a search for a text, and the values bound in it."""
     parts = dict.fromkeys((rare_end(query.search), query.search))
     held = " AND ".join(f"contains(text, {folded('?')})" for _ in parts)
     values: list[Any] = list(parts)
@@ -119,12 +142,12 @@ def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
             number = f"len(list_filter(string_split(text, '{BETWEEN}'), lambda one: contains(one, {folded('?')})))"
             values = [query.search, *values]
         hits = f"SELECT feature_id, 0 AS named, {number} AS hits FROM store.searched WHERE {held}"
-    found = f"""WITH hit AS MATERIALIZED (
+    found = f"""hit AS MATERIALIZED (
         SELECT feature_id, max(named) AS named, sum(hits) AS hits FROM (
             {hits} UNION ALL
             SELECT feature_id, 1, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
         ) GROUP BY feature_id)"""
-    return found, "judged JOIN hit USING (feature_id)", [*values, query.search]
+    return found, [*values, query.search]
 
 
 def ordering(query: FeatureQuery) -> str:
@@ -141,6 +164,8 @@ def ordering(query: FeatureQuery) -> str:
         return (
             f"ORDER BY named {way}, hits {way}, density {rare}, feature_id" if query.search else "ORDER BY feature_id"
         )
+    if query.order == LIKENESS:
+        return f"ORDER BY likeness {way}, feature_id" if query.near else "ORDER BY feature_id"
     text = f"nullif({folded(query.order)}, '')"
     by = text if columns.column(query.order).is_text else query.order
     return f"ORDER BY {by} {way} NULLS LAST, feature_id"

@@ -15,7 +15,7 @@ import pandas as pd
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import FeatureQuery, conditions, folded, matching, ordering
+from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
 
@@ -26,6 +26,7 @@ class FeatureRow:
 
     Attributes:
         raw_norm_a, raw_norm_b: None in a store of before schema 7.
+        label_auroc: None without a label, and in a store of before schema 8.
     """
 
     feature_id: int
@@ -49,6 +50,7 @@ class FeatureRow:
     specificity: float
     label: str
     label_origin: str
+    label_auroc: float | None
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,45 @@ class Store:
                 GROUP BY feature_id""",
             [query.search, list(feature_ids), query.search, query.search],
         )
+
+    def meaning(self) -> dict[str, Any]:
+        """What is known of the features' vectors of what they mean: `model`, `digest`, `centre` and others; empty
+        where `meaning` was not asked for, or of other features."""
+        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM meaning")}
+
+    def likeness(self, near: Sequence[float], feature_ids: Sequence[int]) -> dict[int, float]:
+        """The cosine of these features' vectors with one of length 1; without those that have none."""
+        rows = self._rows(
+            f"""SELECT feature_id, {likeness()} AS likeness FROM meanings
+                WHERE feature_id IN (SELECT unnest(?::INTEGER[]))""",
+            [list(near), list(feature_ids)],
+        )
+        return {row["feature_id"]: row["likeness"] for row in rows}
+
+    def vector(self, feature_id: int) -> tuple[float, ...]:
+        """What a feature means, of length 1; empty where it is not known."""
+        rows = self._rows("SELECT vector FROM meanings WHERE feature_id = ?", [feature_id])
+        return tuple(rows[0]["vector"]) if rows else ()
+
+    def labels(self) -> list[str]:
+        """Labels of the features that have one, by number."""
+        rows = self._rows("SELECT label FROM store.features WHERE label != '' ORDER BY feature_id")
+        return [row["label"] for row in rows]
+
+    def stretches(self) -> pd.DataFrame:
+        """Which characters of which documents the strongest contexts show: feature_id, document, start, stop, by
+        document."""
+        return self._frame(
+            "SELECT feature_id, document, start, stop FROM store.contexts WHERE band = 0 ORDER BY document, feature_id"
+        )
+
+    def documents(self, numbers: Sequence[int]) -> dict[int, list[str]]:
+        """The contents of these documents, a text a turn."""
+        rows = self._rows(
+            "SELECT document, contents FROM store.documents WHERE document IN (SELECT unnest(?::INTEGER[]))",
+            [list(numbers)],
+        )
+        return {row["document"]: row["contents"] for row in rows}
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.

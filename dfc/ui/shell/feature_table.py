@@ -23,6 +23,7 @@ _MARKS = "★ for a favourite, and its tags."
 _CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
 _MATCH = "The words that were searched, in the strongest context that has them."
 _HITS = "Contexts that hold the words, of those that are kept of the feature."
+_NEAR = "How near it comes in meaning to what is looked for: the cosine of their vectors, at most 1."
 _TOWARD = "Nats a character by which the finding's model does better, beyond matched places."
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
@@ -40,6 +41,8 @@ def chosen(table: pd.DataFrame, alone: bool, order: str = "feature_id") -> tuple
     judged = "verdict" in table and bool(table["verdict"].notna().any())
     called = "label" in table and bool(table["label"].ne("").any())
     names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
+    if "likeness" in table:
+        names = ("likeness", *names)
     if "match" in table:  # what a search found takes the room of figures beside it
         names = ("match", "hits", *names)
         if not alone:
@@ -163,6 +166,7 @@ def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bo
         "marks": config.TextColumn("★", help=_MARKS, width=36 if tight else 48),
         "toward": config.NumberColumn("gap", help=_TOWARD, format="%.3f", width=64),
         "match": config.TextColumn("match", help=_MATCH, width=150 if beside else 320),
+        "likeness": config.NumberColumn("near", help=_NEAR, format="%.2f", width=52),
         "hits": config.NumberColumn("hits", help=_HITS, format="%d", width=48),
         "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight or "match" in names else 130),
         **{one.name: column_config(one, colour, widths.get(one.name)) for one in columns.columns()},

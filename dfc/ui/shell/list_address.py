@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Literal
 
 from dfc.config import Partition
-from dfc.ui.shell import address, data, feature_filters, norm_region, orders, paging
+from dfc.store.query import FeatureQuery
+from dfc.ui.shell import address, data, feature_filters, likeness, norm_region, notebook, orders, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
+from dfc.ui.shell.notebook import Kept
 
 Params = dict[str, str | list[str]]
 SHOW: dict[str, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
@@ -22,6 +24,15 @@ FIRST = "finding"
 """Their order at first: by rank."""
 GROUP = "group"
 """In the address: the number of the finding that is unfolded."""
+
+
+def narrowed(view: View, query: FeatureQuery, kept: Kept) -> FeatureQuery:
+    """What the store is asked for a list: narrowed to what readers marked, with the vector of what it is about.
+
+    Raises:
+        UserError: if that is asked for, and the encoder does not load.
+    """
+    return likeness.resolved(view, notebook.narrow(view.run.name, query, kept))
 
 
 def table(view: View, place: Place) -> Params:
