@@ -57,7 +57,8 @@ def open_in_browser(port: Port = 8501) -> None:
 @app.command()
 def bench(
     name: Annotated[
-        Literal["train", "align", "harvest", "index", "steer", "store", "app"], typer.Argument(help="what to measure")
+        Literal["train", "align", "harvest", "index", "steer", "store", "app", "meaning"],
+        typer.Argument(help="what to measure"),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
 ) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dfc.config import Partition, Side, Verdict, characters
 from dfc.report import words
-from dfc.report.heatmap import excerpt, label, visible
+from dfc.report.heatmap import excerpt, visible
 from dfc.report.kinds import SURE
 from dfc.store.reader import Context, EvidenceRow, Store
 
@@ -261,10 +261,9 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
     return "There is no finding: no feature fires in enough documents to be tested."
 
 
-def title(finding: Finding, peak_tokens: Sequence[str]) -> str:
-    """What its best feature is called, or in brackets on which tokens that peaks; as plain text."""
-    peaks = ", ".join(label(token[:16]) for token in peak_tokens[:3])
-    return "".join(visible(mark) for mark in finding.label) or (f"({peaks})" if peaks else "(no label)")
+def title(finding: Finding) -> str:
+    """What its best feature is called, as plain text."""
+    return "".join(visible(mark) for mark in finding.label) or "(no label)"
 
 
 def lines(finding: Finding, quote: str | None) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,69 +16,9 @@ from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, 
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering
+from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
-
-
-@dataclass(frozen=True)
-class FeatureRow:
-    """One row of the table `features`; schema.sql says what each column means.
-
-    Attributes:
-        raw_norm_a, raw_norm_b: None in a store of before schema 7.
-        label_auroc: None without a label, and in a store of before schema 8.
-    """
-
-    feature_id: int
-    partition: Partition
-    fingerprint: str
-    alive: bool
-    count: int
-    density: float
-    mean: float
-    variance: float
-    max: float
-    quantiles: list[float]
-    histogram: list[int]
-    norm_a: float
-    norm_b: float
-    raw_norm_a: float | None
-    raw_norm_b: float | None
-    relative_norm: float
-    peak_tokens: list[str]
-    main_source: str
-    specificity: float
-    label: str
-    label_origin: str
-    label_auroc: float | None
-
-
-@dataclass(frozen=True)
-class EvidenceRow:
-    """What is known about a feature's being exclusive: an attribute for each column of the evidence.
-
-    Attributes:
-        values: by column; None where it does not apply.
-    """
-
-    values: Mapping[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["values"][name]
-        except KeyError:
-            raise AttributeError(f"the evidence has no column {name}") from None
-
-
-@dataclass(frozen=True)
-class DocumentRow:
-    """A whole document; one after another, the contents of its turns are the document's content."""
-
-    document: int
-    source: str
-    held_out: bool
-    roles: list[str]
-    contents: list[str]
 
 
 class Store:
@@ -179,10 +119,23 @@ class Store:
         )
         return {row["feature_id"]: row["likeness"] for row in rows}
 
-    def vector(self, feature_id: int) -> tuple[float, ...]:
-        """What a feature means, of length 1; empty where it is not known."""
-        rows = self._rows("SELECT vector FROM meanings WHERE feature_id = ?", [feature_id])
-        return tuple(rows[0]["vector"]) if rows else ()
+    def alike(self, feature_id: int, first: int, findings: bool = False) -> pd.DataFrame:
+        """The features that come nearest to one in meaning: other_id, likeness; none where what it means is not known.
+
+        Args:
+            feature_id: which.
+            first: how many.
+            findings: only the best features of findings, and not that of its own.
+        """
+        which = """AND place = 0 AND finding IS DISTINCT FROM (SELECT finding FROM judged WHERE feature_id = $1)"""
+        return self._frame(
+            f"""SELECT feature_id AS other_id, list_inner_product(vector, (
+                    SELECT vector FROM meanings WHERE feature_id = $1)) AS likeness
+                FROM meanings {"JOIN judged USING (feature_id)" if findings else ""}
+                WHERE feature_id != $1 AND $1 IN (SELECT feature_id FROM meanings) {which if findings else ""}
+                ORDER BY likeness DESC, other_id LIMIT $2""",
+            [feature_id, first],
+        )
 
     def labels(self) -> list[str]:
         """Labels of the features that have one, by number."""

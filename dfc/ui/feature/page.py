@@ -68,7 +68,9 @@ def _label(feature: FeatureRow) -> str:
     if not feature.label:
         return ""
     origin = ORIGINS.get(feature.label_origin, feature.label_origin)
-    return f'<p class="dfc-called" title="{escape(origin)}">{escape(feature.label)}</p>'
+    tested = "" if feature.label_auroc is None else f' <small class="dfc-muted">AUROC {feature.label_auroc:.2f}</small>'
+    meaning = f"{origin}. {columns.meaning('label_auroc')}" if tested else origin
+    return f'<p class="dfc-called" title="{escape(meaning)}">{escape(feature.label)}{tested}</p>'
 
 
 def _figures(feature: FeatureRow) -> str:

@@ -16,11 +16,10 @@ from dfc.store.column import Column
 from dfc.ui.shell import address, notebook, selection
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import around, called
+from dfc.ui.shell.text import around
 
 MOST_BARS = 16
 _MARKS = "★ for a favourite, and its tags."
-_CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
 _MATCH = "The words that were searched, in the strongest context that has them."
 _HITS = "Contexts that hold the words, of those that are kept of the feature."
 _NEAR = "How near it comes in meaning to what is looked for: the cosine of their vectors, at most 1."
@@ -40,7 +39,7 @@ def chosen(table: pd.DataFrame, alone: bool, order: str = "feature_id") -> tuple
     """
     judged = "verdict" in table and bool(table["verdict"].notna().any())
     called = "label" in table and bool(table["label"].ne("").any())
-    names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
+    names = ("label", "peak_tokens") if called and alone else ("label",) if called else ("peak_tokens",)
     if "likeness" in table:
         names = ("likeness", *names)
     if "match" in table:  # what a search found takes the room of figures beside it
@@ -128,7 +127,6 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     """The table as it is drawn."""
     shown = table.copy()
     shown["peak_tokens"] = peaks(table["peak_tokens"])
-    shown["called"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
         shown["histogram"] = pd.Series(_miniatures(table["histogram"].tolist()), table.index)
     shown["density"] *= 100
@@ -156,9 +154,10 @@ def _miniatures(histograms: list[Any]) -> list[list[float]]:
 
 def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bool) -> dict[str, Any]:
     """How columns look; side by side they are narrow, and stars take their room from the label."""
-    beside = "called" in names
+    beside = "peak_tokens" not in names
     tight, wide = marked and beside, 120 if len(names) < 10 else 150
-    narrow = {"histogram": 60, "main_source": 108} if beside else {}
+    called = 94 if tight or "match" in names else 130
+    narrow = {"histogram": 60, "main_source": 108, "label": called} if beside else {}
     widths = {"label": wide, "peak_tokens": wide, "confidence": 74 if beside else 84} | narrow
     colour = THEMES[view.theme].hue(partition).mark
     config = st.column_config
@@ -168,7 +167,6 @@ def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bo
         "match": config.TextColumn("match", help=_MATCH, width=150 if beside else 320),
         "likeness": config.NumberColumn("near", help=_NEAR, format="%.2f", width=52),
         "hits": config.NumberColumn("hits", help=_HITS, format="%d", width=48),
-        "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight or "match" in names else 130),
         **{one.name: column_config(one, colour, widths.get(one.name)) for one in columns.columns()},
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import logging
 import math
-from collections.abc import Iterable
 
 from dfc.config import UserError
 from dfc.machine import memory
@@ -69,10 +68,9 @@ def around(text: str, words: str, before: int = 6, after: int = 48) -> str:
     return f"{'…' if start else ''}{visible(text[start:stop])}{'…' if stop < len(text) else ''}"
 
 
-def called(name: str | None, peak_tokens: Iterable[str]) -> str:
-    """A feature's label; where it has none, the tokens on which it peaks, in brackets, or a dash."""
-    peaks = ", ".join(label(token[:16]) for token in list(peak_tokens)[:3])
-    return name or (f"({peaks})" if peaks else "–")
+def called(name: str | None) -> str:
+    """A feature's label; where it has none, that. (Tokens on which it peaks are none: often they tell nothing.)"""
+    return name or "no label"
 
 
 def plain(text: str) -> str:
