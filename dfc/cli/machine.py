@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,18 +26,21 @@ Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 @app.command(name="demo")
 def run_demo(
     port: Port = 8501,
-    open_app: Annotated[bool, typer.Option("--app/--no-app", help="open the app at the end")] = True,
+    open_app: Annotated[bool, typer.Option("--app/--no-app", help="open the app, which shows how far it is")] = True,
 ) -> None:
-    """Fetch two small real models and texts, do everything, and open the app."""
+    """Fetch two small real models and texts, do everything, and show it in the app meanwhile and afterwards."""
     made = runs.create(demo.settings())
-    if not made.done()["index"]:
-        demo.fetch()
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
-        pipeline.run_stages(made)
-    pipeline.verify(made, again=False)
-    _read_meaning(made)
-    if open_app:
-        open_in_browser(port)
+    with opened(port) if open_app else nullcontext() as app_process:
+        if not made.done()["index"]:
+            demo.fetch()
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
+            pipeline.run_stages(made)
+        pipeline.verify(made, again=False)
+        _read_meaning(made)
+        if app_process and app_process.poll():
+            progress.say(f"{made.path}: everything is made; the app had ended, `python -m dfc app` opens it again.")
+        code = app_process.wait() if app_process else 0
+    raise typer.Exit(code)
 
 
 def _read_meaning(made: Run) -> None:
@@ -49,9 +54,20 @@ def _read_meaning(made: Run) -> None:
 @app.command(name="app")
 def open_in_browser(port: Port = 8501) -> None:
     """Open the app on the runs of this machine."""
-    raise typer.Exit(
-        subprocess.call([sys.executable, "-m", "streamlit", "run", str(shipped.APP), "--server.port", str(port)])
-    )
+    with opened(port) as app_process:
+        code = app_process.wait()
+    raise typer.Exit(code)
+
+
+@contextmanager
+def opened(port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The app as a process of its own; it ends with what is done beside it."""
+    process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(shipped.APP), "--server.port", str(port)])
+    try:
+        yield process
+    finally:
+        process.terminate()  # nothing, if it has ended
+        process.wait()
 
 
 @app.command()

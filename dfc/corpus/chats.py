@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dfc.config import SourceConfig, UserError
-from dfc.corpus.documents import PLAIN, THOUGHT, encodable, said_in
-from dfc.corpus.messages import ROLE, as_message, holds_words, is_chat, kind, parsed, sound, text_of, unread, unsaid
+from dfc.corpus.documents import PLAIN, THOUGHT, THOUGHTS, encodable, said_in
+from dfc.corpus.messages import (
+    ROLE,
+    as_message,
+    holds_words,
+    is_chat,
+    kind,
+    parsed,
+    sound,
+    spread,
+    text_of,
+    unread,
+    unsaid,
+)
 from dfc.corpus.tally import Unusable
 
-CHATS = ("conversations", "conversation")  # usual fields of a chat, beside the one that is configured
+CHATS = (
+    "conversations",
+    "conversation",
+    "chat_messages",
+    "contents",
+)  # usual fields of a chat, beside the one that is configured
 COMPLETION = "completion"  # what TRL calls a response
 INSTRUCTION, INPUT, OUTPUT, HISTORY = (
     "instruction",
@@ -25,8 +43,14 @@ TOOLS, FUNCTIONS = "tools", "functions"  # and what OpenAI called them at first
 CONTEXT = "context"  # Dolly's input
 PREFERRED = ("chosen", "rejected")  # answers to a prompt of which people prefer one
 _PARENT, _REPLIES = "parent_id", "replies"  # of a message of a tree, as OpenAssistant has them
-SYSTEM = ("system", "system_prompt")  # columns beside a chat that say what its system turn would
+SYSTEM = (
+    "system",
+    "system_prompt",
+    "systemInstruction",
+    "system_instruction",
+)  # columns beside a chat that say what its system turn would
 _NAMED = 5  # columns, when there is none that can be used
+_SWITCH = re.compile(r"\s*[a-z]*\s*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ def fields(source: SourceConfig) -> set[str]:
 def _further(source: SourceConfig) -> tuple[str, ...]:
     """The columns that stand beside a leading one."""
     pairs = (source.response, COMPLETION, INPUT, OUTPUT, HISTORY, CONTEXT, *PREFERRED)
-    return (*pairs, TOOLS, FUNCTIONS, *SYSTEM)
+    return (*pairs, TOOLS, FUNCTIONS, *SYSTEM, *THOUGHTS)
 
 
 def names_a_row(value: Mapping[Any, Any], source: SourceConfig) -> bool:
@@ -87,7 +111,7 @@ def of_row(row: Any, source: SourceConfig) -> Said | Unusable:
         if value is not None and value != []:
             found = _chat(value, row, name)
             if isinstance(found, Said):
-                return _instructed(found, row)
+                return _instructed(_answered(found, row, source, name), row)
             if isinstance(parsed(value), list | Mapping):
                 return found  # a chat, though a flawed one: a text beside it would be something else
             flaw = flaw or found
@@ -185,9 +209,13 @@ def _no_chat(flaw: Unusable) -> str:
     )
 
 
-def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig) -> Said | Unusable | None:
-    """A prompt and its response, each a text or a list of messages; a source of prompts names no other response."""
-    asking = next((name for name in (source.prompt, INSTRUCTION) if field(row, name) not in (None, "")), None)
+def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig, chat: str = "") -> Said | Unusable | None:
+    """A prompt and its response, each a text or a list of messages; a source of prompts names no other response.
+
+    A prompt may be the `chat` of a row that ends with what is asked; then no response is needed.
+    """
+    leading = [chat] if chat else [source.prompt, INSTRUCTION]
+    asking = next((name for name in leading if field(row, name) not in (None, "")), None)
     if asking is None:
         return None
     prompt, alpaca = field(row, asking), asking.casefold() == INSTRUCTION
@@ -196,7 +224,7 @@ def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig) -> Said | 
     names = [name for name in (source.response, COMPLETION, *([OUTPUT] if alpaca else [])) if name != source.prompt]
     answers = [(name, value) for name in names if (value := field(row, name)) is not None]
     only_asked = source.response == source.prompt
-    if not answers and not only_asked and isinstance(prompt, str):
+    if not answers and not only_asked and not chat and isinstance(prompt, str):
         return None
     messages = _history(row)
     if isinstance(messages, Unusable):
@@ -209,10 +237,12 @@ def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig) -> Said | 
         prompt = f"{prompt}\n{given}"
     parts = [(asking, "user", prompt), *((name, "assistant", value) for name, value in answers[: not only_asked])]
     for name, role, value in parts:
-        if isinstance(value, str) and not is_chat(parsed(value)):
-            messages.append({"role": role, "content": value})
-        elif isinstance(parsed(value), list):
-            messages += parsed(value)
+        said = [parsed(value)] if is_chat([parsed(value)]) else parsed(value)
+        if isinstance(value, str) and not is_chat(said):
+            thoughts = _thoughts(row) if role == "assistant" else {}
+            messages.append({"role": role, "content": value, **thoughts})
+        elif isinstance(said, list):
+            messages = _continued(messages, said)
         else:
             return Unusable("bad row", f"`{name}` is {kind(value)}")
     found = _chat(messages, row, asking)
@@ -220,8 +250,46 @@ def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig) -> Said | 
         return found
     spare = [name for name, _ in answers[1:]]
     spare += [name for name in (CONTEXT, *PREFERRED) if not (given and name == inside) and name not in names[:1]]
-    more = [name for name in spare if name != source.prompt and holds_words(field(row, name))]
+    spare += [name for name in THOUGHTS if not any(name in message for message in messages)]
+    more = _spare(row, [name for name in spare if name != source.prompt], prompt)
     return replace(found, unread=(*found.unread, *more))
+
+
+def _answered(said: Said, row: Mapping[Any, Any], source: SourceConfig, name: str) -> Said:
+    """The chat of a field, with the response beside it where it ends with what is asked, and what is not read."""
+    if said.messages[-1]["role"] in ("user", "tool") and isinstance(parsed(field(row, name)), list):
+        answered = _asked_and_answered(row, source, name)
+        if isinstance(answered, Said):
+            return answered
+    beside = [other for other in (source.response, COMPLETION, *PREFERRED) if other not in (name, source.prompt)]
+    return replace(said, unread=(*said.unread, *_spare(row, beside, field(row, name), said.messages[-1]["content"])))
+
+
+def _spare(row: Mapping[Any, Any], names: Sequence[str], *read: Any) -> list[str]:
+    """Which of these fields hold words other than those that are read."""
+    return [name for name in names if (value := field(row, name)) not in read and holds_words(value)]
+
+
+def _thoughts(row: Mapping[Any, Any]) -> dict[str, str]:
+    """What an assistant thinks, beside its response; one word, such as `on` or `high`, is a switch and no thought."""
+    found = {name: field(row, name) for name in THOUGHTS}
+    return {name: text for name, text in found.items() if isinstance(text, str) and not _SWITCH.fullmatch(text)}
+
+
+def _continued(messages: list[Any], said: list[Any]) -> list[Any]:
+    """Messages and those that follow; where these say again what was asked last, they follow on that.
+
+    An answer people prefer is often the whole chat, with the prompt beside it.
+    """
+    asked = _words_of(messages[-1]) if messages else None
+    again = next((number for number, message in enumerate(said) if asked and _words_of(message) == asked), -1)
+    return said if again + 1 >= len(messages) > 0 else [*messages, *said[again + 1 :]]
+
+
+def _words_of(message: Any) -> tuple[str, str] | None:
+    """Who says what in a message."""
+    found = as_message(message)
+    return None if isinstance(found, Unusable) else (found["role"], str(found["content"]).strip())
 
 
 def _history(row: Mapping[Any, Any]) -> list[Any] | Unusable:
@@ -275,10 +343,11 @@ def _chat(value: Any, row: Mapping[Any, Any] | None = None, name: str = "") -> S
         return Unusable("bad row", f"`{name}` is {kind(value)}" if name else f"{kind(value)} in place of an object")
     messages, spare = [], list[str]()
     for message in value:
-        found = as_message(message)
-        if isinstance(found, Unusable):
-            return found
-        messages.append(found)
+        for one in spread(message):
+            found = as_message(one)
+            if isinstance(found, Unusable):
+                return found
+            messages.append(found)
         spare += unread(message)
     tools = _offered(row or {})
     return tools if isinstance(tools, Unusable) else Said(messages, tools or None, unread=tuple(spare))

@@ -23,7 +23,7 @@ from dfc.corpus.encodings import Encoding
 from dfc.corpus.tally import Tally, Unusable
 from dfc.machine import pointers
 
-UNREADABLE = (ValueError, OverflowError, pa.ArrowException)  # of a value without a Python form, e.g. not UTF-8
+UNREADABLE = (ValueError, OverflowError, KeyError, pa.ArrowException)  # no Python form: no UTF-8, a key twice
 _TABLE_ROWS = 256  # rows of long documents at once
 _MARGIN = 1 << 16  # bytes of a text that are read beyond what its characters may take
 
@@ -109,10 +109,10 @@ def python_rows(batch: pa.RecordBatch | pa.Table, features: Features = None) -> 
     """The rows of a table as Python has them; one that cannot be had is Unusable."""
     try:
         batch.validate(full=True)  # damaged offsets would be followed anywhere
-        return [meant(row, features) for row in batch.to_pylist()]
+        return [meant(row, features) for row in batch.to_pylist(maps_as_pydicts="strict")]
     except UNREADABLE:
         if len(batch) == 1:
-            return [Unusable("bad row", "damaged or no UTF-8")]
+            return [Unusable("bad row", "damaged, no UTF-8, or a map with a key twice")]
         return [row for at in range(len(batch)) for row in python_rows(batch.slice(at, 1), features)]
 
 

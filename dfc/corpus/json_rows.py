@@ -9,6 +9,7 @@ from typing import Any
 
 from dfc.config import SourceConfig, UserError
 from dfc.corpus import chats, files, messages, splits
+from dfc.corpus.documents import texts_in
 from dfc.corpus.encodings import Encoding
 from dfc.corpus.tally import Unusable, named
 
@@ -49,7 +50,7 @@ def read(file: Path, place: str, encoding: Encoding, source: SourceConfig) -> It
 
 def held(value: Any, place: str, source: SourceConfig) -> list[tuple[str, Any]]:
     """The rows of a line's value that is none itself, and holds nothing but rows and what is no row; else none."""
-    if isinstance(value, dict) and (chats.names_a_row(value, source) or splits.are_splits(value)):
+    if isinstance(value, dict) and (_names_a_row(value, source) or splits.are_splits(value)):
         return []
     found = _rows_in(value, place, source) if isinstance(value, dict | list) else []
     rows = [row for _, row in found if not isinstance(row, Unusable)]
@@ -122,8 +123,8 @@ def _rows_in(value: Any, place: str, source: SourceConfig) -> list[tuple[str, An
         return [(f"{place} item {number}", item) for number, item in enumerate(value)]
     if not isinstance(value, dict) or chats.is_row(value, source):
         return [(place, value)]
-    by_column = chats.names_a_row(value, source)
     items = list(value.values())
+    by_column = _names_a_row(value, source)
     if by_column and _are_columns(items):
         keys = [list(item) if isinstance(item, dict) else list(range(len(item))) for item in items]
         return [
@@ -136,7 +137,8 @@ def _rows_in(value: Any, place: str, source: SourceConfig) -> list[tuple[str, An
     if len(value) == 1 and isinstance(items[0], list):
         lists = value
     if lists and not by_column:
-        beside = [(f"{place} `{name:.40}`", Unusable("other key")) for name in value if name not in lists]
+        others = sorted(value.keys() - lists.keys(), key=lambda name: (-sum(map(len, texts_in(value[name]))), name))
+        beside = [(f"{place} `{name:.40}`", Unusable("other key")) for name in others]  # the one with most words first
         held = [row for name, rows in lists.items() for row in _rows_in(rows, f"{place} `{name:.40}`", source)]
         return held + beside
     return [(place, value)]
@@ -149,6 +151,16 @@ def _are_columns(items: list[Any]) -> bool:
     if all(isinstance(item, dict) for item in items):
         return all(item.keys() == items[0].keys() for item in items)
     return all(isinstance(item, list) and len(item) == len(items[0]) for item in items)
+
+
+def _names_a_row(value: dict[Any, Any], source: SourceConfig) -> bool:
+    """Whether an object's fields are those of a row, rather than one of them a list of whole rows."""
+    return chats.names_a_row(value, source) and not any(
+        isinstance(items, list)
+        and bool(items)
+        and all(isinstance(item, dict) and chats.is_row(item, source) for item in items)
+        for items in value.values()
+    )
 
 
 def _holds_rows(items: list[Any]) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from dfc.corpus.documents import THOUGHTS, encodable, texts_in
@@ -21,25 +24,30 @@ ROLES = {
 _EXTRAS = (*THOUGHTS, "name", "tool_call_id")  # templates take these
 _REFUSAL = "refusal"  # what an assistant of OpenAI says in place of a content
 _ABOUT = {"id", "message_id", "parent_id", "type", "lang", "model", "timestamp", "created_date", "replies", "user_id"}
-ROLE, _SAID = ("role", "from"), ("content", "value", "text")
+_ABOUT |= {"uuid", "created_at", "updated_at"}
+ROLE, _SAID = ("role", "from"), ("content", "value", "text", "parts")
+_SENDER = "sender"  # of Claude's exports
+_TOOL_USE, _TOOL_RESULT = "tool_use", "tool_result"  # Anthropic's parts
+_NAMED = 4  # fields of a message that has no role
 
 
 def as_message(message: Any) -> dict[str, Any] | Unusable:
     """One message as templates take it, and what else of it they may take."""
     if not isinstance(message, Mapping):
         return Unusable("bad row", f"a message is {kind(message)}")
-    role = _first(message, ROLE)
+    role = _first(message, (*ROLE, _SENDER))
     known = ROLES.get(role.strip().casefold()) if isinstance(role, str) else None
     if known is None:
-        return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else f"a role is {kind(role)}")
-    content, thought = _first(message, _SAID), ""
+        return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else _without_role(message, role))
+    content, thought, asked = _first(message, _SAID), "", list[Any]()
     if isinstance(content, list):
-        parts = [_part(part) for part in content]
+        asked = [_call_of(part) for part in content if _is_part(part, _TOOL_USE)]
+        parts = [_part(part) for part in content if not _is_part(part, _TOOL_USE)]
         flaw = next((part for part in parts if isinstance(part, Unusable)), None)
         if flaw is not None:
             return flaw
         texts = [part for part in parts if not isinstance(part, Unusable)]
-        content = "\n".join(text for spoken, text in texts if spoken)
+        content = "\n".join(text for spoken, text in texts if spoken) if texts or not asked else None
         thought = "\n".join(text for spoken, text in texts if not spoken)
     if not isinstance(content, str | None):
         return Unusable("bad row", f"a message's content is {kind(content)}")
@@ -53,7 +61,7 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
         extras.setdefault("reasoning_content", encodable(thought))
     elif not any(name in extras for name in THOUGHTS):  # some templates look whether there is one, though it is empty
         extras |= {name: "" for name in THOUGHTS if message.get(name) == ""}
-    calls = _calls(message)
+    calls = _calls(message) or asked
     if isinstance(calls, Unusable):
         return calls
     if known == "call" and not calls:
@@ -66,10 +74,40 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
     return {"role": role, "content": None if silent else encodable(content or ""), **extras}
 
 
+def spread(message: Any) -> list[Any]:
+    """A message, or several, where what tools answered is among its parts, as Anthropic has it."""
+    name = next((name for name in _SAID if message.get(name) is not None), "") if isinstance(message, Mapping) else ""
+    parts = message[name] if name else None
+    if not isinstance(parts, list) or not any(_is_part(part, _TOOL_RESULT) for part in parts):
+        return [message]
+    found, beside = list[dict[str, Any]](), dict(message)
+    for is_result, several in groupby(parts, lambda part: _is_part(part, _TOOL_RESULT)):
+        if is_result:
+            found += [
+                {"role": "tool", "content": part.get("content"), "tool_call_id": part.get("tool_use_id")}
+                for part in several
+            ]
+        else:
+            found.append({**beside, name: list(several)})
+            beside = {key: message[key] for key in (*ROLE, _SENDER) if key in message}
+    return found
+
+
+def _without_role(message: Mapping[Any, Any], role: Any) -> str:
+    if role is not None or not message:
+        return f"a role is {kind(role)}"
+    names = ", ".join(f"`{name!s:.40}`" for name in list(message)[:_NAMED])
+    return f"a message without a role, of {names}"
+
+
 def unread(message: Mapping[Any, Any]) -> list[str]:
     """Names of fields of a message that hold words and are not used."""
-    used = {*_EXTRAS, "tool_calls", "function_call", _REFUSAL, *_ABOUT, *ROLE}
-    used.add(next((name for name in _SAID if message.get(name) is not None), ""))
+    used = {*_EXTRAS, "tool_calls", "function_call", _REFUSAL, *_ABOUT, *ROLE, _SENDER}
+    said = _first(message, _SAID)
+    used |= {name for name in _SAID if message.get(name) == said or text_of(message.get(name)) == text_of(said)}
+    thoughts = {name: text for name in THOUGHTS if isinstance(text := message.get(name), str) and text.strip()}
+    thought = next(iter(thoughts.values()), "")
+    used -= {name for name, text in thoughts.items() if text.strip() != thought.strip()}
     return [str(name) for name, value in message.items() if name not in used and holds_words(value)]
 
 
@@ -79,7 +117,9 @@ def holds_words(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """What a text, or a list of parts, says; empty if it is neither."""
+    """What a text, a list of parts, or an object with `parts`, says; empty if it is none of these."""
+    if isinstance(value, Mapping):
+        value = value.get("parts")
     parts = [_part(part) for part in (value if isinstance(value, list) else [value])]
     return "\n".join(part[1] for part in parts if not isinstance(part, Unusable) and part[0])
 
@@ -89,8 +129,13 @@ def is_chat(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(message, Mapping) and any(name in message for name in ROLE) for message in value)
+        and all(isinstance(message, Mapping) and _has_speaker(message) for message in value)
     )
+
+
+def _has_speaker(message: Mapping[Any, Any]) -> bool:
+    """Whether somebody says this; a `sender`, which letters have, too, must be one of a chat."""
+    return any(name in message for name in ROLE) or str(message.get(_SENDER)).strip().casefold() in ROLES
 
 
 def kind(value: Any) -> str:
@@ -99,6 +144,8 @@ def kind(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool | int | float):
         return "a number"
+    if isinstance(value, bytes):
+        return "bytes"
     return "a text" if isinstance(value, str) else "an object" if isinstance(value, Mapping) else "a list"
 
 
@@ -141,17 +188,27 @@ def _call(asked: Mapping[Any, Any]) -> dict[str, Any]:
     return {"type": "function", "function": sound({"name": asked["name"], "arguments": arguments})}
 
 
+def _call_of(part: Mapping[Any, Any]) -> dict[str, Any]:
+    """A part that asks something of a tool, as a call."""
+    call = _call({"name": part.get("name"), "arguments": part.get("input", {})})
+    return {"id": part["id"], **call} if isinstance(part.get("id"), str) else call
+
+
+def _is_part(part: Any, of_type: str) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == of_type
+
+
 def _part(part: Any) -> tuple[bool, str] | Unusable:
     """Whether a part of a message is said or thought, and its text."""
     if isinstance(part, str):
         return True, part
     if isinstance(part, Mapping):
         for name in ("thinking", "reasoning"):
-            if part.get("type") == name and isinstance(part.get(name), str):
-                return False, part[name]
+            if part.get("type") == name and isinstance(thought := part.get(name, part.get("text")), str):
+                return False, thought
         if part.get("type", "text") in ("text", "input_text", "output_text") and isinstance(part.get("text"), str):
-            return True, part["text"]
-        return Unusable("bad row", f"a message has a part `{str(part.get('type'))[:40]}`")
+            return part.get("thought") is not True, part["text"]  # Gemini's
+        return Unusable("bad row", f"a message has a part `{str(part.get('type') or next(iter(part), ''))[:40]}`")
     return Unusable("bad row", f"a message has a part that is {kind(part)}")
 
 
@@ -160,13 +217,19 @@ def _first(message: Mapping[Any, Any], names: Sequence[str]) -> Any:
 
 
 def parsed(value: Any) -> Any:
-    """A value, or what it holds as JSON in a text."""
+    """A value, or what it holds as JSON in a text, or as Python writes it, which is what pandas puts into CSV."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of escapes that mean nothing
+            found = ast.literal_eval(value.strip())
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return value
+    return found if isinstance(found, list | dict) else value
 
 
 def sound(value: Any) -> Any:

@@ -18,10 +18,18 @@ _THOUGHTS = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<seed:think>": "</seed:think>",
+    "<|channel>thought": "<channel|>",  # of which the first sign alone is a token
 }
 _CHANNEL, _MESSAGE = "<|channel|>", "<|message|>"
 _ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|start|>")
-_MARKS = {*_THOUGHTS, *_THOUGHTS.values(), _CHANNEL, _MESSAGE, *_ENDS}  # of special tokens, those that tell parts apart
+_MARKS = {
+    *_THOUGHTS,
+    *_THOUGHTS.values(),
+    "<|channel>",
+    _CHANNEL,
+    _MESSAGE,
+    *_ENDS,
+}  # of special tokens, those that tell parts apart
 _OF_CHANNEL = re.compile(
     rf"{re.escape(_CHANNEL)}(?P<name>\w+)[^<]*?{re.escape(_MESSAGE)}"
     rf"(?P<text>.*?)(?={'|'.join(map(re.escape, (*_ENDS, _CHANNEL)))}|\Z)",

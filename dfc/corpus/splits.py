@@ -163,7 +163,7 @@ def _by_card(
         found = {file: _split_of(file, folder / within) or DEFAULT for file in there}
     for split, pattern in _patterns(config.get("data_files")):
         if not Path(pattern).is_absolute() and ".." not in Path(pattern).parts:
-            found |= {file: split for file in sorted((folder / within).glob(pattern)) if file in known}
+            found |= {file: split for file in sorted((folder / within).glob(_plain(pattern))) if file in known}
     if not found:
         raise UserError(
             f"{named(source)}{folder}: its card names no file of a kind that is read for `{name}`; "
@@ -187,6 +187,13 @@ def _patterns(data_files: Any) -> list[tuple[str, str]]:
         elif isinstance(entry, str) and entry:
             found.append((DEFAULT, entry))
     return found
+
+
+def _plain(pattern: str) -> str:
+    """A pattern as pathlib has it, where `**` stands alone between slashes and means folders."""
+    pattern = re.sub(r"(?<=[^/])\*{2,}", "*", pattern)
+    pattern = re.sub(r"\*\*(?=[^/])", "**/*", pattern)
+    return f"{pattern}/*" if pattern.endswith("**") else pattern
 
 
 def _within(folder: Path, files: Sequence[Path], source: SourceConfig) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate, islice
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dfc.config import UserError
 from dfc.corpus import beside
-from dfc.corpus.documents import THOUGHTS, Document, Place, said_in
+from dfc.corpus.documents import Document, Place, said_in
+from dfc.corpus.shapes import Shape, alternating, as_parts, as_texts, as_they_are
 from dfc.corpus.untold import untold_in
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ _TOOL = "role `tool`"  # how what a tool says is named
 _SIGNS = range(0xF0000, 0x10FFFE)  # for private use; put beside turns, to see where the template puts them
 _MOST_TRIES = 32  # renderings of one chat to find its turns
 _THINKING = re.compile(r"</?think(?:ing)?>")
-
-Shape = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
-"""How messages are given to a template that may refuse them as they are."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,15 @@ def render(
     said = said_in(messages)
     text, shape = fill.filled(messages)
     places, lost = _found(text, said, _origins(document, said), messages, document.tools, fill, shape)
+    if said and not places:  # some look for parts, and find none in a text
+        with suppress(UserError):
+            other, parted = fill.filled(messages, (as_parts,))
+            found = _found(other, said, _origins(document, said), messages, document.tools, fill, parted)
+            text, shape, (places, lost) = (other, parted, found) if found[0] else (text, shape, (places, lost))
     chat = Chat(messages, document.tools, lambda others, tools: fill.fill(shape(others), tools))
     untold = untold_in(text, messages, document.tools, chat.fill)
     unsaid = () if _TOOL in untold else beside.unsaid_in(text, messages)  # what is left out does not stand anywhere
-    return Rendering(text, places, False, lost, shape is _alternating, unsaid, untold, chat)
+    return Rendering(text, places, False, lost, shape is alternating, unsaid, untold, chat)
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase, tools: Sequence[Any] | None = None) -> str:
@@ -158,18 +162,22 @@ class _Template:
             "chat_template": f"{_clock(moment)}{self.source}" if moment is not None and asks else self.source,
         }
 
-    def filled(self, messages: Sequence[Mapping[str, Any]]) -> tuple[str, Shape]:
+    def filled(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        shapes: Sequence[Shape] = (as_they_are, as_texts, as_parts, alternating),
+    ) -> tuple[str, Shape]:
         """What the template makes of messages, and how they had to be given.
 
         Some refuse a message without content, which a call of a tool may be, or arguments of a call that are no text:
-        then it is empty, and they are JSON. Some refuse a system turn, or one speaker twice in a row, or an assistant
-        who speaks first. Then a system turn is the beginning of the user's, turns of one speaker are one, with their
-        calls of tools as JSON, and an assistant answers an empty turn.
+        then it is empty, and they are JSON. Some want each content as a list of parts. Some refuse a system turn, or
+        one speaker twice in a row, or an assistant who speaks first. Then a system turn is the beginning of the user's,
+        turns of one speaker are one, with their calls of tools as JSON, and an assistant answers an empty turn.
 
         Raises:
             UserError: if it refuses these, too.
         """
-        for shape in (_as_they_are, _as_texts, _alternating):
+        for shape in shapes:
             try:
                 return self.fill(shape(messages)), shape
             except Exception as error:  # templates raise what they like
@@ -246,8 +254,8 @@ def _clock(moment: datetime) -> str:
     signs = [f"%{flag}{letter}" for flag in ("-", "_", "0", "^", "#", "E", "O", "") for letter in string.ascii_letters]
     told = {sign: moment.strftime(sign) for sign in signs}
     steps = [("%%", "\0"), *((sign, text) for sign, text in told.items() if text != sign), ("\0", "%")]
-    lines = "".join(f"{{%- set told = told | replace({sign!r}, {text!r}) -%}}" for sign, text in steps)
-    return f"{{%- macro strftime_now(told) -%}}{lines}{{{{ told }}}}{{%- endmacro +%}}"
+    lines = "".join(f"{{%- set format = format | replace({sign!r}, {text!r}) -%}}" for sign, text in steps)
+    return f"{{%- macro strftime_now(format) -%}}{lines}{{{{ format }}}}{{%- endmacro +%}}"
 
 
 def _origins(document: Document, said: Sequence[Place]) -> list[int]:
@@ -346,42 +354,3 @@ def _framed(document: Document, answer: bool) -> Rendering:
     text = "".join(pieces)
     untold = ("`tools`",) if document.tools else ()  # the frame has no place for them
     return Rendering(text, tuple(places), add_special_tokens=True, untold=untold)
-
-
-def _as_they_are(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(message) for message in messages]
-
-
-def _as_texts(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same with an empty content where there is none, and arguments of calls as JSON."""
-    texts = []
-    for message in messages:
-        text = {**message, "content": message["content"] or ""}
-        if message.get("tool_calls"):
-            text["tool_calls"] = [_with_arguments(call) for call in message["tool_calls"]]
-        texts.append(text)
-    return texts
-
-
-def _with_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = call.get("function")
-    if not isinstance(function, Mapping) or isinstance(function.get("arguments", ""), str):
-        return dict(call)
-    return {**call, "function": {**function, "arguments": beside.as_json(function["arguments"])}}
-
-
-def _alternating(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same said by a user and an assistant in turn, the user first; calls of tools are part of what is said."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        role = "assistant" if message["role"] == "assistant" else "user"
-        calls = [beside.as_json(message["tool_calls"])] if message.get("tool_calls") else []
-        said = "\n\n".join([*([str(message["content"])] if message["content"] else []), *calls])
-        if not turns and role == "assistant":
-            turns.append({"role": "user", "content": ""})
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += f"\n\n{said}"
-        else:
-            thoughts = {name: message[name] for name in THOUGHTS if name in message}
-            turns.append({"role": role, "content": said, **thoughts})
-    return turns

@@ -55,6 +55,14 @@ class TestFolders:
         with pytest.raises(UserError, match="several configurations; set `subset` to one of small, large"):
             said(source(folder))
 
+    @pytest.mark.parametrize("pattern", ["data/**", "**", "**.jsonl", "data/**train**", "**/train*", "./data/train*"])
+    def test_patterns_of_a_card_may_mean_all_that_is_below(self, pattern: str, tmp_path: Path) -> None:
+        (tmp_path / "data" / "deep").mkdir(parents=True)
+        write(tmp_path / "data" / "train.jsonl", [{"text": "near"}])
+        write(tmp_path / "data" / "deep" / "other.jsonl", [{"text": "deep"}])
+        (tmp_path / "README.md").write_text(f"---\nconfigs:\n- {{data_files: '{pattern}'}}\n---\n")
+        assert said(source(tmp_path)) == ["text: deep"] * ("train" not in pattern) + ["text: near"]
+
     def test_an_option_without_effect_is_refused(self, tmp_path: Path) -> None:
         path = write(tmp_path / "a.jsonl", [{"text": "one"}])
         for options in ({"split": "test"}, {"subset": "small"}):

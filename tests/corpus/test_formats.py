@@ -55,6 +55,14 @@ class TestFormats:
         path.rename(tmp_path / "a.arrow")
         assert said(source(tmp_path / "a.arrow")) == ["text: one"]
 
+    def test_maps_of_a_table_are_messages_and_a_key_twice_is_counted(self, tmp_path: Path) -> None:
+        messages = pa.list_(pa.map_(pa.string(), pa.string()))
+        rows = [[[*message.items()] for message in CHAT], [[("role", "user"), ("role", "user"), ("content", "x")]]]
+        pq.write_table(pa.table({"messages": pa.array(rows, type=messages)}), tmp_path / "a.parquet")
+        config = source(tmp_path / "a.parquet")
+        assert said(config) == [CHAT_SAID]
+        assert counted(config)["s"].rows == {"bad row": 1}
+
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
     def test_a_delimiter_is_told_by_the_first_line(self, delimiter: str, tmp_path: Path) -> None:
         with (tmp_path / "a.csv").open("w", newline="") as file:
@@ -132,6 +140,10 @@ class TestFormats:
             (CHAT, [CHAT_SAID]),
             ({"messages": CHAT}, [CHAT_SAID]),
             ({"data": [{"messages": CHAT}], "version": 1}, [CHAT_SAID]),
+            (
+                {"conversations": [{"id": 1, "messages": CHAT}, {"id": 2, "messages": CHAT[:1]}]},
+                ["user: Rain?", CHAT_SAID],
+            ),
             ({"one": {"text": "1"}, "two": {"text": "2"}}, ["text: 1", "text: 2"]),
             ([{"text": "1"}, {"text": "2"}], ["text: 1", "text: 2"]),
             ("1", ["text: 1"]),

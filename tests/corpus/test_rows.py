@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,6 +118,37 @@ def test_fields_have_names(tmp_path: Path) -> None:
         ({"messages": CHAT, "tools": 3}, "bad row"),
         ({"messages": CHAT, "tools": [json.dumps({"name": "f"})]}, CHAT_SAID),
         ({"messages": CHAT, "tools": " "}, CHAT_SAID),
+        ({"prompt": "Rain?", "response": [CHAT[0], CHAT[1]]}, CHAT_SAID),
+        (
+            {"prompt": CHAT[:1], "response": [{"role": "system", "content": "Be kind"}, *CHAT]},
+            f"system: Be kind | {CHAT_SAID}",
+        ),
+        ({"prompt": "Rain?", "response": CHAT, "history": [["a", "b"]]}, f"user: a | assistant: b | {CHAT_SAID}"),
+        ({"prompt": "Rain?", "response": CHAT[1]}, CHAT_SAID),
+        ({"messages": CHAT[:1], "response": "Yes"}, CHAT_SAID),
+        ({"conversations": CHAT[:1], "completion": CHAT[1]}, CHAT_SAID),
+        ({"messages": CHAT, "response": "No"}, CHAT_SAID),
+        ({"messages": CHAT[:1], "response": {"choices": []}}, "user: Rain?"),
+        (
+            {"prompt": "Rain?", "reasoning": "It is wet.", "response": "Yes"},
+            "user: Rain? | reasoning: It is wet. | assistant: Yes",
+        ),
+        ({"prompt": "Rain?", "reasoning": " on", "response": "Yes"}, CHAT_SAID),
+        ({"messages": repr([CHAT[0], {**CHAT[1], "name": None}])}, CHAT_SAID),
+        ({"prompt": repr(CHAT[:1]), "response": "Yes"}, CHAT_SAID),
+        ({"prompt": "[{'is': this}]?", "response": "Yes"}, "user: [{'is': this}]? | assistant: Yes"),
+        ({"chat_messages": [{"sender": "human", "text": "Rain?"}, {"sender": "assistant", "text": "Yes"}]}, CHAT_SAID),
+        (
+            {
+                "systemInstruction": {"parts": [{"text": "Be kind"}]},
+                "contents": [
+                    {"role": "user", "parts": [{"text": "Rain?"}]},
+                    {"role": "model", "parts": [{"text": "Clouds.", "thought": True}, {"text": "Yes"}]},
+                ],
+            },
+            "system: Be kind | user: Rain? | reasoning: Clouds. | assistant: Yes",
+        ),
+        ({"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f"}}]}]}, "bad row"),
         ({"role": "prompter", "text": "Rain?", "message_id": "1", "parent_id": None}, "bad row"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "unknown role"),
         ({"messages": [{"content": "x"}]}, "unknown role"),
@@ -134,9 +167,19 @@ def test_shapes_of_rows(row: dict[str, Any] | list[Any], expected: str, tmp_path
     [
         ({"messages": [CHAT[0], {**CHAT[1], "tool_plan": "I look.", "functions": [{"name": "f"}]}]}, "tool_plan 2"),
         ({"messages": [CHAT[0], {"role": "user", "utterance": "So?", "id": "a"}, CHAT[1]]}, "utterance 1"),
-        ({"messages": [CHAT[0], {"role": "user", "parts": [{"text": "So?"}]}]}, "parts 1"),
+        ({"messages": [CHAT[0], {"role": "user", "pieces": [{"text": "So?"}]}]}, "pieces 1"),
+        ({"messages": [CHAT[0], {**CHAT[1], "text": "Yes", "parts": [{"type": "text", "text": "Yes"}]}]}, ""),
+        ({"messages": CHAT, "chosen": CHAT, "rejected": CHAT[:1]}, "rejected 1"),
+        ({"conversations": CHAT[:1], "chosen": CHAT[1], "rejected": "No"}, "chosen 2"),
+        ({"messages": CHAT, "response": "No"}, "response 1"),
+        ({"messages": CHAT, "response": "Yes", "prompt": "Rain?"}, ""),
+        ({"messages": CHAT[:1], "response": {"choices": [{"message": CHAT[1]}]}}, "response 1"),
+        ({"prompt": "Rain?", "reasoning": "on", "response": "Yes"}, "reasoning 1"),
+        ({"prompt": "Rain?", "reasoning": "It is wet.", "response": "Yes"}, ""),
         ({"messages": [{**CHAT[0], "text": "Snow?"}, CHAT[1]]}, "text 1"),
         ({"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": CHAT[1:]}, "chosen 2"),
+        ({"messages": [CHAT[0], {**CHAT[1], "thinking": "So.", "reasoning": "Or so."}]}, "reasoning 1"),
+        ({"messages": [CHAT[0], {**CHAT[1], "thinking": "So.", "reasoning": "So. "}]}, ""),
         ({"prompt": "Rain?", "response": "Yes", "completion": "No"}, "completion 1"),
         ({"prompt": "Rain?", "response": "Yes", "context": "Clouds."}, "context 1"),
         ({"messages": [{**CHAT[0], "weight": 1, "id": "x", "name": "al"}, {**CHAT[1], "refusal": None}]}, ""),
@@ -148,6 +191,25 @@ def test_words_that_are_not_used_are_counted_and_named(row: dict[str, Any], name
     assert len(list(opened.documents)) == 1
     found = opened.noted.found.get("unread", "").strip("`")
     assert f"{found} {opened.noted.rows.get('unread', '')}".strip() == names
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    rows = [{"conversation": [{"human": "Rain?", "assistant": "Yes"}]}, {"messages": [{"said": "Rain?"}]}]
+    [left_out] = counted(source(write(tmp_path / "a.jsonl", [*rows, {"text": "one"}]))).values()
+    assert left_out.rows == {"unknown role": 2}
+    assert left_out.found["unknown role"] in (
+        "a message without a role, of `human`, `assistant`",
+        "a message without a role, of `said`",
+    )
+    pq.write_table(pa.table({"text": [b"one", b"two"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"\(`text` is bytes\)"):
+        read(source(tmp_path / "a.parquet"))
+
+
+def test_of_keys_beside_rows_the_one_with_most_words_is_named(tmp_path: Path) -> None:
+    row = {"id": "a7", "question": "Who saw the rain?", "answers": [{"text": "Ann"}], "context": "Ann saw it. " * 9}
+    [left_out] = counted(source(write(tmp_path / "a.jsonl", [row]))).values()
+    assert (left_out.rows, left_out.first) == ({"other key": 3}, {"other key": "a.jsonl:1 `context`"})
 
 
 def test_an_empty_thought_is_given_and_hides_no_other(tmp_path: Path) -> None:
@@ -176,6 +238,32 @@ def test_what_is_asked_of_tools_reaches_the_template_in_every_spelling(tmp_path:
     for name, tools in (("functions", [described]), ("tools", [{"type": "function", "function": described}])):
         [document] = read(source(write(tmp_path / f"{name}.jsonl", [{"messages": CHAT, name: tools}])))
         assert document.tools == [{"type": "function", "function": described}]
+
+
+def test_parts_of_a_message_that_ask_tools_and_have_their_answers_are_calls_and_turns_of_tools(tmp_path: Path) -> None:
+    asked = {"type": "tool_use", "id": "t1", "name": "sky", "input": {"where": "here"}}
+    answered = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "wet"}]}
+    said = [{"type": "text", "text": text} for text in ("I look.", "And?", "Yes")]
+    apart = [
+        {"role": "assistant", "content": [said[0], asked]},
+        {"role": "user", "content": [answered, said[1]]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "So."}, said[2]]},
+    ]
+    together = {"sender": "assistant", "content": [said[0], asked, answered, said[2]]}
+    call = {"id": "t1", "type": "function", "function": {"name": "sky", "arguments": {"where": "here"}}}
+    called = {"role": "assistant", "content": "I look.", "tool_calls": [call]}
+    tool = {"role": "tool", "content": "wet", "tool_call_id": "t1"}
+    thought = {**CHAT[1], "reasoning_content": "So."}
+    for messages, expected in (
+        ([CHAT[0], *apart], [CHAT[0], called, tool, {"role": "user", "content": "And?"}, thought]),
+        ([{"sender": "human", "text": "Rain?"}, together], [CHAT[0], called, tool, CHAT[1]]),
+        ([CHAT[0], {"role": "assistant", "content": [asked]}], [CHAT[0], {**called, "content": None}]),
+    ):
+        [document] = read(source(write(tmp_path / "a.jsonl", [{"messages": messages}])))
+        assert document.messages == expected
+    answered["content"][0] = {"type": "image"}
+    [left_out] = counted(source(write(tmp_path / "a.jsonl", [{"messages": apart}, {"text": "one"}]))).values()
+    assert left_out.found == {"bad row": "a message has a part `image`"}
 
 
 def test_of_a_tree_the_branch_that_is_ranked_best_is_read_and_that_is_said(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CHANNELS = "<|channel|>analysis<|message|>Ask sky.<|end|><|start|>assistant<|cha
         ("<think>\nWet.\n</think>\n\nYes.", Parts("Yes.", "Wet.")),
         ("<think>\nWet", Parts("", "Wet")),
         ("[THINK]Wet.[/THINK]Yes.", Parts("Yes.", "Wet.")),
+        ("<|channel>thought\nWet.\n<channel|>Yes.", Parts("Yes.", "Wet.")),
         ("I write <think> here", Parts("I write <think> here")),
         ("", Parts("")),
     ],
@@ -54,18 +55,26 @@ def test_sections_are_the_whole_text(text: str, expected: list[tuple[bool, str]]
 
 def test_marks_that_are_special_tokens_are_kept_and_others_are_not() -> None:
     tokenizer = tiny.byte_level_tokenizer()
-    marks = ["<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>"]
+    marks = ["<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<|return|>", "<|channel>", "<channel|>"]
     tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken(mark, special=True) for mark in marks]})
     ids = tokenizer(f"<|im_start|>{CHANNELS}<|im_end|>", add_special_tokens=False)["input_ids"]
     assert spoken(tokenizer, ids) == CHANNELS
     assert tokenizer.decode(ids, skip_special_tokens=True) == "analysisAsk sky.assistantfinalYes."
+    other = "<|channel>thought\nAsk sky.<channel|>Yes."
+    assert spoken(tokenizer, tokenizer(f"{other}<|im_end|>", add_special_tokens=False)["input_ids"]) == other
     plain = tokenizer("Yes. 雨<|im_end|>", add_special_tokens=False)["input_ids"]
     assert spoken(tokenizer, plain) == "Yes. 雨"
 
 
 @pytest.mark.parametrize(
     ("prompt", "expected"),
-    [("<|im_start|>assistant\n<think>\n", "<think>\n"), ("<think>", "<think>"), ("assistant\n", ""), ("", "")],
+    [
+        ("<|im_start|>assistant\n<think>\n", "<think>\n"),
+        ("<think>", "<think>"),
+        ("<|channel>thought\n", "<|channel>thought\n"),
+        ("assistant\n", ""),
+        ("", ""),
+    ],
 )
 def test_a_prompt_may_open_a_thought(prompt: str, expected: str) -> None:
     assert opening(prompt) == expected

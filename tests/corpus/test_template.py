@@ -36,6 +36,7 @@ TOOLS = (
     "{{ ' ' + m.name if m.name }}\n{% if m.content is defined %}{{ m.content }}{% else %}(nothing){% endif %}"
     "{% for call in m.tool_calls or [] %}<call>{{ call.function.name }}</call>{% endfor %}<|im_end|>\n{% endfor %}"
 )
+PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 TEMPLATES = {"chatml": tiny.CHATML, "moved": MOVED, "thinking": THINKING, "tools": TOOLS}
 
 
@@ -203,8 +204,10 @@ def test_a_template_may_lie_in_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["%d %B %Y", "%-d.%-m.%C", "%e %k %s", "100%% on %F", "%Ey"])
 def test_any_form_of_a_date_is_what_the_moment_gives(asked: str) -> None:
-    tokenizer, moment = tokenizer_with(f"{{{{ strftime_now('{asked}') }}}}|" + tiny.CHATML), datetime(2026, 2, 3, 4, 5)
-    assert corpus.render(chat(("user", "Rain?")), tokenizer, moment=moment).text.startswith(f"{moment:{asked}}|")
+    moment = datetime(2026, 2, 3, 4, 5)
+    for argument in (f"'{asked}'", f"format='{asked}'"):
+        tokenizer = tokenizer_with(f"{{{{ strftime_now({argument}) }}}}|" + tiny.CHATML)
+        assert corpus.render(chat(("user", "Rain?")), tokenizer, moment=moment).text.startswith(f"{moment:{asked}}|")
 
 
 ALTERNATING = (
@@ -233,6 +236,20 @@ def test_a_template_that_wants_arguments_as_text_has_them() -> None:
     wants = wants.replace(" for c in", " %}{% for c in").replace("{% endfor %}", "{% endfor %}{% endfor %}")
     document = chat(("user", "Rain?"), {"role": "assistant", "content": "So.", "tool_calls": [CALL]})
     assert corpus.render(document, tokenizer_with(wants)).text == 'call {"where": "here"}'
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["{% for p in m.content if p.type == 'text' %}{{ p.text }}{% endfor %}", "{{ m.content[0].text | trim }}"],
+    ids=["reads parts alone", "refuses a text"],
+)
+def test_a_template_that_wants_parts_has_them(part: str) -> None:
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + part + "<|im_end|>\n{% endfor %}"
+    document = chat(("user", "Rain?"), ("assistant", "Rain?"), ("user", "user"), ("assistant", "Yes, it rains."))
+    rendering = corpus.render(document, tokenizer_with(template))
+    assert rendering.text == corpus.render(document, tokenizer_with(PLAIN)).text
+    assert placed(document, rendering) == [turn.content for turn in document.turns]
+    assert (rendering.lost, rendering.joined) == ((), False)
 
 
 def test_what_a_template_does_not_tell_of_tools_is_known() -> None:
