@@ -104,26 +104,22 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
             evidence.verify(run, surprised)
 
 
-def meaning(run: Run, encoder: Path, device: str = "auto", again: bool = True) -> None:
-    """Write beside a run's features what each is about, so that they can be looked for by meaning.
+def meaning(run: Run, encoder: Path, device: str = "auto") -> None:
+    """Write beside a run's features what each is about, so that they can be looked for by meaning; anew if it is there.
 
     Args:
         run: indexed.
         encoder: the folder of a sentence-embedding model.
         device: where it computes.
-        again: also if it is known for these features.
 
     Raises:
         UserError: if the run is not indexed, the encoder does not load, or another program works on the run.
     """
-    from dfc.store.reader import Store
+    from dfc.models import embedder
+    from dfc.screen import meaning as features_meaning
 
-    if again or not Store(run.store).meaning():
-        from dfc.models import embedder
-        from dfc.screen import meaning as features_meaning
-
-        with run.lock():
-            features_meaning.write(run, embedder.load(encoder, device))
+    with run.lock():
+        features_meaning.write(run, embedder.load(encoder, device))
 
 
 def _pair(sites: Sequence[Run], group: Group) -> None:

@@ -44,9 +44,12 @@ def run_demo(
 
 
 def _read_meaning(made: Run) -> None:
-    """Make the features known by meaning; where that cannot be, the demo is without it."""
+    """Read what the features are about, if that is not known; where it cannot be, the demo is without it."""
+    from dfc.store.reader import Store
+
     try:
-        pipeline.meaning(made, demo.fetch_embedder(), again=False)
+        if not Store(made.store).meaning():
+            pipeline.meaning(made, demo.fetch_embedder())
     except UserError as error:
         progress.say(f"Features cannot be looked for by meaning: {error}")
 

@@ -9,7 +9,6 @@ import duckdb
 import numpy as np
 import pytest
 
-from dfc import pipeline
 from dfc.config import UserError
 from dfc.models import embedder
 from dfc.models.embedder import Embedder
@@ -154,10 +153,3 @@ def test_an_encoder_is_found_by_its_name_or_its_path(data: Path, tmp_path: Path)
     assert encoders.name(ours) == "small"
     assert encoders.folder("small") == ours
     assert encoders.folder(encoders.name(theirs)) == theirs
-
-
-def test_the_stage_is_not_done_twice(run: Run, small: Embedder) -> None:
-    pipeline.meaning(run, small.folder, "cpu")
-    written = attached.meaning_path(run.store).stat().st_mtime_ns
-    pipeline.meaning(run, small.folder, "cpu", again=False)
-    assert attached.meaning_path(run.store).stat().st_mtime_ns == written
