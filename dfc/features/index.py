@@ -28,7 +28,6 @@ from dfc.runs import Run
 from dfc.store.writer import StoreWriter
 
 _SET_APART = 3  # of so many of a feature's strongest contexts one is not looked at when its label is made
-_WEAKER = 3  # contexts of each lower band on which a label is tested, too
 
 
 def index(run: Run) -> None:
@@ -82,14 +81,12 @@ def index(run: Run) -> None:
 
 
 def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, features: int) -> Labels:
-    """Made of two thirds of the strongest contexts; the others and some weaker ones are what they are tested on."""
-    words = (chosen.band == 0) & (chosen.rank % _SET_APART != _SET_APART - 1)
-    tests = np.where(chosen.band == 0, ~words, chosen.rank < _WEAKER)
-    known = chosen.take(np.flatnonzero(words | tests))
+    """Made of two thirds of the strongest contexts, and tested on the others."""
+    strongest = chosen.take(np.flatnonzero(chosen.band == 0))
     places = _places(store, label_check.PLACES)
-    row = np.concatenate([known.row, places])
-    feature = np.concatenate([known.feature, np.full(len(places), -1)])
-    apart = np.concatenate([tests[words | tests], np.zeros(len(places), dtype=bool)])
+    row = np.concatenate([strongest.row, places])
+    feature = np.concatenate([strongest.feature, np.full(len(places), -1)])
+    apart = np.concatenate([strongest.rank % _SET_APART == _SET_APART - 1, np.zeros(len(places), dtype=bool)])
     order = np.argsort(row, kind="stable")
     wanted = passages.Rows(row[order], feature[order], apart[order])
     return labels.describe(passages.read(wanted, store, documents, labels.SAMPLE_CHARACTERS), features)

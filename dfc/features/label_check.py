@@ -1,4 +1,4 @@
-"""Whether a label's words alone tell where a feature fires: in contexts from which no word of it was taken.
+"""Whether a label's words alone tell where a feature fires strongly: in contexts from which no word of it was taken.
 
 As detection scores explanations that models write (Paulo et al., arXiv 2410.13928), with the counting of words in place
 of the model that reads them.
@@ -17,7 +17,7 @@ from dfc.features.passages import Corpus, Entry, Stretch, entries, passage
 
 PLACES = 4_096  # random pairs of the corpus that contexts are told from
 ENOUGH = 0.7
-"""The least AUROC with which a label is shown: its words stand in two of five other contexts, and hardly elsewhere."""
+"""The least AUROC with which a label is shown: its words stand in two of five such contexts, and hardly elsewhere."""
 _LEAST = 3  # contexts without which nothing is known
 
 

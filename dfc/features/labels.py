@@ -3,7 +3,7 @@
 How often a word stands at the peaks, and how often words in a row stand around them, is set
 against how often they stand at random places of the corpus. At a peak, forms of a word count
 as one if they differ in their endings alone, and are shown in the commonest form. A label is
-given only if its words alone tell other contexts of the feature from random places: a feature
+given only if its words alone tell other top contexts from random places: a feature
 with nothing distinctive, such as one that fires everywhere, gets none rather than a bad one.
 """
 

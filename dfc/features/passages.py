@@ -74,7 +74,7 @@ class Corpus:
         stretches: around the peaks of top contexts.
         sample: evenly drawn texts.
         tested: feature of each of `tests`.
-        tests: around peaks of other contexts of the features.
+        tests: around peaks of other top contexts of these features.
         places: around evenly drawn pairs.
     """
 

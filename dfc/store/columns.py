@@ -164,7 +164,7 @@ FEATURES: tuple[Column, ...] = (
         "label",
         "Words that set its strongest contexts apart from the corpus.",
         "features",
-        "There is none where these words alone do not tell where it fires.",
+        "There is none where these words alone do not tell other strong contexts from the corpus.",
         sorted=True,
         look="text",
         width=150,
@@ -173,8 +173,8 @@ FEATURES: tuple[Column, ...] = (
         "label_auroc",
         "FLOAT",
         "label AUROC",
-        "How well its label's words alone tell where it fires: of a context from which no word was taken and a random "
-        "place of the corpus, the chance that more of them stand around the context; 0.5 tells nothing.",
+        "How well its label's words alone tell where it fires strongly: of a strong context from which no word was taken "
+        "and a random place of the corpus, the chance that more of them stand around the context; 0.5 tells nothing.",
         "features",
         called="how well its label tells",
         sorted=True,
