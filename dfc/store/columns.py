@@ -173,8 +173,9 @@ FEATURES: tuple[Column, ...] = (
         "label_auroc",
         "FLOAT",
         "label AUROC",
-        "How well its label's words alone tell where it fires strongly: of a strong context from which no word was taken "
-        "and a random place of the corpus, the chance that more of them stand around the context; 0.5 tells nothing.",
+        "How well its label's words alone tell where it fires strongly: of a strong context from which no word was "
+        "taken and a random place of the corpus, the chance that more of them stand around the context; 0.5 tells "
+        "nothing.",
         "features",
         called="how well its label tells",
         sorted=True,
