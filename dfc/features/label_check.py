@@ -18,7 +18,7 @@ from dfc.features.passages import Corpus, Entry, Stretch, entries, passage
 PLACES = 4_096  # random pairs of the corpus that contexts are told from
 ENOUGH = 0.7
 """The least AUROC with which a label is shown: its words stand in two of five such contexts, and hardly elsewhere."""
-_LEAST = 3  # contexts without which nothing is known
+_LEAST = 2  # contexts without which nothing is known
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
 
     Returns:
         (labels,): the probability that more parts stand around a context than around a place, half of that that there
-        are as many added; NaN where there are fewer than three contexts, or no places.
+        are as many added; NaN where there are fewer than two contexts, or no places.
     """
     most = 1 + max((len(one.parts) for one in named), default=0)
     at_contexts, at_places = (np.zeros((len(named), most)) for _ in range(2))

