@@ -33,7 +33,7 @@ check: $(VENV)/.ready-dev
 	$(TESTS) -m "not real and not browser and not slow"
 
 bench: $(VENV)/.ready
-	for name in train align harvest index store app steer; do $(RUN) -m dfc bench $$name || exit 1; done
+	for name in train align harvest index store app steer sweep rollouts; do $(RUN) -m dfc bench $$name || exit 1; done
 
 package: $(VENV)/.ready
 	rm -rf dist $(TRIED)

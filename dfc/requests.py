@@ -48,7 +48,7 @@ class Prompt:
 class Sampling:
     """How tokens are drawn: greedily at temperature 0.
 
-    Continuations of one batch share their random numbers: the same seed gives the same text, alone or beside
+    Continuations of one seed share their random numbers: the same seed gives the same text, alone or beside
     others, and where two programs lead to the same probabilities, they lead to the same words.
 
     Raises:
@@ -77,8 +77,8 @@ class RolloutSampling:
         tokens: longest answer.
         temperature: greedily at 0.
         top_p: share of the probability from which a token is drawn.
-        seed: of the draws; each batch has a seed of its own, made of this and its number.
-        batch: answers given together; on it depends what is drawn, but not what is greedy.
+        seed: of the draws; each answer has a seed of its own, made of this and its number.
+        batch: answers given together, as many as memory allows if it is None; nothing depends on it.
     """
 
     samples: int = 1
@@ -86,7 +86,7 @@ class RolloutSampling:
     temperature: float = 0.7
     top_p: float = 0.9
     seed: int = 0
-    batch: int = 8
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Sweep:
     """Features × strengths × prompts: everything that decides what comes out.
 
     Attributes:
-        edits: features with their modes; their strengths are replaced by `strengths`.
+        edits: features with their modes, each once; their strengths are replaced by `strengths`.
         strengths: what is tried; 0 is the model left alone, which is always there.
         prompts: texts that the models go on from.
         sampling: how tokens are drawn; prompt number i is drawn with the seed + i.
@@ -198,6 +198,7 @@ class Sweep:
         for name in ("edits", "strengths", "prompts"):
             if not getattr(self, name):
                 raise UserError(f"sweep: there are no {name}; give at least one.")
+        object.__setattr__(self, "edits", tuple(dict.fromkeys(self.edits)))
         for strength in self.strengths:
             replace(self.edits[0], strength=strength)  # refuses what is not finite
         if not any(self.strengths):

@@ -4,7 +4,20 @@ What loads torch or pandas is imported inside a command, after what the user nam
 YAML or a run, come at once.
 """
 
-from dfc.cli import findings, machine, models, report, stages, steer, worlds
+from dfc.cli import contrast, findings, machine, models, prompt, reads, report, stages, steer, worlds
 from dfc.cli.base import app, main
 
-__all__ = ["app", "findings", "machine", "main", "models", "report", "stages", "steer", "worlds"]
+__all__ = [
+    "app",
+    "contrast",
+    "findings",
+    "machine",
+    "main",
+    "models",
+    "prompt",
+    "reads",
+    "report",
+    "stages",
+    "steer",
+    "worlds",
+]

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +18,9 @@ from dfc import config, runs
 from dfc.config import RunConfig, UserError, characters
 from dfc.machine import processes, progress, workers
 from dfc.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     help="What does one language model know or do that another does not? See README.md for the path through a run.",
@@ -87,6 +90,23 @@ def tell_json(value: Any) -> None:
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(_finite(value), ensure_ascii=not unicode, indent=2, allow_nan=False)
     print("".join(json.dumps(mark)[1:-1] if mark != "\n" and characters.is_hidden(mark) else mark for mark in text))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as plain values, None where there is none, times as ISO 8601."""
+    return [{str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # of numpy, one value or many
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if value != value:  # NaN and NaT
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def _finite(value: Any) -> Any:

@@ -21,6 +21,7 @@ def findings(
     """Print where one model does better than in like texts: gap, label, what is claimed, and a context of each."""
     run = runs.find(name)
     from dfc.report import findings as found
+    from dfc.report.heatmap import called
     from dfc.store.reader import Store
 
     store = Store(run.store)
@@ -53,7 +54,7 @@ def findings(
         own = [one for one in everything if one.side == side]
         tell(f"{side.upper()}  {models[side]}  {found.counts(own)}")
         for one in (one for one in chosen if one.side == side):
-            tell(f"\n{one.rank:4d}  {found.title(one)}")
+            tell(f"\n{one.rank:4d}  {called(one.label)}")
             for line in found.lines(one, quotes.get(one.feature_id)):
                 tell(f"      {line}")
         tell()

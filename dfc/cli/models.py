@@ -21,7 +21,9 @@ def run_rollouts(
     temperature: Annotated[float, typer.Option(min=0, help="0: greedily")] = RolloutSampling.temperature,
     top_p: Annotated[float, typer.Option(min=0, max=1, help="share of probability drawn from")] = RolloutSampling.top_p,
     seed: Annotated[int, typer.Option(help="of the draws")] = RolloutSampling.seed,
-    batch: Annotated[int, typer.Option(min=1, help="answers given together")] = RolloutSampling.batch,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="answers given together; default: as many as memory allows")
+    ] = RolloutSampling.batch,
     limit: Annotated[int | None, typer.Option(min=1, help="so many prompts, drawn at random; default: all")] = None,
     split: Annotated[str, typer.Option(help="of a dataset of prompts that has splits")] = "train",
     folder: Annotated[

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from dfc import runs
+from dfc.cli import steered
 from dfc.cli.base import app, tell, tell_json
 from dfc.config import SIDES, JudgeConfig, Side, UserError
 from dfc.machine import progress
@@ -16,9 +17,6 @@ from dfc.requests import Edit, Mode, Prompt, Sampling, Sweep, Trial, Turn, Where
 from dfc.runs import Run
 from dfc.steering.answers import Answer
 from dfc.steering.measures import Measure
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @app.command()
@@ -39,7 +37,7 @@ def steer(
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
     chat: Annotated[bool, typer.Option("--chat/--plain", help="as a user's turn, where there is a template")] = True,
     earlier: Annotated[Path | None, typer.Option(help="a file with a chat's messages before the prompt")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print everything that was measured")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON value")] = False,
     propose: Annotated[bool, typer.Option("--propose", help="find the largest useful strength of the feature")] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="try strengths on several prompts; kept with the run")] = False,
     strengths: Annotated[str, typer.Option(help="of a sweep, separated by commas")] = "-2,-1,0.5,1,2,4",
@@ -68,7 +66,7 @@ def steer(
     """Let a model write while features are added, clamped or removed, beside the same model left alone."""
     run = runs.find(name)
     if history:
-        _print_history(run)
+        steered.history(run, as_json)
         return
     judge = run.config().judge
     if judge is not None and criterion.strip():
@@ -80,12 +78,12 @@ def steer(
         if judge is None:
             raise UserError(f"{run.path / 'run.yaml'}: names no judge; add a section `judge` with model and criterion.")
         _judge(run, str(kept_sweep["sweep_id"]), judge)
-        _print_sweep(run, str(kept_sweep["sweep_id"]), "score")
+        steered.sweep(run, str(kept_sweep["sweep_id"]), "score", as_json)
         return
     if repeat is not None:
         again = _kept_sweep(run, repeat)
         if again is not None:
-            _sweep(run, Sweep.from_json(again["settings"]), measure, _wanted(judge, judged))
+            _sweep(run, Sweep.from_json(again["settings"]), measure, _wanted(judge, judged), as_json)
         else:
             from dfc.steering import trials
 
@@ -120,9 +118,9 @@ def steer(
         made = Sweep(
             chosen, _numbers(strengths), texts, sampling, asked.chat, listed, regex, control, earlier=asked.earlier
         )
-        _sweep(run, made, measure, _wanted(judge, judged))
+        _sweep(run, made, measure, _wanted(judge, judged), as_json)
     elif propose:
-        _propose(run, chosen, asked)
+        steered.proposals(run, chosen, asked, as_json)
     else:
         _trial(run, Trial(asked, chosen, sampling), as_json)
 
@@ -217,21 +215,6 @@ def _print_answers(entry: dict[str, Any]) -> None:
         progress.say(f"note: {warning}")
 
 
-def _propose(run: Run, chosen: tuple[Edit, ...], prompt: Prompt) -> None:
-    from dfc.steering.loading import steerable
-    from dfc.steering.strength import BOUND, propose_strength
-
-    for edit in chosen:
-        model = steerable(run.config().models.side(edit.side))
-        proposal = propose_strength(run, model, edit, prompt)
-        tell(f"feature {edit.feature} in {model.title}: perplexity of its own text {proposal.baseline:.3g}")
-        for step in proposal.steps:
-            mark = "" if step.coherent else "  falls apart"
-            tell(f"  {step.strength:>6g}  perplexity {step.perplexity:>10.3g}{mark}  {step.text!r:.100}")
-        best = "none of these" if proposal.strength is None else f"{proposal.strength:g}"
-        tell(f"  largest at which perplexity stays below {BOUND:g} times its own: {best}")
-
-
 def _wanted(judge: JudgeConfig | None, judged: bool | None) -> JudgeConfig | None:
     """Who scores a sweep: on another machine nobody who was not asked for; whoever made the run may have named any."""
     if judge is None or (judge.local if judged is None else judged):
@@ -241,7 +224,7 @@ def _wanted(judge: JudgeConfig | None, judged: bool | None) -> JudgeConfig | Non
     return None
 
 
-def _sweep(run: Run, made: Sweep, measure: Measure, judge: JudgeConfig | None) -> None:
+def _sweep(run: Run, made: Sweep, measure: Measure, judge: JudgeConfig | None, as_json: bool) -> None:
     from dfc.steering import sweeps
 
     latest, stopped, problem = None, False, None
@@ -265,7 +248,7 @@ def _sweep(run: Run, made: Sweep, measure: Measure, judge: JudgeConfig | None) -
     if stopped:
         progress.say("steer: stopped; what was written so far is kept")
     if latest is not None and latest.done:
-        _print_sweep(run, latest.sweep_id, measure)
+        steered.sweep(run, latest.sweep_id, measure, as_json)
         if latest.approximate:
             progress.say(f"note: {latest.approximate}")
         progress.say(
@@ -307,32 +290,6 @@ def _kept_sweep(run: Run, identity: str) -> Any | None:
     kept = trials.store(run).sweeps()
     matching = kept[kept["sweep_id"].str.startswith(identity)] if len(kept) and identity else kept.head(0)
     return matching.iloc[0] if len(matching) == 1 else None
-
-
-def _print_sweep(run: Run, sweep_id: str, measure: Measure) -> None:
-    from dfc.steering import effects, trials
-
-    outputs = trials.store(run).outputs(sweep_id)
-    _print_table(effects.curves(outputs, measure), f"{measure} against strength")
-    _print_table(effects.table(outputs, measure), f"largest effect on {measure}")
-
-
-def _print_table(rows: pd.DataFrame, title: str) -> None:
-    shown = rows.to_string(index=False, float_format="{:.4g}".format) if len(rows) else "(no answer has this measure)"
-    tell(f"\n{title}\n{shown}")
-
-
-def _print_history(run: Run) -> None:
-    from dfc.steering import trials
-
-    kept = trials.store(run)
-    tried, sweeps = kept.tried(), kept.sweeps()
-    if tried.empty and sweeps.empty:
-        tell(f"Nothing was steered with {run.name} yet: python -m dfc steer {run.name} --feature NUMBER")
-    for row in tried.itertuples():
-        tell(f"{row.tried_id}  {str(row.tried_at)[:16]}  {row.prompt!r:.70}")
-    for row in sweeps.itertuples():
-        tell(f"{str(row.sweep_id)[:12]}  {str(row.started)[:16]}  sweep, {row.status}: {row.title}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

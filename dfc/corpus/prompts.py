@@ -22,10 +22,11 @@ def read_prompts(
     seed: int | None = None,
     limit: int | None = None,
     split: str = DEFAULT,
+    answered: bool = False,
 ) -> tuple[list[T], list[str]]:
     """What is asked, each once, and sentences about what was left out or read otherwise than it stands there.
 
-    Of rows with a `prompt`, no `response` is needed.
+    Of rows with a `prompt`, no `response` is needed; it is read if the prompts are to be `answered`.
 
     Args:
         path: what a corpus's source may be.
@@ -34,13 +35,14 @@ def read_prompts(
         seed: of their order; None: as they stand there.
         limit: so many at most.
         split: of a dataset that has any.
+        answered: whether what was answered is read, too.
 
     Raises:
         UserError: if there is nothing at the path, or nothing in it that can be asked.
     """
-    source = Asked(
-        name="prompts", path=path, split=split, prompt="prompt", response="prompt"
-    )  # which means: without one
+    source = Asked(name="prompts", path=path, split=split)
+    if not answered:
+        source = source.model_copy(update={"response": source.prompt})  # which means: without one
     left_out, noted = Tally(), Tally()
     prompts: dict[T, None] = {}
     for place, document in sources.in_order(source, characters, seed, noted):

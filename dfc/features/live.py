@@ -13,7 +13,7 @@ whose factors its rows were stored with; a text that is not stored takes those o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -30,7 +30,7 @@ from dfc.activations import harvest, pairing, shards
 from dfc.activations.manifest import Manifest
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side, UserError
-from dfc.corpus import Document
+from dfc.corpus import Document, Encoding, Rendering, Tally
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.models import LoadedModel
@@ -183,18 +183,41 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
     Raises:
         UserError: if a device has no memory for the document.
     """
-    tokens, texts, cut = {}, {}, []
+    given = {}
     for side in SIDES:
         model = live.models[side]
         rendering = corpus.render(document, model.tokenizer, moment=model.config.date)
-        tokens[side] = alignment.tokenize([rendering], model.tokenizer, model.max_tokens)
-        texts[side] = alignment.token_texts(rendering.text, tokens[side])
-        if len(tokens[side].ids) == model.max_tokens and tokens[side].ends.max() < len(rendering.text.rstrip()):
-            cut.append(side)
-    pairs = alignment.align(tokens["a"], tokens["b"])
-    ids = {side: tokens[side].ids.tolist() for side in SIDES}
-    index: dict[Side, Ints] = {"a": pairs.index_a, "b": pairs.index_b}
-    return _read(live, document.source, ids, texts, index, cut, report, shard, pairs.ends <= lead)
+        given[side] = rendering, corpus.encode([rendering], model.tokenizer, model.max_tokens)[0]
+    [reading] = _read(live, [_tokenised(live, document, given, lead)], report, shard)
+    return reading
+
+
+def read_together(
+    live: Live, documents: Sequence[tuple[str, Document]], noted: Mapping[Side, Tally], report: Report = nothing
+) -> list[Reading]:
+    """The same of several documents, read together; one that a model's template refuses has no pairs.
+
+    Args:
+        live: from `open_run`.
+        documents: each with its place, as people are told it.
+        noted: grows by what each model is given otherwise than it stands in the documents.
+        report: told what is being waited for.
+
+    Raises:
+        UserError: if a device has no memory for one of them.
+    """
+    given: dict[Side, list[tuple[Rendering, Encoding]]] = {}
+    for side in SIDES:
+        model = live.models[side]
+        renderings, encodings = corpus.give(
+            documents, model.tokenizer, noted[side], moment=model.config.date, max_tokens=model.max_tokens
+        )
+        given[side] = list(zip(renderings, encodings, strict=True))
+    tokenised = [
+        _tokenised(live, document, {side: given[side][number] for side in SIDES})
+        for number, (_, document) in enumerate(documents)
+    ]
+    return _read(live, tokenised, report)
 
 
 def read_stored(live: Live, number: int, report: Report = nothing) -> Reading:
@@ -218,52 +241,91 @@ def read_stored(live: Live, number: int, report: Report = nothing) -> Reading:
         ids[side], index[side] = row[f"ids_{side}"], np.array(row[f"index_{side}"], dtype=np.int64)
         if len(ids[side]) == live.models[side].max_tokens and until[-1] < len(text.rstrip()):
             cut.append(side)
-    return _read(live, document.source, ids, texts, index, cut, report, shard)
+    led = np.zeros(len(index["a"]), np.bool_)
+    [reading] = _read(live, [_Tokenised(document.source, ids, texts, index, tuple(cut), led)], report, shard)
+    return reading
+
+
+@dataclass(frozen=True, eq=False)
+class _Tokenised:
+    """A document whose tokens are known; attributes as of `Reading`, `led` the pairs of its lead-in, (pairs,)."""
+
+    source: str
+    ids: dict[Side, list[int]]
+    texts: dict[Side, list[str]]
+    index: dict[Side, Ints]
+    cut: tuple[Side, ...]
+    led: npt.NDArray[np.bool_]
+
+
+def _tokenised(
+    live: Live, document: Document, given: Mapping[Side, tuple[Rendering, Encoding]], lead: int = 0
+) -> _Tokenised:
+    """A document's tokens and pairs, from what each model is given of it."""
+    tokens, texts, cut = {}, {}, []
+    for side, (rendering, encoding) in given.items():
+        model = live.models[side]
+        tokens[side] = alignment.tokens_of([rendering], [encoding], model.tokenizer)
+        texts[side] = alignment.token_texts(rendering.text, tokens[side])
+        if len(tokens[side].ids) == model.max_tokens and tokens[side].ends.max() < len(rendering.text.rstrip()):
+            cut.append(side)
+    pairs = alignment.align(tokens["a"], tokens["b"])
+    ids = {side: tokens[side].ids.tolist() for side in SIDES}
+    index: dict[Side, Ints] = {"a": pairs.index_a, "b": pairs.index_b}
+    return _Tokenised(document.source, ids, texts, index, tuple(cut), pairs.ends <= lead)
 
 
 @torch.no_grad()
-def _read(
-    live: Live,
-    source: str,
-    ids: dict[Side, list[int]],
-    texts: dict[Side, list[str]],
-    index: dict[Side, Ints],
-    cut: list[Side],
-    report: Report,
-    shard: int,
-    led: npt.NDArray[np.bool_] | None = None,
-) -> Reading:
-    """What fires on a document's pairs, whose tokens are known."""
-    why = np.zeros(len(index["a"]), np.uint8)
-    if led is not None:
-        why[led] = LEAD
+def _read(live: Live, documents: Sequence[_Tokenised], report: Report, shard: int = 0) -> list[Reading]:
+    """What fires on the pairs of documents, which each model reads together."""
+    streams = {side: _streams(live, side, documents, report) for side in SIDES}
+    return [
+        _coded(live, document, {side: streams[side][number] for side in SIDES}, shard)
+        for number, document in enumerate(documents)
+    ]
+
+
+def _coded(live: Live, document: _Tokenised, streams: Mapping[Side, Tensor], shard: int) -> Reading:
+    """What fires on a document's pairs, whose streams are known, each (pairs, width)."""
+    index, why = document.index, np.zeros(len(document.led), np.uint8)
+    why[document.led] = LEAD
     why[np.minimum(index["a"], index["b"]) < live.manifest.skip_first] = FIRST
     rows = []
     for side in SIDES:
-        stream = _stream(live, side, ids[side], index[side].tolist(), report)
-        norms = stream.norm(dim=1).numpy()
+        norms = streams[side].norm(dim=1).numpy()
         why[(why == 0) & (norms > live.manifest.side(side).norm_limit)] = OUTLIER
         why[(why == 0) & ~np.isfinite(norms)] = NOT_FINITE
-        rows.append(shards.as_stored(live.run.activations, side, shard, stream))
+        rows.append(shards.as_stored(live.run.activations, side, shard, streams[side]))
     kept = why == 0
     chosen = np.flatnonzero(kept)
     codes = live.crosscoder.encode(live.crosscoder.scaled(torch.cat(rows, dim=1)[torch.from_numpy(chosen)]))
     at, features = chosen[codes.rows.numpy()], codes.features.numpy()
     order = np.lexsort((at, features))
-    values = codes.values.numpy()[order]
-    return Reading(source, texts, index, kept, tuple(cut), at[order], features[order], values, ids, why)
+    return Reading(
+        document.source,
+        document.texts,
+        index,
+        kept,
+        document.cut,
+        at[order],
+        features[order],
+        codes.values.numpy()[order],
+        document.ids,
+        why,
+    )
 
 
-def _stream(live: Live, side: Side, ids: list[int], paired: list[int], report: Report) -> Tensor:
-    """One model's stream on its paired tokens, (pairs, width) float32."""
+def _streams(live: Live, side: Side, documents: Sequence[_Tokenised], report: Report) -> Sequence[Tensor]:
+    """One model's stream on its paired tokens of each document, (pairs, width) float32."""
     model = live.models[side]
-    if not ids:  # of a chat that the model's template refuses
-        return torch.zeros(0, model.width)
+    ids, paired = [one.ids[side] for one in documents], [one.index[side].tolist() for one in documents]
+    if not any(ids):  # of chats that the model's template refuses
+        return [torch.zeros(0, model.width) for _ in documents]
     with held(model, report), model.streams_reader([model.layer]) as reader:
         report(f"{model.title} reads the text …")
         limit = harvest.Limit(live.config.harvest, model)
-        [rows] = harvest.paired_rows([ids], [paired], reader, limit, model, lambda count: None)
-    return rows
+        [rows] = harvest.paired_rows(ids, paired, reader, limit, model, lambda count: None)
+    return rows.split([len(places) for places in paired])
 
 
 @contextmanager

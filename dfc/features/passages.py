@@ -15,16 +15,12 @@ import pyarrow.compute as pc
 
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
+from dfc.config.characters import UNSPACED, is_unspaced
 from dfc.corpus import Document
 from dfc.features.codes import Ints
 from dfc.machine import progress
 
-# Scripts that put no space between words: Thai to Khmer, kana, Han.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_UNIT = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:['’][^\W{_UNSPACED}]+)*|([^\w\s])\1*")
-_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+_UNIT = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+(?:['’][^\W{UNSPACED}]+)*|([^\w\s])\1*")
 _BEFORE, _AFTER = 120, 48  # characters
 _UNITS_BEFORE, _UNITS_AFTER = 12, 4
 WINDOW = _UNITS_BEFORE + 1 + _UNITS_AFTER  # units of a passage, about
@@ -218,11 +214,6 @@ def stem(word: str) -> str:
     """What forms of a word have in common, roughly: a plural's s is taken off, and what follows the first letters."""
     folded = word.casefold()
     return folded.removesuffix("s")[:_STEM] if len(folded) > 3 else folded
-
-
-def is_unspaced(character: str) -> bool:
-    """Whether a character is of a script without spaces."""
-    return _IS_UNSPACED.match(character) is not None
 
 
 def _joins(text: str, place: int) -> bool:

@@ -1,7 +1,8 @@
 """Answers sampled from each model to given prompts, as a corpus of its own: a pair compared on what it says itself.
 
-Each model answers on its own, one after the other, prompts of like length together. Every batch that is finished is
-kept: after an interruption, the same call goes on with the next one.
+Each model answers on its own, one after the other, prompts of like length together. Every answer has random numbers of
+its own, so that it is the same in any batch. Every batch that is finished is kept: after an interruption, the same call
+goes on with the answers that are left.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from dfc import config, corpus, models, runs
 from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, Side, SourceConfig, UserError
 from dfc.corpus import PLAIN, Document, Tally, Turn
 from dfc.machine import devices, progress
-from dfc.models import LoadedModel
+from dfc.models import LoadedModel, together
 from dfc.requests import RolloutSampling
 from dfc.runs import Run
 
@@ -163,22 +165,34 @@ def planned(
 
 def batched(model: LoadedModel, answers: list[Answer], sampling: RolloutSampling) -> list[list[Answer]]:
     """Planned answers as they are given together: none changes by its neighbours (`LoadedModel.company`)."""
-    company = model.company
-    grouped = groupby(answers, lambda answer: company(len(answer.ids), len(answer.ids) + sampling.tokens))
-    alike = [list(group) for _, group in grouped]
-    return [group[first : first + sampling.batch] for group in alike for first in range(0, len(group), sampling.batch)]
+    company, batches = model.company, list[list[Answer]]()
+    for _, alike in groupby(answers, lambda answer: company(len(answer.ids), len(answer.ids) + sampling.tokens)):
+        left = list(alike)
+        while left:
+            size = sampling.batch or together.most_rows(model, len(left[0].ids) + sampling.tokens)
+            batches.append(left[:size])
+            left = left[size:]
+    return batches
 
 
-def answer_batch(model: LoadedModel, batch: list[Answer], sampling: RolloutSampling, seed: int) -> list[str]:
+def answer_batch(model: LoadedModel, batch: Sequence[Answer], sampling: RolloutSampling) -> list[str]:
     """What a model says, without special tokens but marks of thoughts, and what a base model says after its turn.
+
+    Where memory is too small for all, they are given in halves.
 
     Raises:
         UserError: if the memory is too small for one answer.
     """
+
+    def too_long(answer: Answer) -> str:
+        return f"{len(answer.ids) + sampling.tokens} tokens; ask for fewer"
+
+    def work(part: Sequence[Answer]) -> list[list[int]]:
+        draws = torch.stack([_draws(sampling, answer.number) for answer in part])
+        return together.write(model, [answer.ids for answer in part], sampling, draws, ends)
+
     ends = models.ends(model)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        said = _generate(model, [answer.ids for answer in batch], sampling, ends)
+    said = [tokens for _, part in devices.in_halves(work, batch, model.device, too_long) for tokens in part]
     return [_text(model, answer, tokens) for answer, tokens in zip(batch, said, strict=True)]
 
 
@@ -195,16 +209,14 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
     model = models.load(side)
     noted = Tally()
     answers = planned(model, prompts, sampling, _moment(path.with_suffix(".yaml"), side, model), noted)
-    batches = batched(model, answers, sampling)
-    done = _read_batches(kept_batches)
-    rows = dict(row for batch in done for row in batch)
+    rows = _read_batches(kept_batches)
+    batches = batched(model, [answer for answer in answers if answer.number not in rows], sampling)
     with (
         progress.bar(f"asking {model.title}"[:22], len(answers), "answers", len(rows)) as bar,
         kept_batches.open("a", encoding="utf-8") as file,
     ):
-        for number in range(len(done), len(batches)):
-            batch = batches[number]
-            texts = answer_batch(model, batch, sampling, _batch_seed(sampling.seed, number))
+        for batch in batches:
+            texts = answer_batch(model, batch, sampling)
             numbered_rows = [
                 (answer.number, _row(model, answer, text)) for answer, text in zip(batch, texts, strict=True)
             ]
@@ -241,7 +253,8 @@ def _settings(side: ModelConfig, prompts: list[Document], sampling: RolloutSampl
     digest = blake2b(asked, digest_size=16).hexdigest()
     model = side.model_dump(include={"source", "revision", "dtype", "max_tokens"})
     model |= {key: value for key in _SINCE if (value := getattr(side, key)) is not None}
-    return {"model": side.title, **model, **asdict(sampling), "prompts": f"{len(prompts)} with hash {digest}"}
+    drawn = {key: value for key, value in asdict(sampling).items() if key != "batch"}
+    return {"model": side.title, **model, **drawn, "prompts": f"{len(prompts)} with hash {digest}"}
 
 
 def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
@@ -256,6 +269,7 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
             another = "give another --folder: the answers there are kept"
             raise runs.other_version(path, f"`{lacking[0]}` is missing", another)
         settings = {**({"date": old["date"]} if "date" in old else {}), **settings}
+        old.pop("batch", None)  # in older folders: draws hung on it
         changed = [key for key in {**settings, **old} if old.get(key) != settings.get(key)]
         if changed:
             key = changed[0]
@@ -277,61 +291,21 @@ def _moment(path: Path, side: ModelConfig, model: LoadedModel) -> datetime | Non
     return moment
 
 
-def _read_batches(path: Path) -> list[list[tuple[int, dict[str, Any] | None]]]:
-    """The batches that were finished, one a line; a line that was cut short is taken off the file."""
+def _read_batches(path: Path) -> dict[int, dict[str, Any] | None]:
+    """Rows of the answers that are there already, by number: a batch a line; one that was cut short is taken off."""
     if not path.exists():
-        return []
+        return {}
     with runs.reading(path, "delete it; the model is asked anew"):
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         os.truncate(path, len(whole))
-        return [[(number, row) for number, row in json.loads(line)] for line in whole.splitlines()]
+        return {number: row for line in whole.splitlines() for number, row in json.loads(line)}
 
 
-def _batch_seed(seed: int, number: int) -> int:
-    return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest(), "big")
-
-
-def _generate(
-    model: LoadedModel, prompts: list[list[int]], sampling: RolloutSampling, ends: list[int]
-) -> list[list[int]]:
-    """New tokens after each prompt, up to the first of `ends`; in halves where memory is too small for all."""
-
-    def too_long(prompt: list[int]) -> str:
-        return f"{len(prompt) + sampling.tokens} tokens; ask for fewer"
-
-    work = partial(_generate_together, model, sampling=sampling, ends=ends)
-    return [tokens for _, part in devices.in_halves(work, prompts, model.device, too_long) for tokens in part]
-
-
-def _generate_together(
-    model: LoadedModel, prompts: Sequence[list[int]], sampling: RolloutSampling, ends: list[int]
-) -> list[list[int]]:
-    """The same in one batch.
-
-    Prompts are padded on the left; by the mask, transformers gives their tokens the positions they have alone.
-    """
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), model.padding)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    drawing: dict[str, Any] = {"do_sample": False}
-    if sampling.temperature > 0:
-        drawing = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    whole = model.model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        max_new_tokens=sampling.tokens,
-        eos_token_id=ends or None,
-        pad_token_id=model.padding,
-        repetition_penalty=1.0,
-        use_cache=True,  # training leaves it off in the settings of some models
-        **drawing,
-    )
-    new: list[list[int]] = whole[:, longest:].tolist()
-    return [tokens[: next((at for at, token in enumerate(tokens) if token in ends), len(tokens))] for tokens in new]
+def _draws(sampling: RolloutSampling, number: int) -> Tensor:
+    """Random numbers of one answer, (tokens,), whatever else is drawn beside it."""
+    seed = int.from_bytes(blake2b(f"{sampling.seed}/{number}".encode(), digest_size=7).digest(), "big")
+    return torch.rand(sampling.tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def _text(model: LoadedModel, answer: Answer, tokens: list[int]) -> str:

@@ -106,7 +106,7 @@ def answers(model: LoadedModel, asks: Sequence[str], tokens: int) -> list[str]:
     said = [""] * len(asks)
     with progress.bar(f"asking {model.title}"[:22], len(planned), "answers") as bar:
         for batch in rollouts.batched(model, planned, sampling):
-            for answer, text in zip(batch, rollouts.answer_batch(model, batch, sampling, seed=0), strict=True):
+            for answer, text in zip(batch, rollouts.answer_batch(model, batch, sampling), strict=True):
                 said[answer.number] = text
             bar.update(len(batch))
     return said

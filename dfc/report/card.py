@@ -7,7 +7,7 @@ into what the template prints; every text is escaped there (autoescape) or in `h
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from dfc.config import SIDES, Side
+from dfc.config import SIDES, Partition, Side
 from dfc.report import palette, render, weighing
-from dfc.report.heatmap import HEATMAP_CSS, context_html, excerpt, label, side_of
+from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
 from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
 from dfc.report.words import acts
@@ -75,6 +75,7 @@ class Example:
 
     peak: str
     source: str
+    document: int
     html: Markup
 
 
@@ -89,6 +90,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
     feature, facts, evidence = store.feature(feature_id), store.facts(), store.evidence(feature_id)
     side = side_of(feature.partition)
     models: Any = store.models()
+    logits = store.logits(feature_id)
     names: dict[Side, str] = {of: f"{of.upper()} ({models.loc[of, 'name']})" for of in SIDES}
     weighed = None if evidence is None else weighing.of(evidence, feature.partition, facts, names)
     return templates.get_template("card.html").render(
@@ -103,9 +105,11 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         font_stack=Markup(render.font_stack()),
         ramp=palette.ramp(feature.partition, theme),
         numbers=_numbers(feature, evidence),
+        called=called(feature.label) if feature.label else "",
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
-        token_lists=token_lists(store.logits(feature_id)),
+        token_lists=token_lists(logits),
+        lens_notes=lens_notes(facts, models, logits, feature.partition),
         sources=sources(store.sources(feature_id)),
         groups=groups(store.contexts(feature_id), side, feature),
         side=side,
@@ -184,9 +188,9 @@ def _numbers(feature: FeatureRow, evidence: EvidenceRow | None = None) -> list[t
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density < 0.5 else "of tokens"
     return [
         ("Density", percent(feature.density), often),
-        ("Max activation", f"{feature.max:.3g}", "on one token"),
-        ("Mean activation", f"{feature.mean:.3g}", "where it fires"),
-        ("Main source", _short(feature.main_source), f"{percent(feature.specificity)} of its rates"),
+        ("Max activation", f"{feature.max:,.2f}", "on one token"),
+        ("Mean activation", f"{feature.mean:,.2f}", "where it fires"),
+        ("Main source", _short(feature.main_source), f"{percent(feature.specificity)} of its firing there"),
         *_gap(feature, evidence),
     ]
 
@@ -205,6 +209,28 @@ def _gap(feature: FeatureRow, evidence: EvidenceRow | None) -> list[tuple[str, s
         return []
     remark = f"± {error:.3f} nats a character beyond matched places"
     return [(f"{knows.upper()} does better", f"{abs(gap):.3f}", remark)]
+
+
+def lens_notes(facts: Mapping[str, Any], models: Any, logits: pd.DataFrame, partition: Partition) -> dict[Side, str]:
+    """How what a feature writes in each model is to be read: through what it was read, and how much comes after.
+
+    Args:
+        facts: of the run.
+        models: `Store.models`.
+        logits: `Store.logits` of the feature.
+        partition: its; of a model that it may not write in nothing is said.
+    """
+    notes: dict[Side, str] = {}
+    for side in (one for one in SIDES if partition in (one, "shared")):
+        note = str(facts.get(f"lens_note_{side}", ""))
+        if (logits["side"] == side).any():
+            layer, layers = int(models.loc[side, "layer"]), int(models.loc[side, "layers"])
+            after = layers - layer - 1
+            rough = f"Rough: {after} of {layers} blocks come after it and change what it writes." if after else ""
+            notes[side] = " ".join(filter(None, (f"Read through {note}." if note else "", rough)))
+        elif note:
+            notes[side] = f"What it writes in {side.upper()} is not known: there is no logit lens. {note}."
+    return {side: note for side, note in notes.items() if note}
 
 
 def token_lists(logits: pd.DataFrame) -> list[TokenList]:
@@ -253,4 +279,4 @@ def groups(
 
 def _example(context: Context, side: Side, feature: FeatureRow) -> Example:
     html = context_html(excerpt(context, side, *EXCERPT), side, feature.max, feature.partition)
-    return Example(f"{context.peak:.3g}", _short(context.source), Markup(html))
+    return Example(f"{context.peak:,.2f}", _short(context.source), context.document, Markup(html))

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
 from dfc.report import card, findings, palette, render, score, steered, weighing
 from dfc.report.findings import Finding
-from dfc.report.heatmap import HEATMAP_CSS, side_of
+from dfc.report.heatmap import HEATMAP_CSS, called, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, key, position, strip
 from dfc.report.steered import Steered
 from dfc.report.weighing import Weighed
@@ -94,6 +94,7 @@ class Entry:
     """Whether something was said of another version of it."""
     groups: list[tuple[str, list[card.Example]]]
     token_lists: list[card.TokenList]
+    lens_notes: dict[Side, str]
     sources: list[card.Bar]
     steered: Steered
     finding: str
@@ -206,6 +207,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         heatmap_css=Markup(HEATMAP_CSS + STRIP_CSS),
         font_stack=Markup(render.font_stack()),
         levels=range(1, palette.LEVELS + 1),
+        called=called,
         percent=card.percent,
         permalink=card.permalink,
     )
@@ -255,7 +257,7 @@ def _entry(
     names: dict[Side, str],
     found: Sequence[Finding],
 ) -> Entry:
-    feature, evidence = store.feature(identity), store.evidence(identity)
+    feature, evidence, logits = store.feature(identity), store.evidence(identity), store.logits(identity)
     return Entry(
         feature,
         evidence,
@@ -268,7 +270,8 @@ def _entry(
         card.groups(
             store.contexts(identity), side_of(feature.partition), feature, _contexts(remarks, list_name, feature)
         ),
-        card.token_lists(store.logits(identity)),
+        card.token_lists(logits),
+        card.lens_notes(facts, store.models(), logits, feature.partition),
         card.sources(store.sources(identity)),
         tried.get(identity, Steered()),
         "" if evidence is None else findings.belonging(evidence, found, names),

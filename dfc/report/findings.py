@@ -18,6 +18,11 @@ from dfc.report.kinds import SURE
 from dfc.store.reader import Context, EvidenceRow, Store
 
 UNIT = "nats a character"
+SPREAD = (
+    "Documents in which its best feature fires where surprise was measured, which are fewer than those of the whole "
+    "corpus; they count as fewer still where most of its firing lies in some of them."
+)
+"""What the number of a finding's documents means."""
 _WRITINGS = {"": "signs or digits", "CJK": "Chinese characters", "OTHER": "letters without a name"}
 """What is called otherwise than `… letters`; by the first word of a letter's name in Unicode."""
 _MANY_SOURCES = 3  # that are named where findings are counted by their source
@@ -259,11 +264,6 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
             f"be had, {again} measures it."
         )
     return "There is no finding: no feature fires in enough documents to be tested."
-
-
-def title(finding: Finding) -> str:
-    """What its best feature is called, as plain text."""
-    return "".join(visible(mark) for mark in finding.label) or "(no label)"
 
 
 def lines(finding: Finding, quote: str | None) -> list[str]:

@@ -61,6 +61,11 @@ def label(token: str) -> str:
     return "␣" * (len(token) - len(words)) + carrier + visible(words)
 
 
+def called(name: str | None) -> str:
+    """A feature's label with nothing hidden; where it has none, that: tokens on which it peaks often tell nothing."""
+    return "".join(map(visible, name or "")) or "no label"
+
+
 def token_html(token: str) -> str:
     """A token as escaped HTML; what stands for a hidden character is marked by <i>."""
     if not token:

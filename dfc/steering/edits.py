@@ -67,7 +67,9 @@ class Program:
         return total
 
 
-def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, prompt: int) -> Tensor:
+def apply(
+    programs: Sequence[Program], output: Any, form: Form, offset: int, prompt: int, begins: Sequence[int] = ()
+) -> Tensor:
     """Do to each row of the stream in what a block gives, in place, what its own program says.
 
     Args:
@@ -75,6 +77,7 @@ def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, pro
         output: what the block gives.
         form: how it holds its stream.
         offset, prompt: as in `Program.added`.
+        begins: the first position of each row that is none of padding; all, if nothing is said.
 
     Returns:
         How far what was done misses at each position, as a share of what is added, (rows, length).
@@ -83,7 +86,9 @@ def apply(programs: Sequence[Program], output: Any, form: Form, offset: int, pro
     off = torch.zeros(stream.shape[:2], device=stream.device)
     for row, program in enumerate(programs):
         if program.actions:
-            off[row] = form.add(output, row, program.added(stream[row], offset, prompt))
+            added = program.added(stream[row], offset, prompt)
+            added[: max(0, begins[row] - offset) if begins else 0] = 0
+            off[row] = form.add(output, row, added)
     return off
 
 

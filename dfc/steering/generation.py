@@ -1,8 +1,7 @@
 """Generate text while a model's residual stream is edited, token by token, through nnsight.
 
-Several continuations of one prompt are generated in one batch, each with a program of its own, so that a
-baseline costs little beside what is steered. A trace's source is read once per process, so all traces live
-in this room and none in a page.
+Several continuations are generated in one batch, each with a program of its own, so that a baseline costs little beside
+what is steered. A trace's source is read once per process, so all traces live in this room and none in a page.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
+from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
@@ -24,10 +24,11 @@ from dfc.config import MemoryShortError, UserError
 from dfc.corpus import Document, Rendering
 from dfc.machine import memory, workers
 from dfc.machine.workers import Worker
-from dfc.models import LoadedModel, ends
+from dfc.models import LoadedModel, ends, together
 from dfc.models.streams import Form
 from dfc.requests import Prompt, Sampling, Turn
 from dfc.steering.answers import Answer, Piece
+from dfc.steering.draws import Draw, Keep
 from dfc.steering.edits import Program, apply
 
 # The loop over tokens asks for one more than are generated, and says so.
@@ -36,6 +37,33 @@ warnings.filterwarnings("ignore", message=r".*was never reached: the loop asked 
 BASELINE = Program()
 
 _PULSE = 0.2  # seconds after which a reader hears that nothing has come yet
+
+
+@dataclass(frozen=True)
+class Row:
+    """A continuation that is to be written: of which prompt, under which program, and the seed of its draws.
+
+    Rows of one seed share their random numbers.
+    """
+
+    prompt: Prompt
+    program: Program = BASELINE
+    seed: int = 0
+
+
+@dataclass
+class Record:
+    """What a batch leaves behind beside its texts; it grows with every token.
+
+    Attributes:
+        logits: what each token was drawn from, at temperature 1, (rows, vocabulary) for each token.
+        off: how far the edits of each row missed, (rows, longest prompt and new tokens); see `edits.apply`.
+        begins: the first column of `off` that belongs to each row.
+    """
+
+    logits: list[Tensor] = field(default_factory=list)
+    off: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    begins: list[int] = field(default_factory=list)
 
 
 def stream(
@@ -68,15 +96,33 @@ def stream_rows(
     With `[BASELINE, program]`, the baseline and the steered text side by side. `stopped` is asked at each token, and
     while nothing comes, whether a row shall end where it is; once all have, the model is free. Raises as `stream` does.
     """
-    if any(program.actions for program in programs):
+    return stream_batch(model, [Row(prompt, program, sampling.seed) for program in programs], sampling, stopped)
+
+
+def stream_batch(
+    model: LoadedModel,
+    rows: Sequence[Row],
+    sampling: Sampling,
+    stopped: Callable[[int], bool] = lambda row: False,
+    record: Record | None = None,
+) -> Generator[Piece, None, None]:
+    """Pieces of continuations of any prompts, generated together; each is what it would be alone.
+
+    `sampling.seed` is not used: rows have their own. Raises as `stream` does.
+    """
+    if any(row.program.actions for row in rows):
         model.check_edits()
-    rendering, ids = _given(model, prompt, sampling.max_new_tokens)
-    said = _Said(
-        model,
-        corpus.opening(rendering.text) if _is_chat(model, prompt) else "",
-        _is_chat(model, prompt) and not model.is_chat,
-    )
-    return _pieces(model, ids, sampling, tuple(programs), stopped, said)
+    given = {prompt: _given(model, prompt, sampling.max_new_tokens) for prompt in {row.prompt: None for row in rows}}
+    said = [
+        _Said(
+            model,
+            corpus.opening(given[row.prompt][0].text) if _is_chat(model, row.prompt) else "",
+            _is_chat(model, row.prompt) and not model.is_chat,
+        )
+        for row in rows
+    ]
+    prompts = [given[row.prompt][1][0].tolist() for row in rows]
+    return _pieces(_Batch(model, prompts, rows, sampling, record), stopped, said)
 
 
 def generate(model: LoadedModel, prompt: Prompt, sampling: Sampling, programs: Sequence[Program]) -> list[Answer]:
@@ -144,16 +190,29 @@ class _Said:
         return self._opening + said, ended
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What is generated together: a model's rows with the token ids of their prompts."""
+
+    model: LoadedModel
+    prompts: list[list[int]]
+    rows: Sequence[Row]
+    sampling: Sampling
+    record: Record | None
+
+
 class Editor:
-    """Applies programs to a batch's stream, the prompt first, then with each new token.
+    """Applies programs to a batch's stream, the prompts first, then with each new token.
 
     A model without a cache runs the whole text for each token, one with a cache the new token alone: what comes are
     the last positions of the text as far as it is written.
     """
 
-    def __init__(self, programs: Sequence[Program], prompt: int, form: Form) -> None:
-        self._programs, self._prompt, self._form = programs, prompt, form
-        self._written = prompt
+    def __init__(self, programs: Sequence[Program], prompts: Sequence[Sequence[int]], form: Form) -> None:
+        self._programs, self._form = programs, form
+        self._prompt = self._written = max(map(len, prompts))
+        self.begins = [self._prompt - len(prompt) for prompt in prompts]
+        self.off = torch.zeros(len(prompts), 0)
 
     @property
     def idle(self) -> bool:
@@ -161,8 +220,9 @@ class Editor:
 
     def __call__(self, output: Any) -> None:
         """Edit what the block gives for the next token, in place."""
-        length = self._form.read(output).shape[1]
-        apply(self._programs, output, self._form, self._written - length, self._prompt)
+        offset = self._written - self._form.read(output).shape[1]
+        off = apply(self._programs, output, self._form, offset, self._prompt, self.begins)
+        self.off = torch.cat([self.off[:, :offset], off.cpu()], dim=1)
         self._written += 1
 
 
@@ -194,26 +254,7 @@ class _Queue(BaseStreamer):
         self.tokens.put(None)
 
 
-class _Draw(LogitsProcessor):
-    """Leaves one token of each row, drawn with the same random numbers in all rows (the Gumbel-max trick)."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        self._temperature = sampling.temperature
-        self._warp = TopPLogitsWarper(sampling.top_p) if sampling.top_p < 1 else None
-        self._random = torch.Generator().manual_seed(sampling.seed)
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        scores = scores.float() / self._temperature
-        if self._warp is not None:
-            scores = self._warp(input_ids, scores)
-        noise = torch.empty(scores.shape[1]).exponential_(generator=self._random).log_()
-        chosen = (scores - noise.to(scores.device)).argmax(dim=1, keepdim=True)
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
-
-
-def _batches(
-    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...], tokens: _Queue
-) -> Generator[list[int], None, None]:
+def _batches(batch: _Batch, tokens: _Queue) -> Generator[list[int], None, None]:
     """Generated token ids of all rows, or an empty list where none have come for a while.
 
     Generation runs in a thread of its own and ends when the iterator is closed.
@@ -222,9 +263,9 @@ def _batches(
 
     def run() -> None:
         try:
-            with _lock(model, tokens):
+            with _lock(batch.model, tokens):
                 tokens.begun.set()
-                _generate(model, prompt.to(model.device), sampling, programs, tokens)
+                _generate(batch, tokens)
         except _CancelledError:
             if not tokens.cancelled.is_set():  # the process ends, and with it the thread that reads
                 failures.append(SystemExit())
@@ -236,11 +277,11 @@ def _batches(
     worker = Worker(run, "generation")
     worker.start()
     try:
-        while (batch := _next(tokens)) is not None:
-            yield batch
+        while (came := _next(tokens)) is not None:
+            yield came
         worker.join()
         if failures:
-            raise _explained(model, failures[0])
+            raise _explained(batch.model, failures[0])
     finally:
         tokens.cancelled.set()
 
@@ -273,23 +314,25 @@ def _explained(model: LoadedModel, error: BaseException) -> BaseException:
     return error
 
 
-def _generate(
-    model: LoadedModel, prompt: Tensor, sampling: Sampling, programs: tuple[Program, ...], tokens: _Queue
-) -> None:
-    ids = prompt.expand(len(programs), -1)
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+def _generate(batch: _Batch, tokens: _Queue) -> None:
+    model, sampling, record = batch.model, batch.sampling, batch.record
+    ids, mask = together.padded(model, batch.prompts)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    draws: list[LogitsProcessor] = [] if record is None else [Keep(record.logits)]
+    if sampling.temperature > 0:
+        draws.append(Draw(sampling, [row.seed for row in batch.rows]))
     settings: dict[str, Any] = {
         "max_new_tokens": sampling.max_new_tokens,
         "do_sample": False,
+        "logits_processor": LogitsProcessorList(draws),
         "repetition_penalty": 1.0,
         "eos_token_id": ends(model) or None,
         "use_cache": True,  # training leaves it off in the settings of some models
         "pad_token_id": model.padding,
         "streamer": tokens,
     }
-    if sampling.temperature > 0:
-        settings["logits_processor"] = LogitsProcessorList([_Draw(sampling)])
-    live, site, edit = model.live, model.live_site, Editor(programs, prompt.shape[1], model.form)
+    live, site = model.live, model.live_site
+    edit = Editor([row.program for row in batch.rows], batch.prompts, model.form)
     with torch.no_grad():
         if edit.idle:
             with live.generate(inputs, **settings):
@@ -298,51 +341,46 @@ def _generate(
             with live.generate(inputs, **settings) as tracer:
                 for _ in tracer.iter[:]:
                     edit(site.output)
+    if record is not None:
+        record.begins, record.off = edit.begins, edit.off
 
 
-def _pieces(
-    model: LoadedModel,
-    prompt: Tensor,
-    sampling: Sampling,
-    programs: tuple[Program, ...],
-    stopped: Callable[[int], bool],
-    said: _Said,
-) -> Generator[Piece, None, None]:
+def _pieces(batch: _Batch, stopped: Callable[[int], bool], said: Sequence[_Said]) -> Generator[Piece, None, None]:
     """Decode incrementally, holding back incomplete characters and what may be the beginning of another's turn."""
-    last, rows, tokens = ends(model), len(programs), _Queue()
+    last, rows, tokens = ends(batch.model), len(batch.rows), _Queue()
     seen: list[list[int]] = [[] for _ in range(rows)]
     held: list[list[int]] = [[] for _ in range(rows)]
     given, ended = [""] * rows, [False] * rows
 
     def rest(row: int) -> Iterator[Piece]:
         """What was held back of a continuation that is at its end."""
-        text = said(seen[row], whole=True)[0].rstrip("\ufffd")
+        text = said[row](seen[row], whole=True)[0].rstrip("\ufffd")
         if held[row]:
             yield Piece(row, text[len(given[row]) :], tuple(held[row]))
         held[row] = []
 
-    with closing(_batches(model, prompt, sampling, programs, tokens)) as batches:
-        for batch in batches:
+    with closing(_batches(batch, tokens)) as batches:
+        for came in batches:
             halted = [stopped(row) for row in range(rows)]
             ended = [end or halt for end, halt in zip(ended, halted, strict=True)]
             if any(halted) and all(ended):
                 break
-            if not batch:
+            if not came:
                 yield Piece(0, "", (), waiting=not tokens.begun.is_set())
-            for row, token in enumerate(batch):
+            for row, token in enumerate(came):
                 if ended[row]:
                     continue
                 if token not in last:
                     seen[row].append(token)
                     held[row].append(token)
-                    text, ended[row] = said(seen[row])
+                    text, ended[row] = said[row](seen[row])
                     if not ended[row]:
                         if not text.endswith("\ufffd") and len(text) > len(given[row]):
                             yield Piece(row, text[len(given[row]) :], tuple(held[row]))
                             given[row], held[row] = text, []
                         continue
                     # The model speaks for somebody else: the tokens that only do so are none of its answer.
-                    while held[row] and said(seen[row][:-1], whole=True)[0].startswith(text):
+                    while held[row] and said[row](seen[row][:-1], whole=True)[0].startswith(text):
                         seen[row].pop()
                         held[row].pop()
                 ended[row] = True

@@ -39,14 +39,24 @@ def read(name_or_path: str, limit: int | None = None, split: str = "train") -> l
     Raises:
         UserError: naming the sets there are, or what was found in place of prompts.
     """
-    known = {path.stem: str(path) for path in shipped.PROMPTS.glob("**/*.jsonl")}
-    path = known.get(name_or_path, name_or_path)
-    if not os.path.exists(os.path.expanduser(path)) and not corpus.may_be_file(path) and "/" not in path:
-        raise UserError(f"{name_or_path}: is neither a set of prompts ({', '.join(names())}) nor a file or a dataset.")
+    path = path_of(name_or_path)
     prompts, remarks = corpus.read_prompts(path, _asked, _LONGEST, limit=limit, split=split)
     for remark in remarks:
         progress.say(remark)
     return prompts
+
+
+def path_of(name_or_path: str) -> str:
+    """Where the prompts of a name or a path lie: a file, a glob, a folder, or the id of a dataset.
+
+    Raises:
+        UserError: naming the sets there are.
+    """
+    known = {path.stem: str(path) for path in shipped.PROMPTS.glob("**/*.jsonl")}
+    path = known.get(name_or_path, name_or_path)
+    if not os.path.exists(os.path.expanduser(path)) and not corpus.may_be_file(path) and "/" not in path:
+        raise UserError(f"{name_or_path}: is neither a set of prompts ({', '.join(names())}) nor a file or a dataset.")
+    return path
 
 
 def _asked(document: Document) -> str | None:

@@ -1,30 +1,32 @@
 """Sweeps: features × strengths × prompts in one model or both, measured and kept with the run.
 
-All strengths of one feature on one prompt are one batch; the model left alone is generated once for each prompt.
-With a control, a random direction of equal norm takes each strength, too: what it does as well is no effect of the
-feature.
+Features, strengths and prompts of one model share batches, as many texts as memory allows; each text is what it would
+be alone, and the model left alone is generated once for each prompt. With a control, a random direction of equal norm
+takes each strength, too: what it does as well is no effect of the feature.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Literal
 
 import torch
 
 from dfc import corpus
 from dfc.config import SIDES, Side, UserError
-from dfc.models import LoadedModel
-from dfc.requests import Edit, Prompt, Sampling, Sweep, pattern
+from dfc.machine import devices
+from dfc.models import LoadedModel, together
+from dfc.requests import Edit, Sweep, pattern
 from dfc.runs import Run
 from dfc.steering import edits, generation, measures
-from dfc.steering.analysis import analyse, chances, promoted
+from dfc.steering.analysis import Analysis, Numbers, Written, analyse_written, chances, promoted
 from dfc.steering.answers import Answer
 from dfc.steering.edits import Program
-from dfc.steering.generation import BASELINE
+from dfc.steering.generation import BASELINE, Record, Row
 from dfc.steering.loading import steerable
 from dfc.steering.strength import approximated
 from dfc.steering.trials import store
@@ -32,6 +34,10 @@ from dfc.steering.vectors import Gauge, gauge
 from dfc.store.reader import FeatureQuery, Store
 
 Direction = Literal["none", "feature", "transfer", "random"]
+Units = Mapping[Edit, tuple[Program, Gauge | None]]
+"""Edits as they are programmed at strength 1, and what reads their features; None where one was carried over."""
+
+_MEASURED = 16  # texts at most, so that a sweep is cancelled soon
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Progress:
 def run_sweep(
     run: Run, sweep: Sweep, loaded: Mapping[Side, LoadedModel] | None = None
 ) -> Generator[Progress, None, None]:
-    """Do a sweep and keep it with the run, answer by answer; closing the generator cancels it.
+    """Do a sweep and keep it with the run, batch by batch; closing the generator cancels it.
 
     Args:
         run: whose features they are.
@@ -81,16 +87,14 @@ def run_sweep(
         for side in sides:
             model = (loaded or {}).get(side) or steerable(settings.models.side(side))
             ours = [edit for edit in sweep.edits if edit.side == side]
-            for number, prompt in enumerate(sweep.asked):
-                work = _Work(sweep_id, sweep, model, side, number, prompt)
-                with closing(_steps(work, ours, units, gauges)) as steps:
-                    for step in steps:
-                        if step.row is not None:
-                            kept.add_outputs([step.row])
-                            done += 1
-                        off += [step.approximate] if step.approximate else []
-                        words = f"{len(off)} of {done} answers: {off[0]}" if off else ""
-                        yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting, words)
+            with closing(written(model, side, sweep, {edit: (units[edit], gauges[edit]) for edit in ours})) as steps:
+                for step in steps:
+                    if step.row is not None:
+                        kept.add_outputs([{"sweep_id": sweep_id, **step.row}])
+                        done += 1
+                    off += [step.approximate] if step.approximate else []
+                    words = f"{len(off)} of {done} answers: {off[0]}" if off else ""
+                    yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting, words)
         status = "done"
     except Exception:  # not the closing of the generator, which is how a sweep is cancelled
         status = "failed"
@@ -136,28 +140,7 @@ def randomised(unit: Program) -> Program:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """One prompt in one model."""
-
-    sweep_id: str
-    sweep: Sweep
-    model: LoadedModel
-    side: Side
-    number: int
-    prompt: Prompt
-
-    @property
-    def sampling(self) -> Sampling:
-        return replace(self.sweep.sampling, seed=self.sweep.sampling.seed + self.number)
-
-    @property
-    def ids(self) -> torch.Tensor:
-        """The prompt's token ids, (1, length)."""
-        return generation.encode_prompt(self.model, self.prompt, self.sampling.max_new_tokens)
-
-
-@dataclass(frozen=True)
-class _Step:
+class Step:
     """One output, or none yet; `waiting`: because somebody else is using the model; `approximate`: as of `strength`."""
 
     row: dict[str, Any] | None = None
@@ -165,70 +148,150 @@ class _Step:
     approximate: str = ""
 
 
-def _steps(
-    work: _Work, ours: list[Edit], units: dict[Edit, Program], gauges: dict[Edit, Gauge | None]
-) -> Generator[_Step, None, None]:
-    """Rows of one prompt, feature by feature, each beginning with the model left alone, which is generated once."""
-    [alone] = yield from _answers(work, [BASELINE])
-    for edit in ours:
-        kinds: list[tuple[Direction, Program]] = [("transfer" if gauges[edit] is None else "feature", units[edit])]
-        if work.sweep.control:
-            kinds.append(("random", randomised(units[edit])))
-        batch = [(kind, strength, scaled(unit, strength)) for kind, unit in kinds for strength in work.sweep.tried]
-        programs = [program for _, _, program in batch]
-        watched = promoted(work.model, units[edit].actions[0].vector.vector)
-        first, *promotion = chances(work.model, work.ids, alone.tokens, [BASELINE, *programs], watched).tolist()
-        yield _output(work, edit, "none", 0.0, BASELINE, alone, gauges[edit], first)
-        answers = yield from _answers(work, programs)
-        for (kind, strength, program), answer, chance in zip(batch, answers, promotion, strict=True):
-            yield _output(work, edit, kind, strength, program, answer, gauges[edit], chance)
+@dataclass(frozen=True)
+class _Text:
+    """One text of a sweep; without an edit, of the model left alone."""
+
+    number: int  # of its prompt
+    ids: list[int]
+    row: Row
+    edit: Edit | None = None
+    direction: Direction = "none"
+    strength: float = 0.0
 
 
-def _answers(work: _Work, programs: list[Program]) -> Generator[_Step, None, list[Answer]]:
-    """Continuations of the prompt, whole; closing the generator frees the model within a token."""
-    answers = [Answer() for _ in programs]
-    with closing(generation.stream_rows(work.model, work.prompt, work.sampling, programs)) as pieces:
-        for piece in pieces:
-            answers[piece.row].add(piece)
-            yield _Step(waiting=piece.waiting)
-    return answers
+def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Generator[Step, None, None]:
+    """One model's outputs, prompt by prompt, those of each edit after one of the model left alone.
+
+    Args:
+        model, side: which model it is.
+        sweep: what is done.
+        units: the edits of this model, each as it is programmed at strength 1, and what reads its feature.
+    """
+    texts = _texts(model, sweep, units)
+    alone: dict[int, tuple[Answer, Analysis, dict[Edit, Numbers]]] = {}
+    promotion: dict[tuple[int, Edit], Iterator[list[float]]] = {}
+    for batch in _batches(model, texts, sweep.sampling.max_new_tokens):
+        rows, record, answers = [text.row for text in batch], Record(), [Answer() for _ in batch]
+        with closing(generation.stream_batch(model, rows, sweep.sampling, record=record)) as pieces:
+            for piece in pieces:
+                answers[piece.row].add(piece)
+                yield Step(waiting=piece.waiting)
+        for place, *measured in _measured(model, batch, answers, record, units):
+            text, answer = batch[place], answers[place]
+            if text.edit is None:
+                alone[text.number] = answer, *measured
+                continue
+            if (text.number, text.edit) not in promotion:
+                own = alone[text.number]
+                beside = [one.row.program for one in texts if (one.number, one.edit) == (text.number, text.edit)]
+                watched = promoted(model, units[text.edit][0].actions[0].vector.vector)
+                found = chances(model, torch.tensor([text.ids]), own[0].tokens, [BASELINE, *beside], watched)
+                promotion[text.number, text.edit] = others = iter(found.tolist())
+                yield _output(side, sweep, replace(text, direction="none", strength=0.0), *own, next(others))
+            yield _output(side, sweep, text, answer, *measured, next(promotion[text.number, text.edit]))
+
+
+def _texts(model: LoadedModel, sweep: Sweep, units: Units) -> list[_Text]:
+    """All texts, those of one prompt one after another, first that of the model left alone."""
+    texts = []
+    for number, prompt in enumerate(sweep.asked):
+        seed = sweep.sampling.seed + number
+        ids = generation.encode_prompt(model, prompt, sweep.sampling.max_new_tokens)[0].tolist()
+        texts.append(_Text(number, ids, Row(prompt, BASELINE, seed)))
+        for edit, (unit, reader) in units.items():
+            kinds: list[tuple[Direction, Program]] = [("transfer" if reader is None else "feature", unit)]
+            if sweep.control:
+                kinds.append(("random", randomised(unit)))
+            texts += [
+                _Text(number, ids, Row(prompt, scaled(program, strength), seed), edit, kind, strength)
+                for kind, program in kinds
+                for strength in sweep.tried
+            ]
+    return texts
+
+
+def _batches(model: LoadedModel, texts: Sequence[_Text], new: int) -> Iterator[list[_Text]]:
+    """Texts that are written together: none changes by its neighbours (`LoadedModel.company`)."""
+    for _, alike in groupby(texts, lambda text: model.company(len(text.ids), len(text.ids) + new)):
+        left = list(alike)
+        while left:
+            # What each token was drawn from is kept until it is measured.
+            size = together.most_rows(model, max(len(text.ids) for text in left) + new, kept=new)
+            yield left[:size]
+            left = left[size:]
+
+
+def _measured(
+    model: LoadedModel, batch: Sequence[_Text], answers: Sequence[Answer], record: Record, units: Units
+) -> Iterator[tuple[int, Analysis, dict[Edit, Numbers]]]:
+    """What was done to each text of a batch, by its place, and activations in units of s_max of each feature read.
+
+    In what the model left alone wrote, all features are read.
+    """
+
+    def readers(place: int) -> dict[Edit, Gauge]:
+        own = batch[place].edit
+        return {edit: gauge for edit, (_, gauge) in units.items() if gauge is not None and own in (edit, None)}
+
+    def of(place: int) -> Written:
+        text, tokens, begin = batch[place], answers[place].tokens, record.begins[place]
+        logits = [step[place] for step in record.logits[: len(tokens)]]
+        off = record.off[place, begin : begin + len(text.ids) + len(tokens)]
+        drawn_from = torch.stack(logits) if logits else torch.zeros(0, 0)
+        return Written(text.ids, tokens, text.row.program, list(readers(place).values()), drawn_from, off)
+
+    def measure(places: Sequence[int]) -> list[Analysis]:
+        return analyse_written(model, [of(place) for place in places])
+
+    def too_long(place: int) -> str:
+        return f"{lengths[place]} tokens; ask for fewer"
+
+    lengths = [len(text.ids) + len(answer.tokens) for text, answer in zip(batch, answers, strict=True)]
+    for _, alike in groupby(range(len(batch)), lambda place: model.company(lengths[place])):
+        left = list(alike)
+        while left:
+            longest = max(lengths[place] for place in left)
+            size = min(_MEASURED, together.most_rows(model, longest, kept=2 * longest))
+            for part, found in devices.in_halves(measure, left[:size], model.device, too_long):
+                for place, analysis in zip(part, found, strict=True):
+                    read = zip(readers(place).items(), analysis.activations, strict=True)
+                    yield place, analysis, {edit: values / gauge.s_max for (edit, gauge), values in read}
+            left = left[size:]
 
 
 def _output(
-    work: _Work,
-    edit: Edit,
-    direction: Direction,
-    strength: float,
-    program: Program,
+    side: Side,
+    sweep: Sweep,
+    text: _Text,
     answer: Answer,
-    reader: Gauge | None,
+    analysis: Analysis,
+    activations: Mapping[Edit, Numbers],
     promotion: list[float],
-) -> _Step:
-    analysis = analyse(work.model, work.ids, answer.tokens, program, [] if reader is None else [reader])
-    activation = analysis.activations[0] / reader.s_max if reader is not None else []
+) -> Step:
+    assert text.edit is not None
     said = corpus.parts(answer.text)
     row = {
-        "sweep_id": work.sweep_id,
-        "side": work.side,
-        "feature_id": edit.feature,
-        "direction": direction,
-        "mode": edit.mode,
-        "strength": strength,
-        "prompt_id": work.number,
-        "prompt": work.prompt.text,
+        "side": side,
+        "feature_id": text.edit.feature,
+        "direction": text.direction,
+        "mode": text.edit.mode,
+        "strength": text.strength,
+        "prompt_id": text.number,
+        "prompt": text.row.prompt.text,
         "text": answer.text,
         "answer": said.answer,
         "reasoning": said.reasoning,
         "tokens": analysis.tokens,
         "kl": analysis.kl.tolist(),
-        "activation": list(activation),
+        "activation": activations[text.edit].tolist() if text.edit in activations else [],
         "promoted": promotion,
         "perplexity": analysis.perplexity if answer.tokens else None,
         "distinct_tokens": measures.distinct(answer.tokens),
-        "coverage": measures.coverage(said.answer, pattern(work.sweep.words, work.sweep.regex)),
+        "coverage": measures.coverage(said.answer, pattern(sweep.words, sweep.regex)),
         "refusal": measures.refuses(said.answer),
     }
-    return _Step(row, approximate=approximated(analysis))
+    return Step(row, approximate=approximated(analysis))
 
 
 def own_gauge(run: Run, edit: Edit) -> Gauge | None:

@@ -144,8 +144,8 @@ class Notebook:
             )
         )
 
-    def write(self, run: str, feature_id: int, fingerprint: str, text: str) -> Note:
-        """Add a note.
+    def write(self, run: str, feature_id: int, fingerprint: str, text: str, before: Note | None = None) -> Note:
+        """Add a note; what it was `before`, while it is still being written, goes.
 
         Raises:
             UserError: if it is empty or too long.
@@ -153,15 +153,18 @@ class Notebook:
         note = Note(run, feature_id, fingerprint, _now(), clean_text(text))
         if not note.text:
             raise UserError("The note is empty; write something.")
-        self._write(lambda connection: _insert(connection, "notes", _table([note])))
+
+        def write(connection: duckdb.DuckDBPyConnection) -> None:
+            if before is not None:
+                _erase(connection, before)
+            _insert(connection, "notes", _table([note]))
+
+        self._write(write)
         return note
 
     def erase(self, note: Note) -> None:
         """Take a note away."""
-        where = " AND ".join(f"{column} = ?" for column in _NOTES)
-        self._write(
-            lambda connection: connection.execute(f"DELETE FROM notes WHERE {where}", list(asdict(note).values()))
-        )
+        self._write(lambda connection: _erase(connection, note))
 
     def begin_list(self, name: str) -> str:
         """A list, empty if it is new; returns its name without needless spaces.
@@ -359,6 +362,11 @@ def _is_current(connection: duckdb.DuckDBPyConnection) -> bool:
 def _mark(row: Sequence[Any]) -> Mark:
     values: dict[str, Any] = dict(zip(_MARKS, row, strict=True))
     return Mark(**values | {"contexts": tuple(values["contexts"])})
+
+
+def _erase(connection: duckdb.DuckDBPyConnection, note: Note) -> None:
+    where = " AND ".join(f"{column} = ?" for column in _NOTES)
+    connection.execute(f"DELETE FROM notes WHERE {where}", list(asdict(note).values()))
 
 
 def _now() -> str:

@@ -3,7 +3,7 @@
 
 CREATE TABLE IF NOT EXISTS book AS SELECT 1 AS version;
 
-CREATE TABLE IF NOT EXISTS notes (   -- never changed, only added and erased
+CREATE TABLE IF NOT EXISTS notes (   -- never changed once written to the end, only added and erased
     run         VARCHAR NOT NULL,
     feature_id  INTEGER NOT NULL,
     fingerprint VARCHAR NOT NULL,

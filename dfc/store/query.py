@@ -1,35 +1,41 @@
 """Which features are wanted, in which order: the filters of the features table as SQL.
 
-Everything that a user types is bound as a value; the only texts that enter a statement are written here.
+Everything that a user types is bound as a value; what enters a statement is written here, or numbers of features.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dfc.config import PARTITIONS, Partition, Side, Verdict
+from dfc.config.characters import UNSPACED, is_unspaced
 from dfc.store import columns
 
 Ends = tuple[float, float]
 """Of a range; both ends belong to it, and may be infinite."""
 RELEVANCE = "relevance"
-"""The order of a search: labels that hold the text first, then the most contexts, then what fires rarest."""
+"""The order of a search: whole words before parts of words; of these labels that hold the text first, then the most
+contexts; then what fires rarest."""
 LIKENESS = "likeness"
 """The order of a search by meaning: the nearest first."""
+LISTED = "listed"
+"""The order in which `ids` are given."""
 BETWEEN = "\x1e"
 """The character that separates records: no search goes across it."""
 _COMMON = " etaoinsrhldcumfgpwybvkxjqz"  # from the commonest
 
 
 def orders() -> list[str]:
-    """What features can be sorted by: columns, and how well they match a search by words, or by meaning."""
-    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE, LIKENESS]
+    """What features can be sorted by: columns, how well they match words or a meaning, and as a list has them."""
+    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE, LIKENESS, LISTED]
 
 
 def begins_low(order: str) -> bool:
     """Whether the first comes first, as of ranks and texts; else the highest does."""
-    return order not in (RELEVANCE, LIKENESS) and columns.column(order).begins_low
+    return order == LISTED or (order not in (RELEVANCE, LIKENESS) and columns.column(order).begins_low)
 
 
 def ranges() -> list[str]:
@@ -92,6 +98,23 @@ def folded(text: str) -> str:
     return f"lower(replace({text}, 'İ', 'i̇'))"
 
 
+def whole_words(text: str, letters: str = r"\pL\pM\pN_") -> str:
+    """A regular expression that finds a text as whole words, its first group, whatever its case.
+
+    At an end of a script without spaces anything may stand beside it.
+
+    Args:
+        text: that is looked for.
+        letters: for a class, what words are made of: as DuckDB writes it, or `\\w` as Python does.
+    """
+    beside = rf"[^{letters}]|[{UNSPACED}]"
+    before, after = (
+        f"(?:{edge}|{beside})" if (end == "_" or unicodedata.category(end)[0] in "LMN") and not is_unspaced(end) else ""
+        for edge, end in (("^", text[0]), ("$", text[-1]))
+    )
+    return f"(?i){before}({re.escape(text)}){after}"
+
+
 def rare_end(text: str) -> str:
     """A text from its rarest character on, three characters at least where it has so many.
 
@@ -105,8 +128,9 @@ def rare_end(text: str) -> str:
 def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
     """What stands before SELECT, the rows of `judged` that a search finds, and the values bound in both.
 
-    With a search the rows have `named`, 1 if the label holds the text, and, where they are sorted by relevance, `hits`,
-    how many texts of contexts do; with one by meaning `likeness`, the cosine of the feature's vector with that asked.
+    With a search that they are sorted by the rows have `named`, 1 if the label holds the text and 2 if as whole words,
+    `words`, how many texts of contexts hold it as whole words, and `hits`, how many do at all;
+    with one by meaning `likeness`, the cosine of the feature's vector with the one asked for.
     """
     made: list[str] = []
     rows, values = "judged", []
@@ -129,25 +153,27 @@ def _searching(query: FeatureQuery) -> tuple[str, list[Any]]:
     """The table `hit` of a search for a text, and the values bound in it."""
     parts = dict.fromkeys((rare_end(query.search), query.search))
     held = " AND ".join(f"contains(text, {folded('?')})" for _ in parts)
-    values: list[Any] = list(parts)
+    ranked = query.order == RELEVANCE
+    pattern = [whole_words(query.search)] if ranked else []
+    texts = "SELECT feature_id, text FROM store.searched"
     if query.strongest:
-        texts = "unnest([text_a, text_b])"
-        hits = f"""SELECT feature_id, 0 AS named, 1 AS hits FROM (
-                       SELECT feature_id, {folded("text")} AS text FROM (
-                           SELECT feature_id, {texts} AS text FROM store.contexts WHERE band = 0))
-                   WHERE {held}"""
+        texts = f"""SELECT feature_id, {folded("text")} AS text FROM (
+                        SELECT feature_id, unnest([text_a, text_b]) AS text FROM store.contexts WHERE band = 0)"""
+    words = number = named = "1"
+    if ranked:
+        each = f"list_filter(string_split(text, '{BETWEEN}'), lambda one: contains(one, {folded('?')}))"
+        words, number = "len(list_filter(each, lambda one: regexp_matches(one, ?)))", "len(each)"
+        texts = f"SELECT feature_id, {each} AS each FROM ({texts}) WHERE {held}"
+        named = "1 + regexp_matches(label, ?)::INTEGER"
     else:
-        number = "1"
-        if query.order == RELEVANCE:
-            number = f"len(list_filter(string_split(text, '{BETWEEN}'), lambda one: contains(one, {folded('?')})))"
-            values = [query.search, *values]
-        hits = f"SELECT feature_id, 0 AS named, {number} AS hits FROM store.searched WHERE {held}"
+        texts = f"SELECT feature_id FROM ({texts}) WHERE {held}"
     found = f"""hit AS MATERIALIZED (
-        SELECT feature_id, max(named) AS named, sum(hits) AS hits FROM (
-            {hits} UNION ALL
-            SELECT feature_id, 1, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
+        SELECT feature_id, max(named) AS named, sum(words) AS words, sum(hits) AS hits FROM (
+            SELECT feature_id, 0 AS named, {words} AS words, {number} AS hits FROM ({texts}) UNION ALL
+            SELECT feature_id, {named}, 0, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
         ) GROUP BY feature_id)"""
-    return found, [*values, query.search]
+    values = [*pattern, *([query.search] if ranked else []), *parts, *pattern, query.search]
+    return found, values
 
 
 def ordering(query: FeatureQuery) -> str:
@@ -161,11 +187,12 @@ def ordering(query: FeatureQuery) -> str:
     way = "DESC" if query.descending else "ASC"
     if query.order == RELEVANCE:
         rare = "ASC" if query.descending else "DESC"
-        return (
-            f"ORDER BY named {way}, hits {way}, density {rare}, feature_id" if query.search else "ORDER BY feature_id"
-        )
+        best = f"named = 2 {way}, words {way}, named {way}, hits {way}, density {rare}, "
+        return f"ORDER BY {best if query.search else ''}feature_id"
     if query.order == LIKENESS:
         return f"ORDER BY likeness {way}, feature_id" if query.near else "ORDER BY feature_id"
+    if query.order == LISTED:
+        return f"ORDER BY list_position({list(map(int, query.ids or ()))}::INTEGER[], feature_id) {way}, feature_id"
     text = f"nullif({folded(query.order)}, '')"
     by = text if columns.column(query.order).is_text else query.order
     return f"ORDER BY {by} {way} NULLS LAST, feature_id"

@@ -15,7 +15,7 @@ import pandas as pd
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering
+from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering, whole_words
 from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
@@ -92,17 +92,21 @@ class Store:
     def matches(self, query: FeatureQuery, feature_ids: Sequence[int]) -> pd.DataFrame:
         """Where the text that a query searches stands in the contexts of some features: feature_id, hits, text.
 
-        `hits` is the number of contexts that hold it, `text` the strongest of these. Features whose label alone holds
-        it have no row.
+        `hits` is the number of contexts that hold it, `text` the strongest of these: as whole words, where any does so.
+        Features whose label alone holds it have no row.
         """
-        held = [f"contains({folded(text)}, {folded('?')})" for text in ("text_a", "coalesce(text_b, '')")]
+        held = f"contains({folded('text')}, {folded('?')})"
         return self._frame(
-            f"""SELECT feature_id, count(*) AS hits,
-                       arg_min(CASE WHEN {held[0]} THEN text_a ELSE text_b END, (band, rank)) AS text
-                FROM store.contexts WHERE feature_id IN (SELECT unnest(?::INTEGER[])) AND ({" OR ".join(held)})
-                     {"AND band = 0" if query.strongest else ""}
-                GROUP BY feature_id""",
-            [query.search, list(feature_ids), query.search, query.search],
+            f"""WITH held AS (
+                    SELECT *, regexp_matches(text, ?) AS whole FROM (
+                        SELECT feature_id, band, rank, unnest([text_a, text_b]) AS text, unnest([0, 1]) AS side
+                        FROM store.contexts
+                        WHERE feature_id IN (SELECT unnest(?::INTEGER[])) {"AND band = 0" if query.strongest else ""})
+                    WHERE {held})
+                SELECT feature_id, count(DISTINCT (band, rank)) AS hits, arg_min(text, (band, rank, side)) AS text
+                FROM (SELECT *, bool_or(whole) OVER (PARTITION BY feature_id) AS any_whole FROM held)
+                WHERE whole OR NOT any_whole GROUP BY feature_id""",
+            [whole_words(query.search), list(feature_ids), query.search],
         )
 
     def meaning(self) -> dict[str, Any]:

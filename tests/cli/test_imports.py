@@ -36,6 +36,12 @@ COMMANDS = [
     ["report", "none", "--feature", "3"],
     ["report", "none"],
     ["findings", "none"],
+    ["runs"],
+    ["overview", "none"],
+    ["features", "none"],
+    ["feature", "none", "3"],
+    ["prompt", "none", "--text", "a"],
+    ["contrast", "none", "--sets", "harmful", "harmless"],
     ["null", "none"],
     ["stability", "none"],
 ]

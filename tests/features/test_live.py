@@ -12,8 +12,8 @@ from dfc.activations import documents as stored
 from dfc.activations import harvest, shards
 from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
-from dfc.config import SIDES, UserError
-from dfc.corpus import Document, Turn
+from dfc.config import SIDES, Side, UserError
+from dfc.corpus import Document, Tally, Turn
 from dfc.features import live
 from dfc.features.codes import encode_shard
 from dfc.features.live import Live, Reading
@@ -146,6 +146,40 @@ def test_a_text_that_is_too_long_is_cut_as_in_harvesting(opened: Live) -> None:
     assert reading.cut == ("a", "b")
     assert all(len(reading.tokens[side]) == 256 for side in SIDES)
     assert live.read(opened, live.prompt([("text", "the old bridge")])).cut == ()
+
+
+def test_documents_read_together_read_as_alone(opened: Live) -> None:
+    features = opened.crosscoder.config.features
+    documents = [document for _, document in documents_of(opened.run)][:9]
+    long, short = live.prompt([("text", "the old bridge " * 400)]), live.prompt([("text", "the")])
+    noted: dict[Side, Tally] = {side: Tally() for side in SIDES}
+    places = [(f"prompt {number}", one) for number, one in enumerate([*documents, long, short])]
+    readings = live.read_together(opened, places, noted)
+    for (_, document), together in zip(places, readings, strict=True):
+        alone = live.read(opened, document)
+        assert together.tokens == alone.tokens
+        assert together.cut == alone.cut
+        np.testing.assert_array_equal(together.why, alone.why)
+        np.testing.assert_allclose(dense_of(together, features), dense_of(alone, features), rtol=1e-3, atol=1e-3)
+    assert readings[-2].cut == ("a", "b")
+    assert noted["b"].rows.get("framed", 0) == sum(document.is_chat for document in documents)
+
+
+def test_a_document_that_a_template_refuses_has_no_pairs_and_is_noted(opened: Live) -> None:
+    tokenizer = opened.models["a"].tokenizer
+    template = tokenizer.chat_template
+    noted: dict[Side, Tally] = {side: Tally() for side in SIDES}
+    chat, text = live.prompt([("user", "Will it rain under the bridge?")]), live.prompt([("text", "the old bridge")])
+    tokenizer.chat_template = "{{ raise_exception('no chats') }}"
+    try:
+        refused, read = live.read_together(opened, [("prompt 1", chat), ("prompt 2", text)], noted)
+        [alone] = live.read_together(opened, [("prompt 1", chat)], noted)
+    finally:
+        tokenizer.chat_template = template
+    assert refused.pairs == alone.pairs == 0
+    assert read.pairs > 0
+    assert noted["a"].rows == {"refused": 2}
+    assert noted["a"].first == {"refused": "prompt 1"}
 
 
 @pytest.mark.parametrize("turns", [[("text", "")], [("text", " \n ")], [("user", ""), ("assistant", "\t")], []])

@@ -58,7 +58,7 @@ def test_steering_ends_where_rollouts_do(chat_model: LoadedModel, monkeypatch: p
     says(chat_model, "It will.<|im_end|>\n<|im_start|>user\nWhy?", monkeypatch)
     sampling = RolloutSampling(tokens=30, temperature=0)
     planned = rollouts.planned(chat_model, [plain("Rain?")], sampling)
-    assert rollouts.answer_batch(chat_model, planned, sampling, seed=0) == ["It will."]
+    assert rollouts.answer_batch(chat_model, planned, sampling) == ["It will."]
 
 
 def test_a_model_without_a_template_does_not_speak_for_the_user(
@@ -88,7 +88,7 @@ def test_channels_are_kept_apart(chat_model: LoadedModel, monkeypatch: pytest.Mo
     says(chat_model, f"{said}<|return|>", monkeypatch)
     sampling = RolloutSampling(tokens=60, temperature=0)
     [answer] = rollouts.planned(chat_model, [plain("Rain?")], sampling)
-    [text] = rollouts.answer_batch(chat_model, [answer], sampling, seed=0)
+    [text] = rollouts.answer_batch(chat_model, [answer], sampling)
     assert text == said
     row = rollouts._row(chat_model, answer, text)
     assert row is not None
@@ -112,7 +112,7 @@ def test_a_thought_that_the_template_opens_is_opened_in_the_answer(
         else:
             sampling = RolloutSampling(tokens=60, temperature=0)
             [planned] = rollouts.planned(chat_model, [plain("Rain?")], sampling)
-            row = rollouts._row(chat_model, planned, rollouts.answer_batch(chat_model, [planned], sampling, seed=0)[0])
+            row = rollouts._row(chat_model, planned, rollouts.answer_batch(chat_model, [planned], sampling)[0])
             assert row is not None
             assert (row["answer"], row["reasoning"]) == ("Yes.", "Wet.")
         monkeypatch.undo()

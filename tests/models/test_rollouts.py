@@ -21,7 +21,7 @@ from dfc import config, corpus, models, runs
 from dfc.activations import pairing
 from dfc.config import ModelConfig, RunConfig, UserError
 from dfc.corpus import Document, Turn, plain
-from dfc.models import LoadedModel, rollouts
+from dfc.models import LoadedModel, rollouts, together
 from dfc.requests import RolloutSampling
 from tests import processes, tiny
 from tests.models.test_families import FAMILIES, TOKENIZER
@@ -68,6 +68,10 @@ def alone(model: LoadedModel, ids: list[int], tokens: int) -> list[int]:
     return sequence[len(ids) :]
 
 
+def greedily(model: LoadedModel, prompts: list[list[int]], ends: list[int]) -> list[list[int]]:
+    return together.write(model, prompts, GREEDY, torch.zeros(len(prompts), GREEDY.tokens), ends)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_greedy_in_a_batch_equals_alone(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -75,7 +79,7 @@ def test_greedy_in_a_batch_equals_alone(family: str, tmp_path: Path) -> None:
     model = models.load(ModelConfig(source=str(folder), layer=1))
     prompts = [answer.ids for answer in rollouts.planned(model, PROMPTS, GREEDY)]
     assert len({len(ids) for ids in prompts}) > 3
-    together = rollouts._generate(model, prompts, GREEDY, ends=[])
+    together = greedily(model, prompts, ends=[])
     assert together == [alone(model, ids, GREEDY.tokens) for ids in prompts]
 
 
@@ -85,14 +89,14 @@ def test_a_token_for_padding_without_a_vector(run: RunConfig, tmp_path: Path) ->
     tiny.add_padding(tmp_path / "padded")
     model = models.load(side.model_copy(update={"source": str(tmp_path / "padded")}))
     prompts = [[5, 6, 7, 8], [9]]
-    assert rollouts._generate(model, prompts, GREEDY, ends=[]) == [alone(model, ids, GREEDY.tokens) for ids in prompts]
+    assert greedily(model, prompts, ends=[]) == [alone(model, ids, GREEDY.tokens) for ids in prompts]
 
 
 def test_an_answer_stops_before_the_first_end(model: LoadedModel) -> None:
     prompts = [answer.ids for answer in rollouts.planned(model, PROMPTS, GREEDY)]
-    whole = rollouts._generate(model, prompts, GREEDY, ends=[])
+    whole = greedily(model, prompts, ends=[])
     end = whole[0][3]
-    stopped = rollouts._generate(model, prompts, GREEDY, ends=[end])
+    stopped = greedily(model, prompts, ends=[end])
     assert stopped == [tokens[: tokens.index(end)] if end in tokens else tokens for tokens in whole]
     assert len(stopped[0]) <= 3
 
@@ -110,7 +114,7 @@ def test_a_batch_too_large_for_the_memory_is_answered_in_halves(
     model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = rollouts.planned(model, PROMPTS, GREEDY)
-    whole = rollouts.answer_batch(model, answers, GREEDY, seed=0)
+    whole = rollouts.answer_batch(model, answers, GREEDY)
     generate, room = model.model.generate, 2
 
     def short_of_memory(input_ids: torch.Tensor, **settings: Any) -> Any:
@@ -119,10 +123,10 @@ def test_a_batch_too_large_for_the_memory_is_answered_in_halves(
         return generate(input_ids=input_ids, **settings)
 
     monkeypatch.setattr(model.model, "generate", short_of_memory)
-    assert rollouts.answer_batch(model, answers, GREEDY, seed=0) == whole
+    assert rollouts.answer_batch(model, answers, GREEDY) == whole
     room = 0
     with pytest.raises(UserError, match=r"no memory for \d+ tokens; ask for fewer"):
-        rollouts.answer_batch(model, answers, GREEDY, seed=0)
+        rollouts.answer_batch(model, answers, GREEDY)
 
 
 def asked_in(row: dict[str, Any]) -> str:
@@ -178,39 +182,59 @@ def test_the_answers_are_a_corpus_that_can_be_paired(run: RunConfig, tmp_path: P
     assert min(facts["pairs"].values()) > 20
 
 
-def test_drawn_answers_follow_the_seed_and_greedy_ones_not_even_the_batch(model: LoadedModel) -> None:
+def test_drawn_answers_follow_the_seed_and_not_the_batch(model: LoadedModel) -> None:
     def said(sampling: RolloutSampling) -> dict[int, str]:
-        answers = rollouts.planned(model, PROMPTS, sampling)
-        found = {}
-        for number, first in enumerate(range(0, len(answers), sampling.batch)):
-            batch = answers[first : first + sampling.batch]
-            texts = rollouts.answer_batch(model, batch, sampling, rollouts._batch_seed(sampling.seed, number))
-            found |= {answer.number: text for answer, text in zip(batch, texts, strict=True)}
-        return found
+        batches = rollouts.batched(model, rollouts.planned(model, PROMPTS, sampling), sampling)
+        assert max(map(len, batches)) == min(sampling.batch or 64, len(PROMPTS) * sampling.samples)
+        return {
+            answer.number: text
+            for batch in batches
+            for answer, text in zip(batch, rollouts.answer_batch(model, batch, sampling), strict=True)
+        }
 
-    first = said(DRAWN)
-    torch.rand(5)  # what else was drawn in the process makes no difference
-    assert said(DRAWN) == first
-    assert said(replace(DRAWN, seed=4)) != first
-    assert any(first[number] != first[number + 1] for number in range(0, len(first), 2))
-    greedy = said(GREEDY)
-    assert greedy == said(replace(GREEDY, batch=1, seed=9)) == said(replace(GREEDY, batch=4))
+    for sampling in (DRAWN, replace(DRAWN, top_p=1.0), GREEDY):
+        first = said(sampling)
+        torch.rand(5)  # what else was drawn in the process makes no difference
+        assert said(replace(sampling, batch=1)) == said(replace(sampling, batch=None)) == first
+        assert (said(replace(sampling, seed=4)) == first) == (sampling == GREEDY)
+    drawn = said(DRAWN)
+    assert any(drawn[number] != drawn[number + 1] for number in range(0, len(drawn), 2))
+
+
+def test_answers_that_were_begun_go_on_in_batches_of_another_size(run: RunConfig, tmp_path: Path) -> None:
+    """As where another process leaves less memory; a folder of before has the size among its settings."""
+    rollouts.write(run, PROMPTS, replace(DRAWN, batch=None), tmp_path / "whole")
+    rollouts.write(run, PROMPTS, replace(DRAWN, batch=5), tmp_path / "halted")
+    written = (tmp_path / "halted" / "a.jsonl").read_bytes()
+    model = models.load(run.models.a)
+    planned = rollouts.planned(model, PROMPTS, DRAWN)
+    begun = [
+        (answer.number, rollouts._row(model, answer, text))
+        for answer, text in zip(planned[:5], rollouts.answer_batch(model, planned[:5], DRAWN), strict=True)
+    ]
+    (tmp_path / "halted" / "a.jsonl").unlink()
+    (tmp_path / "halted" / "a.batches").write_text(json.dumps(begun) + "\n", encoding="utf-8")
+    settings = tmp_path / "halted" / "a.yaml"
+    settings.write_text(f"{settings.read_text(encoding='utf-8')}batch: 5\n", encoding="utf-8")
+    rollouts.write(run, PROMPTS, replace(DRAWN, batch=4), tmp_path / "halted")
+    assert (tmp_path / "halted" / "a.jsonl").read_bytes() == written
+    assert (tmp_path / "whole" / "a.jsonl").read_bytes() == written
 
 
 def test_the_models_own_settings_for_drawing_are_not_applied(model: LoadedModel) -> None:
     answers = rollouts.planned(model, PROMPTS, DRAWN)
-    before = [rollouts.answer_batch(model, answers, sampling, seed=0) for sampling in (GREEDY, DRAWN)]
+    before = [rollouts.answer_batch(model, answers, sampling) for sampling in (GREEDY, DRAWN)]
     own = model.model.generation_config
     own.do_sample, own.top_k, own.top_p, own.temperature, own.repetition_penalty = True, 2, 0.5, 0.1, 1.8
-    assert [rollouts.answer_batch(model, answers, sampling, seed=0) for sampling in (GREEDY, DRAWN)] == before
+    assert [rollouts.answer_batch(model, answers, sampling) for sampling in (GREEDY, DRAWN)] == before
 
 
 def test_at_little_top_p_only_the_likeliest_token_is_drawn(model: LoadedModel) -> None:
     answers = rollouts.planned(model, PROMPTS, GREEDY)
     narrow = replace(DRAWN, tokens=GREEDY.tokens, top_p=1e-6)
-    greedy = rollouts.answer_batch(model, answers, GREEDY, seed=0)
-    assert rollouts.answer_batch(model, answers, narrow, seed=0) == greedy
-    assert rollouts.answer_batch(model, answers, replace(narrow, top_p=1.0), seed=0) != greedy
+    greedy = rollouts.answer_batch(model, answers, GREEDY)
+    assert rollouts.answer_batch(model, answers, narrow) == greedy
+    assert rollouts.answer_batch(model, answers, replace(narrow, top_p=1.0)) != greedy
 
 
 @pytest.mark.slow
@@ -375,8 +399,8 @@ def test_empty_answers_and_prompts_that_are_too_long_are_left_out_and_counted(
     prompts = [*PROMPTS, plain("a b c " * 300)]
     answer_batch, silent = rollouts.answer_batch, {"tiny-llama": {1, 4}, "tiny-gemma": {0}}
 
-    def some_empty(model: LoadedModel, batch: list[rollouts.Answer], sampling: RolloutSampling, seed: int) -> list[str]:
-        texts = answer_batch(model, batch, sampling, seed)
+    def some_empty(model: LoadedModel, batch: list[rollouts.Answer], sampling: RolloutSampling) -> list[str]:
+        texts = answer_batch(model, batch, sampling)
         return [
             "\n" if answer.number in silent[model.title] else f"{text}x"
             for answer, text in zip(batch, texts, strict=True)

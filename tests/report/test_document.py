@@ -4,15 +4,18 @@ import json
 import re
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from dfc.config import UserError
 from dfc.report import document, steered
 from dfc.report.card import feature_card_html
 from dfc.report.document import Chosen, of_features, of_list, report_html
+from dfc.report.heatmap import called
 from dfc.runs import Run
+from dfc.store import attached
 from dfc.store.notes import Notebook
-from dfc.store.reader import Store
+from dfc.store.reader import FeatureQuery, Store
 from dfc.store.steering import SteeringStore
 from dfc.worlds.null_result import NullResult
 from tests.report.test_card import Page
@@ -23,6 +26,7 @@ from tests.ui.folders import (
     FEATURES,
     HOSTILE_FEATURE,
     SHARED_FEATURE,
+    find,
     judge,
     make_run,
 )
@@ -194,3 +198,30 @@ def test_modes_of_one_feature_are_told_apart(tmp_path: Path) -> None:
     ]
     assert [step.promoted for step in found[B_FEATURE].steps[1::2]] == pytest.approx([0.2, 0.8])
     assert [step.direction for step in found[A_FEATURE].steps] == ["with the feature"]
+
+
+def test_a_report_says_what_the_app_does_of_contexts_labels_and_the_lens(run: Run, notebook: Notebook) -> None:
+    store = Store(run.store)
+    feature, text = store.feature(A_FEATURE), " ".join(write(run, notebook, (A_FEATURE,)).text.split())
+    context = store.contexts(A_FEATURE)[0]
+    assert f"{context.peak:,.2f} {context.source[:24]} document {context.document:,}" in text
+    assert "Rough: 14 of 30 blocks come after it and change what it writes." in text
+    assert "of 18 blocks" not in text, "nothing is said of the model in which it may not act"
+    assert f"{feature.max:,.2f}, its strongest activation" in text
+    card = Page(feature_card_html(store, A_FEATURE, "demo"))
+    assert f"document {context.document:,}" in card.text
+    assert "Rough: 14 of 30 blocks" in card.text
+    unnamed = next(row.feature_id for row in store.features(FeatureQuery(limit=FEATURES)).itertuples() if not row.label)
+    assert called("") in " ".join(write(run, notebook, (unnamed,)).text.split())
+
+
+def test_each_count_of_documents_is_explained(tmp_path: Path, notebook: Notebook) -> None:
+    made = make_run(tmp_path)
+    find(made.store)
+    text = " ".join(write(made, notebook, (A_FEATURE,)).text.split())
+    assert "in 40 documents of the corpus." in text
+    path = attached.evidence_path(made.store)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE evidence SET matched_documents = 12.4")
+    text = " ".join(write(made, notebook, (A_FEATURE,)).text.split())
+    assert "in 40 documents of the corpus; as evidence of a gap these count as 12: those alone in which" in text

@@ -12,6 +12,7 @@ import pytest
 from dfc.report import findings, tables
 from dfc.report.card import feature_card_html
 from dfc.report.document import Chosen, report_html
+from dfc.report.heatmap import called
 from dfc.runs import Run
 from dfc.store.contexts import Context
 from dfc.store.notes import Notebook
@@ -129,7 +130,7 @@ def test_a_context_is_quoted_on_one_line_with_its_peak() -> None:
 
 
 def test_lines_of_the_command_line(store: Store) -> None:
-    first, second, third, *_ = findings.of(store)
+    first, second, *_ = findings.of(store)
     assert findings.lines(first, "here") == [
         "0.300 ± 0.010 nats a character beyond matched places; held out 0.300 ± 0.020; plainly 0.600 ± 0.030",
         "both may use it: A expects what follows better than B, by more than in like texts",
@@ -141,8 +142,8 @@ def test_lines_of_the_command_line(store: Store) -> None:
         "only B may use it: B expects what follows better than A, by more than in like texts (evidence: exclusive)",
         f"feature 60, 1 feature, 1,001 documents that count as 300, densest on {second.main_source}",
     ]
-    assert findings.title(replace(third, label=""), [" the", "x\n"]) == "(␣the, x↵)"
-    assert findings.title(replace(third, label="a\x1b[31m"), []) == "a‹U+001B›[31m"
+    assert called("") == called(None) == "no label"
+    assert called("a\x1b[31m") == "a‹U+001B›[31m"
 
 
 @pytest.mark.parametrize(

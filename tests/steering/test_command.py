@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner, Result
 
@@ -65,6 +66,30 @@ def test_a_sweep_and_again(tiny_copy: Run) -> None:
     both = sweeps.store(tiny_copy).sweeps()["sweep_id"]
     texts = [sorted(sweeps.store(tiny_copy).outputs(sweep)["text"]) for sweep in both]
     assert texts[0] == texts[1]
+
+
+def test_everything_is_told_as_json(tiny_copy: Run) -> None:
+    def told(*arguments: str) -> Any:
+        result = steer(tiny_copy, *arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    assert told("--history") == {"trials": [], "sweeps": []}
+    feature = str(alive(tiny_copy, "a"))
+    swept = told("--sweep", "--feature", feature, "--strengths", "1,2", "--limit", "2", "--tokens", "4")
+    assert swept["status"] == "done"
+    assert swept["settings"]["strengths"] == [1, 2]
+    assert len(swept["answers"]) == swept["outputs"] == swept["made"] == 2 * 3
+    assert {row["strength"] for row in swept["curves"]} == {0, 1, 2}
+    assert swept["largest"][0]["feature_id"] == int(feature)
+    again = told("--repeat", swept["sweep_id"][:12])
+    assert [one["text"] for one in again["answers"]] == [one["text"] for one in swept["answers"]]
+    [proposal] = told("--propose", "--feature", feature, *SHORT)
+    assert proposal["steps"][0]["perplexity"] > 0
+    trial = told("--feature", feature, *SHORT)
+    history = told("--history")
+    assert [one["tried_id"] for one in history["trials"]] == [trial["id"]]
+    assert {one["sweep_id"] for one in history["sweeps"]} == {swept["sweep_id"], again["sweep_id"]}
 
 
 def test_an_interrupt_ends_a_sweep_and_keeps_what_was_written(tiny_copy: Run) -> None:

@@ -22,8 +22,18 @@ from dfc.models import LoadedModel, stream_of
 from dfc.requests import Edit, Prompt, Sampling, Where
 from dfc.steering import generation
 from dfc.steering.answers import Answer
+from dfc.steering.draws import Draw
 from dfc.steering.edits import Action, Program
-from dfc.steering.generation import BASELINE, _Draw, encode_prompt, generate, stream, stream_rows
+from dfc.steering.generation import (
+    BASELINE,
+    Record,
+    Row,
+    encode_prompt,
+    generate,
+    stream,
+    stream_batch,
+    stream_rows,
+)
 from dfc.steering.vectors import SteeringVector
 from tests import tiny
 
@@ -95,6 +105,26 @@ def test_side_by_side_gives_what_each_gives_alone(model: LoadedModel, temperatur
         assert answer.text == model.tokenizer.decode(answer.tokens, skip_special_tokens=True).rstrip("\ufffd")
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+@pytest.mark.parametrize("where", ["all", "prompt", "generated"])
+def test_continuations_of_several_prompts_are_what_each_is_alone(
+    model: LoadedModel, where: Where, temperature: float
+) -> None:
+    """Prompts of different length, of which the shorter are padded, each with seeds and programs of its own."""
+    program = Program((Action(Edit("a", 0, where=where, strength=1.0), vector_for(model)),))
+    prompts = [PROMPT, Prompt("今天"), Prompt("The old bridge over the river was", True)]
+    rows = [Row(prompt, one, seed) for prompt in prompts for one, seed in ((BASELINE, 1), (program, 1), (program, 2))]
+    answers, record, sampling = [Answer() for _ in rows], Record(), Sampling(12, temperature, 0.9)
+    for piece in stream_batch(model, rows, sampling, record=record):
+        answers[piece.row].add(piece)
+    for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+        alone = Sampling(12, temperature, 0.9, row.seed)
+        assert [answer] == generate(model, row.prompt, alone, [row.program])
+        if temperature == 0:
+            assert [int(step[place].argmax()) for step in record.logits[: len(answer.tokens)]] == answer.tokens
+    assert len({answer.text for answer in answers}) >= (9 if temperature else 6) - 2
+
+
 def test_a_draw_has_the_probabilities_that_are_asked_for(model: LoadedModel) -> None:
     """The first token over many seeds, against softmax at that temperature."""
     ids = encode_prompt(model, PROMPT, 1)
@@ -102,7 +132,7 @@ def test_a_draw_has_the_probabilities_that_are_asked_for(model: LoadedModel) -> 
         expected = (model.model(ids).logits[0, -1] / 0.7).softmax(dim=0)
     draws = 2_000
     scores = expected.log()[None] * 0.7
-    drawn = torch.stack([_Draw(Sampling(1, 0.7, seed=seed))(ids, scores).argmax() for seed in range(draws)])
+    drawn = torch.stack([Draw(Sampling(1, 0.7), [seed])(ids, scores).argmax() for seed in range(draws)])
     counted = torch.bincount(drawn, minlength=len(expected)) / draws
     assert float((counted - expected).abs().max()) < 5 * (0.25 / draws) ** 0.5
 

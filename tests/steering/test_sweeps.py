@@ -12,11 +12,13 @@ import pytest
 
 from dfc import models
 from dfc.config import SIDES, UserError
-from dfc.models import LoadedModel
-from dfc.requests import Edit, Prompt, Sampling, Sweep
+from dfc.models import LoadedModel, together
+from dfc.requests import Edit, Sampling, Sweep
 from dfc.runs import Run
 from dfc.steering import edits, effects, sweeps
-from dfc.steering.generation import generate
+from dfc.steering.analysis import analyse, chances, promoted
+from dfc.steering.edits import Program
+from dfc.steering.generation import encode_prompt, generate
 from dfc.steering.sweeps import run_sweep, store
 from tests.steering.test_vectors import alive
 
@@ -50,18 +52,47 @@ def test_a_sweep_is_measured_and_kept(tiny_copy: Run) -> None:
         assert len(row["tokens"]) == len(row["kl"]) == len(row["activation"]) == 6
 
 
-def test_a_row_can_be_repeated_alone(tiny_copy: Run) -> None:
-    sweep = a_sweep(tiny_copy)
-    rows = [step.row for step in run_sweep(tiny_copy, sweep) if step.row]
-    [row] = (
-        row
-        for row in rows
-        if (row["side"], row["direction"], row["strength"], row["prompt_id"]) == ("b", "feature", 2.0, 1)
-    )
-    program = edits.program(tiny_copy, [replace(sweep.edits[1], strength=2.0)], "b")
-    model = models.shared(tiny_copy.config().models.b)
-    [answer] = generate(model, Prompt("今天"), replace(sweep.sampling, seed=1), [program])
-    assert answer.text == row["text"]
+@pytest.mark.parametrize("rows", [64, 3])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_every_row_is_what_it_is_alone(
+    tiny_copy: Run, rows: int, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts and figures, of prompts of different length, features that are read and others, in batches of any size."""
+    monkeypatch.setattr(together, "most_rows", lambda *_, **__: rows)
+    read = sweeps.own_gauge
+    monkeypatch.setattr(sweeps, "own_gauge", lambda run, edit: None if edit.mode == "clamp" else read(run, edit))
+    both = tuple(Edit("a", alive(tiny_copy, "a"), mode) for mode in ("clamp", "add"))
+    sweep = a_sweep(tiny_copy, sampling=Sampling(6, temperature, 0.9), edits=both)
+    found = [step.row for step in run_sweep(tiny_copy, sweep) if step.row]
+    model, keys = models.shared(tiny_copy.config().models.a), ("mode", "direction", "strength", "prompt_id")
+    assert len({tuple(row[key] for key in keys) for row in found}) == len(found) == sweep.outputs
+    for row in found:
+        [edit] = (edit for edit in both if edit.mode == row["mode"])
+        unit = edits.program(tiny_copy, [replace(edit, strength=1.0)], edit.side)
+        watched = promoted(model, unit.actions[0].vector.vector)
+        unit = sweeps.randomised(unit) if row["direction"] == "random" else unit
+        program = Program() if row["direction"] == "none" else sweeps.scaled(unit, row["strength"])
+        prompt, sampling = sweep.asked[row["prompt_id"]], replace(sweep.sampling, seed=row["prompt_id"])
+        [answer] = generate(model, prompt, sampling, [program])
+        assert answer.text == row["text"]
+        ids, gauge = encode_prompt(model, prompt, 6), sweeps.own_gauge(tiny_copy, edit)
+        expected = analyse(model, ids, answer.tokens, program, [] if gauge is None else [gauge])
+        assert row["tokens"] == expected.tokens
+        assert row["kl"] == pytest.approx(expected.kl, abs=1e-5)
+        assert (row["perplexity"] is None) == (not answer.tokens)
+        assert row["perplexity"] in (None, pytest.approx(expected.perplexity, rel=1e-5))
+        [own] = generate(model, prompt, sampling, [Program()])
+        assert row["promoted"] == pytest.approx(chances(model, ids, own.tokens, [program], watched)[0], rel=1e-4)
+        if gauge is not None:
+            assert row["activation"] == pytest.approx(expected.activations[0] / gauge.s_max, rel=1e-4)
+        assert len(row["activation"]) == (len(answer.tokens) if row["mode"] == "add" else 0)
+
+
+def test_features_strengths_and_prompts_share_a_batch(tiny_copy: Run) -> None:
+    sweep = a_sweep(tiny_copy, edits=(Edit("a", alive(tiny_copy, "a")),))
+    with passes(models.shared(tiny_copy.config().models.a)) as made:
+        list(run_sweep(tiny_copy, sweep))
+    assert made[:6] == [2 * (1 + 2 * 2)] * 6  # two prompts: left alone, and two strengths of a feature and a control
 
 
 @contextmanager
@@ -83,11 +114,12 @@ def is_free(model: LoadedModel) -> bool:
     return free
 
 
-def test_closing_cancels_within_a_token(tiny_copy: Run) -> None:
-    """In the middle of an answer of 100 tokens: the model is let go of, and what was kept stays."""
+def test_closing_cancels_within_a_token(tiny_copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a batch of 100 tokens: the model is let go of, and what was kept stays."""
+    monkeypatch.setattr(together, "most_rows", lambda *_, **__: 2)  # one left alone, and one steered
     running = run_sweep(tiny_copy, a_sweep(tiny_copy, sampling=Sampling(100, 1.0)))
     model = models.shared(tiny_copy.config().models.a)
-    first = next(step for step in running if step.row)
+    first = next(step for step in running if step.done == 2)
     with passes(model) as made:
         assert [next(running).row for _ in range(8)] == [None] * 8
         assert model.lock.locked()
@@ -96,7 +128,7 @@ def test_closing_cancels_within_a_token(tiny_copy: Run) -> None:
         assert is_free(model)
         assert until_then <= len(made) <= until_then + 2 < 100
     [kept] = store(tiny_copy).sweeps().to_dict("records")
-    assert (kept["status"], kept["made"]) == ("cancelled", first.done) == ("cancelled", 1)
+    assert (kept["status"], kept["made"]) == ("cancelled", first.done)
 
 
 def test_a_sweep_waits_for_its_model_and_can_be_cancelled_meanwhile(tiny_copy: Run) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfc.store import attached
-from dfc.store.query import FeatureQuery, ranges, rare_end
+from dfc.store.query import FeatureQuery, ranges, rare_end, whole_words
 from dfc.store.reader import Store
 from dfc.store.writer import evidence_writer, meaning_writer
 from tests.stores import make_store, rewrite
@@ -119,7 +121,46 @@ def test_findings_are_listed_by_their_best_features_in_the_order_of_their_rank(s
 def test_ids_and_fingerprints(store: Store) -> None:
     assert found(store, ids=(3, 5, 999)) == {3, 5}
     assert found(store, ids=()) == set()
+    for descending, listed in ((False, [7, 2, 5]), (True, [5, 2, 7])):
+        query = FeatureQuery(alive_only=False, ids=(7, 2, 5), order="listed", descending=descending)
+        assert store.features(query)["feature_id"].tolist() == listed
     assert store.fingerprints([5, 3, 999]) == {3: f"{3:016x}", 5: f"{5:016x}"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "expected"),
+    [
+        ("Paris", "to Paris.", True),
+        ("paris", "PARIS", True),
+        ("Paris", "a comparison", False),
+        ("Paris", "Parisian", False),
+        ("Paris", "in_paris", False),
+        ("Paris", "我爱paris的", True),
+        ("北京", "在北京市", True),
+        ("北京 A", "在北京 ABC", False),
+        ("Élan", "un élan", True),
+        ("lan", "un élan", False),
+        ("(x)", "f(x)y", True),
+        ("a.b", "a.b", True),
+        ("a.b", "axb", False),
+        ("नमस्ते", "नमस्तेजी", False),
+        (" the ", "in the end", True),
+        ("\x00", "a\x00b", True),
+    ],
+)
+def test_whole_words(words: str, text: str, expected: bool) -> None:
+    with duckdb.connect() as connection:
+        [(found,)] = connection.execute("SELECT regexp_matches(?, ?)", [text, whole_words(words)]).fetchall()
+    assert found == expected
+    assert bool(re.search(whole_words(words, r"\w"), text)) == expected
+
+
+@given(st.text(min_size=1), st.text(), st.text())
+def test_whole_words_are_held_wherever_they_are_found(words: str, before: str, after: str) -> None:
+    pattern = re.compile(whole_words(words, r"\w"))
+    assert pattern.search(f" {words} ")
+    found = pattern.search(before + words + after)
+    assert found is None or found[1].casefold() == words.casefold()
 
 
 @given(st.text(min_size=1))

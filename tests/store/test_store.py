@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -301,20 +302,23 @@ def test_search_is_for_the_text_itself(store: Store, search: str) -> None:
 
 
 @pytest.mark.parametrize("strongest", [False, True])
-@pytest.mark.parametrize("search", ["的", "def "])
+@pytest.mark.parametrize("search", ["的", "def ", "able", "dan"])
 def test_the_best_match_comes_first(store: Store, search: str, strongest: bool) -> None:
     query = FeatureQuery(alive_only=False, search=search, strongest=strongest, order="relevance", limit=1_000)
     found, expected = store.features(query), []
+    whole = re.compile({"的": "的", "def ": r"\bdef "}.get(search, rf"\b{search}\b"))
     hits: dict[int, int] = {}
     for row in store.features(EVERYTHING).itertuples():
         contexts = [one for one in store.contexts(row.feature_id) if not strongest or one.band == 0]
-        texts = [["".join(one.tokens_a), "".join(one.tokens_b)] for one in contexts]
-        held = [[text for text in dict.fromkeys(both) if search in text.lower()] for both in texts]
+        texts = [["".join(one.tokens_a).lower(), "".join(one.tokens_b).lower()] for one in contexts]
+        held = [[text for text in dict.fromkeys(both) if search in text] for both in texts]
+        words = [[text for text in both if whole.search(text)] for both in held]
         named, each = search in row.label.lower(), sum(map(len, held))
+        called = whole.search(row.label.lower()) is not None
         if named or each:
-            expected.append((not named, -each, row.density, row.feature_id))
+            expected.append((not called, -sum(map(len, words)), not named, -each, row.density, row.feature_id))
         if each:
-            hits[row.feature_id] = sum(map(bool, held))
+            hits[row.feature_id] = sum(map(bool, words)) or sum(map(bool, held))
     assert found["feature_id"].tolist() == [feature for *_, feature in sorted(expected)]
     assert store.count(query) == len(expected)
     matches = store.matches(query, found["feature_id"].tolist())

@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 from dfc.ui.shell import pages
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERVIEW, FINDINGS, TABLE, FEATURE, NORMS, STEER, PROMPT, RUNS, LISTS = (
+OVERVIEW, FINDINGS, TABLE, FEATURE, NORMS, STEER, PROMPT, CONTRAST, RUNS, LISTS = (
     pages.script(room)
-    for room in ("overview", "findings", "table", "feature", "norms", "steer", "prompt", "runs", "lists")
+    for room in ("overview", "findings", "table", "feature", "norms", "steer", "prompt", "contrast", "runs", "lists")
 )
 PAGES = [page.script for page in pages.PAGES]
 

@@ -187,35 +187,8 @@ def test_hostile_text_runs_nothing(page: Page, server: str) -> None:
     assert page.get_by_text("<script>").count() > 0
 
 
-NARROW = """() => [...document.querySelectorAll(
-    '[data-testid=stMain] :is([data-testid=stMarkdownContainer], [role=radiogroup], input, .dfc-word:not(.dfc-token))')]
-    .filter((part) => part.clientWidth > 1 && part.scrollWidth > part.clientWidth + 1)
-    .map((part) => part.innerText || part.value)"""
-
-
-def test_nothing_is_cut_in_a_narrow_window_or_at_a_zoom_of_150_percent(new_page: NewPage, server: str) -> None:
-    page = new_page()
-    for path in PATHS.values():
-        open_page(page, server + path)
-        for width in (900, 853):
-            page.set_viewport_size({"width": width, "height": 600})
-            wait_until_idle(page)
-            assert page.evaluate(NARROW) == [], f"{path} at {width} pixels"
-    page.set_viewport_size({"width": 1280, "height": 900})
-    leave(page)
-
-
 def test_the_focus_is_seen_on_links(page: Page, server: str) -> None:
     open_page(page, f"{server}/?run=demo")
     page.get_by_test_id("stSidebarContent").get_by_role("link").nth(2).focus()
     page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-
-
-def test_nothing_is_wider_than_the_window(page: Page, server: str) -> None:
-    for path in PATHS.values():
-        open_page(page, server + path)
-        assert page.evaluate(
-            "() => { const main = document.querySelector('[data-testid=stMain]');"
-            " return main.scrollWidth <= main.clientWidth }"
-        )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from dfc.store.notes import Notebook
 from tests.ui.browser import NewPage, app_server, browser, click_cell, failures, leave, open_page, wait_until_idle
@@ -98,6 +98,29 @@ def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server:
     leave(page)
 
 
+@pytest.mark.parametrize("way", ["Keep", "Next", "Steer", "Escape", "back"])
+def test_a_note_is_kept_once_however_its_box_is_left(way: str, new_page: NewPage, server: str, folder: Path) -> None:
+    page = open_page(new_page(), f"{server}/Feature?run=demo&feature={A_FEATURE + 1}")
+    page.get_by_role("button", name="Next").click()
+    expect(page).to_have_title(re.compile(rf"^Feature {A_FEATURE + 2} · dfc"))
+    wait_until_idle(page)
+    page.get_by_role("button", name="Add a note").click()
+    page.locator("textarea").click()
+    page.keyboard.type("fires on dates")
+    if way == "Escape":
+        page.keyboard.press("Escape")
+    elif way == "back":
+        page.go_back()
+    elif way == "Steer":
+        page.get_by_test_id("stSidebarContent").get_by_role("link", name="Steer").click()
+    else:
+        page.get_by_role("button", name=way).click()
+    wait_until_idle(page)
+    notes = Notebook(folder / "notes.duckdb").notes("demo")
+    assert [(note.feature_id, note.text) for note in notes] == [(A_FEATURE + 2, "fires on dates")]
+    leave(page)
+
+
 def test_a_list_is_reported_as_one_file(new_page: NewPage, server: str, folder: Path) -> None:
     Notebook(folder / "notes.duckdb").mark("demo", {5: f"{5:016x}", 61: f"{61:016x}"}, "list", "paper", note="strong")
     page = open_page(new_page(), f"{server}/Lists?run=demo&kept=list%3A+paper")
@@ -136,15 +159,4 @@ def test_the_notebook_is_carried_along(new_page: NewPage, server: str, folder: P
     expect(page.get_by_text(re.compile(r"^Read \d+ notes? and \d+ marks"))).to_be_visible()
     assert Notebook(folder / "notes.duckdb").export() == exported.read_text(encoding="utf-8")
     assert failures(page) == []
-    leave(page)
-
-
-def test_nothing_is_wider_than_the_window(new_page: NewPage, server: str) -> None:
-    page: Page = new_page()
-    for path in ("Exclusive_features?run=demo&select=true", f"Feature?run=demo&feature={A_FEATURE}", "Lists?run=demo"):
-        open_page(page, f"{server}/{path}")
-        assert page.evaluate(
-            "() => { const main = document.querySelector('[data-testid=stMain]');"
-            " return main.scrollWidth <= main.clientWidth }"
-        )
     leave(page)

@@ -9,12 +9,13 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, Side
 from dfc.report import findings
+from dfc.report.heatmap import called
 from dfc.store import columns
 from dfc.store.reader import FeatureQuery, FeatureRow
 from dfc.ui.shell import address, data, links, list_address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import called, plain
+from dfc.ui.shell.text import plain
 
 OTHERS = 4
 """Features of the same finding that are linked to."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from dfc.config import PARTITIONS, Side
+from dfc.report.heatmap import called
 from dfc.store.reader import FeatureQuery, FeatureRow
 from dfc.ui.shell import data, likeness, links
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import called, plain
+from dfc.ui.shell.text import plain
 
 _FIRST = 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dfc.store.book import TEXT_LENGTH, Kind, Mark, Note, Remarks
+from dfc.store.book import TEXT_LENGTH, Kind, Mark, Note, Remarks, clean_text
 from dfc.store.reader import FeatureRow
 from dfc.ui.shell import notebook
 from dfc.ui.shell.frame import View
@@ -102,23 +102,61 @@ def _rename(run: str, feature: FeatureRow, kind: Kind, before: list[str], key: s
 
 
 def _write(run: str, feature: FeatureRow) -> None:
-    key = f"new_note_{feature.feature_id}"
+    """A place for a new note, which is kept whenever the box is left, and ends with the button.
+
+    What is typed is sent when the box is left, and once more with the click on the button by which it is left. So the
+    box is never emptied: the next note has a box of its own, and what is sent twice is the same note.
+    """
+    identity = feature.feature_id
+    key = f"new_note_{identity}_{st.session_state.get(_ended(identity), 0)}"
+    if key not in st.session_state:  # a box drawn anew is empty, and so no part of what was written in it before
+        st.session_state.pop(_begun(key), None)
     st.text_area(
         "New note",
         key=key,
         max_chars=TEXT_LENGTH,
         placeholder="What it fires on, what speaks against it, what to try",
-        help="Notes are never overwritten: each is kept with its time.",
+        help="Kept as soon as you leave the box, with its time. With “Keep” it is done, and stays as it is.",
         height=110,
         width=420,
+        on_change=_keep,
+        args=(run, feature, key),
     )
-    st.button("Keep", icon=":material/check:", key="keep_note", on_click=_keep, args=(run, feature, key))
+    st.button("Keep", icon=":material/check:", key="keep_note", on_click=_end, args=(run, feature, key))
 
 
-def _keep(run: str, feature: FeatureRow, key: str) -> None:
-    text = st.session_state[key]
-    if notebook.change(lambda: notebook.book().write(run, feature.feature_id, feature.fingerprint, text)):
-        st.session_state[key] = ""
+def _ended(identity: int) -> str:
+    """Where the session has the number of notes that were written to the end."""
+    return f"notes_ended_{identity}"
+
+
+def _begun(key: str) -> str:
+    """Where the session has the note that is being written in a box."""
+    return f"{key}_begun"
+
+
+def _keep(run: str, feature: FeatureRow, key: str, ends: bool = False) -> bool:
+    """Keep what stands in the box in place of what stood there before, and say whether it is kept; a note that `ends`
+    may not be empty."""
+    begun: Note | None = st.session_state.get(_begun(key))
+    text: str = st.session_state.get(key, "")
+    book = notebook.book()
+
+    def work() -> None:
+        if not text.strip() and begun is not None:
+            book.erase(begun)
+            del st.session_state[_begun(key)]
+        elif (ends or text.strip()) and (begun is None or begun.text != clean_text(text)):
+            kept = book.write(run, feature.feature_id, feature.fingerprint, text, begun)
+            st.session_state[_begun(key)] = kept
+
+    return notebook.change(work) and _begun(key) in st.session_state
+
+
+def _end(run: str, feature: FeatureRow, key: str) -> None:
+    if _keep(run, feature, key, ends=True):
+        ended = _ended(feature.feature_id)
+        st.session_state[ended] = st.session_state.get(ended, 0) + 1
 
 
 def _reason(mark: Mark, feature: FeatureRow) -> None:

@@ -14,6 +14,7 @@ from dfc.report.palette import Theme
 from dfc.report.words import ORIGINS
 from dfc.runs import Run
 from dfc.store import columns
+from dfc.store import query as queries
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui.feature import contexts, notes, panels
 from dfc.ui.shell import address, data, downloads, feature_list, links, list_address, norm_region
@@ -28,6 +29,7 @@ _BACK = {
     address.TABLE_PAGE: (":material/table_rows:", "Back to this list in the table."),
     address.NORMS_PAGE: (":material/scatter_plot:", "Back to the selection in the chart."),
     address.FINDINGS_PAGE: (":material/lightbulb:", "Back to the findings."),
+    address.LISTS_PAGE: (":material/bookmarks:", "Back to what is marked."),
 }
 """Icon and help of the link to the list from which a feature was opened."""
 
@@ -86,14 +88,18 @@ def _figures(feature: FeatureRow) -> str:
             number(feature.max),
             f"{columns.meaning('max')} Where it fires, it averages {number(feature.mean)}.",
         ),
-        ("of its rates", percent(feature.specificity, 2), columns.meaning("specificity")),
-        ("main source", feature.main_source or "–", columns.meaning("main_source")),
+        ("mostly on", _mostly(feature), f"{columns.meaning('main_source')} {columns.meaning('specificity')}"),
     )
     cells = "".join(
         f'<div><dt title="{escape(meaning)}">{title}</dt><dd>{escape(value)}</dd></div>'
         for title, value, meaning in figures
     )
     return f'<dl class="dfc-figures">{cells}</dl>'
+
+
+def _mostly(feature: FeatureRow) -> str:
+    """The source on which it fires most often, with how much it keeps to it."""
+    return f"{feature.main_source} ({percent(feature.specificity, 2)})" if feature.main_source else "–"
 
 
 def _controls(view: View, feature: FeatureRow) -> None:
@@ -181,7 +187,7 @@ def _neighbours(
 def _listed(query: FeatureQuery) -> str:
     """What a list is of, and how it is sorted."""
     first = "place" if query.finding is not None else "finding" if query.found is not None else "feature_id"
-    by = "" if query.order == first else f", by {orders().get(query.order, query.order)}"
+    by = "" if query.order in (first, queries.LISTED) else f", by {orders().get(query.order, query.order)}"
     if query.finding is not None:
         return f"in its finding{by}"
     return f"findings of {query.found.upper()}{by}" if query.found is not None else f"in the list{by}"

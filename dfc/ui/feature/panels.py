@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, Side
+from dfc.report.card import lens_notes
 from dfc.report.heatmap import label
 from dfc.store import columns
 from dfc.store.reader import FeatureRow
@@ -122,25 +123,20 @@ def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
 
 
 def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
-    table, models = view.store.logits(feature.feature_id), view.store.models()
-    layer: dict[Any, int] = models["layer"].to_dict()
-    layers: dict[Any, int] = models["layers"].to_dict()
+    table = view.store.logits(feature.feature_id)
+    notes = lens_notes(facts, view.store.models(), table, feature.partition)
     for side in SIDES:
         rows = table[table["side"] == side]
-        note = str(facts.get(f"lens_note_{side}", ""))
+        if len(rows):
+            st.markdown(
+                f"**What it writes in {side.upper()}**",
+                help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes "
+                "more, and less, likely. It says what the feature pushes toward, not what it fires on.",
+            )
+        if side in notes:
+            st.caption(plain(notes[side]))
         if rows.empty:
-            if note and feature.partition in ("shared", side):
-                st.caption(f"What it writes in {side.upper()} is not known: there is no logit lens. {plain(note)}.")
             continue
-        st.markdown(
-            f"**What it writes in {side.upper()}**",
-            help="The decoder vector read through the model's own unembedding (logit lens): tokens that it makes more, "
-            "and less, likely. It says what the feature pushes toward, not what it fires on.",
-        )
-        if note:
-            st.caption(f"Read through {plain(note)}.")
-        if after := layers[side] - layer[side] - 1:
-            st.caption(f"Rough: {after} of {layers[side]} blocks come after it and change what it writes.")
         top = float(rows["value"].abs().max()) or 1.0
         for direction in ("promoted", "suppressed"):
             chosen = rows[rows["direction"] == direction].head(LOGITS)

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dfc.report.heatmap import called
 from dfc.store.reader import FeatureQuery, FeatureRow
 from dfc.ui.shell import address
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import called
 
 _EACH = 5
 

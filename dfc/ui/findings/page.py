@@ -67,6 +67,9 @@ def _list(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> Non
     queries = [replace(chosen.query, found=side, partitions=_partitions(claim, side)) for side in sides]
     narrowed = [list_address.narrowed(view, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
+    if chosen.query.search and not any(totals):
+        list_tools.not_found(view, chosen.query.search, "best feature of a finding")
+        return
     many = list_tools.draw(view, chosen, queries, narrowed, totals)
     _download(view, chosen.tools, narrowed)
     marking, listed = st.container(), st.container()

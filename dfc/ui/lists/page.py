@@ -13,6 +13,7 @@ import streamlit as st
 from dfc import corpus
 from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
+from dfc.store import query as queries
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
 from dfc.store.reader import FeatureQuery
 from dfc.ui.lists import arranging
@@ -30,14 +31,10 @@ from dfc.ui.shell import (
 )
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
+from dfc.ui.shell.list_address import FAVOURITES, LIST, NOTES, TAG
 from dfc.ui.shell.look import section
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.text import count, plain
-
-PAGE_ROWS = 20
-FAVOURITES, NOTES = "favourites", "notes"
-_LIST, _TAG = "list:", "tag:"
-"""What stands before a name in the address."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,8 @@ def show(view: View) -> None:
         return
     run = view.run.name
     sizes: dict[str, int] = {FAVOURITES: len(notebook.members(run, "favourite"))}
-    sizes |= {f"{_LIST}{name}": size for name, size in notebook.names("list", run).items()}
-    sizes |= {f"{_TAG}{name}": size for name, size in notebook.names("tag", run).items()}
+    sizes |= {f"{LIST}{name}": size for name, size in notebook.names("list", run).items()}
+    sizes |= {f"{TAG}{name}": size for name, size in notebook.names("tag", run).items()}
     sizes[NOTES] = len(notebook.notes(run))
     if sum(sizes.values()) == 0 and len(sizes) == 2:
         _nothing()
@@ -84,14 +81,14 @@ def show(view: View) -> None:
 
 
 def _marked(shown: str) -> Marked:
-    if shown.startswith(_LIST):
-        return Marked("list", shown.removeprefix(_LIST))
-    return Marked("tag", shown.removeprefix(_TAG)) if shown.startswith(_TAG) else Marked("favourite")
+    if shown.startswith(LIST):
+        return Marked("list", shown.removeprefix(LIST))
+    return Marked("tag", shown.removeprefix(TAG)) if shown.startswith(TAG) else Marked("favourite")
 
 
 def _title(shown: str) -> str:
     """What a choice is called: an id with a name after a blank."""
-    return next((f"{kind} {shown.removeprefix(kind)}" for kind in (_LIST, _TAG) if shown.startswith(kind)), shown)
+    return next((f"{kind} {shown.removeprefix(kind)}" for kind in (LIST, TAG) if shown.startswith(kind)), shown)
 
 
 def _nothing() -> None:
@@ -117,7 +114,7 @@ def _choose(sizes: dict[str, int]) -> str:
             written=True,
         )
         _new_list()
-        if shown.startswith(_LIST):
+        if shown.startswith(LIST):
             _manage(_marked(shown).name)
     return shown
 
@@ -132,7 +129,7 @@ def _begin() -> None:
     name = st.session_state["new_list"]
     if notebook.change(lambda: st.session_state.update(begun=notebook.book().begin_list(name))):
         st.session_state["new_list"] = ""
-        choice.put("kept", f"{_LIST}{st.session_state.pop('begun')}")
+        choice.put("kept", f"{LIST}{st.session_state.pop('begun')}")
 
 
 def _manage(name: str) -> None:
@@ -147,7 +144,7 @@ def _manage(name: str) -> None:
 def _rename(name: str) -> None:
     new = st.session_state[f"name_{name}"]
     if notebook.change(lambda: st.session_state.update(renamed=notebook.book().rename_list(name, new))):
-        choice.put("kept", f"{_LIST}{st.session_state.pop('renamed')}")
+        choice.put("kept", f"{LIST}{st.session_state.pop('renamed')}")
 
 
 def _delete(name: str) -> None:
@@ -168,6 +165,7 @@ def _features(view: View, chosen: Marked) -> None:
         )
         return
     query = FeatureQuery(alive_only=False, order="feature_id", descending=False)
+    as_listed = replace(query, order=queries.LISTED)
     ordered = [identity for identity in notebook.members(run, chosen.kind, chosen.name) if identity in fingerprints]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(
@@ -186,16 +184,15 @@ def _features(view: View, chosen: Marked) -> None:
     if chosen.kind == "list":
         arranging.cover(chosen.name)
     found_here = st.container()
-    offset = (paging.choose(len(fingerprints), PAGE_ROWS) - 1) * PAGE_ROWS
-    page = ordered[offset : offset + PAGE_ROWS]
-    table = data.features(view.store, replace(query, ids=tuple(page), limit=PAGE_ROWS))
+    offset = (paging.choose(len(fingerprints), paging.MARKED_ROWS) - 1) * paging.MARKED_ROWS
+    page = ordered[offset : offset + paging.MARKED_ROWS]
+    table = data.features(view.store, replace(query, ids=tuple(page), limit=paging.MARKED_ROWS))
     listed: Any = table.itertuples()
     rows_of = {int(row.feature_id): row for row in listed}
     contexts = view.store.strongest_contexts(page)
-    by_number = sorted(ordered)  # as the list is walked through from a feature's page
     with found_here:
-        for identity in page:
-            feature, place = rows_of[identity], Place(query, by_number.index(identity), kept=chosen.kept)
+        for at, identity in enumerate(page, offset):
+            feature, place = rows_of[identity], Place(as_listed, at, kept=chosen.kept)
             with st.container(key=f"kept_{identity}"):
                 feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
                 _said(view, marks[identity], fingerprints[identity], chosen)
@@ -266,8 +263,8 @@ def _notes(view: View, notes: tuple[Note, ...]) -> None:
         )
         return
     written_here = st.container()
-    offset = (paging.choose(len(notes), PAGE_ROWS) - 1) * PAGE_ROWS
-    chosen = notes[offset : offset + PAGE_ROWS]
+    offset = (paging.choose(len(notes), paging.MARKED_ROWS) - 1) * paging.MARKED_ROWS
+    chosen = notes[offset : offset + paging.MARKED_ROWS]
     fingerprints = view.store.fingerprints([note.feature_id for note in chosen])
     for place, note in enumerate(chosen):
         with written_here.container(key=f"written_{place}"):

@@ -157,8 +157,9 @@ def scatter(
             hovertemplate=f"{SHARED_MEDIAN}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
             showlegend=True,
         )
-    legend = _LEGEND | {"traceorder": "reversed"}  # those on top, which are drawn last, first
-    figure.update_layout(legend=legend, hovermode="closest", dragmode="select")
+    # Under the chart, whose tool bar lies over its head; those on top, which are drawn last, first.
+    legend = _LEGEND | {"traceorder": "reversed", "y": 0, "yref": "container", "yanchor": "bottom"}
+    figure.update_layout(legend=legend, hovermode="closest", dragmode="select", margin={"b": 92})
     line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
     shapes = region.shapes() if region is not None and region.chart == axes.chart else []
     figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])

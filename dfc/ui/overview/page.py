@@ -12,7 +12,7 @@ from dfc.config import PARTITIONS, SIDES, Side
 from dfc.report.words import whose
 from dfc.store.reader import FeatureQuery
 from dfc.ui.overview import findings, verdicts
-from dfc.ui.shell import address, charts, data, feature_list, meaning
+from dfc.ui.shell import address, charts, data, empty, feature_list, meaning
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section, side_name
 from dfc.ui.shell.text import count, number, percent, plain, sentence
@@ -33,6 +33,7 @@ def show(view: View) -> None:
     """Draw the page."""
     facts, names = data.facts(view.store), model_names(view.config)
     _hero(view, facts, names)
+    empty.verifying(view.run)
     found = findings.show(view, names)
     _models(view, names)
     _corpus(view, facts)

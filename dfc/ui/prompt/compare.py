@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 import streamlit as st
 
+from dfc.features.fired import fired
 from dfc.ui.prompt import parts, reader
 from dfc.ui.shell import choice, feature_rows
 from dfc.ui.shell.frame import View, model_names
@@ -28,7 +29,7 @@ COLUMNS = ("feature_id", "mark", *feature_rows.NAMES, "first", "second", "differ
 
 def show(view: View, readings: list[Reading]) -> None:
     """Draw both texts, and what tells them apart."""
-    known = [reader.described(view, reader.fired(reading)) for reading in readings]
+    known = [reader.described(view, fired(reading)) for reading in readings]
     with st.container(horizontal=True, gap="large"):
         filters = parts.filters(view)
     feature = parts.chosen_feature(view)

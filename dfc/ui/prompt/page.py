@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import SIDES, NotLoadedError, UserError
+from dfc.features.fired import fired
 from dfc.report.heatmap import label
 from dfc.store.reader import FeatureRow
 from dfc.ui.prompt import compare, entry, listing, nats, parts, reader, token_strips
@@ -101,7 +102,7 @@ def _cannot(error: UserError) -> None:
 
 def _one(view: View, reading: Reading, status: DeltaGenerator) -> None:
     names = model_names(view.config)
-    known = reader.described(view, reader.fired(reading))
+    known = reader.described(view, fired(reading))
     _figures(reading, known)
     parts.notices(reading, names)
     if not reading.kept.any():
@@ -170,7 +171,7 @@ def _list(
         said = " / ".join(dict.fromkeys(label(token_strips.words(reading, side, span).strip()[:60]) for side in SIDES))
         section(f"What fires on “{said}”", "Of all features, those that fire most on the chosen tokens.")
         st.button("Whole text", icon=":material/close:", key="whole", on_click=_whole)
-        table = reader.described(view, reader.fired(reading, *span))
+        table = reader.described(view, fired(reading, *span))
     listing.features(reading, filters.of(table), feature)
 
 

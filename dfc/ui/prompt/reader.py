@@ -16,6 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dfc import corpus
 from dfc.config import Partition
+from dfc.features.fired import beside
 from dfc.store.reader import FeatureQuery
 from dfc.ui.prompt.entry import Prompt
 from dfc.ui.shell import data
@@ -29,7 +30,6 @@ Made = TypeVar("Made")
 
 _KEPT = "prompt_readings"
 _MOST_KEPT = 4
-_NONE = pd.DataFrame({"feature_id": [], "max": [], "mean": [], "firings": [], "row": []})
 
 
 def read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
@@ -91,47 +91,11 @@ def _read(view: View, prompt: Prompt, status: DeltaGenerator) -> Reading:
     return reading
 
 
-def fired(reading: Reading, first: int = 0, last: int | None = None) -> pd.DataFrame:
-    """Features that fire on some pairs of a reading, one a row.
-
-    Args:
-        reading: of a prompt.
-        first, last: the pairs, the last one included; all of them by default.
-
-    Returns:
-        feature_id; max and mean of the activation over the pairs that count, silent ones included in the mean;
-        firings, the pairs on which it fires; row, the pair where it is strongest.
-    """
-    last = reading.pairs - 1 if last is None else last
-    mine = (reading.rows >= first) & (reading.rows <= last)
-    rows, features, values = reading.rows[mine], reading.features[mine], reading.values[mine]
-    if not len(rows):
-        return _NONE.astype({"feature_id": np.int64, "firings": np.int64, "row": np.int64})
-    starts = np.flatnonzero(np.append(True, features[1:] != features[:-1]))
-    counts = np.diff(np.append(starts, len(features)))
-    strongest = np.lexsort((-values, features))[starts]
-    return pd.DataFrame(
-        {
-            "feature_id": features[starts],
-            "max": values[strongest],
-            "mean": np.add.reduceat(values, starts) / max(1, int(reading.kept[first : last + 1].sum())),
-            "firings": counts,
-            "row": rows[strongest],
-        }
-    )
-
-
 def described(view: View, table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, in their order, with what the store knows of each feature.
-
-    `corpus_max` is the strongest activation on the corpus, `share` the prompt's as a part of it.
-    """
+    """The same rows, in their order, with what the store knows of each feature; see `beside`."""
     ids = tuple(int(identity) for identity in table["feature_id"])
     query = FeatureQuery(ids=ids, alive_only=False, limit=len(ids), order="feature_id", descending=False)
-    known = data.features(view.store, query).drop(columns=["mean", "histogram"]).rename(columns={"max": "corpus_max"})
-    joined = table.merge(known, on="feature_id", how="left", validate="one_to_one")
-    joined["share"] = (joined["max"] / joined["corpus_max"].where(joined["corpus_max"] > 0)).fillna(0.0)
-    return joined
+    return beside(table, data.features(view.store, query))
 
 
 def outline(reading: Reading, known: pd.DataFrame, partition: Partition) -> np.ndarray:

@@ -91,8 +91,8 @@ def _first(names: list[str], current: str) -> list[str]:
 
 
 def _overview(summaries: list[Summary], colours: dict[str, str]) -> None:
-    heads = (
-        ("run", "Its name; the colour is that of its curves."),
+    """A column for each run, as in the tables of settings below: there is room for several."""
+    rows = (
         ("kind", "dfc: with dedicated partitions; standard: all shared; dsf: standard with some decoders tied."),
         ("features", "Size of the dictionary."),
         ("k", "Features active at once on a pair that it was trained for."),
@@ -108,21 +108,28 @@ def _overview(summaries: list[Summary], colours: dict[str, str]) -> None:
             f"Share of dedicated features that came out exclusive when a model was compared with itself. {NULL_RUN}",
         ),
     )
-    head = "".join(f'<th title="{escape(help_text)}">{escape(title)}</th>' for title, help_text in heads)
-    body = "".join(_row(summary, colours[summary.name]) for summary in summaries)
+    head = "".join(
+        f"<th>{_dot(colours[summary.name])}{escape(summary.name)}{_state(summary)}</th>" for summary in summaries
+    )
+    body = "".join(
+        f'<tr><td title="{escape(help_text)}">{escape(title)}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for (title, help_text), *cells in zip(
+            rows, *(_column(summary, len(rows)) for summary in summaries), strict=True
+        )
+    )
     st.html(
-        f'<div class="dfc-wide"><table class="dfc-table"><thead><tr>{head}</tr></thead>'
+        f'<div class="dfc-wide"><table class="dfc-table"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
 
-def _row(summary: Summary, colour: str) -> str:
-    first = f"<td>{_dot(colour)}{escape(summary.name)}{_state(summary)}</td>"
+def _column(summary: Summary, rows: int) -> list[str]:
+    """What stands of a run in each row, as HTML."""
     if summary.config is None:
-        return f"<tr>{first}{'<td>–</td>' * 11}</tr>"
+        return ["–"] * rows
     crosscoder, facts = summary.config.crosscoder, summary.facts
     alive = " / ".join(percent(facts.get(f"alive_{partition}"), 2) for partition in PARTITIONS) if facts else "–"
-    cells = [
+    return [
         escape(crosscoder.kind),
         count(crosscoder.features),
         count(crosscoder.k),
@@ -133,7 +140,6 @@ def _row(summary: Summary, colour: str) -> str:
         escape(RULES.get(summary.facts.get("rule", ""), "–")),
         _by_chance(summary),
     ]
-    return f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _dot(colour: str) -> str:

@@ -75,7 +75,7 @@ def _so_far(run: Run, run_config: RunConfig, names: dict[Side, str], theme: Them
     made = making.read(run, run_config, lines)
     rows = "".join(_stage(made.stages[stage], finished[stage], stage == missing) for stage in STAGES)
     st.html(f'<ol class="dfc-stages">{rows}</ol>')
-    st.caption(_heard(made.written))
+    st.caption(_heard(made.written, "the command below goes on"))
     if lines:
         section("Training so far", "How much of each model's activations the dictionary explains, step by step.")
         left, right = st.columns([3, 2], gap="medium")
@@ -96,6 +96,22 @@ def _so_far(run: Run, run_config: RunConfig, names: dict[Side, str], theme: Them
         st.html(f'<div class="dfc-bars">{bars}</div>')
 
 
+def verifying(run: Run) -> None:
+    """Where `verify` is under way, how far it is; looked at every few seconds, and the page drawn when it ends."""
+    if making.verifying(run) is not None:
+        st.fragment(_verified_so_far, run_every=EVERY)(run)
+
+
+def _verified_so_far(run: Run) -> None:
+    progress = making.verifying(run)
+    if progress is None:
+        st.rerun(scope="app")
+        return
+    st.html(f'<ol class="dfc-stages">{_stage(progress, False, True)}</ol>')
+    rest = "" if progress.done < progress.total else "What is left of it, the judging, shows nothing before its end. "
+    st.caption(rest + _heard(progress.written, f"`python -m dfc verify {run.name}` goes on"))
+
+
 def _stage(progress: Progress, done: bool, current: bool) -> str:
     state, mark = ("done", "✓") if done else ("next", "→") if current else ("later", "")
     words = f"{progress.stage} · {'done' if done else 'missing' if current else 'after that'}"
@@ -108,12 +124,12 @@ def _stage(progress: Progress, done: bool, current: bool) -> str:
     return f'<li class="{state}"><i>{mark}</i><b>{STAGE_TITLES[progress.stage]}</b><small>{words}</small>{bar}</li>'
 
 
-def _heard(written: float | None) -> str:
-    """When something was written last."""
+def _heard(written: float | None, otherwise: str) -> str:
+    """When something was written last, and what to do if that is long ago."""
     if written is None:
         return "Nothing has been written yet."
     ago = max(0.0, time.time() - written)
-    asleep = "" if ago < SILENT else ": if it is not running any more, the command below goes on"
+    asleep = "" if ago < SILENT else f": if it is not running any more, {otherwise}"
     return f"Something was written {_duration(ago)} ago{asleep}."
 
 

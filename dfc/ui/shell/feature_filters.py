@@ -160,8 +160,9 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
             keys.order,
             first_order(search, about, first),
             help="Sorts all features, not this page alone: the highest figure first, ranks from the best, texts from A "
-            "to Z; reversed, the other way round. Features without the figure come last. Match with the search: labels "
-            "that hold the text first, then by the number of contexts that do, then what fires rarest.",
+            "to Z; reversed, the other way round. Features without the figure come last. Match with the search: where "
+            "it stands as whole words first; of these labels that hold it, then by the number of contexts that do, "
+            "then what fires rarest.",
             on_change=paging.first,
         )
     turned = row[2].toggle("reversed", key="rising", **reset)

@@ -19,9 +19,15 @@ from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import around
 
 MOST_BARS = 16
+_ROW, _LINES, _LINES_BESIDE = 36, 64, 88
+"""Heights of a row: of one line, and where what a search found is shown whole, in a column of its own or a narrow one;
+from 64 pixels on the browser breaks lines."""
 _MARKS = "★ for a favourite, and its tags."
 _MATCH = "The words that were searched, in the strongest context that has them."
-_HITS = "Contexts that hold the words, of those that are kept of the feature."
+_HITS = (
+    "Contexts that hold the words, of those that are kept of the feature; where none holds them as whole words, those "
+    "that hold them within others."
+)
 _NEAR = "How near it comes in meaning to what is looked for: the cosine of their vectors, at most 1."
 _TOWARD = "Nats a character by which the finding's model does better, beyond matched places."
 JUDGED = ("verdict", "confidence")
@@ -88,12 +94,13 @@ def show(
     partition: Partition = table["partition"].iloc[0] if table["partition"].nunique() == 1 else "shared"
     order = [names[0], "marks", *names[1:]] if marked else list(names)
     shown = shown.drop(columns=[one.name for one in columns.columns() if one.look == "none"])  # no table draws these
+    height = _ROW if "match" not in names else _LINES_BESIDE if "called" in names else _LINES
     look: dict[str, Any] = {
         "hide_index": True,
         "column_order": order,
         "column_config": _config(view, partition, names, marked),
-        "row_height": 36,
-        "height": min(36 * len(table) + 38, 760),
+        "row_height": height,
+        "height": min(height * len(table) + 38, 760),
         "on_select": "rerun",
     }
     if many:

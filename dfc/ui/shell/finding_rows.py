@@ -10,14 +10,14 @@ import streamlit as st
 
 from dfc.report import findings
 from dfc.report.findings import Finding
-from dfc.report.heatmap import context_html, excerpt
+from dfc.report.heatmap import called, context_html, excerpt
 from dfc.store import columns
 from dfc.store.reader import Context
 from dfc.ui.shell import data, links
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import verdict_badge
-from dfc.ui.shell.text import called, plain
+from dfc.ui.shell.text import plain
 
 Room = Literal["wide", "half"]
 """For a row: the page's width, or half of it."""
@@ -111,11 +111,12 @@ def _about(view: View, finding: Finding, feature: Any) -> str:
     )
     held_out = findings.amount(finding.held_out_gap, finding.held_out_error)
     plainly = findings.amount(finding.plain_gap, finding.plain_error)
+    spread = f'<span title="{escape(findings.SPREAD)}">{findings.spread(finding)}</span>'
     return (
         f'<div class="dfc-claim">{escape(words[0].upper() + words[1:])}.{verdict}</div>'
         f'<div class="dfc-small"><span title="{escape(columns.meaning("held_out_gap"))}">held out {held_out}</span> · '
         f'<span title="{escape(columns.meaning("plain_gap"))}">plainly {plainly}</span> · '
-        f"densest on {escape(finding.main_source)} · {findings.spread(finding)} · feature {finding.feature_id}</div>"
+        f"densest on {escape(finding.main_source)} · {spread} · feature {finding.feature_id}</div>"
     )
 
 

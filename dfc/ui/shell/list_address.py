@@ -1,4 +1,5 @@
-"""The address at which the page of a list shows a place of it: of the table, of the findings, of the chart of norms.
+"""The address at which the page of a list shows a place of it: of the table, of the findings, of the chart of norms, of
+what readers marked.
 
 Links lead there at once. Where a page changes its address itself, it does so in two steps, and a step back in the
 browser ends between them.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from dfc.config import Partition
+from dfc.store import query as queries
 from dfc.store.query import FeatureQuery
 from dfc.ui.shell import address, data, feature_filters, likeness, norm_region, notebook, orders, paging
 from dfc.ui.shell.address import Place
@@ -22,6 +24,8 @@ Claim = Literal["any", "only", "shared"]
 """Of the findings: whether only the model that does better may use the best feature, or both."""
 FIRST = "finding"
 """Their order at first: by rank."""
+FAVOURITES, NOTES, LIST, TAG = "favourites", "notes", "list:", "tag:"
+"""Of what readers marked: what is shown; a name follows the last two."""
 GROUP = "group"
 """In the address: the number of the finding that is unfolded."""
 
@@ -57,10 +61,20 @@ def findings(view: View, place: Place) -> Params:
     return run | params | ({"claim": claim} if claim != "any" else {})
 
 
+def marked(view: View, place: Place) -> Params:
+    """Of the page of notes and lists."""
+    kept, page = place.kept, place.position // paging.MARKED_ROWS + 1
+    named = f"{TAG}{kept.tag}" if kept.tag is not None else FAVOURITES
+    shown = f"{LIST}{kept.on_list}" if kept.on_list is not None else named
+    return {"run": view.run.name, "kept": shown} | ({"page": str(page)} if page > 1 else {})
+
+
 def of(view: View, place: Place) -> tuple[str, Params]:
     """The page that shows a list, and its address at a place of it."""
     if place.region:
         return address.NORMS_PAGE, {**norm_region.params(view.run.name, place, paging.TABLE_ROWS)}
+    if place.query.order == queries.LISTED:
+        return address.LISTS_PAGE, marked(view, place)
     if place.query.found is not None or place.query.finding is not None:
         return address.FINDINGS_PAGE, findings(view, place)
     return address.TABLE_PAGE, table(view, place)

@@ -1,9 +1,10 @@
-"""What is done with a filtered list of features: reading it in order, and choosing many of it."""
+"""What is done with a filtered list of features: reading it in order, choosing many of it, saying what is not on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from html import escape
 
 import streamlit as st
 
@@ -50,3 +51,26 @@ def draw(
             bind="query-params",
             help="Tick rows, on as many pages as you like, to give them tags, put them on a list or download them.",
         )
+
+
+def not_found(view: View, words: str, whose: str = "feature") -> None:
+    """Say that a search leaves the list empty; the corpus may have the text all the same.
+
+    Args:
+        view: the page.
+        words: that were searched.
+        whose: labels and contexts were searched, with the filters of the page: `feature`, or of what.
+    """
+    known = data.corpus_document(view.run, words)
+    said = f'<p class="dfc-muted">No {whose} that passes these filters has “{escape(words)}” in its label or in a '
+    said += "context that is kept of it"
+    if known is None:
+        st.html(f"{said}, and no document of the corpus has it.</p>")
+        return
+    st.html(f"{said}. The corpus has it: contexts are kept of the strongest and a few weaker firings alone.</p>")
+    st.page_link(
+        address.PROMPT_PAGE,
+        label=f"See what fires on it in document {known:,}",
+        icon=":material/edit_note:",
+        query_params=address.prompt_params(view.run.name, known),
+    )

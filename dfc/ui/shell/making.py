@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from dfc import runs
-from dfc.config import RunConfig
+from dfc.config import SIDES, RunConfig, Side
 from dfc.runs import STAGES, Run
+from dfc.store import attached
 
 _RECENT = 8
 """Files by whose times the rate is told."""
-_UNITS = {"pair": "pairs", "harvest": "pairs read", "train": "steps", "index": "pairs encoded"}
+_UNITS = {
+    "pair": "pairs",
+    "harvest": "pairs read",
+    "train": "steps",
+    "index": "pairs encoded",
+    "verify": "shards of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,28 @@ def read(run: Run, config: RunConfig, lines: list[dict[str, Any]]) -> Making:
     return Making({stage: _ended(stages[stage], finished[stage]) for stage in STAGES}, sources)
 
 
+def verifying(run: Run) -> Progress | None:
+    """How far `verify` has measured the models' surprise, in shards; None if it has ended, or nothing was measured.
+
+    What it does then leaves nothing before its end; where there was evidence before, that is not told from its end.
+    """
+    folder, evidence = run.activations / "surprise", attached.evidence_path(run.store)
+    sides = [_latest(folder, side) for side in SIDES]
+    done, total = sum(map(len, sides)), len(SIDES) * len(_times(run.activations / "tokens", ".parquet"))
+    rate, last = _speed(sides, 1)
+    if last is None or (evidence.exists() and (done >= total or evidence.stat().st_mtime >= last)):
+        return None
+    return Progress("verify", done, total, _UNITS["verify"], rate if done < total else None, last)
+
+
+def _latest(folder: Path, side: Side) -> list[float]:
+    """When each file of a model was written, of those measured with the settings of the last one."""
+    of: dict[str, list[float]] = {}
+    for ending in {path.name.rsplit("-", 1)[-1] for path in folder.glob(f"{side}-*.npy")}:
+        of[ending] = _times(folder, f"-{ending}", f"{side}-")
+    return max((times for times in of.values() if times), key=lambda times: times[-1], default=[])
+
+
 def _ended(progress: Progress, finished: bool) -> Progress:
     if not finished:
         return progress
@@ -113,10 +142,10 @@ def _sources(path: Path) -> dict[str, int]:
         return {}
 
 
-def _times(folder: Path, ending: str) -> list[float]:
-    """When each file of a folder was written, in order."""
+def _times(folder: Path, ending: str, beginning: str = "") -> list[float]:
+    """When each file of a folder was written, in order; of those whose names begin and end so."""
     times = []
-    for path in folder.glob(f"*{ending}"):
+    for path in folder.glob(f"{beginning}*{ending}"):
         try:
             times.append(path.stat().st_mtime)
         except OSError:

@@ -1,7 +1,10 @@
-"""What a browser is told beside what it shows: which changes of the address are one step, and whom keys are for.
+"""What a browser is told beside what it shows: which changes of the address are one step, whom keys are for, and that
+nothing typed is lost.
 
 Streamlit pushes an entry into the browser's history for every parameter that a script sets, and two where it changes
 the page; on a step back, an address half changed would be shown. Its keys of buttons are heard wherever the focus is.
+What is typed into a box is sent when the box is left, which a box that vanishes is not: by a step back, or with the
+popover around it by Escape. A tab that is closed says so before.
 """
 
 from __future__ import annotations
@@ -22,6 +25,13 @@ export default function ({ data }) {
     };
     const moves = "[role=radiogroup], [role=group], [role=toolbar], [role=slider], [role=tablist], [role=listbox], "
       + "[role=menu], [role=grid], [data-testid=stDataFrame], [data-testid=stPlotlyChart], .dfc-reading";
+    const leave = () => { if (document.activeElement?.matches("textarea, input")) document.activeElement.blur(); };
+    window.addEventListener("popstate", leave, { capture: true });
+    window.addEventListener("keydown", (event) => { if (event.key === "Escape") leave(); }, { capture: true });
+    window.addEventListener("beforeunload", (event) => {  // the words under a box that was not sent yet
+      const box = document.activeElement?.closest("[data-testid=stTextArea]");
+      if (box?.querySelector("[data-testid=InputInstructions]")?.innerText.includes("Enter")) event.preventDefault();
+    });
     document.body.addEventListener("keydown", (event) => {  // before the document hears it, where buttons' keys are
       if (event.key.startsWith("Arrow") && event.target.closest(moves)) event.stopPropagation();
     });

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
@@ -87,8 +87,8 @@ def members(run: str, kind: Kind, name: str = "") -> tuple[int, ...]:
 
 
 def narrow(run: str, query: FeatureQuery, kept: Kept) -> FeatureQuery:
-    """The query, narrowed to what readers marked as asked for."""
-    asked: list[Iterable[int]] = []
+    """The query, narrowed to what readers marked as asked for, in their order."""
+    asked: list[tuple[int, ...]] = []
     if kept.favourite:
         asked.append(members(run, "favourite"))
     if kept.tag is not None:
@@ -96,10 +96,11 @@ def narrow(run: str, query: FeatureQuery, kept: Kept) -> FeatureQuery:
     if kept.on_list is not None:
         asked.append(members(run, "list", kept.on_list))
     if kept.noted:
-        asked.append(note.feature_id for note in notes(run))
+        asked.append(tuple(note.feature_id for note in notes(run)))
     if not asked:
         return query
-    return replace(query, ids=tuple(sorted(set.intersection(*map(set, asked)))))
+    first, *others = map(dict.fromkeys, asked)
+    return replace(query, ids=tuple(identity for identity in first if all(identity in other for other in others)))
 
 
 def change(work: Callable[[], object]) -> bool:

@@ -10,6 +10,8 @@ TABLE_ROWS = 50
 """Rows of one page of a table of features."""
 FINDING_ROWS = 20
 """Of one page of a list of findings."""
+MARKED_ROWS = 20
+"""Of one page of what readers marked."""
 
 
 def choose(rows: int, page_rows: int) -> int:

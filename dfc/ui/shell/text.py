@@ -5,10 +5,15 @@ from __future__ import annotations
 import html
 import logging
 import math
+import re
+import unicodedata
+from bisect import bisect_right
+from itertools import accumulate
 
 from dfc.config import UserError
 from dfc.machine import memory
 from dfc.report.heatmap import label, visible
+from dfc.store.query import whole_words
 
 _log = logging.getLogger(__name__)
 
@@ -17,6 +22,7 @@ STAGE_TITLES = {
     "harvest": "Activations collected",
     "train": "Dictionary trained",
     "index": "Features described",
+    "verify": "Surprise measured",
 }
 
 
@@ -61,16 +67,20 @@ def chips(tokens: list[str]) -> str:
     return "".join(f'<span class="dfc-chip">{html.escape(label(token[:40]))}</span>' for token in tokens)
 
 
-def around(text: str, words: str, before: int = 6, after: int = 48) -> str:
-    """A text, cut to a stretch with the words in it, whatever their case; nothing in it is hidden."""
-    place = max(0, text.lower().find(words.lower()))
-    start, stop = max(0, place - before), min(len(text), place + len(words) + after)
+def around(text: str, words: str, before: int = 6, after: int = 30) -> str:
+    """A text, cut to a stretch with the words in it, whole ones if it has them, whatever their case; nothing in it is
+    hidden. `before` and `after` are columns; a Chinese character takes two."""
+    whole = re.search(whole_words(words, r"\w"), text)
+    place = whole.start(1) if whole else max(0, text.lower().find(words.lower()))
+    end = place + len(words)
+    start, stop = place - _fitting(text[:place][::-1], before), end + _fitting(text[end:], after)
     return f"{'…' if start else ''}{visible(text[start:stop])}{'…' if stop < len(text) else ''}"
 
 
-def called(name: str | None) -> str:
-    """A feature's label; where it has none, that. (Tokens on which it peaks are none: often they tell nothing.)"""
-    return name or "no label"
+def _fitting(text: str, columns: int) -> int:
+    """How many of a text's first characters fit into so many columns."""
+    ends = accumulate(2 if unicodedata.east_asian_width(mark) in "WF" else 1 for mark in text[: columns + 1])
+    return bisect_right(list(ends), columns)
 
 
 def plain(text: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import streamlit as st
 
 from dfc.config import UserError
+from dfc.report.heatmap import called
 from dfc.store.query import RELEVANCE
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell import data
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import called, plain
+from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
 from dfc.ui.steer.edit_address import Row
 

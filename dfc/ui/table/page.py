@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html import escape
 
 import streamlit as st
 
@@ -50,7 +49,7 @@ def show(view: View) -> None:
     narrowed = [list_address.narrowed(view, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
     if chosen.query.search and not any(totals):
-        _not_found(view, chosen.query.search)
+        list_tools.not_found(view, chosen.query.search)
         return
     many = list_tools.draw(view, chosen, queries, narrowed, totals)
     marking, tables = st.container(), st.container()
@@ -64,23 +63,6 @@ def show(view: View) -> None:
     if many:
         with marking:  # drawn last, when the ticks are known
             selection.bar(view, narrowed, sum(totals))
-
-
-def _not_found(view: View, words: str) -> None:
-    """A search without a feature; the corpus may have the text all the same."""
-    known = data.corpus_document(view.run, words)
-    said = f'<p class="dfc-muted">No feature that passes these filters has “{escape(words)}” in its label or in a '
-    said += "context that is kept of it"
-    if known is None:
-        st.html(f"{said}, and no document of the corpus has it.</p>")
-        return
-    st.html(f"{said}. The corpus has it: contexts are kept of the strongest and a few weaker firings alone.</p>")
-    st.page_link(
-        address.PROMPT_PAGE,
-        label=f"See what fires on it in document {known:,}",
-        icon=":material/edit_note:",
-        query_params=address.prompt_params(view.run.name, known),
-    )
 
 
 def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dict[Side, str], many: bool) -> None:

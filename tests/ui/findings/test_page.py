@@ -14,7 +14,7 @@ from dfc.ui.findings import texts
 from dfc.ui.shell import address, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.notebook import book
-from tests.ui.folders import FOUND, find, judge, make_run
+from tests.ui.folders import FOUND, ONLY_IN_CORPUS, find, judge, make_run
 from tests.ui.pages import FEATURE, FINDINGS, OVERVIEW, calm, parameter, text, visit
 
 OF_A = [members[0] for side, members in FOUND.values() if side == "a"]
@@ -54,13 +54,22 @@ def test_both_models_beside_each_other_by_rank(found: Path) -> None:
         ({"claim": "only"}, [1, 60], 0),
         ({"claim": "shared"}, [feature for feature in OF_A if feature != 1], 1),
         ({"verdict": "exclusive"}, [60], 1),
-        ({"search": "no such text anywhere"}, [], 2),
     ],
 )
 def test_the_address_narrows_the_list(asked: dict[str, str], shown: list[int], emptied: int, found: Path) -> None:
     test = calm(visit(FINDINGS, run="demo", **asked))
     assert listed(test) == shown
     assert text(test).count("No finding passes these filters") == emptied
+
+
+def test_a_search_without_a_finding_says_whether_the_corpus_has_it(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo", search="no such text anywhere"))
+    assert not listed(test)
+    assert "and no document of the corpus has it" in text(test)
+    test = calm(visit(FINDINGS, run="demo", search=ONLY_IN_CORPUS.upper()))
+    assert "No best feature of a finding that passes these filters has" in text(test)
+    [link] = [link.proto for link in test.get("page_link") if "fires on it" in link.proto.label]
+    assert link.query_string.startswith("run=demo&document=")
 
 
 def test_readers_marks_narrow_it_too(found: Path) -> None:

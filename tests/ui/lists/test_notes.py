@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -53,7 +54,9 @@ class TestFeaturePanel:
         test.multiselect(key=f"tags_of_{A_FEATURE}").set_value(["dates"]).run()
         test.multiselect(key=f"lists_of_{A_FEATURE}").set_value(["for the report"]).run()
         test.text_input(key=f"reason_{A_FEATURE}_for the report").set_value("strong").run()
-        test.text_area(key=f"new_note_{A_FEATURE}").set_value("Xinhua datelines").run()
+        test.text_area(key=f"new_note_{A_FEATURE}_0").set_value("Xinhua").run()
+        assert [note.text for note in notebook.feature("demo", A_FEATURE).notes] == ["Xinhua"], "kept without a button"
+        test.text_area(key=f"new_note_{A_FEATURE}_0").set_value("Xinhua datelines").run()
         test.button(key="keep_note").click().run()
         found = notebook.feature("demo", A_FEATURE)
         assert [(mark.kind, mark.name, mark.note) for mark in found.marks] == [
@@ -64,7 +67,7 @@ class TestFeaturePanel:
         assert {mark.fingerprint for mark in found.marks} == {f"{A_FEATURE:016x}"}
         assert [note.text for note in found.notes] == ["Xinhua datelines"]
         assert "Xinhua datelines" in text(calm(test))
-        assert test.text_area(key=f"new_note_{A_FEATURE}").value == ""
+        assert test.text_area(key=f"new_note_{A_FEATURE}_1").value == ""
         test.button(key="star").click().run()
         test.multiselect(key=f"tags_of_{A_FEATURE}").set_value([]).run()
         test.button(key=f"erase_{found.notes[0].written}").click().run()
@@ -78,6 +81,13 @@ class TestFeaturePanel:
         test.button(key="keep_note").click().run()
         assert [error.value for error in test.error] == [plain("The note is empty; write something.")]
         assert not test.exception
+
+    def test_a_note_that_is_emptied_while_it_is_written_goes(self, notebook: Notebook) -> None:
+        test = visit(FEATURE, run="demo", feature=str(A_FEATURE))
+        for typed, kept in (("a thought", 1), ("  ", 0), ("another", 1)):
+            test.text_area(key=f"new_note_{A_FEATURE}_0").set_value(typed).run()
+            assert len(notebook.feature("demo", A_FEATURE).notes) == kept
+        calm(test)
 
     def test_another_version_is_flagged_until_it_is_confirmed(self, notebook: Notebook) -> None:
         notebook.write("demo", A_FEATURE, "old", "said before")
@@ -109,6 +119,8 @@ class TestLists:
         test.text_input(key="new_list").set_value("for the  report").run()
         test.button(key="begin").click().run()
         assert notebook.lists() == ("for the report",)
+        kept = calm(test).selectbox(key="kept")
+        assert kept.options[kept.index] == "list: for the report"
         notebook.mark("demo", store(data).fingerprints([A_FEATURE, B_FEATURE]), "list", "for the report")
         notebook.mark("demo", {999: "f"}, "list", "for the report", note="gone since")
         test = calm(visit(LISTS, run="demo", kept="list: for the report"))
@@ -139,6 +151,13 @@ class TestLists:
         assert notebook.marks("demo")["feature_id"].tolist() == [3, A_FEATURE]
         listed = [link.proto.label for link in calm(test).get("page_link") if link.proto.label.startswith("Feature ")]
         assert listed == ["Feature 3", f"Feature {A_FEATURE}"]
+        link = next(link.proto for link in test.get("page_link") if link.proto.label == "Feature 3")
+        packed = unquote(link.query_string).split("list=")[1]
+        first = calm(visit(FEATURE, run="demo", feature="3", list=unquote(packed)))
+        first.button(key="next").click().run()
+        assert f"Feature {A_FEATURE} " in text(calm(first)), "in the order of the list"
+        [back] = [one.proto for one in first.get("page_link") if one.proto.label == "2 of 2 in the list"]
+        assert back.query_string == "run=demo&kept=list%3Afor+the+report"
         test.text_input(key="title_for the report").set_value("Three differences").run()
         test.text_area(key="summary_for the report").set_value("What B <b>knows</b>.").run()
         test.toggle(key="pick_3").set_value(True).run()

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
-from dfc.features.live import Reading
 from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.ui.prompt import compare, reader, token_strips
 from dfc.ui.shell.text import plain
+from tests.readings import example
 from tests.ui.folders import make_run
 from tests.ui.pages import calm, parameter, text, visit
 
@@ -31,69 +29,6 @@ def tiny(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The run on the tiny models, as the app's data folder."""
     monkeypatch.setenv("DFC_DATA", str(tiny_run.path.parent.parent))
     return tiny_run
-
-
-def example() -> Reading:
-    """Five pairs, of which the first does not count; feature 3 fires on three of them, feature 7 on one."""
-    return Reading(
-        source="prompt",
-        tokens={"a": ["", "the", " old", " br", "idge", " fell", "."], "b": ["the", " old", " bridge", " fell", ".\n"]},
-        index={"a": np.array([1, 2, 4, 5, 6]), "b": np.array([0, 1, 2, 3, 4])},
-        kept=np.array([False, True, True, True, True]),
-        cut=(),
-        rows=np.array([1, 2, 4, 3]),
-        features=np.array([3, 3, 3, 7]),
-        values=np.array([0.5, 2.0, 1.0, 4.0], dtype=np.float32),
-        ids={"a": [], "b": []},
-        why=np.array([1, 0, 0, 0, 0], dtype=np.uint8),
-    )
-
-
-class TestFired:
-    def test_the_whole_text(self) -> None:
-        table = reader.fired(example())
-        assert table.to_dict("list") == {
-            "feature_id": [3, 7],
-            "max": [2.0, 4.0],
-            "mean": [3.5 / 4, 1.0],
-            "firings": [3, 1],
-            "row": [2, 3],
-        }
-
-    def test_a_span(self) -> None:
-        table = reader.fired(example(), 0, 1)
-        assert table.to_dict("list") == {"feature_id": [3], "max": [0.5], "mean": [0.5], "firings": [1], "row": [1]}
-        assert reader.fired(example(), 0, 0).empty
-
-    @given(
-        some.lists(some.tuples(some.integers(0, 9), some.integers(0, 5), some.floats(0.125, 9, width=32)), max_size=40)
-    )
-    def test_as_a_loop_finds_it(self, entries: list[tuple[int, int, float]]) -> None:
-        cells = {(feature, row): value for row, feature, value in entries}
-        keys = sorted(cells)
-        reading = Reading(
-            "",
-            {"a": ["x"] * 10, "b": ["x"] * 10},
-            {"a": np.arange(10), "b": np.arange(10)},
-            np.ones(10, dtype=bool),
-            (),
-            np.array([row for _, row in keys], dtype=np.int64),
-            np.array([feature for feature, _ in keys], dtype=np.int64),
-            np.array([cells[key] for key in keys], dtype=np.float32),
-            {"a": [], "b": []},
-            np.zeros(10, dtype=np.uint8),
-        )
-        table = reader.fired(reading, 2, 7).set_index("feature_id")
-        expected = {
-            feature: [value for (f, row), value in cells.items() if f == feature and 2 <= row <= 7]
-            for feature in {feature for feature, row in cells if 2 <= row <= 7}
-        }
-        assert set(table.index) == set(expected)
-        for feature, values in expected.items():
-            assert table.loc[feature, "max"] == max(values)
-            assert table.loc[feature, "mean"] == pytest.approx(sum(values) / 6, rel=1e-5)
-            assert table.loc[feature, "firings"] == len(values)
-            assert cells[feature, int(table.loc[feature, "row"])] == max(values)
 
 
 def test_outline_is_the_strongest_share_of_each_pair() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dfc.runs import Run
 from dfc.ui.shell import making
-from tests.ui.folders import make_half_run, make_run
+from tests.ui.folders import judge, make_half_run, make_run
 from tests.ui.pages import OVERVIEW, calm, text, visit
 
 SIZE = 8_192
@@ -84,3 +84,21 @@ def test_the_page_of_a_run_that_is_made_shows_it_and_opens_when_it_is_finished(d
         (finished.path / name).rename(run.path / name)
     (run.activations / "manifest.json").write_text("{}")
     assert "Where one model does better" in text(calm(test.run())) or "Whether to trust it" in text(test)
+
+
+def test_verify_is_followed_while_it_measures(data: Path) -> None:
+    run = make_run(data)
+    files(run.activations / "tokens", ".parquet", 4, every=1)
+    surprise = run.activations / "surprise"
+    assert making.verifying(run) is None
+    for name, ago in (("a-00000-old", 900), ("a-00000-new", 20), ("a-00001-new", 10), ("b-00000-his", 0)):
+        surprise.mkdir(exist_ok=True)
+        (surprise / f"{name}.npy").write_bytes(b"")
+        os.utime(surprise / f"{name}.npy", (0, time.time() - ago))
+    made = making.verifying(run)
+    assert made is not None
+    assert (made.done, made.total) == (3, 8)
+    assert "3 of 8 shards of texts" in text(calm(visit(OVERVIEW, run="demo")))
+    judge(run.store)
+    assert making.verifying(run) is None
+    assert "shards of texts" not in text(calm(visit(OVERVIEW, run="demo")))
