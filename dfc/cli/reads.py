@@ -138,9 +138,8 @@ def features(
 
     for row in rows:
         judged = f"  {row['verdict']} {row['confidence']:.2f}" if row["verdict"] else ""
-        tell(
-            f"{row['feature_id']:>7}  {row['partition']:<6}  fires on {row['density']:.4%}{judged}  {called(row['label'])}"
-        )
+        fires = f"fires on {row['density']:.4%}{judged}"
+        tell(f"{row['feature_id']:>7}  {row['partition']:<6}  {fires}  {called(row['label'])}")
     tell(f"{len(rows)} of {total:,} features, by {by}")
 
 
