@@ -145,7 +145,11 @@ def _read(store: Store, embedder: Embedder, features: int, kept: Path, identity:
                 sums.done += 1
                 bar.update(1)
             with runs.replacing(kept) as temporary:
-                content = {"vectors": sums.vectors, "contexts": sums.contexts, "done": np.array([sums.done])}
+                content: dict[str, npt.NDArray[Any]] = {
+                    "vectors": sums.vectors,
+                    "contexts": sums.contexts,
+                    "done": np.array([sums.done]),
+                }
                 save_file(content, temporary, belongs)
     return sums
 
