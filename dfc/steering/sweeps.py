@@ -177,10 +177,10 @@ def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Gener
             for piece in pieces:
                 answers[piece.row].add(piece)
                 yield Step(waiting=piece.waiting)
-        for place, *measured in _measured(model, batch, answers, record, units):
+        for place, analysis, activations in _measured(model, batch, answers, record, units):
             text, answer = batch[place], answers[place]
             if text.edit is None:
-                alone[text.number] = answer, *measured
+                alone[text.number] = answer, analysis, activations
                 continue
             if (text.number, text.edit) not in promotion:
                 own = alone[text.number]
@@ -189,7 +189,7 @@ def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Gener
                 found = chances(model, torch.tensor([text.ids]), own[0].tokens, [BASELINE, *beside], watched)
                 promotion[text.number, text.edit] = others = iter(found.tolist())
                 yield _output(side, sweep, replace(text, direction="none", strength=0.0), *own, next(others))
-            yield _output(side, sweep, text, answer, *measured, next(promotion[text.number, text.edit]))
+            yield _output(side, sweep, text, answer, analysis, activations, next(promotion[text.number, text.edit]))
 
 
 def _texts(model: LoadedModel, sweep: Sweep, units: Units) -> list[_Text]:
