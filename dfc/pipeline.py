@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from dfc.config import UserError
 from dfc.machine import processes, progress
@@ -101,6 +102,24 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
 
         with run.lock():
             evidence.verify(run, surprised)
+
+
+def meaning(run: Run, encoder: Path, device: str = "auto") -> None:
+    """Write beside a run's features what each is about, so that they can be looked for by meaning; anew if it is there.
+
+    Args:
+        run: indexed.
+        encoder: the folder of a sentence-embedding model.
+        device: where it computes.
+
+    Raises:
+        UserError: if the run is not indexed, the encoder does not load, or another program works on the run.
+    """
+    from dfc.models import embedder
+    from dfc.screen import meaning as features_meaning
+
+    with run.lock():
+        features_meaning.write(run, embedder.load(encoder, device))
 
 
 def _pair(sites: Sequence[Run], group: Group) -> None:

@@ -119,6 +119,7 @@ def write_store(path: Path, features: int = 60, seed: int = 0) -> None:
             tables["phrases"] += _phrases(random, feature_id, row["peak_tokens"], source)
             if feature_id % 3:  # a third has nothing distinctive
                 row["label"], row["label_origin"] = " · ".join(filter(str.strip, row["peak_tokens"][:2])), "words"
+                row["label_auroc"] = 0.7 + feature_id % 30 / 100
         tables["features"].append(row)
         tables["sources"] += _sources(random, feature_id, row, source)
         tables["roles"] += _roles(random, feature_id, row)
@@ -331,7 +332,10 @@ def _commonest(tokens: list[str], count: int = 5) -> list[str]:
     return sorted(set(tokens), key=lambda token: (-tokens.count(token), token))[:count]
 
 
-LATER = tuple(f"{name}_{side}" for name in ("raw_norm", "encoder_norm", "encoder_decoder") for side in "ab")
+LATER = (
+    *(f"{name}_{side}" for name in ("raw_norm", "encoder_norm", "encoder_decoder") for side in "ab"),
+    "label_auroc",
+)
 """Columns of features that schema 6 did not have."""
 
 
@@ -382,6 +386,7 @@ _SCHEMAS = {
         ("encoder_decoder_a", pa.float32()), ("encoder_decoder_b", pa.float32()),
         ("relative_norm", pa.float32()), ("peak_tokens", _TEXTS), ("main_source", pa.string()),
         ("specificity", pa.float32()), ("label", pa.string()), ("label_origin", pa.string()),
+        ("label_auroc", pa.float32()),
     ]),
     "contexts": COLUMNS,
     "logits": pa.schema([

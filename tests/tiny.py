@@ -13,6 +13,8 @@ from tokenizers import models as tokenizer_models
 from tokenizers.trainers import BpeTrainer
 from transformers import (
     AutoTokenizer,
+    BertConfig,
+    BertModel,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
@@ -21,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dfc import config
+from dfc import config, runs
 from dfc.config import RunConfig
 
 CHATML = (
@@ -108,6 +110,23 @@ def metaspace_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
     )
+
+
+def make_encoder(folder: Path, seed: int = 0, **prompts: str) -> Path:
+    """An encoder of sentences: a random BERT of two blocks of width 32, which reads 40 tokens at once."""
+    torch.manual_seed(seed)
+    tokenizer = metaspace_tokenizer()
+    settings = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=40,
+    )
+    save(folder, BertModel(settings), tokenizer)
+    runs.write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    return folder
 
 
 def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Path:

@@ -54,7 +54,7 @@ def findings(
         own = [one for one in everything if one.side == side]
         tell(f"{side.upper()}  {models[side]}  {found.counts(own)}")
         for one in (one for one in chosen if one.side == side):
-            tell(f"\n{one.rank:4d}  {called(one.label, store.feature(one.feature_id).peak_tokens)}")
+            tell(f"\n{one.rank:4d}  {called(one.label)}")
             for line in found.lines(one, quotes.get(one.feature_id)):
                 tell(f"      {line}")
         tell()

@@ -16,8 +16,9 @@ import typer
 from dfc import demo, pipeline, runs
 from dfc.cli import doctor
 from dfc.cli.base import app, tell
-from dfc.config import shipped
+from dfc.config import UserError, shipped
 from dfc.machine import progress
+from dfc.runs import Run
 
 Port = Annotated[int, typer.Option(help="port of the app on localhost")]
 
@@ -35,10 +36,22 @@ def run_demo(
             os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything is local now
             pipeline.run_stages(made)
         pipeline.verify(made, again=False)
+        _read_meaning(made)
         if app_process and app_process.poll():
             progress.say(f"{made.path}: everything is made; the app had ended, `python -m dfc app` opens it again.")
         code = app_process.wait() if app_process else 0
     raise typer.Exit(code)
+
+
+def _read_meaning(made: Run) -> None:
+    """Read what the features are about, if that is not known; where it cannot be, the demo is without it."""
+    from dfc.store.reader import Store
+
+    try:
+        if not Store(made.store).meaning():
+            pipeline.meaning(made, demo.fetch_embedder())
+    except UserError as error:
+        progress.say(f"Features cannot be looked for by meaning: {error}")
 
 
 @app.command(name="app")
@@ -63,7 +76,7 @@ def opened(port: int) -> Iterator[subprocess.Popen[bytes]]:
 @app.command()
 def bench(
     name: Annotated[
-        Literal["train", "align", "harvest", "index", "steer", "sweep", "rollouts", "store", "app"],
+        Literal["train", "align", "harvest", "index", "steer", "sweep", "rollouts", "store", "app", "meaning"],
         typer.Argument(help="what to measure"),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,

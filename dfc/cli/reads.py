@@ -134,13 +134,12 @@ def features(
     if as_json:
         tell_json({"run": run.name, "total": total, "order": by, "features": rows})
         return
-    from dfc.report.heatmap import label
+    from dfc.report.heatmap import called
 
     for row in rows:
-        peaks = ", ".join(label(token[:16]) for token in row["peak_tokens"][:3])
         judged = f"  {row['verdict']} {row['confidence']:.2f}" if row["verdict"] else ""
-        named = characters.shown(row["label"] or f"({peaks})")
-        tell(f"{row['feature_id']:>7}  {row['partition']:<6}  fires on {row['density']:.4%}{judged}  {named}")
+        fires = f"fires on {row['density']:.4%}{judged}"
+        tell(f"{row['feature_id']:>7}  {row['partition']:<6}  {fires}  {called(row['label'])}")
     tell(f"{len(rows)} of {total:,} features, by {by}")
 
 

@@ -18,14 +18,17 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
-from dfc.features import coactivation, contexts, labels, logit_lens, passages, statistics
+from dfc.features import coactivation, contexts, label_check, labels, logit_lens, passages, statistics
 from dfc.features.codes import CodesOnDisk, Ints
 from dfc.features.contexts import Chosen
 from dfc.features.fingerprint import fingerprints
+from dfc.features.labels import Labels
 from dfc.features.statistics import EVEN_FIRINGS, HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
+
+_SET_APART = 3  # of so many of a feature's strongest contexts one is not looked at when its label is made
 
 
 def index(run: Run) -> None:
@@ -47,7 +50,7 @@ def index(run: Run) -> None:
     codes.encode()
     collected = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
     chosen = contexts.choose(collected, config.index.band_contexts)
-    names, phrases = _labels(chosen, store, documents, crosscoder.config.features)
+    named = _labels(chosen, store, documents, crosscoder.config.features)
     firings = coactivation.sample(codes, config.index.partner_pairs)
     partners = coactivation.strongest(firings, config.index.partners)
     lenses, spreads = zip(*(_lens(run, crosscoder, codes, side) for side in SIDES), strict=True)
@@ -67,22 +70,40 @@ def index(run: Run) -> None:
             writer.append("contexts", piece)
             peaks.append(contexts.peaks(piece, of_b))
         writer.append("documents", contexts.documents_of(chosen, store, documents))
-        writer.append("features", _features(crosscoder, collected, peaks, names, sources))
+        writer.append("features", _features(crosscoder, collected, peaks, named, sources))
         writer.append("logits", pa.concat_tables(lenses).sort_by("feature_id"))
         writer.append("logit_counts", pa.concat_tables(spreads).sort_by("feature_id"))
         writer.append("sources", _rates("source", sources, collected.by_source, collected.source_pairs))
         writer.append("roles", _rates("role", list(stored.ROLES), collected.by_role, collected.role_pairs))
-        writer.append("phrases", phrases)
+        writer.append("phrases", named.phrases)
         writer.append("coactivations", partners)
     fve_a, fve_b = collected.held_out.all.fve()
     runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
     codes.discard()
 
 
-def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, features: int) -> tuple[list[str], pa.Table]:
-    top = chosen.band == 0
-    read = passages.read(chosen.feature[top], chosen.row[top], store, documents, labels.SAMPLE_CHARACTERS)
-    return labels.describe(read, features)
+def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, features: int) -> Labels:
+    """Made of two thirds of the strongest contexts, and tested on the others."""
+    strongest = chosen.take(np.flatnonzero(chosen.band == 0))
+    places = _places(store, label_check.PLACES)
+    row = np.concatenate([strongest.row, places])
+    feature = np.concatenate([strongest.feature, np.full(len(places), -1)])
+    apart = np.concatenate([strongest.rank % _SET_APART == _SET_APART - 1, np.zeros(len(places), dtype=bool)])
+    order = np.argsort(row, kind="stable")
+    wanted = passages.Rows(row[order], feature[order], apart[order])
+    return labels.describe(passages.read(wanted, store, documents, labels.SAMPLE_CHARACTERS), features)
+
+
+def _places(store: ActivationStore, count: int) -> Ints:
+    """Global rows of about so many kept pairs, evenly drawn, increasing."""
+    kept = [facts.train + facts.held_out for facts in store.manifest.shards]
+    step = max(1, sum(kept) // count)
+    found, before = [np.zeros(0, dtype=np.int64)], 0
+    for shard, number in enumerate(kept):
+        mine = np.flatnonzero(store.keep(shard, store.rows(shard)))
+        found.append((shard << 32) + mine[(-before) % step :: step])
+        before += number
+    return np.concatenate(found)
 
 
 def _lens(run: Run, crosscoder: Crosscoder, codes: CodesOnDisk, side: Side) -> tuple[pa.Table, pa.Table]:
@@ -99,7 +120,7 @@ def _lens(run: Run, crosscoder: Crosscoder, codes: CodesOnDisk, side: Side) -> t
 
 
 def _features(
-    crosscoder: Crosscoder, collected: Statistics, peaks: list[pa.Table], names: list[str], sources: list[str]
+    crosscoder: Crosscoder, collected: Statistics, peaks: list[pa.Table], named: Labels, sources: list[str]
 ) -> pa.Table:
     partitions = crosscoder.partitions()
     norms, encoders = (
@@ -135,8 +156,9 @@ def _features(
             "peak_tokens": contexts.peak_tokens(peaks, len(partitions)),
             "main_source": [sources[source] if lives else "" for source, lives in zip(strongest, alive, strict=True)],
             "specificity": rates.max(axis=1) / rates.sum(axis=1),
-            "label": names,
-            "label_origin": [labels.WORDS if name else "" for name in names],
+            "label": named.texts,
+            "label_origin": [labels.WORDS if name else "" for name in named.texts],
+            "label_auroc": pa.array(named.auroc, pa.float32(), from_pandas=True),
         }
     )
 

@@ -2,30 +2,30 @@
 
 How often a word stands at the peaks, and how often words in a row stand around them, is set
 against how often they stand at random places of the corpus. At a peak, forms of a word count
-as one if they differ in their endings alone, and are shown in the commonest form. A feature
-with nothing distinctive, such as one that fires everywhere, gets no label rather than a bad one.
+as one if they differ in their endings alone, and are shown in the commonest form. A label is
+given only if its words alone tell other top contexts from random places: a feature
+with nothing distinctive, such as one that fires everywhere, gets none rather than a bad one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dfc.config.characters import is_unspaced
+from dfc.features import label_check
 from dfc.features.codes import Ints
-from dfc.features.passages import WINDOW, Corpus, Passage, passage, units
+from dfc.features.label_check import Named
+from dfc.features.passages import KINDS, WINDOW, Corpus, entries, in_a_row, passage, stem, units
 from dfc.machine import progress
 
 Numbers = npt.NDArray[np.float64]
 
 WORDS = "words"  # label_origin of these labels
 SAMPLE_CHARACTERS = 2_000_000  # of the corpus that is counted
-KINDS = ("token", "phrase")
 
 _LEAST = 3  # top contexts that have to agree
 _TOKEN_SHARE, _TOKEN_LIFT = 0.3, 3.0  # least, to count as distinctive: at the peak
@@ -34,9 +34,7 @@ _LISTED = 8  # of each kind in the table
 _PARTS = 3  # of a label
 _LONGEST = 24  # characters of one
 _CLOSED = 0.8  # of a phrase's contexts: if a longer one has so many, the shorter is a piece of it
-_STEM = 6  # letters by which forms of a word are taken for one
 _FEATURES_AT_ONCE = 2_048
-_WORDS_IN_A_ROW, _CHARACTERS_IN_A_ROW = 4, 6
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,23 @@ class Common:
     of: Ints
 
 
-def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
-    """The label of each feature, '' where nothing is distinctive, and the table `phrases`."""
+@dataclass(frozen=True)
+class Labels:
+    """What features are called.
+
+    Attributes:
+        texts: of each feature, '' where no words tell where it fires, (features,).
+        auroc: how well these words alone tell it, NaN without a label, (features,).
+        phrases: the table `phrases`.
+    """
+
+    texts: list[str]
+    auroc: Numbers
+    phrases: pa.Table
+
+
+def describe(corpus: Corpus, features: int) -> Labels:
+    """Labels of all features, each tested on contexts from which no word was taken."""
     common = _common(corpus, features)
     lift = _lift(common, corpus.sample)
     share = common.counts / common.of
@@ -72,7 +85,7 @@ def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
     score = np.log(np.maximum(lift, 1)) * common.counts.astype(np.float64)
     order = np.lexsort((-score, common.kinds, common.features))
     order = order[enough[order]]
-    labels = [""] * features
+    offered: list[list[int]] = []
     rows: list[tuple[int, int, int, str, int, float]] = []
     cuts = np.searchsorted(common.features[order], np.arange(features + 1)).tolist()
     for feature in np.unique(common.features[order]).tolist():
@@ -83,9 +96,41 @@ def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
             kept += own
             for rank, place in enumerate(own):
                 rows.append((feature, kind, rank, common.texts[place], int(common.counts[place]), float(lift[place])))
-        labels[feature] = _label(kept, common, score)
+        offered.append(_chosen(kept, common, score))
+    # Where a feature peaks on a common word or sign, that is all there is to say.
+    offered += [[place] for place in _commonest(common, np.flatnonzero(token & (share >= _TOKEN_SHARE))).tolist()]
+    texts, auroc = _tested([places for places in offered if places], common, corpus, features)
+    return Labels(texts, auroc, _phrases(rows))
+
+
+def _tested(offered: list[list[int]], common: Common, corpus: Corpus, features: int) -> tuple[list[str], Numbers]:
+    """The first label offered of each feature that its words bear out, and how well they do."""
+    named = [
+        Named(
+            int(common.features[places[0]]),
+            tuple((int(common.kinds[place]), common.keys[place]) for place in places),
+        )
+        for places in offered
+    ]
+    texts, auroc = [""] * features, np.full(features, np.nan)
+    for one, places, reached in zip(named, offered, label_check.auroc(named, corpus).tolist(), strict=True):
+        if reached >= label_check.ENOUGH and not texts[one.feature]:
+            texts[one.feature] = " · ".join(common.texts[place] for place in places)
+            auroc[one.feature] = reached
+    return texts, auroc
+
+
+def _commonest(common: Common, places: Ints) -> Ints:
+    """Of each feature's among these the one with most contexts, where it is short enough to be read."""
+    places = places[[len(common.texts[place]) <= _LONGEST for place in places.tolist()]]
+    ranked = places[np.lexsort((-common.counts[places], common.features[places]))]
+    return ranked[np.unique(common.features[ranked], return_index=True)[1]]
+
+
+def _phrases(rows: list[tuple[int, int, int, str, int, float]]) -> pa.Table:
+    """The table of feature, kind, rank, text, count and lift."""
     columns = list(zip(*rows, strict=True)) if rows else [()] * 6
-    table = pa.table(
+    return pa.table(
         {
             "feature_id": pa.array(columns[0], pa.int32()),
             "kind": pa.array([KINDS[kind] for kind in columns[1]], pa.string()),
@@ -95,7 +140,6 @@ def describe(corpus: Corpus, features: int) -> tuple[list[str], pa.Table]:
             "lift": pa.array(columns[5], pa.float32()),
         }
     )
-    return labels, table
 
 
 def _common(corpus: Corpus, features: int) -> Common:
@@ -109,7 +153,7 @@ def _common(corpus: Corpus, features: int) -> Common:
         for first in range(0, features, _FEATURES_AT_ONCE):
             stop = min(first + _FEATURES_AT_ONCE, features)
             numbers: dict[tuple[int, str], int] = {}
-            entries: list[int] = []
+            counted: list[int] = []
             behind_passage: list[int] = []
             forms: Counter[tuple[int, str, str]] = Counter()
             owners = corpus.features[behind[first] : behind[stop]]
@@ -117,12 +161,12 @@ def _common(corpus: Corpus, features: int) -> Common:
                 there = passage(around)
                 if there.peak:
                     word = there.written(there.peak[0], there.peak[-1])
-                    forms[feature, _stem(word), word] += 1
-                once = dict.fromkeys(_entries(there))  # a set's order is another in each process, and breaks ties
-                entries += [numbers.setdefault(entry, len(numbers)) for entry in once]
-                behind_passage.append(len(entries))
+                    forms[feature, stem(word), word] += 1
+                once = dict.fromkeys(entries(there))  # a set's order is another in each process, and breaks ties
+                counted += [numbers.setdefault(entry, len(numbers)) for entry in once]
+                behind_passage.append(len(counted))
             owner = np.repeat(owners, np.diff([0, *behind_passage]))
-            cells, counts = np.unique(owner * len(numbers) + np.array(entries, dtype=np.int64), return_counts=True)
+            cells, counts = np.unique(owner * len(numbers) + np.array(counted, dtype=np.int64), return_counts=True)
             cells, counts = cells[counts >= _LEAST], counts[counts >= _LEAST]
             feature_of, number = np.divmod(cells, max(1, len(numbers)))
             shown = {(f, stem): word for (f, stem, word), _ in sorted(forms.items(), key=lambda form: form[::-1])}
@@ -138,31 +182,6 @@ def _common(corpus: Corpus, features: int) -> Common:
     return Common(features_of, kinds, keys, texts, counts, of[features_of])
 
 
-def _entries(around: Passage) -> Iterator[tuple[int, str]]:
-    """(kind, key) of what stands at a peak and around it."""
-    if not around.peak:
-        return
-    first, last = around.peak[0], around.peak[-1]
-    yield 0, _stem(around.written(first, last))
-    text, spans = around.text, around.units
-    word = [any(map(str.isalpha, text[start:end])) for start, end in spans]
-    for start, end in _in_a_row(text, spans):
-        # Signs and numbers at either end say little, unless the peak is there.
-        if (word[start] or start == first) and (word[end] or end == last) and (start != first or end != last):
-            written = text[spans[start][0] : spans[end][1]]
-            if "\n" not in written:
-                yield 1, written
-
-
-def _in_a_row(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """First and last of units in a row: up to four words, up to six characters of a script without spaces, not one."""
-    for start, (begin, _) in enumerate(spans):
-        unspaced = is_unspaced(text[begin])
-        longest = _CHARACTERS_IN_A_ROW if unspaced else _WORDS_IN_A_ROW
-        for end in range(start + unspaced, min(start + longest, len(spans))):
-            yield start, end
-
-
 def _lift(common: Common, sample: list[str]) -> Numbers:
     """How many times as often each stands in the top contexts as at random places of the sample.
 
@@ -174,8 +193,8 @@ def _lift(common: Common, sample: list[str]) -> Numbers:
     for text in sample:
         spans = units(text)
         total += len(spans)
-        counts.update((0, stem) for stem in (_stem(text[begin:end]) for begin, end in spans) if stem in wanted[0])
-        for start, end in _in_a_row(text, spans):
+        counts.update((0, stem) for stem in (stem(text[begin:end]) for begin, end in spans) if stem in wanted[0])
+        for start, end in in_a_row(text, spans):
             written = text[spans[start][0] : spans[end][1]]
             if written in wanted[1]:
                 counts[1, written] += 1
@@ -201,7 +220,7 @@ def _whole(places: list[int], common: Common) -> list[int]:
     ]
 
 
-def _label(places: list[int], common: Common, score: Numbers) -> str:
+def _chosen(places: list[int], common: Common, score: Numbers) -> list[int]:
     """The most distinctive of these that say different things, what stands at the peak first."""
     chosen: list[int] = []
     for place in sorted(places, key=lambda place: -score[place]):
@@ -211,16 +230,10 @@ def _label(places: list[int], common: Common, score: Numbers) -> str:
         if len(chosen) == _PARTS:
             break
     chosen.sort(key=lambda place: (common.kinds[place], -score[place]))
-    return " · ".join(common.texts[place] for place in chosen)
+    return chosen
 
 
 def _alike(one: str, other: str) -> bool:
     """Whether the shorter of two shares half of its words, or of its characters in a script without spaces."""
-    first, second = ({_stem(text[begin:end]) for begin, end in units(text)} for text in (one, other))
+    first, second = ({stem(text[begin:end]) for begin, end in units(text)} for text in (one, other))
     return 2 * len(first & second) >= min(len(first), len(second))
-
-
-def _stem(word: str) -> str:
-    """What forms of a word have in common, roughly: a plural's s is taken off, and what follows the first letters."""
-    folded = word.casefold()
-    return folded.removesuffix("s")[:_STEM] if len(folded) > 3 else folded

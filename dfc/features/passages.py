@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +25,12 @@ _BEFORE, _AFTER = 120, 48  # characters
 _UNITS_BEFORE, _UNITS_AFTER = 12, 4
 WINDOW = _UNITS_BEFORE + 1 + _UNITS_AFTER  # units of a passage, about
 _LONGEST_TOKEN = 6  # units of a script without spaces
+_STEM = 6  # letters by which forms of a word are taken for one
+_WORDS_IN_A_ROW, _CHARACTERS_IN_A_ROW = 4, 6
+
+KINDS = ("token", "phrase")
+Entry = tuple[int, str]
+"""An index into KINDS, and what is counted: the stem of the word at a peak, or words around it as they are written."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +67,41 @@ class Corpus:
 
     Attributes:
         features: feature of each stretch, increasing.
-        stretches: around the peaks of the top contexts.
+        stretches: around the peaks of top contexts.
         sample: evenly drawn texts.
+        tested: feature of each of `tests`.
+        tests: around peaks of other top contexts of these features.
+        places: around evenly drawn pairs.
     """
 
     features: Ints
     stretches: list[Stretch]
     sample: list[str]
+    tested: Ints
+    tests: list[Stretch]
+    places: list[Stretch]
 
 
-def read(features: Ints, rows: Ints, store: ActivationStore, documents: pa.Table, characters: int) -> Corpus:
-    """Stretches around peaks, and a sample of what the pairs cover.
+@dataclass(frozen=True)
+class Rows:
+    """Where the text around is read; arrays of one length, sorted by row.
+
+    Attributes:
+        row: global row of a pair.
+        feature: that peaks there; -1: none is asked for.
+        apart: whether it is for `tests`.
+    """
+
+    row: Ints
+    feature: Ints
+    apart: npt.NDArray[np.bool_]
+
+
+def read(wanted: Rows, store: ActivationStore, documents: pa.Table, characters: int) -> Corpus:
+    """Stretches around pairs, and a sample of what the pairs cover.
 
     Args:
-        features: of each peak.
-        rows: global row of each peak, increasing.
+        wanted: which pairs.
         store, documents: where they come from.
         characters: how many to draw for the sample, about.
     """
@@ -81,8 +109,8 @@ def read(features: Ints, rows: Ints, store: ActivationStore, documents: pa.Table
     sample: list[str] = []
     share = min(1.0, characters / max(1, _characters(documents)))
     due = 0.0
-    shard_of = rows >> 32
-    with progress.bar("features: words", len(rows), "contexts") as bar:
+    shard_of = wanted.row >> 32
+    with progress.bar("features: words", len(wanted.row), "contexts") as bar:
         for shard in range(len(store)):
             origin = store.rows(shard)
             numbers, first = np.unique(origin.document, return_index=True)
@@ -93,7 +121,7 @@ def read(features: Ints, rows: Ints, store: ActivationStore, documents: pa.Table
                     due -= 1
                     sample.append("".join(turn.content for turn in stored.document(documents, number).turns)[:end])
             start, stop = np.searchsorted(shard_of, [shard, shard + 1]).tolist()
-            at = rows[start:stop] & 0xFFFFFFFF
+            at = wanted.row[start:stop] & 0xFFFFFFFF
             before = np.maximum(at - 1, 0)
             same = (at > 0) & (origin.document[before] == origin.document[at])
             begins = np.where(same, origin.end[before], 0)
@@ -105,8 +133,14 @@ def read(features: Ints, rows: Ints, store: ActivationStore, documents: pa.Table
                     cached[number] = stored.document(documents, number)
                 stretches.append(stretch(cached[number], begin, end))
             bar.update(stop - start)
-    order = np.argsort(features, kind="stable")
-    return Corpus(features[order], [stretches[place] for place in order.tolist()], sample)
+    order = np.argsort(wanted.feature, kind="stable")
+    feature, apart = wanted.feature[order], wanted.apart[order]
+
+    def those(chosen: npt.NDArray[np.bool_]) -> tuple[Ints, list[Stretch]]:
+        return feature[chosen], [stretches[place] for place in order[chosen].tolist()]
+
+    words, tests = those((feature >= 0) & ~apart), those((feature >= 0) & apart)
+    return Corpus(*words, sample, *tests, those(feature < 0)[1])
 
 
 def stretch(document: Document, begin: int, end: int) -> Stretch:
@@ -149,6 +183,37 @@ def passage(around: Stretch) -> Passage:
 def units(text: str) -> list[tuple[int, int]]:
     """First character of each unit of a text, and the one behind its last."""
     return [match.span() for match in _UNIT.finditer(text)]
+
+
+def entries(around: Passage) -> Iterator[Entry]:
+    """What stands at a peak and around it."""
+    if not around.peak:
+        return
+    first, last = around.peak[0], around.peak[-1]
+    yield 0, stem(around.written(first, last))
+    text, spans = around.text, around.units
+    word = [any(map(str.isalpha, text[start:end])) for start, end in spans]
+    for start, end in in_a_row(text, spans):
+        # Signs and numbers at either end say little, unless the peak is there.
+        if (word[start] or start == first) and (word[end] or end == last) and (start != first or end != last):
+            written = text[spans[start][0] : spans[end][1]]
+            if "\n" not in written:
+                yield 1, written
+
+
+def in_a_row(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """First and last of units in a row: up to four words, up to six characters of a script without spaces, not one."""
+    for start, (begin, _) in enumerate(spans):
+        unspaced = is_unspaced(text[begin])
+        longest = _CHARACTERS_IN_A_ROW if unspaced else _WORDS_IN_A_ROW
+        for end in range(start + unspaced, min(start + longest, len(spans))):
+            yield start, end
+
+
+def stem(word: str) -> str:
+    """What forms of a word have in common, roughly: a plural's s is taken off, and what follows the first letters."""
+    folded = word.casefold()
+    return folded.removesuffix("s")[:_STEM] if len(folded) > 3 else folded
 
 
 def _joins(text: str, place: int) -> bool:

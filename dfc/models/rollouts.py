@@ -169,7 +169,10 @@ def batched(model: LoadedModel, answers: list[Answer], sampling: RolloutSampling
     for _, alike in groupby(answers, lambda answer: company(len(answer.ids), len(answer.ids) + sampling.tokens)):
         left = list(alike)
         while left:
-            size = sampling.batch or together.most_rows(model, len(left[0].ids) + sampling.tokens)
+            longest = len(left[0].ids) + sampling.tokens
+            size = sampling.batch or together.most_rows(model, longest)
+            # Shorter ones would be padded by more than half their own length, which costs more than they save.
+            size = min(size, sum(3 * (len(answer.ids) + sampling.tokens) >= 2 * longest for answer in left))
             batches.append(left[:size])
             left = left[size:]
     return batches

@@ -65,7 +65,7 @@ def write(
     rows, cached = torch.arange(len(prompts), device=model.device), dict[str, Any]()
     while len(rows):
         drawn = [_OwnDraws(sampling, draws[rows], start)] if sampling.temperature > 0 else []
-        found = model.model.generate(
+        found: Any = model.model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=start + sampling.tokens - ids.shape[1],

@@ -105,7 +105,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         font_stack=Markup(render.font_stack()),
         ramp=palette.ramp(feature.partition, theme),
         numbers=_numbers(feature, evidence),
-        called=called(feature.label, ()) if feature.label else "",
+        called=called(feature.label) if feature.label else "",
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
         token_lists=token_lists(logits),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from typing import Literal
@@ -72,10 +72,9 @@ def label(token: str) -> str:
     return "␣" * (len(token) - len(words)) + carrier + visible(words)
 
 
-def called(name: str | None, peak_tokens: Iterable[str]) -> str:
-    """A feature's label with nothing hidden; where it has none, the tokens on which it peaks in brackets, or a dash."""
-    peaks = ", ".join(label(token[:16]) for token in list(peak_tokens)[:3])
-    return "".join(map(visible, name or "")) or (f"({peaks})" if peaks else "–")
+def called(name: str | None) -> str:
+    """A feature's label with nothing hidden; where it has none, that: tokens on which it peaks often tell nothing."""
+    return "".join(map(visible, name or "")) or "no label"
 
 
 def token_html(token: str) -> str:

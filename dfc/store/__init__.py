@@ -1,4 +1,4 @@
-"""What is known about every feature of a run, in two DuckDB files: what they are, and whose they are.
+"""What is known about every feature of a run, in three DuckDB files: what they are, whose, and what they mean.
 
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
@@ -8,7 +8,7 @@ READABLE = (5, 6, 7, SCHEMA_VERSION)
 """Versions of features.duckdb that are read. Up to 5 the evidence stood in it, and is read there.
 
 Up to 6 norms were lengths in the scaled space, raw norms were not kept, and each model had one factor as its scale. Up
-to 7 nothing was kept of encoders, nor how a feature moves the logits of all tokens.
+to 7 nothing was kept of encoders, nor how a feature moves the logits of all tokens, and labels were not tested.
 """
 EVIDENCE_VERSION = 3
 EVIDENCE_READABLE = (1, 2, EVIDENCE_VERSION)
@@ -28,3 +28,6 @@ TABLES = (
 )
 EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours", "findings", "texts", "pair_gaps")
 """`pair_gaps` is not in all of version 3."""
+MEANING_VERSION = 1
+MEANING_TABLES = ("run", "meanings")
+"""Of meaning.duckdb."""

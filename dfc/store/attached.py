@@ -2,7 +2,8 @@
 
 One cursor per call, so that any number of threads and processes may read at once. Files that were replaced are attached
 anew at the next call; whoever still reads the old ones reads them to the end. What both hold together stands in views:
-`judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`.
+`judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`;
+`meanings`, and `meaning`, the facts about these, empty where there are none of these features.
 `features`, `models` and `logit_counts` are as this version writes them, whichever wrote the file.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from dfc.config import VersionError
-from dfc.store import EVIDENCE_READABLE, EVIDENCE_TABLES, columns, errors
+from dfc.store import EVIDENCE_READABLE, EVIDENCE_TABLES, MEANING_VERSION, columns, errors
 from dfc.store.column import Column
 
 Stamp = tuple[tuple[int, int, int], ...]
@@ -32,6 +33,11 @@ IDENTITY = "SELECT md5(string_agg(fingerprint, '' ORDER BY feature_id)) FROM sto
 def evidence_path(features: Path) -> Path:
     """Where the evidence of a feature store lies."""
     return features.with_name("evidence.duckdb")
+
+
+def meaning_path(features: Path) -> Path:
+    """Where the vectors of what features mean lie."""
+    return features.with_name("meaning.duckdb")
 
 
 def connection(path: Path) -> duckdb.DuckDBPyConnection:
@@ -57,13 +63,14 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
         _make_views(made, _origin(made))
         if evidence_path(path).exists():
             _connect_evidence(made, evidence_path(path))
+        _connect_meaning(made, meaning_path(path))
         _connections[path] = state, made
         return made
 
 
 def stamp(path: Path) -> Stamp:
-    """Of a feature store and the evidence beside it, as far as they are there."""
-    states = [file.stat() for file in (path, evidence_path(path)) if file.exists()]
+    """Of a feature store and what lies beside it, as far as it is there."""
+    states = [file.stat() for file in (path, evidence_path(path), meaning_path(path)) if file.exists()]
     return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in states)
 
 
@@ -97,6 +104,31 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
     except duckdb.Error as error:
         raise errors.explained(error, path, "readable evidence", again) from None
+
+
+def _connect_meaning(made: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the views of what features mean; empty without the file, or if it is of other features.
+
+    Raises:
+        UserError: if the file cannot be read, by its kind.
+    """
+    again = f"delete it and run `python -m dfc meaning {path.parent}`"
+    made.execute("CREATE VIEW meanings AS SELECT 0 AS feature_id, []::FLOAT[] AS vector LIMIT 0")
+    made.execute("CREATE VIEW meaning AS SELECT '' AS key, '' AS value LIMIT 0")
+    if not path.exists():
+        return
+    try:
+        made.execute(f"ATTACH '{_quoted(path)}' AS meant (READ_ONLY)")
+        facts = dict(made.execute("SELECT key, value FROM meant.run").fetchall())
+        [(identity,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
+        if facts.get("schema_version") != str(MEANING_VERSION):
+            problem = f"{path}: was written with schema {facts.get('schema_version')}, not {MEANING_VERSION}"
+            raise VersionError(f"{problem}; {again}.", problem)
+        if facts.get("identity") == identity:
+            made.execute("CREATE OR REPLACE VIEW meanings AS SELECT feature_id, vector FROM meant.meanings")
+            made.execute("CREATE OR REPLACE VIEW meaning AS SELECT key, value FROM meant.run")
+    except duckdb.Error as error:
+        raise errors.explained(error, path, "a readable file of what features mean", again) from None
 
 
 def _origin(made: duckdb.DuckDBPyConnection) -> str:

@@ -193,9 +193,22 @@ FEATURES: tuple[Column, ...] = (
         "label",
         "Words that set its strongest contexts apart from the corpus.",
         "features",
+        "There is none where these words alone do not tell other strong contexts from the corpus.",
         sorted=True,
         look="text",
         width=150,
+    ),
+    Column(
+        "label_auroc",
+        "FLOAT",
+        "label AUROC",
+        "How well its label's words alone tell where it fires strongly: of a strong context from which no word was "
+        "taken and a random place of the corpus, the chance that more of them stand around the context; 0.5 tells "
+        "nothing.",
+        "features",
+        called="how well its label tells",
+        sorted=True,
+        look="none",
     ),
 )
 

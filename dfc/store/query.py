@@ -19,6 +19,8 @@ Ends = tuple[float, float]
 RELEVANCE = "relevance"
 """The order of a search: whole words before parts of words; of these labels that hold the text first, then the most
 contexts; then what fires rarest."""
+LIKENESS = "likeness"
+"""The order of a search by meaning: the nearest first."""
 LISTED = "listed"
 """The order in which `ids` are given."""
 BETWEEN = "\x1e"
@@ -27,13 +29,13 @@ _COMMON = " etaoinsrhldcumfgpwybvkxjqz"  # from the commonest
 
 
 def orders() -> list[str]:
-    """What features can be sorted by: columns, how well they match a search, and as a list has them."""
-    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE, LISTED]
+    """What features can be sorted by: columns, how well they match words or a meaning, and as a list has them."""
+    return [*(one.name for one in columns.columns() if one.sorted), RELEVANCE, LIKENESS, LISTED]
 
 
 def begins_low(order: str) -> bool:
     """Whether the first comes first, as of ranks and texts; else the highest does."""
-    return order == LISTED or (order != RELEVANCE and columns.column(order).begins_low)
+    return order == LISTED or (order not in (RELEVANCE, LIKENESS) and columns.column(order).begins_low)
 
 
 def ranges() -> list[str]:
@@ -52,6 +54,8 @@ class FeatureQuery:
         search: passes if a context, on either side, or the label holds this text, whatever its case. (So do the peak
             tokens: they are texts of contexts.)
         strongest: the search looks into the strongest contexts and the label alone.
+        about: what is looked for by meaning, in words; the store reads its vector alone.
+        near: that vector, of length 1: passes if it is known what the feature means; empty: all.
         label: passes if the label holds this text, whatever its case.
         ids: passes if among these; None: all.
         verdicts: passes if among these; none: all, those not judged included.
@@ -66,6 +70,8 @@ class FeatureQuery:
     label: str = ""
     search: str = ""
     strongest: bool = False  # of contexts, for the search
+    about: str = ""  # what is looked for by meaning
+    near: tuple[float, ...] = ()  # its vector
     ids: tuple[int, ...] | None = None  # these alone; None: all
     source: str | None = None  # fires on it more often than on the corpus
     role: str | None = None  # likewise, on what somebody says
@@ -123,10 +129,28 @@ def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
     """What stands before SELECT, the rows of `judged` that a search finds, and the values bound in both.
 
     With a search that they are sorted by the rows have `named`, 1 if the label holds the text and 2 if as whole words,
-    `words`, how many texts of contexts hold it as whole words, and `hits`, how many do at all.
+    `words`, how many texts of contexts hold it as whole words, and `hits`, how many do at all;
+    with one by meaning `likeness`, the cosine of the feature's vector with the one asked for.
     """
-    if not query.search:
-        return "", "judged", []
+    made: list[str] = []
+    rows, values = "judged", []
+    if query.near:
+        made.append(f"meant AS (SELECT feature_id, {likeness()} AS likeness FROM meanings)")
+        rows, values = "judged JOIN meant USING (feature_id)", [list(query.near)]
+    if query.search:
+        text, own = _searching(query)
+        made.append(text)
+        rows, values = f"{rows} JOIN hit USING (feature_id)", [*values, *own]
+    return f"WITH {', '.join(made)}" if made else "", rows, values
+
+
+def likeness() -> str:
+    """SQL for the cosine of a feature's vector with one that is bound; both are of length 1."""
+    return "list_inner_product(vector, ?::FLOAT[])"
+
+
+def _searching(query: FeatureQuery) -> tuple[str, list[Any]]:
+    """The table `hit` of a search for a text, and the values bound in it."""
     parts = dict.fromkeys((rare_end(query.search), query.search))
     held = " AND ".join(f"contains(text, {folded('?')})" for _ in parts)
     ranked = query.order == RELEVANCE
@@ -143,13 +167,13 @@ def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
         named = "1 + regexp_matches(label, ?)::INTEGER"
     else:
         texts = f"SELECT feature_id FROM ({texts}) WHERE {held}"
-    found = f"""WITH hit AS MATERIALIZED (
+    found = f"""hit AS MATERIALIZED (
         SELECT feature_id, max(named) AS named, sum(words) AS words, sum(hits) AS hits FROM (
             SELECT feature_id, 0 AS named, {words} AS words, {number} AS hits FROM ({texts}) UNION ALL
             SELECT feature_id, {named}, 0, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
         ) GROUP BY feature_id)"""
     values = [*pattern, *([query.search] if ranked else []), *parts, *pattern, query.search]
-    return found, "judged JOIN hit USING (feature_id)", values
+    return found, values
 
 
 def ordering(query: FeatureQuery) -> str:
@@ -165,6 +189,8 @@ def ordering(query: FeatureQuery) -> str:
         rare = "ASC" if query.descending else "DESC"
         best = f"named = 2 {way}, words {way}, named {way}, hits {way}, density {rare}, "
         return f"ORDER BY {best if query.search else ''}feature_id"
+    if query.order == LIKENESS:
+        return f"ORDER BY likeness {way}, feature_id" if query.near else "ORDER BY feature_id"
     if query.order == LISTED:
         return f"ORDER BY list_position({list(map(int, query.ids or ()))}::INTEGER[], feature_id) {way}, feature_id"
     text = f"nullif({folded(query.order)}, '')"

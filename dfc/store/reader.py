@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,74 +15,10 @@ import pandas as pd
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
 from dfc.store import READABLE, attached, columns, errors
 from dfc.store.contexts import Context, unpacked
-from dfc.store.query import FeatureQuery, conditions, folded, matching, ordering, whole_words
+from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering, whole_words
+from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
-
-
-@dataclass(frozen=True)
-class FeatureRow:
-    """One row of the table `features`; schema.sql says what each column means.
-
-    Attributes:
-        raw_norm_a, raw_norm_b: None in a store of before schema 7.
-        encoder_norm_a, encoder_norm_b: None in a store of before schema 8.
-        encoder_decoder_a, encoder_decoder_b: likewise, and where it has no parameters.
-    """
-
-    feature_id: int
-    partition: Partition
-    fingerprint: str
-    alive: bool
-    count: int
-    density: float
-    mean: float
-    variance: float
-    max: float
-    quantiles: list[float]
-    histogram: list[int]
-    norm_a: float
-    norm_b: float
-    raw_norm_a: float | None
-    raw_norm_b: float | None
-    encoder_norm_a: float | None
-    encoder_norm_b: float | None
-    encoder_decoder_a: float | None
-    encoder_decoder_b: float | None
-    relative_norm: float
-    peak_tokens: list[str]
-    main_source: str
-    specificity: float
-    label: str
-    label_origin: str
-
-
-@dataclass(frozen=True)
-class EvidenceRow:
-    """What is known about a feature's being exclusive: an attribute for each column of the evidence.
-
-    Attributes:
-        values: by column; None where it does not apply.
-    """
-
-    values: Mapping[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["values"][name]
-        except KeyError:
-            raise AttributeError(f"the evidence has no column {name}") from None
-
-
-@dataclass(frozen=True)
-class DocumentRow:
-    """A whole document; one after another, the contents of its turns are the document's content."""
-
-    document: int
-    source: str
-    held_out: bool
-    roles: list[str]
-    contents: list[str]
 
 
 class Store:
@@ -172,6 +108,58 @@ class Store:
                 WHERE whole OR NOT any_whole GROUP BY feature_id""",
             [whole_words(query.search), list(feature_ids), query.search],
         )
+
+    def meaning(self) -> dict[str, Any]:
+        """What is known of the features' vectors of what they mean: `model`, `digest`, `centre` and others; empty
+        where `meaning` was not asked for, or of other features."""
+        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM meaning")}
+
+    def likeness(self, near: Sequence[float], feature_ids: Sequence[int]) -> dict[int, float]:
+        """The cosine of these features' vectors with one of length 1; without those that have none."""
+        rows = self._rows(
+            f"""SELECT feature_id, {likeness()} AS likeness FROM meanings
+                WHERE feature_id IN (SELECT unnest(?::INTEGER[]))""",
+            [list(near), list(feature_ids)],
+        )
+        return {row["feature_id"]: row["likeness"] for row in rows}
+
+    def alike(self, feature_id: int, first: int, findings: bool = False) -> pd.DataFrame:
+        """The features that come nearest to one in meaning: other_id, likeness; none where what it means is not known.
+
+        Args:
+            feature_id: which.
+            first: how many.
+            findings: only the best features of findings, and not that of its own.
+        """
+        which = """AND place = 0 AND finding IS DISTINCT FROM (SELECT finding FROM judged WHERE feature_id = $1)"""
+        return self._frame(
+            f"""SELECT feature_id AS other_id, list_inner_product(vector, (
+                    SELECT vector FROM meanings WHERE feature_id = $1)) AS likeness
+                FROM meanings {"JOIN judged USING (feature_id)" if findings else ""}
+                WHERE feature_id != $1 AND $1 IN (SELECT feature_id FROM meanings) {which if findings else ""}
+                ORDER BY likeness DESC, other_id LIMIT $2""",
+            [feature_id, first],
+        )
+
+    def labels(self) -> list[str]:
+        """Labels of the features that have one, by number."""
+        rows = self._rows("SELECT label FROM store.features WHERE label != '' ORDER BY feature_id")
+        return [row["label"] for row in rows]
+
+    def stretches(self) -> pd.DataFrame:
+        """Which characters of which documents the strongest contexts show: feature_id, document, start, stop, by
+        document."""
+        return self._frame(
+            "SELECT feature_id, document, start, stop FROM store.contexts WHERE band = 0 ORDER BY document, feature_id"
+        )
+
+    def documents(self, numbers: Sequence[int]) -> dict[int, list[str]]:
+        """The contents of these documents, a text a turn."""
+        rows = self._rows(
+            "SELECT document, contents FROM store.documents WHERE document IN (SELECT unnest(?::INTEGER[]))",
+            [list(numbers)],
+        )
+        return {row["document"]: row["contents"] for row in rows}
 
     def feature(self, feature_id: int) -> FeatureRow:
         """Everything in one row of `features`.

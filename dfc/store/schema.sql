@@ -42,7 +42,8 @@ CREATE TABLE features (
     main_source   VARCHAR NOT NULL,  -- source with the highest firing rate
     specificity   FLOAT   NOT NULL,  -- that rate's share of the sum over sources, ten evenly spread firings added
     label         VARCHAR NOT NULL,  -- what it seems to be about; '' where nothing is distinctive
-    label_origin  VARCHAR NOT NULL   -- 'words': made of distinctive words of its top contexts; '' without a label
+    label_origin  VARCHAR NOT NULL,  -- 'words': made of distinctive words of its top contexts; '' without a label
+    label_auroc   FLOAT              -- how well these words alone tell other strong contexts from random places; or NULL
 );
 
 CREATE TABLE contexts (     -- one row per context; `Store.contexts` puts tokens and activations together again

@@ -1,4 +1,4 @@
-"""Write a feature store, or the evidence beside it, and rename it into place."""
+"""Write a feature store, or what lies beside it, and rename it into place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfc.store import EVIDENCE_TABLES, EVIDENCE_VERSION, SCHEMA_VERSION, TABLES, columns
+from dfc.store import (
+    EVIDENCE_TABLES,
+    EVIDENCE_VERSION,
+    MEANING_TABLES,
+    MEANING_VERSION,
+    SCHEMA_VERSION,
+    TABLES,
+    columns,
+)
 from dfc.store.query import BETWEEN, folded
 
 _JOINED = 8  # contexts
 _ROW_GROUP = 30_720  # rows: of DuckDB's 122,880 a feature's page reads a few, but decodes whole dictionaries of texts
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 _EVIDENCE = (Path(__file__).parent / "evidence.sql").read_text(encoding="utf-8")
+_MEANING = (Path(__file__).parent / "meaning.sql").read_text(encoding="utf-8")
 
 
 class StoreWriter:
@@ -107,6 +116,11 @@ def evidence_writer(path: Path) -> StoreWriter:
     figures = ", ".join(f"{one.name} {one.kind}" for one in columns.EVIDENCE)
     table = f"CREATE TABLE evidence (feature_id INTEGER NOT NULL, {figures});"
     return StoreWriter(path, _EVIDENCE + table, EVIDENCE_TABLES, EVIDENCE_VERSION)
+
+
+def meaning_writer(path: Path) -> StoreWriter:
+    """The same for a run's meaning.duckdb."""
+    return StoreWriter(path, _MEANING, MEANING_TABLES, MEANING_VERSION)
 
 
 def _joined(contexts: pa.Table) -> pa.Table:

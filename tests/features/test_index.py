@@ -284,16 +284,17 @@ def test_partners_are_those_that_fire_on_the_same_pairs(dense: Dense, store: Sto
 
 
 def test_labels_name_what_the_texts_hold(store: Store, tiny_run: Run) -> None:
+    """If there are any: what random models fire on, words seldom tell."""
     texts = ["".join(contents) for contents in stored.read(tiny_run)["contents"].to_pylist()]
     table = store.features(FeatureQuery())
     labelled = table[table["label"] != ""]
-    assert len(labelled) > 5
     for feature, label in zip(labelled["feature_id"], labelled["label"], strict=True):
         assert store.feature(feature).label_origin == "words"
-        listed = store.phrases(feature)["text"].tolist()
+        assert 0.7 <= (store.feature(feature).label_auroc or 0) <= 1
         for part in label.split(" · "):
-            assert part in listed
             assert any(part in text for text in texts)
+    unnamed = [store.feature(feature).label_auroc for feature in table["feature_id"][table["label"] == ""]]
+    assert set(unnamed) == {None}
 
 
 def test_features_come_in_the_order_of_their_ids(store: Store) -> None:

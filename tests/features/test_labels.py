@@ -61,9 +61,16 @@ def test_a_stretch_stays_with_its_speaker_and_cuts_no_word() -> None:
     assert cut.text.split() == text.split()[28:46]
 
 
-def corpus(features: list[list[Stretch]], sample: list[str]) -> Corpus:
+def corpus(features: list[list[Stretch]], sample: list[str], tests: list[list[Stretch]] | None = None) -> Corpus:
+    """What is read of a corpus; the tests of each feature are its contexts themselves, unless others are given."""
+    numbers, stretches = together(features)
+    places = [stretch(plain(text), 0, units(text)[0][1]) for text in sample]
+    return Corpus(numbers, stretches, sample, *together(features if tests is None else tests), places)
+
+
+def together(features: list[list[Stretch]]) -> tuple[np.ndarray, list[Stretch]]:
     numbers = np.repeat(np.arange(len(features)), [len(own) for own in features])
-    return Corpus(numbers, [around for own in features for around in own], sample)
+    return numbers, [around for own in features for around in own]
 
 
 def english(draw: random.Random, inside: str) -> str:
@@ -86,9 +93,10 @@ def test_labels_of_features_that_are_known() -> None:
         [at(text, "ebra") for text in always[:2]],  # two contexts are not enough
         [],
     ]
-    found, table = labels.describe(corpus(known, sample), len(known))
-    assert found == ["Zebra", "please pretend", "电 · 新华社", "", "", ""]
-    rows = table.to_pandas()
+    made = labels.describe(corpus(known, sample), len(known))
+    assert made.texts == ["Zebra", "please pretend", "电 · 新华社", "", "", ""]
+    assert (made.auroc > 0.95).tolist() == [True, True, True, False, False, False]
+    rows = made.phrases.to_pandas()
     tokens = rows[rows["kind"] == "token"].set_index("feature_id")
     assert tokens.loc[0, "count"] == 15
     assert tokens.loc[0, "text"] == "Zebra"
@@ -99,17 +107,43 @@ def test_labels_of_features_that_are_known() -> None:
 def test_lift_is_counted_by_hand() -> None:
     """Four of four peaks on a word that is one of ten words of the corpus, with half an occurrence added."""
     sample = ["cold wind and rain on ten grey hills far away"]
-    found, table = labels.describe(corpus([[at("old rain falls", "rain")] * 4], sample), 1)
-    rows = table.to_pandas().set_index("text")
+    made = labels.describe(corpus([[at("old rain falls", "rain")] * 4], sample), 1)
+    rows = made.phrases.to_pandas().set_index("text")
     assert rows.loc["rain", "lift"] == pytest.approx(1 / (1.5 / 11))
     near = 1 - (1 - 0.5 / 11) ** passages.WINDOW
     assert 1 / near < 8  # in so small a corpus, a phrase that it does not hold is no wonder
     assert list(rows.index) == ["rain"]
-    assert found == ["rain"]
+    assert made.texts == ["rain"]
 
 
 def test_nothing_at_all() -> None:
-    found, table = labels.describe(Corpus(np.zeros(0, dtype=np.int64), [], []), 3)
-    assert found == ["", "", ""]
-    assert table.num_rows == 0
-    assert table.schema.field("text").type == pa.string()
+    made = labels.describe(corpus([], []), 3)
+    assert made.texts == ["", "", ""]
+    assert np.isnan(made.auroc).all()
+    assert made.phrases.num_rows == 0
+    assert made.phrases.schema.field("text").type == pa.string()
+
+
+def test_a_label_stays_away_where_its_words_do_not_stand_in_other_contexts() -> None:
+    """Both features have the same contexts; of their other ones all hold the word in one, and a third in the other."""
+    draw = random.Random(0)
+    sample = [" ".join(draw.choices(FILLER, k=60)) for _ in range(200)]
+    on_zebras = [at(english(draw, "Zebra"), "ebra") for _ in range(12)]
+    others = [at(text, draw.choice(text.split())) for text in (english(draw, "boat") for _ in range(8))]
+    tests = [on_zebras[:6], [*on_zebras[:4], *others], on_zebras[:1]]
+    made = labels.describe(corpus([on_zebras] * 3, sample, tests), 3)
+    assert made.texts == ["Zebra", "", ""]
+    assert made.auroc[0] == 1
+    assert np.isnan(made.auroc[1:]).all()  # one other context is too little to tell
+    assert set(made.phrases["feature_id"].to_pylist()) == {0, 1, 2}  # what contexts share is told all the same
+
+
+def test_a_common_word_is_a_label_where_it_tells() -> None:
+    """It stands at half of all places, which is not distinctive, and at all peaks."""
+    draw = random.Random(0)
+    sample = [" ".join(draw.choices(["the", "boat"], k=60)) for _ in range(200)]
+    peaks = [at(" ".join(draw.choices(["the", "boat"], k=12)), "the") for _ in range(10)]
+    made = labels.describe(corpus([peaks], sample), 1)
+    assert made.texts == ["the"]
+    assert 0.7 < made.auroc[0] < 0.8
+    assert made.phrases.num_rows == 0

@@ -142,8 +142,8 @@ def test_lines_of_the_command_line(store: Store) -> None:
         "only B may use it: B expects what follows better than A, by more than in like texts (evidence: exclusive)",
         f"feature 60, 1 feature, 1,001 documents that count as 300, densest on {second.main_source}",
     ]
-    assert called("", [" the", "x\n"]) == "(␣the, x↵)"
-    assert called("a\x1b[31m", []) == "a‹U+001B›[31m"
+    assert called("") == called(None) == "no label"
+    assert called("a\x1b[31m") == "a‹U+001B›[31m"
 
 
 @pytest.mark.parametrize(

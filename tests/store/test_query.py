@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dfc.store import attached
 from dfc.store.query import FeatureQuery, ranges, rare_end, whole_words
 from dfc.store.reader import Store
-from dfc.store.writer import evidence_writer
+from dfc.store.writer import evidence_writer, meaning_writer
 from tests.stores import make_store, rewrite
 
 SIZE = 80
@@ -197,3 +197,27 @@ def test_orders_of_the_evidence_put_features_without_the_figure_last(
     assert key[len(known) :] == [None] * (SIZE - len(known))
     rest = replace(query, limit=30, offset=10)
     assert store.features(rest)["feature_id"].tolist() == table["feature_id"].tolist()[10:40]
+
+
+def test_near_is_the_order_of_the_inner_products_and_passes_what_has_a_vector(
+    store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    random = np.random.default_rng(1)
+    path = tmp_path_factory.mktemp("near") / "features.duckdb"
+    make_store(path, features=SIZE)
+    vectors = random.normal(size=(SIZE, 5)).astype(np.float32)
+    has = np.flatnonzero(random.random(SIZE) < 0.8)
+    with meaning_writer(attached.meaning_path(path)) as writer:
+        writer.facts({"identity": attached.identity(path), "digest": "some"})
+        writer.append("meanings", pa.table({"feature_id": has, "vector": list(vectors[has])}))
+    near, read = tuple(random.normal(size=5).tolist()), Store(path)
+    products = vectors @ np.array(near)
+    nearest = read.features(FeatureQuery(near=near, order="likeness", alive_only=False))["feature_id"].tolist()
+    assert nearest == has[np.argsort(-products[has])].tolist()
+    assert read.count(FeatureQuery(near=near, alive_only=False)) == len(has)
+    words = FeatureQuery(search="lord", alive_only=False)
+    both = read.features(replace(words, near=near, order="likeness"))["feature_id"].tolist()
+    assert both == [one for one in nearest if one in matching(read, words)]
+    assert len(both) > 1
+    assert store.count(FeatureQuery(near=near)) == 0  # nothing is known of what its features mean
+    assert store.count(FeatureQuery(order="likeness", alive_only=False)) == SIZE

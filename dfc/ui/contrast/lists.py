@@ -80,7 +80,7 @@ def _rows(view: View, result: Mapping[str, Any], listed: Mapping[str, Any]) -> N
     for row in passing:
         identity = row["feature_id"]
         with st.container(key=f"finding_apart_{listed['of']}_{identity}"):
-            title = plain(called(row["label"], row["peak_tokens"]))
+            title = plain(called(row["label"]))
             links.feature(view.run.name, identity, f"{identity}\u2002**{title}**")
             st.html(_about(row, result))
 

@@ -43,7 +43,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     with st.container(gap="xxsmall", key="others"):
         shown = [(place, row) for place, row in enumerate(rows) if row.feature_id != feature.feature_id][:OTHERS]
         for place, row in shown:
-            title = f"{int(row.feature_id)}\u2002{plain(called(row.label, row.peak_tokens))}"
+            title = f"{int(row.feature_id)}\u2002{plain(called(row.label))}"
             links.feature(view.run.name, int(row.feature_id), title, Place(query, place))
         st.page_link(
             address.FINDINGS_PAGE,

@@ -17,7 +17,7 @@ from dfc.store import columns
 from dfc.store import query as queries
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui.feature import contexts, notes, panels
-from dfc.ui.shell import address, data, downloads, feature_list, links, list_address, norm_region, notebook
+from dfc.ui.shell import address, data, downloads, feature_list, links, list_address, norm_region
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
@@ -70,7 +70,9 @@ def _label(feature: FeatureRow) -> str:
     if not feature.label:
         return ""
     origin = ORIGINS.get(feature.label_origin, feature.label_origin)
-    return f'<p class="dfc-called" title="{escape(origin)}">{escape(feature.label)}</p>'
+    tested = "" if feature.label_auroc is None else f' <small class="dfc-muted">AUROC {feature.label_auroc:.2f}</small>'
+    meaning = f"{origin}. {columns.meaning('label_auroc')}" if tested else origin
+    return f'<p class="dfc-called" title="{escape(meaning)}">{escape(feature.label)}{tested}</p>'
 
 
 def _figures(feature: FeatureRow) -> str:
@@ -103,7 +105,7 @@ def _mostly(feature: FeatureRow) -> str:
 def _controls(view: View, feature: FeatureRow) -> None:
     """Previous, next, steer and the card."""
     place = address.place()
-    before, after, where = _neighbours(view.store, view.run.name, feature, place)
+    before, after, where = _neighbours(view, feature, place)
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
         st.button(
             "Previous",
@@ -159,20 +161,21 @@ def _card(store: Store, run: Run, identity: int, theme: Theme) -> bytes:
 
 
 def _neighbours(
-    store: Store, run: str, feature: FeatureRow, place: Place | None
+    view: View, feature: FeatureRow, place: Place | None
 ) -> tuple[dict[str, str] | None, dict[str, str] | None, str]:
     """Addresses of the features before and after, and where this one stands, in words.
 
     They follow the list from which the feature was opened; without one, the numbers of the
     features of its partition that are alive.
     """
+    store = view.store
     if place is not None and place.region:
         region = norm_region.unpack(place.region)
         listed = region.members(data.norms(store), place.query.alive_only) if region else []
         near = [_of(listed, address.neighbour(place, step)) for step in (-1, 1)]
         return near[0], near[1], f"{place.position + 1:,} of {len(listed):,} selected in the norms, by density"
     if place is not None:
-        query = notebook.narrow(run, place.query, place.kept)
+        query = list_address.narrowed(view, place.query, place.kept)
         steps = [_at(store, query, address.neighbour(place, step)) for step in (-1, 1)]
         return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} {_listed(place.query)}"
     before, after = (

@@ -13,7 +13,7 @@ from dfc.report.card import lens_notes
 from dfc.report.heatmap import label
 from dfc.store import columns
 from dfc.store.reader import FeatureRow
-from dfc.ui.feature import evidence, finding, related
+from dfc.ui.feature import evidence, finding, nearest, related
 from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
@@ -49,6 +49,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     st.html(_sources(view.store.sources(feature.feature_id), feature))
     _roles(view, feature, facts)
     _phrases(view.store.phrases(feature.feature_id))
+    nearest.show(view, feature, names)
     related.show(view, feature)
     st.markdown(
         "**Decoder norms**",

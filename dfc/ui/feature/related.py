@@ -1,4 +1,4 @@
-"""Features that have to do with a feature: they fire with it, or their vectors point its way."""
+"""Features that have to do with one: they fire with it, their vectors point its way, or they are about the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def show(view: View, feature: FeatureRow) -> None:
     st.markdown(
         "**Related features**",
         help="Fires with: correlation of firing over pairs of tokens (φ). Direction: cosine of the decoder vectors in "
-        "a model. A into B: the same across the models, A's vector carried into B's space by the stitch.",
+        "a model. A into B: the same across the models, A's vector carried into B's space by the stitch. Meaning: "
+        "cosine of what their strongest contexts are about, as a small encoder reads them.",
     )
     if related.empty:
         st.html('<p class="dfc-muted">None were found.</p>')
@@ -35,7 +36,7 @@ def show(view: View, feature: FeatureRow) -> None:
             "feature_id": column.NumberColumn("feature", format="%d", width=58, help="Click a row to open it."),
             "how": column.TextColumn("how", width=84),
             "strength": column.NumberColumn("φ, cos", format="%.2f", width=60),
-            "about": column.TextColumn("about", help="Its label, or the tokens on which it peaks.", width=120),
+            "about": column.TextColumn("about", help="Its label.", width=120),
         },
         key=f"related_{feature.feature_id}",
         on_select="rerun",
@@ -54,12 +55,14 @@ def _related(view: View, feature: FeatureRow) -> pd.DataFrame:
     kinds = {"a": "direction, A", "b": "direction, B", "a_to_b": "A into B", "b_to_a": "B into A"}
     partners = view.store.coactivations(feature.feature_id).head(_EACH)
     near = view.store.neighbours(feature.feature_id).groupby("kind").head(_EACH)
+    alike = view.store.alike(feature.feature_id, _EACH)
     related = pd.concat(
         [
             pd.DataFrame({"feature_id": partners["other_id"], "how": "fires with", "strength": partners["phi"]}),
             pd.DataFrame(
                 {"feature_id": near["other_id"], "how": near["kind"].map(kinds), "strength": near["similarity"]}
             ),
+            pd.DataFrame({"feature_id": alike["other_id"], "how": "meaning", "strength": alike["likeness"]}),
         ],
         ignore_index=True,
     )
@@ -67,8 +70,4 @@ def _related(view: View, feature: FeatureRow) -> pd.DataFrame:
         return related
     ids = tuple(int(identity) for identity in related["feature_id"].unique())
     others = view.store.features(FeatureQuery(alive_only=False, ids=ids, limit=len(ids))).set_index("feature_id")
-    about = {
-        identity: called(name, tokens)
-        for identity, name, tokens in zip(others.index, others["label"], others["peak_tokens"], strict=True)
-    }
-    return related.assign(about=related["feature_id"].map(about))
+    return related.assign(about=related["feature_id"].map(others["label"].map(called)))

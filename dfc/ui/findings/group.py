@@ -49,8 +49,8 @@ def _members(view: View, finding: Finding, beside: bool) -> None:
     table = data.features(view.store, replace(query, limit=MOST))
     # The store has a gap in favour of a feature's own model; all features of a finding know the same way.
     shown = table.assign(toward=table["matched_gap"].abs())
-    half = ("feature_id", "toward", "called", "main_source")
-    names = half if beside else ("feature_id", "called", "partition", "toward", "density", "main_source")
+    half = ("feature_id", "toward", "label", "main_source")
+    names = half if beside else ("feature_id", "label", "partition", "toward", "density", "main_source")
     feature_table.show(view, shown, f"members_{finding.finding}", names, Place(query, 0))
     if finding.members > MOST:
         st.caption(f"The first {MOST} of {finding.members:,}; the others follow on the features' pages.")

@@ -65,7 +65,7 @@ def _list(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> Non
         feature_filters.offer_to_clear(chosen, {"claim": "any"})
     sides = SIDES if chosen.show == "both" else tuple(side for side in SIDES if side == chosen.show)
     queries = [replace(chosen.query, found=side, partitions=_partitions(claim, side)) for side in sides]
-    narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
+    narrowed = [list_address.narrowed(view, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
     if chosen.query.search and not any(totals):
         list_tools.not_found(view, chosen.query.search, "best feature of a finding")

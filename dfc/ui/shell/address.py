@@ -29,7 +29,14 @@ PROMPT_PAGE = pages.script("prompt")
 PROMPT_PATH = next(page.path for page in pages.PAGES if page.room == "prompt")
 RUNS_PAGE = pages.script("runs")
 LISTS_PAGE = pages.script("lists")
-_TEXTS = {"source": "main_source", "within": "source", "role": "role", "label": "label", "search": "search"}
+_TEXTS = {
+    "source": "main_source",
+    "within": "source",
+    "role": "role",
+    "label": "label",
+    "search": "search",
+    "about": "about",
+}
 """Filters of a query that are texts, by their names in a packed list."""
 LARGEST = 2**31 - 1
 """Of the numbers in an address: no feature, document or place in a list has a larger one."""

@@ -18,7 +18,7 @@ from dfc.store import query as queries
 from dfc.store.column import Column
 from dfc.store.query import Ends
 from dfc.store.reader import FeatureQuery
-from dfc.ui.shell import choice, data, notebook, paging
+from dfc.ui.shell import choice, data, likeness, notebook, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, at_another_run
 from dfc.ui.shell.notebook import Kept
@@ -125,17 +125,23 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
     with top[0]:
         shown = choice.one_of("Show", titles, keys.show, on_change=paging.first)
+    lacking = likeness.lacking(view)
+    meant = not lacking and _is_on("meaning")
     search = top[1].text_input(
         "Search",
         key="search",
         icon=":material/search:",
-        placeholder="words in labels, contexts or peak tokens; Chinese, too",
-        help="Finds features whose label, kept contexts or peak tokens hold this text. Case does not matter.",
+        placeholder="what it is about, in your words; any language"
+        if meant
+        else "words in labels, contexts or peak tokens; Chinese, too",
+        help=likeness.MEANS
+        if meant
+        else "Finds features whose label, kept contexts or peak tokens hold this text. Case does not matter.",
         bind="query-params",
         on_change=_searched,
         args=(keys.order,),
     )
-    search = (search or "").strip()
+    search, about = ("", (search or "").strip()) if meant else ((search or "").strip(), "")
     row = st.columns([4, 3, 2], vertical_alignment="bottom", gap="medium")
     verdicts: list[Any] = []
     if judged:
@@ -150,9 +156,9 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     with row[1]:
         order = choice.one_of_many(
             "Order by",
-            orders(judged, bool(search)),
+            orders(judged, bool(search), bool(about)),
             keys.order,
-            first_order(search, first),
+            first_order(search, about, first),
             help="Sorts all features, not this page alone: the highest figure first, ranks from the best, texts from A "
             "to Z; reversed, the other way round. Features without the figure come last. Match with the search: where "
             "it stands as whole words first; of these labels that hold it, then by the number of contexts that do, "
@@ -163,6 +169,15 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
         folded, kept = _more(view, judged, reset)
+        st.toggle(
+            "by meaning",
+            key="meaning",
+            disabled=bool(lacking),
+            help=lacking or likeness.MEANS,
+            bind="query-params",
+            on_change=_searched,
+            args=(keys.order,),
+        )
         strongest = bool(search) and st.toggle(
             "search strongest contexts alone",
             key="strongest",
@@ -172,6 +187,7 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     limits, chosen = folded
     query = FeatureQuery(
         search=search,
+        about=about,
         strongest=strongest,
         verdicts=tuple(verdicts),
         order=order,
@@ -181,15 +197,20 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     return Filters(shown, query, kept, tools)
 
 
-def first_order(search: str, first: str) -> str:
+def first_order(search: str, about: str, first: str) -> str:
     """The order at first: with a search, how well features match it."""
-    return queries.RELEVANCE if search else first
+    return queries.LIKENESS if about else queries.RELEVANCE if search else first
+
+
+def _is_on(key: str) -> bool:
+    """Whether a toggle that is drawn further down is on."""
+    return bool(st.session_state.get(key, st.query_params.get(key) == "true"))
 
 
 def _searched(order: str) -> None:
     paging.first()
     if st.session_state["search"]:
-        choice.put(order, queries.RELEVANCE)
+        choice.put(order, queries.LIKENESS if _is_on("meaning") else queries.RELEVANCE)
 
 
 def _more(view: View, judged: bool, reset: Any) -> tuple[tuple[dict[str, Ends], dict[str, Any]], Kept]:
@@ -268,9 +289,9 @@ def offer_to_clear(chosen: Filters, further: Mapping[str, str] = MappingProxyTyp
 
 
 def _forget() -> None:
-    """As `_clear`, and the order is not reversed."""
+    """As `_clear`, words are looked for as such, and the order is not reversed."""
     _clear({})
-    st.session_state["rising"] = False
+    st.session_state.update({"rising": False, "meaning": False})
 
 
 def _clear(further: Mapping[str, str]) -> None:
@@ -303,14 +324,15 @@ def params(place: Place, page_rows: int, first: str, show: str = "", keys: Keys 
     query, kept = place.query, place.kept
     entries: dict[str, tuple[bool, str | list[str]]] = {
         keys.show: (show != "", show),
-        keys.order: (query.order != first_order(query.search, first), query.order),
+        keys.order: (query.order != first_order(query.search, query.about, first), query.order),
         "rising": (query.descending == queries.begins_low(query.order), "true"),
         "alive": (not query.alive_only, "false"),
         "source": (query.main_source is not None, query.main_source or ""),
         "fires_on": (query.source is not None, query.source or ""),
         "role": (query.role is not None, query.role or ""),
         "label": (query.label != "", query.label),
-        "search": (query.search != "", query.search),
+        "search": (query.search + query.about != "", query.about or query.search),
+        "meaning": (query.about != "", "true"),
         "strongest": (query.strongest, "true"),
         "verdict": (query.verdicts != (), list(query.verdicts)),
         "starred": (kept.favourite, "true"),

@@ -49,8 +49,8 @@ def _about(view: View, feature: Any) -> str:
     badge = verdict_badge(feature.verdict, float(feature.confidence), view.theme, facts) if judged else ""
     where = f"{percent(float(feature.specificity), 2)} on {escape(feature.main_source)} · " if feature.alive else ""
     return (
-        f'<div class="dfc-{feature.partition}"><div class="dfc-about">{escape(called(feature.label, tokens))}</div>'
+        f'<div class="dfc-{feature.partition}"><div class="dfc-about">{escape(called(feature.label))}</div>'
         + (f"<div>{badge}</div>" if badge else "")
         + f'<div class="dfc-small">{where}fires {one_in(float(feature.density))}</div>'
-        + f"{chips(tokens[:4]) if feature.label else ''}</div>"
+        + f"{chips(tokens[:4])}</div>"
     )

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import Partition
-from dfc.report.heatmap import called, label
+from dfc.report.heatmap import label
 from dfc.report.palette import THEMES
 from dfc.store import columns
 from dfc.store.column import Column
@@ -23,12 +23,12 @@ _ROW, _LINES, _LINES_BESIDE = 36, 64, 88
 """Heights of a row: of one line, and where what a search found is shown whole, in a column of its own or a narrow one;
 from 64 pixels on the browser breaks lines."""
 _MARKS = "★ for a favourite, and its tags."
-_CALLED = "Its label; in brackets, where it has none, the tokens on which its strongest contexts peak."
 _MATCH = "The words that were searched, in the strongest context that has them."
 _HITS = (
     "Contexts that hold the words, of those that are kept of the feature; where none holds them as whole words, those "
     "that hold them within others."
 )
+_NEAR = "How near it comes in meaning to what is looked for: the cosine of their vectors, at most 1."
 _TOWARD = "Nats a character by which the finding's model does better, beyond matched places."
 JUDGED = ("verdict", "confidence")
 NARROW = ("specificity", "histogram", "main_source", "density")
@@ -45,7 +45,9 @@ def chosen(table: pd.DataFrame, alone: bool, order: str = "feature_id") -> tuple
     """
     judged = "verdict" in table and bool(table["verdict"].notna().any())
     called = "label" in table and bool(table["label"].ne("").any())
-    names = ("label", "peak_tokens") if called and alone else ("called",) if called else ("peak_tokens",)
+    names = ("label", "peak_tokens") if called and alone else ("label",) if called else ("peak_tokens",)
+    if "likeness" in table:
+        names = ("likeness", *names)
     if "match" in table:  # what a search found takes the room of figures beside it
         names = ("match", "hits", *names)
         if not alone:
@@ -132,7 +134,6 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     """The table as it is drawn."""
     shown = table.copy()
     shown["peak_tokens"] = peaks(table["peak_tokens"])
-    shown["called"] = [called(*of) for of in zip(table["label"], table["peak_tokens"], strict=True)]
     if "histogram" in table:
         shown["histogram"] = pd.Series(_miniatures(table["histogram"].tolist()), table.index)
     shown["density"] *= 100
@@ -160,9 +161,10 @@ def _miniatures(histograms: list[Any]) -> list[list[float]]:
 
 def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bool) -> dict[str, Any]:
     """How columns look; side by side they are narrow, and stars take their room from the label."""
-    beside = "called" in names
+    beside = "peak_tokens" not in names
     tight, wide = marked and beside, 120 if len(names) < 10 else 150
-    narrow = {"histogram": 60, "main_source": 108} if beside else {}
+    called = 94 if tight or "match" in names else 130
+    narrow = {"histogram": 60, "main_source": 108, "label": called} if beside else {}
     widths = {"label": wide, "peak_tokens": wide, "confidence": 74 if beside else 84} | narrow
     colour = THEMES[view.theme].hue(partition).mark
     config = st.column_config
@@ -170,8 +172,8 @@ def _config(view: View, partition: Partition, names: tuple[str, ...], marked: bo
         "marks": config.TextColumn("★", help=_MARKS, width=36 if tight else 48),
         "toward": config.NumberColumn("gap", help=_TOWARD, format="%.3f", width=64),
         "match": config.TextColumn("match", help=_MATCH, width=150 if beside else 320),
+        "likeness": config.NumberColumn("near", help=_NEAR, format="%.2f", width=52),
         "hits": config.NumberColumn("hits", help=_HITS, format="%d", width=48),
-        "called": config.TextColumn("label or peaks", help=_CALLED, width=94 if tight or "match" in names else 130),
         **{one.name: column_config(one, colour, widths.get(one.name)) for one in columns.columns()},
     }
 

@@ -50,7 +50,7 @@ def row(
         longest: the gap that fills the bar.
         room: how much there is for it.
     """
-    title = called(feature.label, feature.peak_tokens)
+    title = called(feature.label)
     left, right = st.columns([2, 3], gap="medium") if room == "wide" else (st.container(), st.container())
     with left:
         links.feature(view.run.name, finding.feature_id, f"{finding.rank}\u2002**{plain(title)}**", place)
@@ -69,7 +69,7 @@ def row(
 
 def brief(view: View, finding: Finding, feature: Any, context: Context | None, place: Place, longest: float) -> None:
     """One finding in two lines: the link, and under it its strongest context and the gap; arguments as of `row`."""
-    title = called(feature.label, feature.peak_tokens)
+    title = called(feature.label)
     links.feature(view.run.name, finding.feature_id, f"{finding.rank}\u2002**{plain(title)}**", place)
     text = "no context was kept"
     if context is not None:

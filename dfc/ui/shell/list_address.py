@@ -11,9 +11,11 @@ from typing import Literal
 
 from dfc.config import Partition
 from dfc.store import query as queries
-from dfc.ui.shell import address, data, feature_filters, norm_region, orders, paging
+from dfc.store.query import FeatureQuery
+from dfc.ui.shell import address, data, feature_filters, likeness, norm_region, notebook, orders, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
+from dfc.ui.shell.notebook import Kept
 
 Params = dict[str, str | list[str]]
 SHOW: dict[str, tuple[Partition, ...]] = {"both": ("a", "b"), "a": ("a",), "b": ("b",), "shared": ("shared",)}
@@ -26,6 +28,15 @@ FAVOURITES, NOTES, LIST, TAG = "favourites", "notes", "list:", "tag:"
 """Of what readers marked: what is shown; a name follows the last two."""
 GROUP = "group"
 """In the address: the number of the finding that is unfolded."""
+
+
+def narrowed(view: View, query: FeatureQuery, kept: Kept) -> FeatureQuery:
+    """What the store is asked for a list: narrowed to what readers marked, with the vector of what it is about.
+
+    Raises:
+        UserError: if that is asked for, and the encoder does not load.
+    """
+    return likeness.resolved(view, notebook.narrow(view.run.name, query, kept))
 
 
 def table(view: View, place: Place) -> Params:

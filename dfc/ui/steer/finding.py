@@ -40,7 +40,7 @@ def offer(view: View, listed: Sequence[Row], place: int) -> None:
         for row in rows:
             whose = "shared" if row.partition == "shared" else f"only {row.partition.upper()}"
             st.button(
-                f"**{row.feature_id}** {plain(called(row.label, row.peak_tokens))} · {whose}",
+                f"**{row.feature_id}** {plain(called(row.label))} · {whose}",
                 key=f"match_{place}_{row.feature_id}",
                 type="tertiary",
                 on_click=choose,

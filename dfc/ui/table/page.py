@@ -46,7 +46,7 @@ def show(view: View) -> None:
         f"{first}; click a row to judge for yourself.</p></div>"
     )
     queries = [replace(chosen.query, partitions=(partition,)) for partition in list_address.SHOW[chosen.show]]
-    narrowed = [notebook.narrow(view.run.name, query, chosen.kept) for query in queries]
+    narrowed = [list_address.narrowed(view, query, chosen.kept) for query in queries]
     totals = [data.count(view.store, query) for query in narrowed]
     if chosen.query.search and not any(totals):
         list_tools.not_found(view, chosen.query.search)
@@ -77,6 +77,9 @@ def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dic
         else:
             st.html('<p class="dfc-muted">No feature passes these filters. Widen one of them or clear them all.</p>')
         return
+    if whole.near:
+        near = view.store.likeness(whole.near, table["feature_id"].tolist())
+        table = table.assign(likeness=table["feature_id"].map(near))
     if whole.search:
         table = feature_table.matched(
             table, data.matches(view.store, whole, table["feature_id"].tolist()), whole.search

@@ -1,0 +1,69 @@
+"""Whether a label's words alone tell where a feature fires strongly: in contexts from which no word of it was taken.
+
+As detection scores explanations that models write (Paulo et al., arXiv 2410.13928), with the counting of words in place
+of the model that reads them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfc.features.passages import Corpus, Entry, Stretch, entries, passage
+
+PLACES = 4_096  # random pairs of the corpus that contexts are told from
+ENOUGH = 0.7
+"""The least AUROC with which a label is shown: its words stand in two of five such contexts, and hardly elsewhere."""
+_LEAST = 2  # contexts without which nothing is known
+
+
+@dataclass(frozen=True)
+class Named:
+    """A feature, and what its label is made of."""
+
+    feature: int
+    parts: tuple[Entry, ...]
+
+
+def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
+    """How well the number of a label's parts that stand around a place tells the feature's contexts from random places.
+
+    Args:
+        named: labels, several of a feature if need be.
+        corpus: with the contexts that are set apart for it, and random places.
+
+    Returns:
+        (labels,): the probability that more parts stand around a context than around a place, half of that that there
+        are as many added; NaN where there are fewer than two contexts, or no places.
+    """
+    most = 1 + max((len(one.parts) for one in named), default=0)
+    at_contexts, at_places = (np.zeros((len(named), most)) for _ in range(2))
+    of_feature: dict[int, list[int]] = {}
+    holders: dict[Entry, list[int]] = {}
+    for number, one in enumerate(named):
+        of_feature.setdefault(one.feature, []).append(number)
+        for part in one.parts:
+            holders.setdefault(part, []).append(number)
+    for feature, around in zip(corpus.tested.tolist(), corpus.tests, strict=True):
+        if mine := of_feature.get(feature):
+            there = _there(around)
+            for number in mine:
+                at_contexts[number, sum(part in there for part in named[number].parts)] += 1
+    for around in corpus.places:
+        held = Counter(number for entry in _there(around) for number in holders.get(entry, ()))
+        for number, parts in held.items():
+            at_places[number, parts] += 1
+    at_places[:, 0] = len(corpus.places) - at_places[:, 1:].sum(axis=1)
+    below = np.cumsum(at_places, axis=1) - at_places
+    contexts = at_contexts.sum(axis=1)
+    won = (at_contexts * (below + at_places / 2)).sum(axis=1)
+    known = (contexts >= _LEAST) & (len(corpus.places) > 0)
+    return np.where(known, won / np.maximum(contexts * len(corpus.places), 1), np.nan)
+
+
+def _there(around: Stretch) -> set[Entry]:
+    return set(entries(passage(around)))
