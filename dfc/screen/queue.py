@@ -57,7 +57,8 @@ def subjects(store: Store) -> tuple[Subject, ...]:
 
 
 def _listed(store: Store, query: FeatureQuery, most: int) -> list[dict[str, Any]]:
-    return [{**row} for row in store.features(replace(query, limit=most)).to_dict("records")]
+    table = store.features(replace(query, limit=most))
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _subject(store: Store, row: dict[str, Any], finding: Finding | None, prints: dict[int, str]) -> Subject:
@@ -69,7 +70,7 @@ def _subject(store: Store, row: dict[str, Any], finding: Finding | None, prints:
         identity,
         side_of(partition) if finding is None else finding.side,
         partition,
-        called(row["label"], row["peak_tokens"]),
+        called(row["label"]),
         prints[identity],
         members,
         float(row["confidence"]),
