@@ -23,7 +23,7 @@ class Flag(Section):
     Attributes:
         title: what it is called.
         description: what it means, for whoever judges.
-        query: a sentence that texts of it are near to.
+        query: a sentence that texts of it are near to, by which features are looked for in meaning.
         prompts: the set of prompts on which a sweep is offered; None: any.
         words: by language.
     """

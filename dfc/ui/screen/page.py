@@ -18,7 +18,7 @@ from dfc.screen.words import Flag
 from dfc.store import attached
 from dfc.store.book import Decision
 from dfc.ui.screen import deciding, subject
-from dfc.ui.shell import address, data, notebook
+from dfc.ui.shell import address, data, likeness, notebook
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
 
@@ -42,6 +42,7 @@ def show(view: View) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="screen_tools"):
         name = deciding.who(made)
         weights = _weights()
+        _subjects(view, known)
         st.space("stretch")
         _look(view.run, listed, known)
     queue = triage.ordered(listed, weights)
@@ -73,6 +74,21 @@ def _weights() -> Mapping[str, float]:
             )
             for name, asks in triage.FACTORS.items()
         }
+
+
+def _subjects(view: View, known: Mapping[str, Flag]) -> None:
+    """What is looked for by words, and for each the features that are nearest to it in meaning."""
+    lacking = likeness.lacking(view)
+    with st.popover("Flags", icon=":material/flag:"):
+        st.caption(lacking or "Each leads to the features that are nearest to it in meaning, whatever their words.")
+        for flag in known.values():
+            st.page_link(
+                address.TABLE_PAGE,
+                label=plain(flag.title),
+                help=plain(flag.description),
+                disabled=bool(lacking),
+                query_params={"run": view.run.name, "search": flag.query, "meaning": "true"},
+            )
 
 
 def _look(run: Run, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dfc import pipeline
 from dfc.report.document import of_features, report_html
 from dfc.runs import Run
-from dfc.screen import flags
+from dfc.screen import flags, words
 from dfc.store.notes import Notebook
 from dfc.ui.shell.notebook import book
+from tests.tiny import make_encoder
 from tests.ui.folders import find, make_run
 from tests.ui.pages import FEATURE, SCREEN, calm, parameter, text, visit
 
@@ -149,3 +151,16 @@ def test_a_decision_is_shown_with_the_feature_and_in_the_report(run: Run) -> Non
     report = report_html(run, of_features(run, [60, 61]), book(), None)
     assert report.count(line) == 1
     assert "A &lt;b&gt;writes&lt;/b&gt; it, too [of an earlier version]" in report
+
+
+def test_each_flag_leads_to_the_features_nearest_to_it_in_meaning(run: Run, data: Path) -> None:
+    known = words.load(words.place())
+
+    def links() -> dict[str, bool]:
+        found = calm(visit(SCREEN, run="demo")).get("page_link")
+        return {link.proto.label: link.proto.disabled for link in found if link.proto.label in titles}
+
+    titles = {flag.title for flag in known.values()}
+    assert links() == dict.fromkeys(titles, True), "no vectors, no way there"
+    pipeline.meaning(run, make_encoder(data / "models" / "tiny"), "cpu")
+    assert links() == dict.fromkeys(titles, False)
