@@ -24,6 +24,7 @@ _SURE = 16  # characters: what is as long and stands once in a rendered chat is 
 _TOOL = "role `tool`"  # how what a tool says is named
 _SIGNS = range(0xF0000, 0x10FFFE)  # for private use; put beside turns, to see where the template puts them
 _MOST_TRIES = 32  # renderings of one chat to find its turns
+_PART = re.compile(r"""['"]type['"]: ?['"]text['"]""")
 _THINKING = re.compile(r"</?think(?:ing)?>")
 
 
@@ -179,7 +180,10 @@ class _Template:
         """
         for shape in shapes:
             try:
-                return self.fill(shape(messages)), shape
+                text = self.fill(shape(messages))
+                if shape is as_parts and _is_printed(messages, text):
+                    continue
+                return text, shape
             except Exception as error:  # templates raise what they like
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
@@ -244,6 +248,11 @@ class _Template:
         }
         placed = {words: at for words, at in starts.items() if text[max(at, 0) : at + len(words.text)] == words.text}
         return placed, [] if same == text else [words for words in signs if words not in placed]
+
+
+def _is_printed(messages: Sequence[Mapping[str, Any]], text: str) -> bool:
+    """Whether a template wrote parts down as they are, rather than what they say."""
+    return any(_PART.search(text) and not _PART.search(str(message["content"])) for message in messages)
 
 
 def _clock(moment: datetime) -> str:

@@ -13,7 +13,7 @@ from dfc import models
 from dfc.activations import harvest
 from dfc.config import HarvestConfig, ModelConfig
 from dfc.corpus import Document, plain
-from dfc.models import LoadedModel, positions, rollouts
+from dfc.models import LoadedModel, positions, rollouts, together
 from dfc.models.rollouts import Answer
 from dfc.requests import RolloutSampling
 from tests import tiny
@@ -86,8 +86,8 @@ def test_an_answer_that_grows_beyond_the_length_is_given_as_alone(tmp_path: Path
     assert [answer for batch in batches for answer in batch] == planned
     assert [len(batch) for batch in batches] == [2, 1, 2, 1, 2]
     for batch in batches:
-        together = rollouts._generate(model, [answer.ids for answer in batch], sampling, ends=[])
-        assert together == [rollouts._generate(model, [answer.ids], sampling, ends=[])[0] for answer in batch]
+        said = together.write(model, [answer.ids for answer in batch], sampling, torch.zeros(len(batch), 10), [])
+        assert said == [together.write(model, [one.ids], sampling, torch.zeros(1, 10), [])[0] for one in batch]
 
 
 def test_who_shares_a_batch() -> None:
