@@ -87,7 +87,7 @@ def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server:
     notebook = Notebook(folder / "notes.duckdb")
     assert notebook.feature("demo", A_FEATURE + 1).favourite
     page.get_by_role("button", name="Add a note").click()
-    page.locator("textarea").click()
+    page.get_by_role("textbox", name="New note").click()
     page.keyboard.type("so this is said")
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Keep").click()
@@ -105,7 +105,7 @@ def test_a_note_is_kept_once_however_its_box_is_left(way: str, new_page: NewPage
     expect(page).to_have_title(re.compile(rf"^Feature {A_FEATURE + 2} · dfc"))
     wait_until_idle(page)
     page.get_by_role("button", name="Add a note").click()
-    page.locator("textarea").click()
+    page.get_by_role("textbox", name="New note").click()
     page.keyboard.type("fires on dates")
     if way == "Escape":
         page.keyboard.press("Escape")

@@ -49,8 +49,9 @@ CUT = """() => {
                 cut.add(text.data.trim());
         }
     }
-    for (const box of main.querySelectorAll('input'))
-        if (box.clientWidth > 1 && box.scrollWidth > box.clientWidth + 1) cut.add(box.value || box.placeholder);
+    for (const box of main.querySelectorAll('input'))  // what somebody wrote at length scrolls in its field
+        if (box.clientWidth > 1 && box.value.length < 60 && box.scrollWidth > box.clientWidth + 1)
+            cut.add(box.value || box.placeholder);
     return [...cut];
 }"""
 """Texts that reach beyond the window, or beyond what holds and cuts or scrolls them; tables on a canvas have none."""
