@@ -50,6 +50,7 @@ class Progress:
         row: the latest of them, with the columns of the table `outputs`; None: one is still being written.
         waiting: for the model, which somebody else is using.
         approximate: of how many answers the edit is approximate, and how; nothing if of none.
+        tokens: that were written of the answers to come.
     """
 
     sweep_id: str
@@ -58,6 +59,7 @@ class Progress:
     row: dict[str, Any] | None = None
     waiting: bool = False
     approximate: str = ""
+    tokens: int = 0
 
 
 def run_sweep(
@@ -94,7 +96,7 @@ def run_sweep(
                         done += 1
                     off += [step.approximate] if step.approximate else []
                     words = f"{len(off)} of {done} answers: {off[0]}" if off else ""
-                    yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting, words)
+                    yield Progress(sweep_id, done, sweep.outputs, step.row, step.waiting, words, step.tokens)
         status = "done"
     except Exception:  # not the closing of the generator, which is how a sweep is cancelled
         status = "failed"
@@ -141,11 +143,15 @@ def randomised(unit: Program) -> Program:
 
 @dataclass(frozen=True)
 class Step:
-    """One output, or none yet; `waiting`: because somebody else is using the model; `approximate`: as of `strength`."""
+    """One output, or none yet.
+
+    `waiting`: because somebody else is using the model; `approximate`: as of `strength`; `tokens`: of outputs to come.
+    """
 
     row: dict[str, Any] | None = None
     waiting: bool = False
     approximate: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def written(model: LoadedModel, side: Side, sweep: Sweep, units: Units) -> Gener
         with closing(generation.stream_batch(model, rows, sweep.sampling, record=record)) as pieces:
             for piece in pieces:
                 answers[piece.row].add(piece)
-                yield Step(waiting=piece.waiting)
+                yield Step(waiting=piece.waiting, tokens=sum(len(answer.tokens) for answer in answers))
         for place, measured in _measured(model, batch, answers, record, units):
             text, answer = batch[place], answers[place]
             if text.edit is None:

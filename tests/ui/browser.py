@@ -153,11 +153,11 @@ def failures(page: Page) -> list[str]:
     return [box.inner_text() for box in boxes.all()]
 
 
-def click_cell(page: Page, table: int = 0, row: int = 0, column_x: float = 30.0) -> None:
-    """Click a cell of a table that Streamlit draws on a canvas."""
+def click_cell(page: Page, table: int = 0, row: int = 0, column_x: float = 30.0, height: int = 36) -> None:
+    """Click a cell of a table that Streamlit draws on a canvas, with rows so high."""
     frame = page.get_by_test_id("stDataFrame").nth(table)
     frame.scroll_into_view_if_needed()
-    frame.click(position={"x": column_x, "y": 36 * (row + 1) + 18})
+    frame.click(position={"x": column_x, "y": 36 + height * row + height // 2})
 
 
 def _wait_for(address: str, process: processes.Process) -> None:

@@ -14,6 +14,7 @@ from dfc import pipeline
 from dfc.runs import Run
 from dfc.store.notes import Notebook
 from dfc.store.reader import EvidenceRow, FeatureQuery, Store
+from dfc.ui.shell import feature_table
 from tests.ui.browser import (
     ROOT,
     Complaints,
@@ -78,7 +79,7 @@ def test_a_feature_is_found_tagged_compared_and_shared(new_page: NewPage, server
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"search={word}"))
     wait_until_idle(page)
-    click_cell(page, row=row)
+    click_cell(page, row=row, height=feature_table.LINES)
     expect(page.get_by_role("heading", name=f"Feature {evidence.feature_id} ")).to_be_visible()
     wait_until_idle(page)
     badge = page.locator(".dfc-verdict").inner_text().replace("\u2002", " ")

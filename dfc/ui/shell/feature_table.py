@@ -19,7 +19,7 @@ from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import around
 
 MOST_BARS = 16
-_ROW, _LINES, _LINES_BESIDE = 36, 64, 88
+_ROW, LINES, _LINES_BESIDE = 36, 64, 88
 """Heights of a row: of one line, and where what a search found is shown whole, in a column of its own or a narrow one;
 from 64 pixels on the browser breaks lines."""
 _MARKS = "★ for a favourite, and its tags."
@@ -94,7 +94,7 @@ def show(
     partition: Partition = table["partition"].iloc[0] if table["partition"].nunique() == 1 else "shared"
     order = [names[0], "marks", *names[1:]] if marked else list(names)
     shown = shown.drop(columns=[one.name for one in columns.columns() if one.look == "none"])  # no table draws these
-    height = _ROW if "match" not in names else _LINES_BESIDE if "called" in names else _LINES
+    height = _ROW if "match" not in names else _LINES_BESIDE if "called" in names else LINES
     look: dict[str, Any] = {
         "hide_index": True,
         "column_order": order,

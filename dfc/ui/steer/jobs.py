@@ -32,6 +32,7 @@ class Job:
         judge: who scores the answers, if anybody.
         sweep_id: under which it is kept.
         done, total: outputs, or texts that were judged; total is 0 until it is known.
+        tokens: written of the outputs that are to come next.
         waiting: for a model that somebody else is using.
         judging: whether outputs are done, and are being judged.
         problem: why it ended early, or what is approximate in it.
@@ -44,6 +45,7 @@ class Job:
     sweep_id: str | None = None
     done: int = 0
     total: int = 0
+    tokens: int = 0
     waiting: bool = False
     judging: bool = False
     problem: str | None = None
@@ -69,6 +71,7 @@ class Job:
         with closing(run_sweep(self.run, sweep)) as steps:
             for step in steps:
                 self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
+                self.tokens = step.tokens
                 self.problem = step.approximate or None
                 if self.cancelled.is_set():
                     break

@@ -17,7 +17,7 @@ from dfc.steering import prompt_sets, trials
 from dfc.steering.judge import identity
 from dfc.ui.shell import choice, notebook
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import plain, sentence
+from dfc.ui.shell.text import count, plain, sentence
 from dfc.ui.steer import jobs, outputs
 from dfc.ui.steer.writing import Request
 
@@ -157,6 +157,8 @@ def _progress(run: Run) -> None:
             st.query_params["sweep"] = job.sweep_id[:12]
         st.rerun()
     words = f"{job.done} of {job.total} answers" if job.total else "Getting ready; models are loaded …"
+    if job.tokens:
+        words += f"; {count(job.tokens)} tokens of the next ones"
     if job.judging:
         words = f"{job.done} of {job.total} texts judged"
     if job.waiting:
