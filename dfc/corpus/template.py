@@ -252,7 +252,8 @@ class _Template:
 
 def _is_printed(messages: Sequence[Mapping[str, Any]], text: str) -> bool:
     """Whether a template wrote parts down as they are, rather than what they say."""
-    return any(_PART.search(text) and not _PART.search(str(message["content"])) for message in messages)
+    said = sum(len(_PART.findall(str(message["content"]))) for message in messages)
+    return len(_PART.findall(text)) > said
 
 
 def _clock(moment: datetime) -> str:

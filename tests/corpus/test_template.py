@@ -250,6 +250,8 @@ def test_a_template_that_wants_parts_has_them(part: str) -> None:
     assert rendering.text == corpus.render(document, tokenizer_with(PLAIN)).text
     assert placed(document, rendering) == [turn.content for turn in document.turns]
     assert (rendering.lost, rendering.joined) == ((), False)
+    asked = chat(("user", "What is {'type': 'text'}?"), ("assistant", "A part."))
+    assert corpus.render(asked, tokenizer_with(template)).text == corpus.render(asked, tokenizer_with(PLAIN)).text
 
 
 def test_what_a_template_does_not_tell_of_tools_is_known() -> None:
