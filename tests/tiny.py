@@ -25,6 +25,7 @@ from transformers import (
 
 from dfc import config, runs
 from dfc.config import RunConfig
+from dfc.models import LoadedModel
 
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are tiny.<|im_end|>\n{% endif %}"
@@ -228,3 +229,14 @@ def add_padding(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     tokenizer.save_pretrained(folder)
+
+
+def passes(model: LoadedModel) -> list[tuple[int, ...]]:
+    """Rows and tokens of every pass from now on."""
+    seen: list[tuple[int, ...]] = []
+
+    def note(module: Any, given: Any, named: dict[str, Any]) -> None:
+        seen.append(tuple(named["input_ids"].shape))
+
+    model.model.register_forward_pre_hook(note, with_kwargs=True)
+    return seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,22 +13,12 @@ from dfc.config import ModelConfig
 from dfc.corpus import plain
 from dfc.models import LoadedModel, together
 from dfc.requests import Edit, RolloutSampling, Sampling, Sweep
+from tests.tiny import passes
 
 
 @pytest.fixture
 def model(tiny_models: tuple[Path, Path]) -> LoadedModel:
     return models.load(ModelConfig(source=str(tiny_models[1]), layer=2, max_tokens=128))
-
-
-def passes(model: LoadedModel) -> list[tuple[int, ...]]:
-    """Rows and tokens of every pass from now on."""
-    seen: list[tuple[int, ...]] = []
-
-    def note(module: Any, given: Any, named: dict[str, Any]) -> None:
-        seen.append(tuple(named["input_ids"].shape))
-
-    model.model.register_forward_pre_hook(note, with_kwargs=True)
-    return seen
 
 
 def test_the_floor_runs_what_writing_runs(model: LoadedModel) -> None:

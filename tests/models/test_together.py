@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from dfc.models import LoadedModel, together
 from dfc.requests import RolloutSampling
 from tests import tiny
 from tests.models.test_families import FAMILIES, TOKENIZER
+from tests.tiny import passes
 
 DRAWN = RolloutSampling(tokens=24, temperature=1.5, top_p=0.95)
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14], [15], [16, 17]]
@@ -52,17 +52,6 @@ def nucleus(scores: Tensor, top_p: float) -> Tensor:
 
 def test_of_nothing_the_likeliest_token_is_left() -> None:
     assert nucleus(torch.tensor([[0.0, 2.0, 1.0]]), 0.0)[0].isfinite().tolist() == [False, True, False]
-
-
-def passes(model: LoadedModel) -> list[tuple[int, ...]]:
-    """Rows and tokens of every pass from now on."""
-    seen: list[tuple[int, ...]] = []
-
-    def note(module: Any, given: Any, named: dict[str, Any]) -> None:
-        seen.append(tuple(named["input_ids"].shape))
-
-    model.model.register_forward_pre_hook(note, with_kwargs=True)
-    return seen
 
 
 def alone(model: LoadedModel, draws: Tensor, ends: list[int]) -> list[list[int]]:
