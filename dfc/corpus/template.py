@@ -181,9 +181,9 @@ class _Template:
         for shape in shapes:
             try:
                 text = self.fill(shape(messages))
-                if shape is as_parts and _is_printed(messages, text):
-                    continue
-                return text, shape
+                if shape is not as_parts or not _is_printed(messages, text):
+                    return text, shape
+                reason = "it writes parts of a message down as they are"
             except Exception as error:  # templates raise what they like
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

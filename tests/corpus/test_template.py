@@ -254,6 +254,12 @@ def test_a_template_that_wants_parts_has_them(part: str) -> None:
     assert corpus.render(asked, tokenizer_with(template)).text == corpus.render(asked, tokenizer_with(PLAIN)).text
 
 
+def test_a_template_that_cuts_a_text_and_prints_parts_loses_the_turn() -> None:
+    document = chat(("user", "Rain?"))
+    rendering = corpus.render(document, tokenizer_with("{{ messages[0].content[:3] }}"))
+    assert (rendering.text, placed(document, rendering), len(rendering.lost)) == ("Rai", [], 1)
+
+
 def test_what_a_template_does_not_tell_of_tools_is_known() -> None:
     tools = [{"type": "function", "function": {"name": "sky"}}]
     messages = [
