@@ -129,6 +129,8 @@ class Told:
         return held
 
 
+NOTHING = Told()
+"""Said of a feature of which nothing is."""
 _DETECTION = tuple(one.name for one in fields(Detection))
 _OWN = tuple(one.name for one in fields(Explanation) if one.name != "detection")
 _FLAGS = tuple(one.name for one in fields(Said))
@@ -165,11 +167,11 @@ class ExplanationStore:
         explanations, marks = map(_explanation, texts), (Said(*row) for row in flags)
         for one in explanations:
             if prints[one.feature_id] == one.fingerprint:
-                known = found.setdefault(one.feature_id, Told())
+                known = found.setdefault(one.feature_id, NOTHING)
                 found[one.feature_id] = Told((*known.explanations, one), known.flags)
         for mark in marks:
             if prints[mark.feature_id] == mark.fingerprint:
-                known = found.setdefault(mark.feature_id, Told())
+                known = found.setdefault(mark.feature_id, NOTHING)
                 found[mark.feature_id] = Told(known.explanations, (*known.flags, mark))
         return found
 
