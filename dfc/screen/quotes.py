@@ -82,7 +82,7 @@ def gather(run: Run, features: Sequence[int]) -> tuple[Material, ...]:
 
 
 def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch, ...]:
-    """Random stretches of the corpus, each of another document, and which features fire in them."""
+    """Random stretches of the corpus, of as many documents as may be, and which features fire in them."""
     settings, activations = run.config(), ActivationStore(run.activations)
     device = devices.pick(settings.training.device)
     crosscoder = crosscoder_model.load(run.crosscoder).to(device)
@@ -94,9 +94,8 @@ def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch,
         for place, shard in enumerate(chosen):
             rows = activations.rows(shard)
             kept = activations.keep(shard, rows)
-            at = _one_of_each(
-                draw, np.flatnonzero(kept), rows.document, -(-(size - len(found)) // (len(chosen) - place))
-            )
+            wanted = -(-(size - len(found)) // (len(chosen) - place))
+            at = _spread(draw, np.flatnonzero(kept), rows.document, wanted)
             spans = _spans(rows, at, settings.index.pairs_before, settings.index.pairs_after)
             inside = [np.flatnonzero(kept[start:stop]) + start for start, stop, *_ in spans]
             x = activations.raw(shard)[torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *inside]))]
@@ -119,13 +118,14 @@ def cut(documents: pa.Table, number: int, start: int, stop: int) -> str:
     return content[start : min(stop, start + _CHARACTERS)]
 
 
-def _one_of_each(
+def _spread(
     draw: np.random.Generator, rows: npt.NDArray[np.int64], document: npt.NDArray[np.int32], most: int
 ) -> npt.NDArray[np.int64]:
-    """Rows drawn at random, at most one of each document, increasing."""
+    """So many rows, drawn at random, increasing: one of each document, and further ones where there are too few."""
     order = draw.permutation(rows)
-    _, first = np.unique(document[order], return_index=True)
-    return np.sort(order[np.sort(first)[:most]])
+    first = np.zeros(len(order), dtype=bool)
+    first[np.unique(document[order], return_index=True)[1]] = True
+    return np.sort(np.concatenate([order[first], order[~first]])[:most])
 
 
 def _spans(rows: shards.Rows, at: npt.NDArray[np.int64], before: int, after: int) -> list[tuple[int, int, int, int]]:
@@ -147,9 +147,11 @@ def _material(store: Store, feature: FeatureRow, documents: pa.Table, pool: Sequ
     own = {context.document for context in contexts}
     firing = [cut(documents, one.document, one.start, one.stop) for one in tested]
     draw = random.Random(f"{_SEED}/{feature.fingerprint}")
-    others = [one.text for one in pool if identity not in one.features and one.document not in own]
-    silent = draw.sample(others, min(TESTED, len(others)))
-    mixed = [(text, True) for text in firing] + [(text, False) for text in silent if text not in firing]
+    silent = [one for one in pool if identity not in one.features]
+    draw.shuffle(silent)
+    silent.sort(key=lambda one: one.document in own)  # of other documents first
+    others = [one.text for one in silent if one.text not in firing][:TESTED]
+    mixed = [(text, True) for text in firing] + [(text, False) for text in others]
     draw.shuffle(mixed)
     return Material(
         identity,
