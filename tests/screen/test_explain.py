@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -40,13 +41,13 @@ def oracle(fires: Mapping[str, bool]) -> Any:
     """An endpoint that knows in which texts a feature fires."""
 
     def answer(body: Any) -> Answer:
-        told = json.loads(body["messages"][1]["content"])
-        said: dict[str, Any] = {
+        texts = json.loads(body["messages"][1]["content"])["texts"]
+        said: dict[str, dict[str, Any]] = {
             "explanation": {"explanation": "words of news"},
-            "marks": {"marks": [9 if fires.get(text) else 1 for text in told["texts"]]},
+            "marks": {"marks": [9 if fires.get(str(text)) else 1 for text in texts]},
             "flags": {"flags": [{"flag": "code", "reason": "it is <code>"}]},
-        }[kind(body)]
-        return says(json.dumps(said), usage=USED)
+        }
+        return says(json.dumps(said[kind(body)]), usage=USED)
 
     return answer
 
@@ -95,7 +96,7 @@ def test_texts_are_told_apart_by_what_really_fires_in_them(tiny_copy: Run, gathe
     for shard in range(len(store)):
         rows, kept = store.rows(shard), kept_rows(store, shard)
         codes = crosscoder.encode(kept.x)
-        for row, feature in zip(kept.index[codes.rows].tolist(), codes.features.tolist(), strict=True):
+        for row, feature in zip(kept.row[codes.rows].tolist(), codes.features.tolist(), strict=True):
             fires_in.setdefault((int(rows.document[row]), int(rows.end[row])), set()).add(feature)
     contents = ["".join(parts) for parts in documents["contents"].to_pylist()]
     assert len(pool) > 50
@@ -286,15 +287,31 @@ def test_what_is_explained_is_not_what_it_is_tested_by(tiny_run: Run) -> None:
 
 
 def test_a_judge_on_this_machine(
-    kept: ExplanationStore, gathered: tuple[Material, ...], tiny_models: tuple[Path, Path]
+    kept: ExplanationStore, gathered: tuple[Material, ...], tiny_models: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Made of nothing, it says no JSON: that is counted, its budget holds, and nothing is kept as said."""
-    judge = JudgeConfig(model=str(tiny_models[0]), protocol="local", answer_tokens=16)
-    budget = Budget(most_requests=3)
+    folder = tmp_path / "judge"
+    shutil.copytree(tiny_models[0], folder)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 8192}))
+    judge = JudgeConfig(model=str(folder), protocol="local", answer_tokens=16)
+    foreseen, budget = explain.estimate(kept, judge, gathered, FLAGS), Budget(most_requests=3)
     *_, last = explain.explain(kept, judge, gathered, FLAGS, budget)
-    assert budget.requests == 3
-    assert last.wrong == 3
-    assert "requests is spent" in last.spent
+    assert (budget.requests, last.wrong) == (3, 3)
+    assert last.spent == "the budget of 3 requests is spent"
+    assert "16 tokens" in last.first or "which is not JSON" in last.first
     assert kept.told(prints(gathered)) == {}
-    first = explain.estimate(kept, judge, gathered, FLAGS)
-    assert 0 < budget.tokens < first.most
+    assert 0 < budget.tokens < foreseen.most
+    few = Budget(most_tokens=budget.tokens // 3 + 16)
+    *_, last = explain.explain(kept, judge, gathered, FLAGS, few)
+    assert few.tokens <= budget.tokens // 3 + 16
+    assert "tokens, and of the budget of" in last.spent
+
+
+def test_a_judge_on_this_machine_that_takes_no_such_long_requests_says_so(
+    kept: ExplanationStore, gathered: tuple[Material, ...], tiny_models: tuple[Path, Path]
+) -> None:
+    judge, budget = JudgeConfig(model=str(tiny_models[0]), protocol="local"), Budget()
+    *_, last = explain.explain(kept, judge, gathered, FLAGS, budget)
+    assert "cannot be given this request: " in last.first
+    assert (last.explained, budget.requests, budget.tokens) == (0, 0, 0)

@@ -33,6 +33,7 @@ def test_hostile_texts_are_given_as_material() -> None:
 def test_an_explanation_is_one_line(frame: str) -> None:
     said = frame.format('{"explanation": " words of\\n\\n\\u0007 news "}')
     assert questions.explanation(SHOWN, LENS).read(said) == "words of news"
+    assert questions.explanation(SHOWN, LENS).read('{"explanation": "a\\u202eb"}') == "a‹U+202E›b"
 
 
 @pytest.mark.parametrize(
