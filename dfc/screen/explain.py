@@ -103,8 +103,9 @@ def estimate(
 ) -> Estimate:
     """What is missing of what a judge is asked about some features."""
     features = requests = tokens = most = 0
+    answers = kept.answers()
     for one in gathered:
-        missing = _missing(kept, judge, one, flags)
+        missing = _missing(answers, judge, one, flags)
         features, requests = features + bool(missing), requests + len(missing)
         for question in missing:
             bytes_ = sum(len(part.content.encode("utf-8", "surrogatepass")) for part in question.messages)
@@ -137,10 +138,10 @@ def explain(
     """
     stop = threading.Event()
     asker = ask.opened(judge, budget, stop)
-    state, failed, unheard = Progress(len(gathered)), None, 0
+    state, failed, unheard, answers = Progress(len(gathered)), None, 0, kept.answers()
 
     def work(one: Material) -> _Outcome:
-        return _Chain(kept, judge, asker, stop).about(one, flags)
+        return _Chain(kept, answers, judge, asker, stop).about(one, flags)
 
     try:
         with closing(ask.each(gathered, work, judge)) as outcomes:
@@ -175,10 +176,17 @@ def _count(state: Progress, outcome: _Outcome) -> None:
 
 
 class _Chain:
-    """The questions about one feature, one after the other; `asked` counts those that were sent and answered."""
+    """The questions about one feature, one after the other; `answers` is what was answered already, and grows."""
 
-    def __init__(self, kept: ExplanationStore, judge: JudgeConfig, asker: Asker, stop: threading.Event) -> None:
-        self._kept, self._judge, self._asker, self._stop = kept, judge, asker, stop
+    def __init__(
+        self,
+        kept: ExplanationStore,
+        answers: dict[str, str],
+        judge: JudgeConfig,
+        asker: Asker,
+        stop: threading.Event,
+    ) -> None:
+        self._kept, self._answers, self._judge, self._asker, self._stop = kept, answers, judge, asker, stop
         self._outcome = _Outcome()
 
     def about(self, one: Material, flags: Mapping[str, Flag]) -> _Outcome:
@@ -206,7 +214,7 @@ class _Chain:
 
     def _said(self, question: Question[Read]) -> Read | None:
         """What a judge says to a question, now or earlier; None where it is nothing that can be read."""
-        if (known := _known(self._kept, self._judge, question)) is not None:
+        if (known := _known(self._answers, self._judge, question)) is not None:
             return known
         asked = messages.key(self._judge, question.messages, self._judge.answer_tokens)
         if self._stop.is_set():
@@ -224,6 +232,7 @@ class _Chain:
             self._outcome.problems.append(error)
             return None
         told = json.dumps([asdict(part) for part in question.messages], ensure_ascii=False)
+        self._answers[asked] = text
         self._kept.keep_answer(asked, self._judge.model, told.encode("utf-8", "ignore").decode(), text)
         return read
 
@@ -259,13 +268,9 @@ def detected(one: Material, marks: Sequence[float]) -> Detection:
     fires, given = np.array(one.fires), np.array(marks)
     told = (given >= _SURE) == fires
     row = contrast.separation(given[fires][:, None], given[~fires][:, None]).iloc[0]
-    return Detection(
-        float((told[fires].mean() + told[~fires].mean()) / 2),
-        *(float(row[name]) for name in ("auroc", "low", "high")),
-        int(fires.sum()),
-        int((~fires).sum()),
-        one.held_out,
-    )
+    accuracy = float((told[fires].mean() + told[~fires].mean()) / 2)
+    auroc, low, high = (float(row[name]) for name in ("auroc", "low", "high"))
+    return Detection(accuracy, auroc, low, high, int(fires.sum()), int((~fires).sum()), one.held_out)
 
 
 def _testable(one: Material) -> bool:
@@ -274,25 +279,24 @@ def _testable(one: Material) -> bool:
 
 
 def _missing(
-    kept: ExplanationStore, judge: JudgeConfig, one: Material, flags: Mapping[str, Flag]
+    answers: Mapping[str, str], judge: JudgeConfig, one: Material, flags: Mapping[str, Flag]
 ) -> list[Question[Any]]:
     """What is still to be asked about a feature; an explanation that is not there yet counts as the longest."""
     if not one.shown:
         return []
     first = questions.explanation(one.shown, one.lens)
-    explained = _known(kept, judge, first)
+    explained = _known(answers, judge, first)
     if explained is None:
         explained = "\U0010ffff" * questions.LONGEST
     asked: list[Question[Any]] = [first]
     asked += [questions.detection(explained, one.texts)] if _testable(one) else []
     asked += [questions.flagging(explained, one.shown, flags)] if flags else []
-    return [question for question in asked if _known(kept, judge, question) is None]
+    return [question for question in asked if _known(answers, judge, question) is None]
 
 
-def _known(kept: ExplanationStore, judge: JudgeConfig, question: Question[Read]) -> Read | None:
+def _known(answers: Mapping[str, str], judge: JudgeConfig, question: Question[Read]) -> Read | None:
     """What a judge said to a question earlier; None where it was not asked, or said what is not read any more."""
-    asked = messages.key(judge, question.messages, judge.answer_tokens)
-    answer = kept.answers([asked]).get(asked)
+    answer = answers.get(messages.key(judge, question.messages, judge.answer_tokens))
     try:
         return None if answer is None else question.read(answer)
     except UnansweredError:

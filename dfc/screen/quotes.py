@@ -7,8 +7,9 @@ fires the store knows. Where it does not is found out: random stretches of the c
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,22 +142,21 @@ def _spans(rows: shards.Rows, at: npt.NDArray[np.int64], before: int, after: int
 
 def _material(store: Store, feature: FeatureRow, documents: pa.Table, pool: Sequence[Stretch]) -> Material:
     identity, side = feature.feature_id, side_of(feature.partition)
-    contexts = _apart(store.contexts(identity))
+    quoted = {one.number: cut(documents, one.document, one.start, one.stop) for one in store.contexts(identity)}
+    contexts = apart(store.contexts(identity), quoted)
     held = set(np.flatnonzero(documents["held_out"].to_numpy()).tolist())
     tested, shown = divided(contexts, held)
-    own = {context.document for context in contexts}
-    firing = [cut(documents, one.document, one.start, one.stop) for one in tested]
+    own, seen = {one.document for one in contexts}, set(quoted.values())
+    silent = [one for one in pool if identity not in one.features and one.text not in seen]
     draw = random.Random(f"{_SEED}/{feature.fingerprint}")
-    silent = [one for one in pool if identity not in one.features]
     draw.shuffle(silent)
     silent.sort(key=lambda one: one.document in own)  # of other documents first
-    others = [one.text for one in silent if one.text not in firing][:TESTED]
-    mixed = [(text, True) for text in firing] + [(text, False) for text in others]
+    mixed = [(quoted[one.number], True) for one in tested] + [(one.text, False) for one in silent[:TESTED]]
     draw.shuffle(mixed)
     return Material(
         identity,
         feature.fingerprint,
-        tuple(Shown(cut(documents, one.document, one.start, one.stop), _fires_on(one, side)) for one in shown),
+        tuple(Shown(quoted[one.number], _fires_on(one, side)) for one in shown),
         _lens(store, identity),
         tuple(text for text, _ in mixed),
         tuple(fires for _, fires in mixed),
@@ -178,12 +178,16 @@ def divided(contexts: Sequence[Context], held_out: set[int]) -> tuple[list[Conte
     return tested, [one for one in strongest if one not in tested][:SHOWN]
 
 
-def _apart(contexts: Sequence[Context]) -> list[Context]:
-    """The strongest context of each document."""
-    of_documents: dict[int, Context] = {}
+def apart(contexts: Sequence[Context], quoted: Mapping[int, str]) -> list[Context]:
+    """The strongest context of each document, and of those that read the same one; `quoted` has texts by number."""
+    documents, texts, kept = set[int](), set[str](), list[Context]()
     for context in contexts:
-        of_documents.setdefault(context.document, context)
-    return list(of_documents.values())
+        text = quoted[context.number]
+        if text.strip() and context.document not in documents and text not in texts:
+            kept.append(context)
+        documents.add(context.document)
+        texts.add(text)
+    return kept
 
 
 def _fires_on(context: Context, side: Side) -> tuple[str, ...]:
@@ -203,7 +207,7 @@ def _fires_on(context: Context, side: Side) -> tuple[str, ...]:
 
 def _lens(store: Store, identity: int) -> dict[str, dict[str, list[str]]]:
     words = {"promoted": "more_likely", "suppressed": "less_likely"}
-    logits = store.logits(identity)
+    logits: Any = store.logits(identity)
     return {
         f"model {side.upper()}": {
             words[str(direction)]: group["token"].head(_TOKENS).tolist()

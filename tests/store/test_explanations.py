@@ -40,7 +40,7 @@ def kept(store: Store) -> ExplanationStore:
 def test_nothing_is_said_without_the_file(kept: ExplanationStore) -> None:
     assert kept.told({3: PRINT}) == {}
     assert kept.features() == []
-    assert kept.answers(["abc"]) == {}
+    assert kept.answers() == {}
     assert not kept.path.exists()
 
 
@@ -107,7 +107,7 @@ def test_what_was_said_of_another_version_of_a_feature_counts_as_nothing(store: 
 def test_answers_are_kept(kept: ExplanationStore) -> None:
     kept.keep_answer("abc", "m", "[]", "one")
     kept.keep_answer("abc", "m", "[]", "two")
-    assert kept.answers(["abc", "def"]) == {"abc": "two"}
+    assert kept.answers() == {"abc": "two"}
 
 
 @pytest.mark.parametrize(("who", "text"), [("", "x"), ("Ada", "x" * 201), ("A" * 81, "x")])

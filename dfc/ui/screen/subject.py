@@ -97,7 +97,8 @@ def _flags(one: Candidate, flags: Mapping[str, Flag]) -> None:
 def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     """Where a person says which flags apply; that holds before what words and judges say."""
     who, key = st.session_state.get(notebook.WHO, "").strip(), f"flags_of_{one.subject.feature_id}"
-    there = [name for name in flags if name in {mark.flag for mark in (*one.flags, *one.named)}]
+    applying = {mark.flag for mark in one.flags} | {mark.flag for mark in one.named}
+    there = [name for name in flags if name in applying]
     st.session_state[key] = there
     st.multiselect(
         "Which apply",
