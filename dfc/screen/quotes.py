@@ -114,9 +114,9 @@ def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch,
 
 
 def cut(documents: pa.Table, number: int, start: int, stop: int) -> str:
-    """Some characters of a document's content."""
+    """Some characters of a document's content, the last where there are too many: peaks are near the end."""
     content = "".join(turn.content for turn in stored.document(documents, number).turns)
-    return content[start : min(stop, start + _CHARACTERS)]
+    return content[max(start, stop - _CHARACTERS) : stop]
 
 
 def _spread(
@@ -142,8 +142,9 @@ def _spans(rows: shards.Rows, at: npt.NDArray[np.int64], before: int, after: int
 
 def _material(store: Store, feature: FeatureRow, documents: pa.Table, pool: Sequence[Stretch]) -> Material:
     identity, side = feature.feature_id, side_of(feature.partition)
-    quoted = {one.number: cut(documents, one.document, one.start, one.stop) for one in store.contexts(identity)}
-    contexts = apart(store.contexts(identity), quoted)
+    everything = store.contexts(identity)
+    quoted = {one.number: cut(documents, one.document, one.start, one.stop) for one in everything}
+    contexts = apart(everything, quoted)
     held = set(np.flatnonzero(documents["held_out"].to_numpy()).tolist())
     tested, shown = divided(contexts, held)
     own, seen = {one.document for one in contexts}, set(quoted.values())
