@@ -16,7 +16,7 @@ import numpy as np
 
 from dfc.asking import ask, messages
 from dfc.asking.budget import Budget, SpentError
-from dfc.asking.messages import Asker, UnansweredError
+from dfc.asking.messages import Asker, StoppedError, UnansweredError
 from dfc.config import JudgeConfig, UserError
 from dfc.report import findings
 from dfc.screen import contrast, questions
@@ -141,7 +141,11 @@ def explain(
     state, failed, unheard, answers = Progress(len(gathered)), None, 0, kept.answers()
 
     def work(one: Material) -> _Outcome:
-        return _Chain(kept, answers, judge, asker, stop).about(one, flags)
+        try:
+            return _Chain(kept, answers, judge, asker, stop).about(one, flags)
+        except Exception:
+            stop.set()  # what is under way is still heard
+            raise
 
     try:
         with closing(ask.each(gathered, work, judge)) as outcomes:
@@ -150,10 +154,8 @@ def explain(
                     outcome = came[1]
                     if isinstance(outcome, SpentError):
                         state.spent = state.spent or str(outcome)
-                        stop.set()
                     elif isinstance(outcome, Exception):
-                        failed = failed or (None if state.spent else outcome)
-                        stop.set()  # what is under way is still heard
+                        failed = failed or (None if isinstance(outcome, StoppedError) else outcome)
                     else:
                         _count(state, outcome)
                         unheard = unheard + 1 if outcome.problems and not outcome.asked else 0
@@ -218,7 +220,7 @@ class _Chain:
             return known
         asked = messages.key(self._judge, question.messages, self._judge.answer_tokens)
         if self._stop.is_set():
-            raise UserError(f"{messages.who(self._judge)} is not asked any more.")
+            raise StoppedError(f"{messages.who(self._judge)} is not asked any more.")
         try:
             reply = self._asker.ask(question.messages, self._judge.answer_tokens)
             self._outcome.asked += 1
@@ -233,7 +235,7 @@ class _Chain:
             return None
         told = json.dumps([asdict(part) for part in question.messages], ensure_ascii=False)
         self._answers[asked] = text
-        self._kept.keep_answer(asked, self._judge.model, told.encode("utf-8", "ignore").decode(), text)
+        self._kept.keep_answer(asked, self._judge.title, told.encode("utf-8", "ignore").decode(), text)
         return read
 
     def _keep(
@@ -249,14 +251,14 @@ class _Chain:
         there = self._kept.told({one.feature_id: one.fingerprint}).get(one.feature_id)
         mine = () if there is None else there.explanations
         if not self._outcome.asked and any(
-            (before.who, before.asked, before.detection) == (self._judge.model, asked, tested) for before in mine
+            (before.who, before.asked, before.detection) == (self._judge.title, asked, tested) for before in mine
         ):
             return  # it stands there as it is, with its date
         common = (one.feature_id, one.fingerprint)
         self._kept.put(
-            Explanation(*common, "judge", self._judge.model, now(), explained, questions.VERSION, asked, tested),
+            Explanation(*common, "judge", self._judge.title, now(), explained, questions.VERSION, asked, tested),
             [
-                Said(*common, "judge", self._judge.model, now(), name, name in applying, applying.get(name, ""),
+                Said(*common, "judge", self._judge.title, now(), name, name in applying, applying.get(name, ""),
                      questions.VERSION)
                 for name in flags
             ] if applying is not None else [],

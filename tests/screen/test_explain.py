@@ -166,12 +166,13 @@ def test_a_budget_is_never_exceeded_and_the_next_call_goes_on(
 
 
 def test_nor_is_one_of_tokens(kept: ExplanationStore, endpoint: Endpoint, gathered: tuple[Material, ...]) -> None:
-    endpoint.answer = oracle({})
+    right, used = oracle({}), {"prompt_tokens": 1190, "completion_tokens": 10}
+    endpoint.answer = lambda body: says(json.loads(right(body)[2])["choices"][0]["message"]["content"], usage=used)
     budget = Budget(most_tokens=9_000)
     last = ask(kept, endpoint, gathered, budget)
     assert "tokens, and of the budget of 9,000" in last.spent
     assert 0 < budget.tokens <= 9_000
-    assert budget.tokens == 100 * len(endpoint.asked)
+    assert budget.tokens == 1200 * len(endpoint.asked)
 
 
 def test_broken_answers_are_counted_and_asked_again(

@@ -10,9 +10,9 @@ from dfc.report.card import feature_card_html
 from dfc.runs import Run
 from dfc.screen import flags
 from dfc.store.explanations import Detection, Explanation, ExplanationStore, Said
-from dfc.store.reader import Store
+from dfc.store.reader import FeatureQuery, Store
 from tests.ui.folders import find, make_run
-from tests.ui.pages import FEATURE, SCREEN, TABLE, calm, text, visit
+from tests.ui.pages import FEATURE, SCREEN, calm, text, visit
 
 BEST = 150
 """The best feature of the first finding."""
@@ -55,8 +55,7 @@ def test_a_label_of_ones_own_stands_before_it(run: Run) -> None:
     assert Store(run.store).feature(BEST).label == "datelines"
     assert '<p class="dfc-called" title="given by a person">datelines' in text(test)
     assert "some/model, a judge" in text(test), "what the judge said stays"
-    listed = calm(visit(TABLE, run="demo", search="datelines"))
-    assert listed.dataframe[0].value["label"].tolist() == ["datelines"]
+    assert Store(run.store).feature_ids(FeatureQuery(search="datelines")) == [BEST]
     test.text_input(key=f"own_label_{BEST}").set_value("")
     calm(test.run().button(key="keep_label").click().run())
     assert Store(run.store).feature(BEST).label == TEXT
@@ -65,7 +64,6 @@ def test_a_label_of_ones_own_stands_before_it(run: Run) -> None:
 def test_a_judges_flags_stand_beside_those_by_words_and_a_person_may_refuse_them(run: Run) -> None:
     test = calm(visit(SCREEN, run="demo", feature=str(BEST)))
     assert "&lt;i&gt;Taiwan&lt;/i&gt; (some/model, a judge, 2026-11-30)" in text(test)
-    assert "a judge&#x27;s explanation tells 95% of texts rightly" in text(test)
     apply = test.multiselect(key=f"flags_of_{BEST}")
     assert apply.disabled, "nobody says so"
     test.text_input(key="who").set_value("Ada")
