@@ -85,7 +85,7 @@ def gather(run: Run, features: Sequence[int]) -> tuple[Material, ...]:
 def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch, ...]:
     """Random stretches of the corpus, of as many documents as may be, and which features fire in them."""
     settings, activations = run.config(), ActivationStore(run.activations)
-    device = devices.pick(settings.training.device)
+    device = devices.pick("auto")
     crosscoder = crosscoder_model.load(run.crosscoder).to(device)
     draw = np.random.default_rng(_SEED)
     chosen = sorted(draw.permutation(len(activations))[:_SHARDS].tolist())
