@@ -152,8 +152,9 @@ def feature(
 ) -> None:
     """Say everything about one feature: evidence, contexts, what it writes, where it fires, and which are like it."""
     run = runs.find(name)
-    from dfc.report import findings, weighing
+    from dfc.report import findings, said, weighing
     from dfc.report.words import told_apart
+    from dfc.store.explanations import NOTHING, ExplanationStore
     from dfc.store.reader import Store
 
     store = Store(run.store)
@@ -162,12 +163,14 @@ def feature(
     names = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
     found = findings.of(store)
     shown = [one for one in store.contexts(number) if one.rank < contexts]
+    told = ExplanationStore(run.explanations).told({number: row.fingerprint}).get(number, NOTHING)
     result: dict[str, Any] = {
         "run": run.name,
         **asdict(row),
         "evidence": None if evidence is None else dict(evidence.values),
         "finding": "" if evidence is None else findings.belonging(evidence, found, names),
         "weighed": None if evidence is None else asdict(weighing.of(evidence, row.partition, facts, names)),
+        **said.plain(told),
         "contexts": [_context(one, row.partition) for one in shown],
         "logits": records(store.logits(number)),
         "sources": records(store.sources(number)),
@@ -183,6 +186,8 @@ def feature(
     tell(f"fires on {row.density:.4%} of pairs, up to {row.max:.2f}; densest on {characters.shown(row.main_source)}")
     if evidence is not None:
         tell(f"{evidence.verdict}, evidence score {evidence.confidence:.2f}. {result['finding']}")
+    for line in said.lines(told):
+        tell(line)
     for one in result["contexts"]:
         tell(f"  {one['peak']:6.2f}  {characters.shown(one['source'])}: {one['text']}")
     logits: Any = store.logits(number).groupby(["side", "direction"])

@@ -174,7 +174,7 @@ def _searching(query: FeatureQuery, narrowing: Narrowing | None) -> tuple[str, l
     found = f"""hit AS MATERIALIZED (
         SELECT feature_id, max(named) AS named, sum(words) AS words, sum(hits) AS hits FROM (
             SELECT feature_id, 0 AS named, words, hits FROM ({held}) UNION ALL
-            SELECT feature_id, {named}, 0, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
+            SELECT feature_id, {named}, 0, 0 FROM features WHERE contains({folded("label")}, {folded("?")})
         ) GROUP BY feature_id)"""
     return found, [*values, *patterns, query.search]
 

@@ -6,8 +6,6 @@ in the background keeps the other waiting; each call is one transaction.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +16,11 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from dfc.config import UserError
-from dfc.store import errors
+from dfc.store import beside
 
 Status = Literal["running", "done", "cancelled", "failed"]
 
 _SCHEMA = (Path(__file__).parent / "steering.sql").read_text(encoding="utf-8")
-_PATIENCE = 20.0  # seconds until another process has closed the file
-_one_at_a_time = threading.Lock()  # one process may not hold a file open for reading and for writing
 
 OUTPUTS = pa.schema(
     {
@@ -171,23 +166,8 @@ class SteeringStore:
     @contextmanager
     def _open(self, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         """The file, for one transaction; a reader of a file that is not there is given empty tables in memory."""
-        try:
-            with _one_at_a_time:
-                missing = not self.path.exists()
-                connection = duckdb.connect() if missing and not write else _patiently(self.path, write)
-                try:
-                    if write or missing:
-                        connection.execute(_SCHEMA)
-                    connection.begin()
-                    yield connection
-                    connection.commit()
-                finally:
-                    connection.close()
-        except duckdb.ConstraintException as error:
-            raise UserError(f"{self.path}: this does not fit, and nothing of it is kept ({error!s:.200}).") from None
-        except duckdb.Error as error:
-            again = "move it away: a new one is begun"
-            raise errors.explained(error, self.path, "a readable file of what was steered", again) from None
+        with beside.opened(self.path, _SCHEMA, write, "a readable file of what was steered") as connection:
+            yield connection
 
 
 def _with_score(outputs: pd.DataFrame) -> pd.DataFrame:
@@ -200,14 +180,3 @@ def _with_parts(outputs: pd.DataFrame) -> pd.DataFrame:
     if "answer" not in outputs:
         return outputs.assign(answer=outputs["text"], reasoning="")
     return outputs.assign(answer=outputs["answer"].fillna(outputs["text"]), reasoning=outputs["reasoning"].fillna(""))
-
-
-def _patiently(path: Path, write: bool) -> duckdb.DuckDBPyConnection:
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=not write)
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower() or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
