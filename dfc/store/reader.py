@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
@@ -114,6 +116,17 @@ class Store:
         where `meaning` was not asked for, or of other features."""
         return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM meaning")}
 
+    def meanings(self, feature_ids: Sequence[int]) -> tuple[list[int], npt.NDArray[np.float32]]:
+        """The vectors of what these features mean, (features, width), and whose each is, by number; without those that
+        have none."""
+        rows = self._rows(
+            """SELECT feature_id, vector FROM meanings WHERE feature_id IN (SELECT unnest(?::INTEGER[]))
+               ORDER BY feature_id""",
+            [list(feature_ids)],
+        )
+        vectors = np.array([row["vector"] for row in rows], np.float32)
+        return [row["feature_id"] for row in rows], vectors.reshape(len(rows), -1) if rows else np.zeros((0, 0))
+
     def likeness(self, near: Sequence[float], feature_ids: Sequence[int]) -> dict[int, float]:
         """The cosine of these features' vectors with one of length 1; without those that have none."""
         rows = self._rows(
@@ -199,12 +212,20 @@ class Store:
 
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
         """The first context of each of several features."""
+        return {feature: first for feature, [first] in self.first_contexts(feature_ids, 1).items()}
+
+    def first_contexts(self, feature_ids: Sequence[int], number: int) -> dict[int, list[Context]]:
+        """So many of the strongest contexts of each of these features, the strongest first."""
         rows = self._rows(
             """SELECT * FROM store.contexts
-               WHERE band = 0 AND rank = 0 AND feature_id IN (SELECT unnest(?::INTEGER[]))""",
-            [feature_ids],
+               WHERE band = 0 AND rank < ? AND feature_id IN (SELECT unnest(?::INTEGER[]))""",
+            [number, list(feature_ids)],
         )
-        return {row["feature_id"]: unpacked(row) for row in rows}
+        rows.sort(key=lambda row: (row["feature_id"], row["rank"]))
+        found: dict[int, list[Context]] = {}
+        for row in rows:
+            found.setdefault(row["feature_id"], []).append(unpacked(row))
+        return found
 
     def some_contexts(self, number: int, seed: int) -> list[Context]:
         """So many of the strongest contexts of all features, or all, drawn evenly; the same seed draws the same."""
