@@ -193,7 +193,11 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
 
 
 def read_together(
-    live: Live, documents: Sequence[tuple[str, Document]], noted: Mapping[Side, Tally], report: Report = nothing
+    live: Live,
+    documents: Sequence[tuple[str, Document]],
+    noted: Mapping[Side, Tally],
+    report: Report = nothing,
+    leads: Sequence[int] = (),
 ) -> list[Reading]:
     """The same of several documents, read together; one that a model's template refuses has no pairs.
 
@@ -202,6 +206,7 @@ def read_together(
         documents: each with its place, as people are told it.
         noted: grows by what each model is given otherwise than it stands in the documents.
         report: told what is being waited for.
+        leads: of each, the characters at its beginning that are read, but do not count; none without.
 
     Raises:
         UserError: if a device has no memory for one of them.
@@ -214,7 +219,7 @@ def read_together(
         )
         given[side] = list(zip(renderings, encodings, strict=True))
     tokenised = [
-        _tokenised(live, document, {side: given[side][number] for side in SIDES})
+        _tokenised(live, document, {side: given[side][number] for side in SIDES}, leads[number] if leads else 0)
         for number, (_, document) in enumerate(documents)
     ]
     return _read(live, tokenised, report)

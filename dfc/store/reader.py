@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
-from dfc.store import READABLE, attached, columns, errors
+from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, Partition, Side, UserError, VersionError
+from dfc.store import READABLE, attached, columns
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering, whole_words
 from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
+from dfc.store.statements import Attached
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
 
 
-class Store:
+class Store(Attached):
     """A run's features.duckdb with the evidence.duckdb beside it, read-only.
 
     Raises:
@@ -32,7 +31,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         version = self.facts().get("schema_version")
         if version not in READABLE:
             raise VersionError(
@@ -389,27 +388,3 @@ class Store:
                       sum(density) AS l0, median(density) FILTER (alive) AS median_density
                FROM store.features GROUP BY partition ORDER BY partition"""
         ).set_index("partition")
-
-    def _frame(self, sql: str, values: Sequence[Any] = ()) -> pd.DataFrame:
-        with self._cursor() as cursor:
-            return cursor.execute(sql, list(values)).df()
-
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        with self._cursor() as cursor:
-            rows = cursor.execute(sql, list(values)).fetchall()
-            names = [column[0] for column in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        run = self.path.parent
-        try:
-            with attached.connection(self.path).cursor() as cursor:
-                yield cursor
-        except FileNotFoundError:
-            raise MissingError(
-                f"{self.path}: this run has no feature store yet; make it with `python -m dfc index {run}`."
-            ) from None
-        except duckdb.Error as error:
-            again = f"make it again with `python -m dfc index --again {run}`"
-            raise errors.explained(error, self.path, "a readable feature store", again) from None
