@@ -67,7 +67,7 @@ def show(run: Run, first: int) -> None:
     from dfc.report import findings
     from dfc.report.heatmap import called
     from dfc.report.words import in_own_words
-    from dfc.screen import own_words
+    from dfc.screen.words_of_own import own_words_in_words
     from dfc.store.own_words import OwnWords
     from dfc.store.reader import Store
 
@@ -85,7 +85,7 @@ def show(run: Run, first: int) -> None:
         if finding.feature_id in seen:
             said = in_own_words(seen[finding.feature_id], finding.side, models)
             tell(f"{finding.side.upper()} {finding.rank:<4d} {called(finding.label)}: {said}")
-    for sentence in own_words.told(words.facts()):
+    for sentence in own_words_in_words(words.facts()):
         tell(sentence)
 
 

@@ -31,6 +31,7 @@ from dfc.models.rollouts import Answer
 from dfc.requests import RolloutSampling
 from dfc.runs import Run
 from dfc.screen.reading import noted_in_words
+from dfc.screen.words_of_own import own_words_in_words
 from dfc.steering import prompt_sets
 from dfc.store import attached
 from dfc.store.own_words import OwnWords
@@ -111,7 +112,7 @@ def write(run: Run, asked: Asked) -> None:
         }
         _save(path, rows, facts)
         kept.unlink()
-    for sentence in told(OwnWords(run.store).facts()):
+    for sentence in own_words_in_words(OwnWords(run.store).facts()):
         progress.say(sentence)
 
 
@@ -138,27 +139,6 @@ def beginnings(run: Run, asked: Asked) -> Beginnings:
     if not found:
         raise UserError(f"{run.path}: no document of its corpus has a beginning to go on from; name --prompts.")
     return Beginnings(tuple(found), dict(left_out))
-
-
-def told(facts: dict[str, Any]) -> list[str]:
-    """How many beginnings and continuations there are, and what was left out, as sentences."""
-    if not facts:
-        return []
-    asked, said = facts["asked"], []
-    whence = f"from {asked['prompts']}" if asked["prompts"] else "drawn from the corpus"
-    fewer = f" of {asked['beginnings']:,} asked for" if facts["beginnings"] < asked["beginnings"] else ""
-    said.append(
-        f"{facts['beginnings']:,} beginnings{fewer}, {whence}; at most {asked['tokens']:,} tokens each, seed "
-        f"{asked['seed']}."
-    )
-    groups = {"beginnings": facts["left_out_beginnings"]} | {
-        f"continuations of {side.upper()}": facts["left_out"][side] for side in SIDES
-    }
-    for what, counted in groups.items():
-        if counted:
-            reasons = ", ".join(f"{number:,} {reason}" for reason, number in counted.items())
-            said.append(f"Left out of the {what}: {reasons}.")
-    return [*said, *facts["remarks"]]
 
 
 def _begun(document: Document) -> Document | str:

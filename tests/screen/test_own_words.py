@@ -22,6 +22,7 @@ from dfc.features.fired import fired
 from dfc.runs import Run
 from dfc.screen import own_words
 from dfc.screen.own_words import Asked
+from dfc.screen.words_of_own import own_words_in_words
 from dfc.store import attached
 from dfc.store.own_words import OwnWords
 from dfc.store.writer import own_words_writer
@@ -144,7 +145,7 @@ def test_chats_of_a_file_are_answered_and_texts_gone_on_from(run: Run, tmp_path:
             "the river carried a boat under": False,
         }.items()
     )
-    said = own_words.told(OwnWords(run.store).facts())
+    said = own_words_in_words(OwnWords(run.store).facts())
     assert said[0].startswith(f"2 beginnings of 5 asked for, from {path}; at most 24 tokens each")
 
 

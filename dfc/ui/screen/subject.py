@@ -12,7 +12,7 @@ from dfc.report.heatmap import context_html, excerpt
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
 from dfc.store.reader import Context
-from dfc.ui.shell import data, finding_rows, links
+from dfc.ui.shell import data, finding_rows, links, own_words
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, side_name
 from dfc.ui.shell.text import number
@@ -31,6 +31,7 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
     with right:
         _claim(view, one)
         _links(view, one, flags)
+        own_words.show(view, one.subject.feature_id, one.subject.side)
         _flags(one, flags)
         _factors(one, weights)
 
