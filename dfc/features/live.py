@@ -293,8 +293,8 @@ def _read(live: Live, documents: Sequence[_Tokenised], report: Report, shard: in
 def _coded(live: Live, document: _Tokenised, streams: Mapping[Side, Tensor], shard: int) -> Reading:
     """What fires on a document's pairs, whose streams are known, each (pairs, width)."""
     index, why = document.index, np.zeros(len(document.led), np.uint8)
-    why[document.led] = LEAD
     why[np.minimum(index["a"], index["b"]) < live.manifest.skip_first] = FIRST
+    why[document.led] = LEAD
     rows = []
     for side in SIDES:
         norms = streams[side].norm(dim=1).numpy()
