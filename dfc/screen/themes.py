@@ -186,10 +186,9 @@ def _named(store: Store, of_theme: Sequence[Sequence[Finding]]) -> list[tuple[st
                     stretches.append(_around(context, one.side))
     if not read[0]:
         return [("", None)] * len(of_theme)
-    owners, tested = np.array(read[0], np.int64), np.array(apart[0], np.int64)
-    texts, auroc = labels.of_groups(
-        Corpus(owners, read[1], [], tested, apart[1], places=apart[1], owners=tested), len(of_theme)
-    )
+    of_read, tested = np.array(read[0], np.int64), np.array(apart[0], np.int64)
+    words = Corpus(of_read, read[1], [], tested, apart[1], places=apart[1], owners=tested)
+    texts, auroc = labels.of_groups(words, len(of_theme))
     return [
         (text, figure) if text and len(own) > 1 else ("", None)  # one finding has a label of its own
         for text, figure, own in zip(texts, auroc.tolist(), of_theme, strict=True)

@@ -124,7 +124,9 @@ class Store(Attached):
             [list(feature_ids)],
         )
         vectors = np.array([row["vector"] for row in rows], np.float32)
-        return [row["feature_id"] for row in rows], vectors.reshape(len(rows), -1) if rows else np.zeros((0, 0))
+        return [row["feature_id"] for row in rows], vectors.reshape(len(rows), -1) if rows else np.zeros(
+            (0, 0), np.float32
+        )
 
     def likeness(self, near: Sequence[float], feature_ids: Sequence[int]) -> dict[int, float]:
         """The cosine of these features' vectors with one of length 1; without those that have none."""

@@ -14,7 +14,7 @@ from dfc.config import PARTITIONS, SIDES, Side
 from dfc.report.findings import Finding
 from dfc.report.heatmap import called
 from dfc.report.palette import THEMES, Theme, run_marks
-from dfc.screen import themes
+from dfc.screen import clusters, themes
 from dfc.screen.themes import Themes
 from dfc.store import attached
 from dfc.store.reader import FeatureQuery, Store
@@ -39,7 +39,7 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
         number = st.number_input(
             "Themes",
             1,
-            themes.clusters.MOST,
+            clusters.MOST,
             None,
             1,
             placeholder="as many as are most clearly apart",
