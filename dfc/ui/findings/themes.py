@@ -58,14 +58,15 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
             icon=":material/hub:",
         )
         return
-    unfolded = address.whole(address.get(_THEME) or "")
+    asked = address.whole(address.get(_THEME) or "")
+    unfolded = asked if any(theme.key == asked for theme in made.themes) else None
     if made.places:
         figure = _picture(made, colouring, names, view.theme, unfolded)
         charts.select(figure, _PICTURE, "Picture of the findings by what they are about", _click)
         st.caption(plain(f"A point is a finding; a click opens it. {themes.picture_in_words(made)}"))
     longest = finding_rows.scale(found)
     for theme in made.themes:
-        with st.container(key=f"theme_{theme.key}"):
+        with st.container(key=f"theme_{theme.key}", gap="xxsmall"):
             st.html(_head(theme, names))
             st.button(
                 f"{len(theme.findings):,} {'finding' if len(theme.findings) == 1 else 'findings'}",
@@ -137,7 +138,7 @@ def _picture(
         dragmode="pan",
         margin={"l": 8, "r": 8, "t": 30, "b": 70},
     )
-    axis = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    axis = {"showticklabels": False, "showgrid": False, "zeroline": False, "showline": False}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis, scaleanchor="x")  # distances are the same either way
     return figure
