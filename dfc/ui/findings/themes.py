@@ -170,9 +170,9 @@ def _said(one: Finding, made: Themes, names: dict[Side, str]) -> str:
 
 def _click() -> None:
     """Keep which finding was clicked; a callback may not change the page."""
-    points = st.session_state[_PICTURE].selection.points
+    points = [point for point in st.session_state[_PICTURE].selection.get("points", []) if "customdata" in point]
     if len(points) == 1:
-        st.session_state[_CLICKED] = int(points[0]["customdata"][0])
+        st.session_state[_CLICKED] = int(np.ravel(points[0]["customdata"])[0])
 
 
 def _unfold(key: int | None) -> None:
