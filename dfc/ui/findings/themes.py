@@ -63,7 +63,7 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
     if made.places:
         figure = _picture(made, colouring, names, view.theme, unfolded)
         charts.select(figure, _PICTURE, "Picture of the findings by what they are about", _click)
-        st.caption(plain(f"A point is a finding; a click opens it. {themes.picture_in_words(made)}"))
+        st.caption(plain(f"A point is a finding; unfold its theme to open it. {themes.picture_in_words(made)}"))
     longest = finding_rows.scale(found)
     for theme in made.themes:
         with st.container(key=f"theme_{theme.key}", gap="xxsmall"):
