@@ -110,7 +110,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
         token_lists=token_lists(logits),
         lens_notes=lens_notes(facts, models, logits, feature.partition),
-        sources=sources(store.sources(feature_id)),
+        sources=sources(store.sources(feature_id), feature.density),
         groups=groups(store.contexts(feature_id), side, feature),
         side=side,
         run_name=run_name,
@@ -167,6 +167,11 @@ def histogram(counts: list[int], edges: list[float]) -> Histogram | None:
     steps = (1,) if high - low > 2 else (1, 2, 5)
     values = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
     return Histogram(bars, [(x(value), f"{value:g}") for value in values if low <= math.log10(value) <= high])
+
+
+def times(rate: float, corpus: float) -> str:
+    """A firing rate as a multiple of that on the whole corpus."""
+    return f"{rate / corpus:.1f} ×" if corpus > 0 else "–"
 
 
 def percent(share: float) -> str:
@@ -249,14 +254,15 @@ def token_lists(logits: pd.DataFrame) -> list[TokenList]:
     return lists
 
 
-def sources(rows: pd.DataFrame) -> list[Bar]:
-    """Firing rates by source, from `Store.sources`."""
+def sources(rows: pd.DataFrame, density: float) -> list[Bar]:
+    """Firing rates by source, from `Store.sources`, as multiples of that on the whole corpus."""
     largest = float(rows["rate"].max()) if len(rows) else 0.0
     if largest == 0:
         return []
     shown = rows.head(SOURCES)
     return [
-        Bar(source, rate / largest, percent(rate)) for source, rate in zip(shown["source"], shown["rate"], strict=True)
+        Bar(source, rate / largest, times(rate, density))
+        for source, rate in zip(shown["source"], shown["rate"], strict=True)
     ]
 
 

@@ -280,7 +280,7 @@ def _entry(
         ),
         card.token_lists(logits),
         card.lens_notes(facts, store.models(), logits, feature.partition),
-        card.sources(store.sources(identity)),
+        card.sources(store.sources(identity), feature.density),
         tried.get(identity, Steered()),
         "" if evidence is None else findings.belonging(evidence, found, names),
         None if evidence is None else weighing.of(evidence, feature.partition, facts, names),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, Partition, Side, UserError, VersionError
-from dfc.store import READABLE, attached, columns
+from dfc.store import READABLE, attached, columns, words
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering, whole_words
 from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
@@ -59,7 +59,7 @@ class Store(Attached):
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
-        order, (found, rows_of, searched), (where, values) = ordering(query), matching(query), conditions(query)
+        order, (found, rows_of, searched), (where, values) = ordering(query), self._matching(query), conditions(query)
         # First which features, then all about these: the wide columns of the others are not read.
         rows = self._rows(
             f"{found} SELECT feature_id FROM {rows_of} WHERE {where} {order} LIMIT ? OFFSET ?",
@@ -75,13 +75,19 @@ class Store(Attached):
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
-        (found, rows_of, searched), (where, values) = matching(replace(query, order="feature_id")), conditions(query)
+        (found, rows_of, searched), (where, values) = (
+            self._matching(replace(query, order="feature_id")),
+            conditions(query),
+        )
         [row] = self._rows(f"{found} SELECT count(*) AS number FROM {rows_of} WHERE {where}", [*searched, *values])
         return int(row["number"])
 
     def feature_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of all features that match, all pages together, by number."""
-        (found, rows_of, searched), (where, values) = matching(replace(query, order="feature_id")), conditions(query)
+        (found, rows_of, searched), (where, values) = (
+            self._matching(replace(query, order="feature_id")),
+            conditions(query),
+        )
         with self._cursor() as cursor:
             cursor.execute(
                 f"{found} SELECT feature_id FROM {rows_of} WHERE {where} ORDER BY feature_id", [*searched, *values]
@@ -390,3 +396,6 @@ class Store(Attached):
                       sum(density) AS l0, median(density) FILTER (alive) AS median_density
                FROM store.features GROUP BY partition ORDER BY partition"""
         ).set_index("partition")
+
+    def _matching(self, query: FeatureQuery) -> tuple[str, str, list[Any]]:
+        return matching(query, words.narrowing(query, self._rows) if query.search else None)

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, Side
-from dfc.report.card import lens_notes
+from dfc.report.card import lens_notes, times
 from dfc.report.heatmap import label
 from dfc.store import columns
 from dfc.store.reader import FeatureRow
@@ -70,7 +70,7 @@ def _sources(table: pd.DataFrame, feature: FeatureRow) -> str:
         f'<span class="dfc-word">{escape(source)}</span>'
         f'<span class="dfc-bar" title="{percent(rate)} of its pairs, {pairs:,} pairs">'
         f'<i style="width:{100 * rate / top:.1f}%"></i><u style="left:{mark:.1f}%"></u></span>'
-        f'<span class="dfc-value">{_times(rate, feature.density)}</span>'
+        f'<span class="dfc-value">{times(rate, feature.density)}</span>'
         for source, pairs, rate in zip(table["source"], table["count"], table["rate"], strict=True)
     )
     return f'<div class="dfc-bars dfc-{feature.partition}">{rows}</div>'
@@ -107,10 +107,6 @@ def _phrases(table: pd.DataFrame) -> None:
 
 def _lift(value: float) -> str:
     return f"{value:,.0f} ×" if value < 1_000 else "> 1,000 ×"
-
-
-def _times(rate: float, corpus: float) -> str:
-    return f"{rate / corpus:.1f} ×" if corpus > 0 else "–"
 
 
 def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
