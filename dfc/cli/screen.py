@@ -1,4 +1,4 @@
-"""The queue of findings without the app: flags for all of them, and in which order to read them."""
+"""The queue of findings without the app: flags for all of them, in which order to read them, and own words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfc import runs
+from dfc.cli import own_words
 from dfc.cli.base import app, tell, tell_json
+from dfc.config import UserError
+from dfc.runs import Run
 
 if TYPE_CHECKING:
     from dfc.screen.triage import Candidate
     from dfc.store.book import Decision
+    from dfc.store.own_words import Seen
 
+_SHOWN = 10  # continuations of each model
+_OfRollouts = Annotated[int | None, typer.Option(min=1, help="with --rollouts: how many; default 64")]
 _Weight = Annotated[float, typer.Option(min=0, max=4, help="weight of this factor; 0 leaves it out")]
 
 
@@ -24,28 +30,58 @@ def screen(
     readability: _Weight = 1,
     flag: _Weight = 1,
     effect: _Weight = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON, a list of what is to be decided on")] = False,
+    rollouts: Annotated[
+        bool, typer.Option("--rollouts", help="let both models go on from beginnings, and rank what they write instead")
+    ] = False,
+    beginnings: _OfRollouts = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="with --rollouts: longest continuation; default 64")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="with --rollouts: of the draws; default 0")] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="with --rollouts: a shipped set, a file or a folder; default: the run's corpus")
+    ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(min=1, help="with --rollouts: continuations of each that are printed; default 10"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print JSON: a list of what is to be decided on; with --rollouts an object")
+    ] = False,
 ) -> None:
-    """Look for the flags of data/screening.yaml in all findings, and print the queue of the page Screen."""
+    """Look for the flags of data/screening.yaml in all findings, and print the queue of the page Screen.
+
+    With --rollouts: what each model says itself, those continuations first that the other would least have said.
+    """
+    weights = {"evidence": evidence, "readability": readability, "flag": flag, "effect": effect}
+    asked = {"beginnings": beginnings, "tokens": tokens, "seed": seed, "prompts": prompts, "first": first}
+    asked = {option: value for option, value in asked.items() if value is not None}
+    other = asked if not rollouts else {name: weight for name, weight in weights.items() if weight != 1}
+    if other:
+        raise UserError(f"screen: --{next(iter(other))} goes {'without' if rollouts else 'with'} --rollouts.")
     run = runs.find(name)
+    if rollouts:
+        _rollouts(run, asked, as_json)
+        return
     from dfc.report import findings
     from dfc.report.said import named
+    from dfc.report.words import in_own_words
     from dfc.screen import decided, flags, triage
     from dfc.store.notes import Notebook
+    from dfc.store.own_words import OwnWords
     from dfc.store.reader import Store
 
     kept = flags.screen(run)
-    weights = {"evidence": evidence, "readability": readability, "flag": flag, "effect": effect}
     queue = triage.ordered(triage.candidates(run), weights)
     subjects = [one.subject for one in queue]
     held = decided.standing(Notebook(runs.notebook_path()).decisions(run.name), subjects)
+    seen = OwnWords(run.store).seen([(one.feature_id, one.side) for one in subjects])
     if as_json:
-        tell_json([_plain(one, weights, held.get(one.subject.feature_id, {})) for one in queue])
+        tell_json([_plain(one, weights, held.get(one.subject.feature_id, {}), seen) for one in queue])
         return
     if not queue:
         store = Store(run.store)
         tell(findings.lacking(store.facts(), store.tested(), run.name).replace("`", ""))
         return
+    names = own_words.names(run)
     tell("      score  " + "  ".join(f"{factor:>11}" for factor in triage.FACTORS) + "  feature  model")
     for place, one in enumerate(queue, 1):
         subject, figures = one.subject, [f"{factor.value:11.2f}" for factor in one.factors.values()]
@@ -56,6 +92,8 @@ def screen(
             tell(f"             {mark.title}: {mark.reason}")
         for said_by in one.named:
             tell(f"             {named(said_by)}")
+        if subject.feature_id in seen:
+            tell(f"             {in_own_words(seen[subject.feature_id], subject.side, names)}")
         for said in held.get(subject.feature_id, {}).values():
             tell(f"             {_said(said)}")
     tell()
@@ -64,13 +102,27 @@ def screen(
         tell(f"{agreement.words}.")
 
 
+def _rollouts(run: Run, asked: dict[str, Any], as_json: bool) -> None:
+    """Let both models go on, and print what came of it."""
+    first = asked.pop("first", _SHOWN)
+    from dfc.screen.own_words import Asked, write
+
+    write(run, Asked(**asked))
+    if as_json:
+        tell_json(own_words.plain(run, first))
+    else:
+        own_words.show(run, first)
+
+
 def _said(said: Decision) -> str:
     from dfc.report.words import decision
 
     return decision(said)
 
 
-def _plain(one: Candidate, weights: dict[str, float], said: dict[str, Decision]) -> dict[str, Any]:
+def _plain(
+    one: Candidate, weights: dict[str, float], said: dict[str, Decision], seen: dict[int, Seen]
+) -> dict[str, Any]:
     """All that is known of one thing to decide on, as plain values."""
     subject = asdict(one.subject)
     return {
@@ -81,4 +133,5 @@ def _plain(one: Candidate, weights: dict[str, float], said: dict[str, Decision])
         "flags_named": [asdict(mark) for mark in one.named],
         "explanation": None if one.told.explanation is None else asdict(one.told.explanation),
         "decisions": [asdict(decision) for decision in said.values()],
+        "own_words": asdict(seen[one.subject.feature_id]) if one.subject.feature_id in seen else None,
     }

@@ -18,7 +18,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
-from dfc.features import coactivation, contexts, label_check, labels, logit_lens, passages, statistics
+from dfc.features import coactivation, contexts, label_check, labels, logit_lens, statistics, stretches
 from dfc.features.codes import CodesOnDisk, Ints
 from dfc.features.contexts import Chosen
 from dfc.features.fingerprint import fingerprints
@@ -90,8 +90,8 @@ def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, feature
     feature = np.concatenate([strongest.feature, np.full(len(places), -1)])
     apart = np.concatenate([strongest.rank % _SET_APART == _SET_APART - 1, np.zeros(len(places), dtype=bool)])
     order = np.argsort(row, kind="stable")
-    wanted = passages.Rows(row[order], feature[order], apart[order])
-    return labels.describe(passages.read(wanted, store, documents, labels.SAMPLE_CHARACTERS), features)
+    wanted = stretches.Rows(row[order], feature[order], apart[order])
+    return labels.describe(stretches.read(wanted, store, documents, labels.SAMPLE_CHARACTERS), features)
 
 
 def _places(store: ActivationStore, count: int) -> Ints:

@@ -34,7 +34,7 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
 
     Args:
         named: labels, several of a feature if need be.
-        corpus: with the contexts that are set apart for it, and random places.
+        corpus: with the contexts that are set apart for it, and random places, or those of other features.
 
     Returns:
         (labels,): the probability that more parts stand around a context than around a place, half of that that there
@@ -42,6 +42,8 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
     """
     most = 1 + max((len(one.parts) for one in named), default=0)
     at_contexts, at_places = (np.zeros((len(named), most)) for _ in range(2))
+    owners = np.full(len(corpus.places), -1) if corpus.owners is None else corpus.owners
+    others = np.array([len(owners) - int((owners == one.feature).sum()) for one in named])
     of_feature: dict[int, list[int]] = {}
     holders: dict[Entry, list[int]] = {}
     for number, one in enumerate(named):
@@ -53,16 +55,17 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
             there = _there(around)
             for number in mine:
                 at_contexts[number, sum(part in there for part in named[number].parts)] += 1
-    for around in corpus.places:
+    for owner, around in zip(owners.tolist(), corpus.places, strict=True):
         held = Counter(number for entry in _there(around) for number in holders.get(entry, ()))
         for number, parts in held.items():
-            at_places[number, parts] += 1
-    at_places[:, 0] = len(corpus.places) - at_places[:, 1:].sum(axis=1)
+            if named[number].feature != owner:
+                at_places[number, parts] += 1
+    at_places[:, 0] = others - at_places[:, 1:].sum(axis=1)
     below = np.cumsum(at_places, axis=1) - at_places
     contexts = at_contexts.sum(axis=1)
     won = (at_contexts * (below + at_places / 2)).sum(axis=1)
-    known = (contexts >= _LEAST) & (len(corpus.places) > 0)
-    return np.where(known, won / np.maximum(contexts * len(corpus.places), 1), np.nan)
+    known = (contexts >= _LEAST) & (others > 0)
+    return np.where(known, won / np.maximum(contexts * others, 1), np.nan)
 
 
 def _there(around: Stretch) -> set[Entry]:

@@ -193,7 +193,11 @@ def read(live: Live, document: Document, report: Report = nothing, shard: int = 
 
 
 def read_together(
-    live: Live, documents: Sequence[tuple[str, Document]], noted: Mapping[Side, Tally], report: Report = nothing
+    live: Live,
+    documents: Sequence[tuple[str, Document]],
+    noted: Mapping[Side, Tally],
+    report: Report = nothing,
+    leads: Sequence[int] = (),
 ) -> list[Reading]:
     """The same of several documents, read together; one that a model's template refuses has no pairs.
 
@@ -202,6 +206,7 @@ def read_together(
         documents: each with its place, as people are told it.
         noted: grows by what each model is given otherwise than it stands in the documents.
         report: told what is being waited for.
+        leads: of each, the characters at its beginning that are read, but do not count; none without.
 
     Raises:
         UserError: if a device has no memory for one of them.
@@ -214,7 +219,7 @@ def read_together(
         )
         given[side] = list(zip(renderings, encodings, strict=True))
     tokenised = [
-        _tokenised(live, document, {side: given[side][number] for side in SIDES})
+        _tokenised(live, document, {side: given[side][number] for side in SIDES}, leads[number] if leads else 0)
         for number, (_, document) in enumerate(documents)
     ]
     return _read(live, tokenised, report)
@@ -288,8 +293,8 @@ def _read(live: Live, documents: Sequence[_Tokenised], report: Report, shard: in
 def _coded(live: Live, document: _Tokenised, streams: Mapping[Side, Tensor], shard: int) -> Reading:
     """What fires on a document's pairs, whose streams are known, each (pairs, width)."""
     index, why = document.index, np.zeros(len(document.led), np.uint8)
-    why[document.led] = LEAD
     why[np.minimum(index["a"], index["b"]) < live.manifest.skip_first] = FIRST
+    why[document.led] = LEAD
     rows = []
     for side in SIDES:
         norms = streams[side].norm(dim=1).numpy()

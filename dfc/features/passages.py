@@ -1,4 +1,4 @@
-"""Words around the peaks of the top contexts, in the script they come in, and a sample of the corpus beside them."""
+"""Words around the peaks of contexts, in the script they come in, and what they are counted beside; knows no torch."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from dfc.activations import documents as stored
-from dfc.activations.shards import ActivationStore
 from dfc.config.characters import UNSPACED, is_unspaced
-from dfc.corpus import Document
-from dfc.features.codes import Ints
-from dfc.machine import progress
+
+if TYPE_CHECKING:
+    from dfc.corpus import Document
+
+Ints = npt.NDArray[np.int64]
 
 _UNIT = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+(?:['’][^\W{UNSPACED}]+)*|([^\w\s])\1*")
 _BEFORE, _AFTER = 120, 48  # characters
@@ -72,6 +71,7 @@ class Corpus:
         tested: feature of each of `tests`.
         tests: around peaks of other top contexts of these features.
         places: around evenly drawn pairs.
+        owners: feature of each of `places`, beside which that feature's tests are not set; None: they are of none.
     """
 
     features: Ints
@@ -80,67 +80,7 @@ class Corpus:
     tested: Ints
     tests: list[Stretch]
     places: list[Stretch]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Where the text around is read; arrays of one length, sorted by row.
-
-    Attributes:
-        row: global row of a pair.
-        feature: that peaks there; -1: none is asked for.
-        apart: whether it is for `tests`.
-    """
-
-    row: Ints
-    feature: Ints
-    apart: npt.NDArray[np.bool_]
-
-
-def read(wanted: Rows, store: ActivationStore, documents: pa.Table, characters: int) -> Corpus:
-    """Stretches around pairs, and a sample of what the pairs cover.
-
-    Args:
-        wanted: which pairs.
-        store, documents: where they come from.
-        characters: how many to draw for the sample, about.
-    """
-    stretches: list[Stretch] = []
-    sample: list[str] = []
-    share = min(1.0, characters / max(1, _characters(documents)))
-    due = 0.0
-    shard_of = wanted.row >> 32
-    with progress.bar("features: words", len(wanted.row), "contexts") as bar:
-        for shard in range(len(store)):
-            origin = store.rows(shard)
-            numbers, first = np.unique(origin.document, return_index=True)
-            last = np.append(first[1:], len(origin)) - 1
-            for number, end in zip(numbers.tolist(), origin.end[last].tolist(), strict=True):
-                due += share
-                if due >= 1:
-                    due -= 1
-                    sample.append("".join(turn.content for turn in stored.document(documents, number).turns)[:end])
-            start, stop = np.searchsorted(shard_of, [shard, shard + 1]).tolist()
-            at = wanted.row[start:stop] & 0xFFFFFFFF
-            before = np.maximum(at - 1, 0)
-            same = (at > 0) & (origin.document[before] == origin.document[at])
-            begins = np.where(same, origin.end[before], 0)
-            cached: dict[int, Document] = {}
-            for number, begin, end in zip(
-                origin.document[at].tolist(), begins.tolist(), origin.end[at].tolist(), strict=True
-            ):
-                if number not in cached:
-                    cached[number] = stored.document(documents, number)
-                stretches.append(stretch(cached[number], begin, end))
-            bar.update(stop - start)
-    order = np.argsort(wanted.feature, kind="stable")
-    feature, apart = wanted.feature[order], wanted.apart[order]
-
-    def those(chosen: npt.NDArray[np.bool_]) -> tuple[Ints, list[Stretch]]:
-        return feature[chosen], [stretches[place] for place in order[chosen].tolist()]
-
-    words, tests = those((feature >= 0) & ~apart), those((feature >= 0) & apart)
-    return Corpus(*words, sample, *tests, those(feature < 0)[1])
+    owners: Ints | None = None
 
 
 def stretch(document: Document, begin: int, end: int) -> Stretch:
@@ -220,8 +160,3 @@ def _joins(text: str, place: int) -> bool:
     """Whether a cut before this character would cut a word."""
     around = text[place - 1 : place + 1]
     return all((character.isalnum() or character == "_") and not is_unspaced(character) for character in around)
-
-
-def _characters(documents: pa.Table) -> int:
-    contents = documents["contents"].combine_chunks().flatten()
-    return int(pc.sum(pc.utf8_length(contents)).as_py() or 0)

@@ -120,6 +120,7 @@ def planned(
     sampling: RolloutSampling,
     moment: datetime | None = None,
     noted: Tally | None = None,
+    asked_in_turns: bool = True,
 ) -> list[Answer]:
     """The answers that a model is to give, longest prompts first, which shows at once whether memory is enough.
 
@@ -132,11 +133,12 @@ def planned(
         sampling: how, how often, and how many new tokens need room.
         moment: what a template that asks for the time is told.
         noted: grows by what the model is asked otherwise than it stands there.
+        asked_in_turns: if not, a chat model goes on from a plain text, too.
 
     Raises:
         UserError: if all prompts are left out.
     """
-    noted, as_chat = Tally() if noted is None else noted, model.is_chat
+    noted, as_chat = Tally() if noted is None else noted, model.is_chat and asked_in_turns
     asked = [
         Document(prompt.source, (Turn("user", prompt.turns[0].content),)) if as_chat and not prompt.is_chat else prompt
         for prompt in prompts
@@ -215,6 +217,29 @@ def text_of(model: LoadedModel, answer: Answer, tokens: list[int]) -> str:
     return answer.opening + text
 
 
+def keep_batch(path: Path, rows: Sequence[tuple[int, dict[str, Any] | None]]) -> None:
+    """Add numbered rows to a file, as one line: they are there whole, or not at all for whoever reads them."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_batches(path: Path) -> dict[int, dict[str, Any] | None]:
+    """Rows that `keep_batch` wrote, by their numbers; a batch that was cut short is taken off.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    with runs.reading(path, "delete it; the model is asked anew"):
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        os.truncate(path, len(whole))
+        return {number: row for line in whole.splitlines() for number, row in json.loads(line)}
+
+
 def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSampling, path: Path) -> None:
     """Write one model's answers, in the order of the prompts."""
     kept_batches = path.with_suffix(".batches")
@@ -228,20 +253,15 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
     model = models.load(side)
     noted = Tally()
     answers = planned(model, prompts, sampling, _moment(path.with_suffix(".yaml"), side, model), noted)
-    rows = _read_batches(kept_batches)
+    rows = read_batches(kept_batches)
     batches = batched(model, [answer for answer in answers if answer.number not in rows], sampling)
-    with (
-        progress.bar(f"asking {model.title}"[:22], len(answers), "answers", len(rows)) as bar,
-        kept_batches.open("a", encoding="utf-8") as file,
-    ):
+    with progress.bar(f"asking {model.title}"[:22], len(answers), "answers", len(rows)) as bar:
         for batch in batches:
             texts = answer_batch(model, batch, sampling)
             numbered_rows = [
-                (answer.number, _row(model, answer, text)) for answer, text in zip(batch, texts, strict=True)
+                (answer.number, row(model, answer, text)) for answer, text in zip(batch, texts, strict=True)
             ]
-            file.write(json.dumps(numbered_rows, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            keep_batch(kept_batches, numbered_rows)
             rows.update(numbered_rows)
             bar.update(len(batch))
     lines = [json.dumps(rows[number], ensure_ascii=False) for number in sorted(rows) if rows[number]]
@@ -310,24 +330,13 @@ def _moment(path: Path, side: ModelConfig, model: LoadedModel) -> datetime | Non
     return moment
 
 
-def _read_batches(path: Path) -> dict[int, dict[str, Any] | None]:
-    """Rows of the answers that are there already, by number: a batch a line; one that was cut short is taken off."""
-    if not path.exists():
-        return {}
-    with runs.reading(path, "delete it; the model is asked anew"):
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        os.truncate(path, len(whole))
-        return {number: row for line in whole.splitlines() for number, row in json.loads(line)}
-
-
 def _draws(sampling: RolloutSampling, number: int) -> Tensor:
     """Random numbers of one answer, (tokens,), whatever else is drawn beside it."""
     seed = int.from_bytes(blake2b(f"{sampling.seed}/{number}".encode(), digest_size=7).digest(), "big")
     return torch.rand(sampling.tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _row(model: LoadedModel, answer: Answer, text: str) -> dict[str, Any] | None:
+def row(model: LoadedModel, answer: Answer, text: str) -> dict[str, Any] | None:
     """A row of the corpus: prompt and answer, and what was thought before it; none if both are empty."""
     if not text.strip():
         return None

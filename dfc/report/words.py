@@ -7,6 +7,7 @@ from typing import Any
 
 from dfc.config import SIDES, Partition, Side, Verdict
 from dfc.store.book import Choice, Decision, latest
+from dfc.store.own_words import Seen
 
 VERDICT_HELP: dict[Verdict, str] = {
     "exclusive": "What follows where it fires surprises the other model more than its own, clearly beyond matched "
@@ -118,6 +119,15 @@ def told_apart(names: Mapping[Side, str], places: Mapping[Side, str]) -> dict[Si
     if names["a"] != names["b"]:
         return {side: names[side] for side in SIDES}
     return {side: f"{names[side]} ({side.upper()}, {places[side]})" for side in SIDES}
+
+
+def in_own_words(seen: Seen, side: Side, names: Mapping[Side, str]) -> str:
+    """In how many continuations of its own model and of the other one a feature fires, without an end."""
+    other: Side = "b" if side == "a" else "a"
+    return (
+        f"seen in its own words: {seen.own:,} of {seen.of_own:,} continuations that {names[side]} wrote, where "
+        f"{seen.other:,} of {seen.of_other:,} of {names[other]}'s have it"
+    )
 
 
 def whose(partition: Partition, names: Mapping[Side, str]) -> str:

@@ -131,7 +131,7 @@ def read(
         np.array([reading.kept.sum() for reading in readings]),
         silent,
         cut,
-        (*prompts.remarks, *_told(noted, opened.config)),
+        (*prompts.remarks, *noted_in_words(noted, opened.config)),
     )
 
 
@@ -218,7 +218,7 @@ def _together(documents: Sequence[Document]) -> Iterator[list[tuple[str, Documen
     yield batch
 
 
-def _told(noted: Mapping[Side, Tally], config: RunConfig) -> list[str]:
+def noted_in_words(noted: Mapping[Side, Tally], config: RunConfig) -> list[str]:
     """What each model was given otherwise than it stands in the prompts, a sentence a model."""
     source = config.corpus.sources[0]
     told = [corpus.told(noted[side], config.models.side(side), source, f"models.{side}.template") for side in SIDES]

@@ -1,4 +1,5 @@
-"""What is known about every feature of a run, in three DuckDB files: what they are, whose, and what they mean.
+"""What is known about every feature of a run, in DuckDB files: what they are, whose, what they mean, and where
+the models' own words show them.
 
 The only room with SQL. It takes and gives plain tables and knows no torch.
 """
@@ -32,3 +33,6 @@ EVIDENCE_TABLES = ("run", "evidence", "reference", "neighbours", "findings", "te
 MEANING_VERSION = 1
 MEANING_TABLES = ("run", "meanings")
 """Of meaning.duckdb."""
+OWN_WORDS_VERSION = 1
+OWN_WORDS_TABLES = ("run", "continuations", "heard")
+"""Of own_words.duckdb."""

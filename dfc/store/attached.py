@@ -3,21 +3,23 @@
 One cursor per call, so that any number of threads and processes may read at once. Files that were replaced are attached
 anew at the next call; whoever still reads the old ones reads them to the end. What both hold together stands in views:
 `judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`;
-`meanings`, and `meaning`, the facts about these, empty where there are none of these features. A label that a person
-gave, or a judge whose explanation holds, stands in the place of the one made of words.
+`meanings` and `continuations` with `heard`, and the facts about these, `meaning` and `own_words`, empty where there are
+none of these features. A label that a person gave, or a judge whose explanation holds, stands in the place of the one
+made of words.
 `features`, `models`, `logit_counts` and `words` are as this version writes them, whichever wrote the file.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from dfc.config import VersionError
-from dfc.store import EVIDENCE_READABLE, EVIDENCE_TABLES, MEANING_VERSION, columns, errors
+from dfc.store import EVIDENCE_READABLE, EVIDENCE_TABLES, MEANING_VERSION, OWN_WORDS_VERSION, columns, errors
 from dfc.store.column import Column
 from dfc.store.explanations import ExplanationStore
 
@@ -48,6 +50,11 @@ def explanations_path(features: Path) -> Path:
     return features.with_name("explanations.duckdb")
 
 
+def own_words_path(features: Path) -> Path:
+    """Where what both models wrote themselves lies."""
+    return features.with_name("own_words.duckdb")
+
+
 def connection(path: Path) -> duckdb.DuckDBPyConnection:
     """A connection with the features attached as `store` and the views made; shared while the files stay the same.
 
@@ -72,14 +79,16 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
         _make_views(made, _origin(made))
         if evidence_path(path).exists():
             _connect_evidence(made, evidence_path(path))
-        _connect_meaning(made, meaning_path(path))
+        for beside in (_MEANING, _OWN_WORDS):
+            _connect_beside(made, path, beside)
         _connections[path] = state, made
         return made
 
 
 def stamp(path: Path) -> Stamp:
     """Of a feature store and what lies beside it, as far as it is there."""
-    files = (path, evidence_path(path), meaning_path(path), explanations_path(path))
+    beside = (evidence_path, meaning_path, own_words_path, explanations_path)
+    files = (path, *(one(path) for one in beside))
     states = [file.stat() for file in files if file.exists()]
     return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in states)
 
@@ -116,29 +125,80 @@ def _connect_evidence(made: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise errors.explained(error, path, "readable evidence", again) from None
 
 
-def _connect_meaning(made: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make the views of what features mean; empty without the file, or if it is of other features.
+@dataclass(frozen=True)
+class _Beside:
+    """A file beside the features of which nothing but its own views are made.
+
+    Attributes:
+        path: where it lies.
+        database: under which name it is attached.
+        facts: the view of its table `run`.
+        tables: views of its other tables, each with a statement that gives none.
+        version: that is read.
+        command: that makes it; the run follows.
+        what: it holds.
+    """
+
+    path: Callable[[Path], Path]
+    database: str
+    facts: str
+    tables: Mapping[str, str]
+    version: int
+    command: str
+    what: str
+
+
+_MEANING = _Beside(
+    meaning_path,
+    "meant",
+    "meaning",
+    {"meanings": "SELECT 0 AS feature_id, []::FLOAT[] AS vector"},
+    MEANING_VERSION,
+    "python -m dfc meaning {}",
+    "what features mean",
+)
+_OWN_WORDS = _Beside(
+    own_words_path,
+    "said",
+    "own_words",
+    {
+        "continuations": """SELECT 0 AS number, '' AS side, '' AS source, false AS chat, '' AS beginning, '' AS text,
+                            0 AS characters, 0::DOUBLE AS nats_a, 0::DOUBLE AS nats_b, []::VARCHAR[] AS pieces,
+                            []::FLOAT[] AS gaps, 0 AS first, 0 AS last""",
+        "heard": "SELECT 0 AS number, '' AS side, 0 AS feature_id, 0::FLOAT AS max, 0 AS piece",
+    },
+    OWN_WORDS_VERSION,
+    "python -m dfc screen {} --rollouts",
+    "what both models wrote themselves",
+)
+
+
+def _connect_beside(made: duckdb.DuckDBPyConnection, features: Path, beside: _Beside) -> None:
+    """Make the views of a file beside the features; empty without the file, or if it is of other features.
 
     Raises:
         UserError: if the file cannot be read, by its kind.
     """
-    again = f"delete it and run `python -m dfc meaning {path.parent}`"
-    made.execute("CREATE VIEW meanings AS SELECT 0 AS feature_id, []::FLOAT[] AS vector LIMIT 0")
-    made.execute("CREATE VIEW meaning AS SELECT '' AS key, '' AS value LIMIT 0")
+    path = beside.path(features)
+    again = f"delete it and run `{beside.command.format(path.parent)}`"
+    for name, empty in beside.tables.items():
+        made.execute(f"CREATE VIEW {name} AS {empty} LIMIT 0")
+    made.execute(f"CREATE VIEW {beside.facts} AS SELECT '' AS key, '' AS value LIMIT 0")
     if not path.exists():
         return
     try:
-        made.execute(f"ATTACH '{_quoted(path)}' AS meant (READ_ONLY)")
-        facts = dict(made.execute("SELECT key, value FROM meant.run").fetchall())
+        made.execute(f"ATTACH '{_quoted(path)}' AS {beside.database} (READ_ONLY)")
+        facts = dict(made.execute(f"SELECT key, value FROM {beside.database}.run").fetchall())
         [(identity,)] = made.execute(f"SELECT to_json(({IDENTITY}))").fetchall()
-        if facts.get("schema_version") != str(MEANING_VERSION):
-            problem = f"{path}: was written with schema {facts.get('schema_version')}, not {MEANING_VERSION}"
+        if facts.get("schema_version") != str(beside.version):
+            problem = f"{path}: was written with schema {facts.get('schema_version')}, not {beside.version}"
             raise VersionError(f"{problem}; {again}.", problem)
         if facts.get("identity") == identity:
-            made.execute("CREATE OR REPLACE VIEW meanings AS SELECT feature_id, vector FROM meant.meanings")
-            made.execute("CREATE OR REPLACE VIEW meaning AS SELECT key, value FROM meant.run")
+            for name in beside.tables:
+                made.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {beside.database}.{name}")
+            made.execute(f"CREATE OR REPLACE VIEW {beside.facts} AS SELECT key, value FROM {beside.database}.run")
     except duckdb.Error as error:
-        raise errors.explained(error, path, "a readable file of what features mean", again) from None
+        raise errors.explained(error, path, f"a readable file of {beside.what}", again) from None
 
 
 def _origin(made: duckdb.DuckDBPyConnection) -> str:

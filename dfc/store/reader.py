@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
-from dfc.store import READABLE, attached, columns, errors, words
+from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, Partition, Side, UserError, VersionError
+from dfc.store import READABLE, attached, columns, words
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering, whole_words
 from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
+from dfc.store.statements import Attached
 
 __all__ = ["Context", "DocumentRow", "EvidenceRow", "FeatureQuery", "FeatureRow", "Store"]
 
 
-class Store:
+class Store(Attached):
     """A run's features.duckdb with the evidence.duckdb beside it, read-only.
 
     Raises:
@@ -30,7 +31,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         version = self.facts().get("schema_version")
         if version not in READABLE:
             raise VersionError(
@@ -120,6 +121,19 @@ class Store:
         where `meaning` was not asked for, or of other features."""
         return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM meaning")}
 
+    def meanings(self, feature_ids: Sequence[int]) -> tuple[list[int], npt.NDArray[np.float32]]:
+        """The vectors of what these features mean, (features, width), and whose each is, by number; without those that
+        have none."""
+        rows = self._rows(
+            """SELECT feature_id, vector FROM meanings WHERE feature_id IN (SELECT unnest(?::INTEGER[]))
+               ORDER BY feature_id""",
+            [list(feature_ids)],
+        )
+        vectors = np.array([row["vector"] for row in rows], np.float32)
+        return [row["feature_id"] for row in rows], vectors.reshape(len(rows), -1) if rows else np.zeros(
+            (0, 0), np.float32
+        )
+
     def likeness(self, near: Sequence[float], feature_ids: Sequence[int]) -> dict[int, float]:
         """The cosine of these features' vectors with one of length 1; without those that have none."""
         rows = self._rows(
@@ -205,12 +219,20 @@ class Store:
 
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
         """The first context of each of several features."""
+        return {feature: first for feature, [first] in self.first_contexts(feature_ids, 1).items()}
+
+    def first_contexts(self, feature_ids: Sequence[int], number: int) -> dict[int, list[Context]]:
+        """So many of the strongest contexts of each of these features, the strongest first."""
         rows = self._rows(
             """SELECT * FROM store.contexts
-               WHERE band = 0 AND rank = 0 AND feature_id IN (SELECT unnest(?::INTEGER[]))""",
-            [feature_ids],
+               WHERE band = 0 AND rank < ? AND feature_id IN (SELECT unnest(?::INTEGER[]))""",
+            [number, list(feature_ids)],
         )
-        return {row["feature_id"]: unpacked(row) for row in rows}
+        rows.sort(key=lambda row: (row["feature_id"], row["rank"]))
+        found: dict[int, list[Context]] = {}
+        for row in rows:
+            found.setdefault(row["feature_id"], []).append(unpacked(row))
+        return found
 
     def some_contexts(self, number: int, seed: int) -> list[Context]:
         """So many of the strongest contexts of all features, or all, drawn evenly; the same seed draws the same."""
@@ -375,29 +397,5 @@ class Store:
                FROM store.features GROUP BY partition ORDER BY partition"""
         ).set_index("partition")
 
-    def _frame(self, sql: str, values: Sequence[Any] = ()) -> pd.DataFrame:
-        with self._cursor() as cursor:
-            return cursor.execute(sql, list(values)).df()
-
     def _matching(self, query: FeatureQuery) -> tuple[str, str, list[Any]]:
         return matching(query, words.narrowing(query, self._rows) if query.search else None)
-
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        with self._cursor() as cursor:
-            rows = cursor.execute(sql, list(values)).fetchall()
-            names = [column[0] for column in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in rows]
-
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        run = self.path.parent
-        try:
-            with attached.connection(self.path).cursor() as cursor:
-                yield cursor
-        except FileNotFoundError:
-            raise MissingError(
-                f"{self.path}: this run has no feature store yet; make it with `python -m dfc index {run}`."
-            ) from None
-        except duckdb.Error as error:
-            again = f"make it again with `python -m dfc index --again {run}`"
-            raise errors.explained(error, self.path, "a readable feature store", again) from None

@@ -19,6 +19,8 @@ from dfc.store import (
     EVIDENCE_VERSION,
     MEANING_TABLES,
     MEANING_VERSION,
+    OWN_WORDS_TABLES,
+    OWN_WORDS_VERSION,
     SCHEMA_VERSION,
     TABLES,
     columns,
@@ -31,6 +33,7 @@ _ROW_GROUP = 30_720  # rows: of DuckDB's 122,880 a feature's page reads a few, b
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text(encoding="utf-8")
 _EVIDENCE = (Path(__file__).parent / "evidence.sql").read_text(encoding="utf-8")
 _MEANING = (Path(__file__).parent / "meaning.sql").read_text(encoding="utf-8")
+_OWN_WORDS = (Path(__file__).parent / "own_words.sql").read_text(encoding="utf-8")
 
 
 class StoreWriter:
@@ -133,6 +136,11 @@ def evidence_writer(path: Path) -> StoreWriter:
 def meaning_writer(path: Path) -> StoreWriter:
     """The same for a run's meaning.duckdb."""
     return StoreWriter(path, _MEANING, MEANING_TABLES, MEANING_VERSION)
+
+
+def own_words_writer(path: Path) -> StoreWriter:
+    """The same for a run's own_words.duckdb."""
+    return StoreWriter(path, _OWN_WORDS, OWN_WORDS_TABLES, OWN_WORDS_VERSION)
 
 
 def _joined(contexts: pa.Table) -> pa.Table:

@@ -16,7 +16,8 @@ from dfc.store.notes import Notebook
 from dfc.store.reader import Store
 from tests import tiny
 from tests.processes import dfc, fresh
-from tests.ui.folders import find, make_run
+from tests.screen.test_themes import mean
+from tests.ui.folders import FOUND, find, make_run
 
 
 @pytest.mark.slow
@@ -189,6 +190,30 @@ def test_nothing_that_is_printed_is_obeyed_by_a_terminal_or_lacks_in_its_encodin
     assert [one["gap"] for one in findings if one["finding"] == 1] == [None]
     assert {one["main_source"] for one in findings} == {EVIL}
     assert fresh("-m", "dfc", "--help", env=environment).returncode == 0
+
+
+def test_findings_are_printed_by_theme_once_it_is_known_what_they_mean(data: Path) -> None:
+    run = make_run(data)
+    nothing = json.loads(dfc("findings", "demo", "--themes", "--json").stdout)
+    assert nothing == {"run": "demo", "themes": [], "in_no_theme": []}
+    find(run.store)
+    refused = dfc("findings", "demo", "--themes")
+    assert refused.returncode == 2
+    assert f"run `python -m dfc meaning {run.path}`" in refused.stderr
+    mean(run.store, without=(160,))
+    shown = dfc("findings", "demo", "--themes")
+    assert shown.returncode == 0, shown.stderr
+    assert "SmolLM2-135M-Instruct's" in shown.stdout
+    assert "mean silhouette" in shown.stdout
+    assert "1 finding has no context, and no theme." in shown.stdout
+    told = json.loads(dfc("findings", "demo", "--themes", "--number", "2", "--json").stdout)
+    assert len(told["themes"]) == 2
+    ids = [one["feature_id"] for theme in told["themes"] for one in theme["findings"]]
+    assert sorted(ids) == sorted(members[0] for _, members in FOUND.values() if members[0] != 160)
+    assert [one["feature_id"] for one in told["in_no_theme"]] == [160]
+    assert sum(theme["findings_of"]["b"] for theme in told["themes"]) == 1
+    assert 0 < told["picture"]["variance_kept"] < 1
+    assert "--themes, too" in dfc("findings", "demo", "--number", "2").stderr
 
 
 def test_a_finding_of_neither_model_is_damage(hostile: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from dfc.runs import Run
 from dfc.store.notes import Notebook
 from tests.processes import dfc
 from tests.ui.folders import find, make_run
+from tests.ui.own_words.test_page import speak
 
 
 def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
@@ -37,3 +39,39 @@ def test_a_run_that_is_not_judged_says_so(data: Path) -> None:
     shown = dfc("screen", "demo")
     assert shown.returncode == 0
     assert shown.stdout.startswith("Not judged yet: python -m dfc verify demo")
+
+
+def test_what_models_say_themselves_is_written_ranked_and_printed(tiny_copy: Run) -> None:
+    again = ("screen", "tiny", "--rollouts", "--beginnings", "4", "--tokens", "12")
+    shown = dfc(*again, "--first", "1")
+    assert shown.returncode == 0, shown.stderr
+    assert "4 beginnings, drawn from the corpus; at most 12 tokens each, seed 0." in shown.stdout
+    assert "most telling, by" in shown.stdout
+    told = json.loads(dfc(*again, "--json").stdout)
+    assert told["asked"] == {"beginnings": 4, "tokens": 12, "seed": 0, "prompts": ""}
+    for side in "ab":
+        listed = told["continuations"][side]
+        assert len(listed) + sum(told["left_out"][side].values()) == 4
+        assert [one["beyond"] for one in listed] == sorted((one["beyond"] for one in listed), reverse=True)
+    assert told["findings"] == []  # the tiny run has none
+
+
+def test_the_queue_says_which_findings_were_seen_in_own_words(data: Path) -> None:
+    run = make_run(data)
+    find(run.store)
+    speak(run.store)
+    assert "seen in its own words: 2 of 12 continuations that SmolLM2" in dfc("screen", "demo").stdout
+    told = {one["feature_id"]: one["own_words"] for one in json.loads(dfc("screen", "demo", "--json").stdout)}
+    assert told[150] == {"own": 2, "of_own": 12, "other": 0, "of_other": 1}
+    assert told[60] == {"own": 0, "of_own": 1, "other": 0, "of_other": 12}
+
+
+def test_options_that_would_do_nothing_are_refused(data: Path) -> None:
+    make_run(data, features=60)
+    for given, sentence in (
+        (("--tokens", "9"), "--tokens goes with --rollouts"),
+        (("--rollouts", "--flag", "2"), "--flag goes without --rollouts"),
+    ):
+        refused = dfc("screen", "demo", *given)
+        assert refused.returncode == 2
+        assert sentence in refused.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -51,3 +52,14 @@ def test_too_few_contexts_or_no_places_tell_nothing() -> None:
     assert np.isnan(label_check.auroc([label], corpus(few, [["birch"]]))).all()
     assert np.isnan(label_check.auroc([label], corpus([["ash"]] * 5, []))).all()
     assert label_check.auroc([], corpus(few, [])).shape == (0,)
+
+
+def test_places_of_the_same_feature_are_none_to_be_told_from() -> None:
+    """Two of four places are its own: beside all four it would tell half of what it tells."""
+    label, tests = Named(0, ((0, "ash"),)), [["ash"]] * 3
+    known = corpus(tests, [["ash"], ["ash"], ["birch"], ["cedar"]])
+    [among_all] = label_check.auroc([label], known)
+    [among_others] = label_check.auroc([label], replace(known, owners=np.array([0, 0, 1, 1])))
+    assert among_all == pytest.approx(0.75)
+    assert among_others == 1
+    assert np.isnan(label_check.auroc([label], replace(known, owners=np.zeros(4, np.int64)))).all()

@@ -147,3 +147,30 @@ def test_a_common_word_is_a_label_where_it_tells() -> None:
     assert made.texts == ["the"]
     assert 0.7 < made.auroc[0] < 0.8
     assert made.phrases.num_rows == 0
+
+
+def test_groups_are_named_by_what_the_others_do_not_hold() -> None:
+    """All texts are of the same words but one; the third group's is everybody's."""
+    draw = random.Random(3)
+    own = [[at(english(draw, word), word) for _ in range(30)] for word in ("zebra", "dolphin")]
+    own.append([at(text, draw.choice(text.split())) for text in (english(draw, "boat") for _ in range(30))])
+    words, tests = together([group[:20] for group in own]), together([group[20:] for group in own])
+    texts, auroc = labels.of_groups(Corpus(*words, [], *tests, places=tests[1], owners=tests[0]), 3)
+    assert texts == ["zebra", "dolphin", ""]
+    assert auroc[:2].tolist() == [1, 1]
+    assert np.isnan(auroc[2])
+
+
+def test_how_sure_a_word_of_a_group_is_by_hand() -> None:
+    own = [[at(f"{word} stands here", word) for word in words] for words in (["elm", "elm", "elm", "oak"], ["oak"] * 9)]
+    known = Corpus(*together(own), [], np.zeros(0, np.int64), [], [])
+    common = labels._common(known, 2)
+    sure = {
+        (feature, key): figure
+        for feature, key, figure in zip(
+            common.features.tolist(), common.keys, labels._sure(common, known).tolist(), strict=True
+        )
+    }
+    odds = np.log(3.5 / 1.5) - np.log(0.5 / 9.5)
+    assert sure[0, "elm"] == pytest.approx(odds / np.sqrt(1 / 3.5 + 1 / 1.5 + 1 / 0.5 + 1 / 9.5))
+    assert sure[1, "oak"] > 1 > sure[1, "stands here"]

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dfc.ui.shell import pages
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERVIEW, FINDINGS, SCREEN, TABLE, FEATURE, NORMS, STEER, PROMPT, CONTRAST, RUNS, LISTS = (
+OVERVIEW, FINDINGS, SCREEN, TABLE, FEATURE, NORMS, STEER, PROMPT, CONTRAST, OWN_WORDS, RUNS, LISTS = (
     pages.script(room)
     for room in (
         "overview",
@@ -23,6 +23,7 @@ OVERVIEW, FINDINGS, SCREEN, TABLE, FEATURE, NORMS, STEER, PROMPT, CONTRAST, RUNS
         "steer",
         "prompt",
         "contrast",
+        "own_words",
         "runs",
         "lists",
     )

@@ -9,11 +9,12 @@ import streamlit as st
 from dfc.config import Side
 from dfc.report import score, weighing
 from dfc.report.document import measures_of, populations_of
+from dfc.report.heatmap import side_of
 from dfc.report.reference_strip import key
 from dfc.report.weighing import Weighed
 from dfc.report.words import PROBE, unjudged
 from dfc.store.reader import EvidenceRow, FeatureRow
-from dfc.ui.shell import address, data, null_run
+from dfc.ui.shell import address, data, null_run, own_words
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name, verdict_badge
 from dfc.ui.shell.text import number
@@ -45,6 +46,8 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         f'<div class="dfc-small">{escape(weighed.design)} {escape(weighed.means)}</div></div>'
     )
     st.html(_list("For", weighed.for_it) + _list("Against", weighed.against))
+    found = (one.side for one in data.findings(view.store) if one.finding == evidence.finding)
+    own_words.show(view, feature.feature_id, next(found, side_of(feature.partition)))
     st.caption(f"Evidence score {evidence.confidence:.2f}", help=_SCORE)
     st.html(_factors(weighed))
     st.caption("Predicted from", help=PROBE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from dfc.config import PARTITIONS, SIDES, Partition, Side
 from dfc.report import findings, tables
 from dfc.report.findings import Finding
 from dfc.store.reader import FeatureQuery
-from dfc.ui.findings import group, texts
+from dfc.ui.findings import group, texts, themes
 from dfc.ui.shell import (
     address,
     choice,
@@ -35,6 +35,8 @@ from dfc.ui.shell.text import plain
 _CLAIMS: dict[Claim, str] = {"any": "any partition", "only": "dedicated", "shared": "shared"}
 """Whether only the model that does better may use the best feature, or both."""
 _TITLES = {"both": "side by side", "a": "of A", "b": "of B"}
+_VIEWS: dict[Literal["list", "themes"], str] = {"list": "list", "themes": "themes"}
+_VIEWS_HELP = "The surest first, with filters; or both models' findings by what they are about."
 _LEAD = (
     "Where one model does better beside the other than in texts that are like these, the surest first: it knows "
     "something here, or lacks less. A finding is one feature, its best, and all those that show nothing beyond it. "
@@ -51,7 +53,10 @@ def show(view: View) -> None:
         st.switch_page(address.FINDINGS_PAGE, query_params=list_address.findings(view, place))
     facts, tested = data.facts(view.store), data.tested(view.store)
     if found:
-        _list(view, found, names)
+        if choice.one_of("Show as", _VIEWS, "view", label="collapsed", help=_VIEWS_HELP) == "themes":
+            themes.show(view, found, names)
+        else:
+            _list(view, found, names)
         st.caption(_rule(findings.settings(facts, tested)))
     else:
         st.info(findings.lacking(facts, tested, view.run.name), icon=":material/lightbulb:")

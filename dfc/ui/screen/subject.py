@@ -15,7 +15,7 @@ from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
 from dfc.store.explanations import ExplanationStore
 from dfc.store.reader import Context
-from dfc.ui.shell import data, finding_rows, links, notebook
+from dfc.ui.shell import data, finding_rows, links, notebook, own_words
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, side_name
 from dfc.ui.shell.text import number
@@ -36,6 +36,7 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
         if one.told.explanation is not None:
             st.html(f'<div class="dfc-small">{escape(said.explained(one.told.explanation))}</div>')
         _links(view, one, flags)
+        own_words.show(view, one.subject.feature_id, one.subject.side)
         _flags(one, flags)
         _name_flags(view, one, flags)
         _factors(one, weights)

@@ -27,6 +27,7 @@ NORMS_PAGE = pages.script("norms")
 STEER_PAGE = pages.script("steer")
 PROMPT_PAGE = pages.script("prompt")
 PROMPT_PATH = next(page.path for page in pages.PAGES if page.room == "prompt")
+OWN_WORDS_PAGE = pages.script("own_words")
 RUNS_PAGE = pages.script("runs")
 LISTS_PAGE = pages.script("lists")
 _TEXTS = {

@@ -41,6 +41,7 @@ PAGES = (
     Page("pages/5_Steer.py", "Steer", ":material/explore:", "steer"),
     Page("pages/6_Prompt.py", "Prompt", ":material/edit_note:", "prompt"),
     Page("pages/9_Contrast.py", "Contrast", ":material/difference:", "contrast"),
+    Page("pages/9_Own_words.py", "Own words", ":material/forum:", "own_words"),
     Page("pages/7_Runs.py", "Runs", ":material/stacked_line_chart:", "runs"),
     Page("pages/8_Lists.py", "Notes and lists", ":material/bookmarks:", "lists"),
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from dfc.ui.findings import texts
 from dfc.ui.shell import address, paging
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.notebook import book
+from tests.screen.test_themes import mean
 from tests.ui.folders import FOUND, ONLY_IN_CORPUS, find, judge, make_run
 from tests.ui.pages import FEATURE, FINDINGS, OVERVIEW, calm, parameter, text, visit
 
@@ -216,3 +218,42 @@ def test_another_run_is_shown_without_the_filters_of_the_one_before(found: Path)
     test.selectbox(key="run_choice").select("other").run()
     assert listed(calm(test)) == [*OF_A, 60]
     assert set(test.query_params) == {"run"}
+
+
+def test_themes_need_what_the_findings_mean(found: Path) -> None:
+    test = calm(visit(FINDINGS, run="demo", view="themes"))
+    assert "python -m dfc meaning demo" in test.info[0].value
+    assert not test.get("plotly_chart")
+
+
+def test_a_theme_unfolds_its_findings_which_lead_to_their_features(found: Path) -> None:
+    mean(found / "runs" / "demo" / "features.duckdb")
+    test = calm(visit(FINDINGS, run="demo"))
+    test.segmented_control(key="view").set_value("themes").run()
+    assert parameter(calm(test), "view") == "themes"
+    assert len(test.get("plotly_chart")) == 1
+    words = text(test)
+    assert "of SmolLM2-135M-Instruct&#x27;s findings" in words
+    assert re.search(r"The picture keeps \d+ % of the variance of 13 vectors", words.replace("\\", ""))
+    assert not listed(test)
+    button = next(button for button in test.button if (button.key or "").startswith("unfold_theme_"))
+    number = int(button.label.split()[0])
+    button.click().run()
+    assert parameter(calm(test), "theme") == button.key.removeprefix("unfold_theme_")
+    features = listed(test)
+    assert len(features) == number
+    assert set(features) <= {members[0] for _, members in FOUND.values()}
+    link = next(link.proto for link in test.get("page_link") if "\u2002" in link.proto.label)
+    place = address.unpack(unquote(unquote(link.query_string).split("list=")[1]))
+    assert place is not None
+    side = next(side for side, members in FOUND.values() if members[0] == features[0])
+    assert (place.query.found, place.beside) == (side, True)
+    other = calm(visit(FINDINGS, run="demo", view="themes", theme=parameter(test, "theme")))
+    assert listed(other) == features
+
+
+def test_more_themes_are_asked_for_in_the_address(found: Path) -> None:
+    mean(found / "runs" / "demo" / "features.duckdb")
+    test = calm(visit(FINDINGS, run="demo", view="themes", themes="9", theme_colour="theme"))
+    assert sum((button.key or "").startswith("unfold_theme_") for button in test.button) == 9
+    assert "9 themes, by Ward" in text(test).replace("\\", "")
