@@ -4,11 +4,12 @@ What loads torch or pandas is imported inside a command, after what the user nam
 YAML or a run, come at once.
 """
 
-from dfc.cli import contrast, findings, machine, models, prompt, reads, report, screen, stages, steer, worlds
+from dfc.cli import causal, contrast, findings, machine, models, prompt, reads, report, screen, stages, steer, worlds
 from dfc.cli.base import app, main
 
 __all__ = [
     "app",
+    "causal",
     "contrast",
     "findings",
     "machine",

@@ -74,6 +74,7 @@ def _plain(one: Candidate, weights: dict[str, float], said: dict[str, Decision])
         "score": one.score(weights),
         "factors": {name: asdict(factor) for name, factor in one.factors.items()},
         **subject,
+        "causal": None if one.checked is None else one.checked.plain(),
         "flags": [asdict(mark) | {"reason": mark.reason} for mark in one.flags],
         "decisions": [asdict(decision) for decision in said.values()],
     }

@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
-from dfc.report import card, findings, palette, render, score, steered, weighing, words
+from dfc.report import card, causal, findings, palette, render, score, steered, weighing, words
+from dfc.report.causal import Causal
 from dfc.report.findings import Finding
 from dfc.report.heatmap import HEATMAP_CSS, called, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, key, position, strip
@@ -162,6 +163,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     said = _said(notebook, run.name)
     present = store.fingerprints(chosen.features)
     tried = steered.kept(SteeringStore(run.steering), present)
+    checked = causal.kept(store, list(present))
     reference = store.reference()
     found = findings.of(store)
     facts = store.facts()
@@ -177,6 +179,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
             null,
             names,
             found,
+            checked,
         )
         for identity in chosen.features
         if identity in present
@@ -263,6 +266,7 @@ def _entry(
     null: NullRun | None,
     names: dict[Side, str],
     found: Sequence[Finding],
+    checked: Mapping[int, Causal],
 ) -> Entry:
     feature, evidence, logits = store.feature(identity), store.evidence(identity), store.logits(identity)
     return Entry(
@@ -283,7 +287,7 @@ def _entry(
         card.sources(store.sources(identity)),
         tried.get(identity, Steered()),
         "" if evidence is None else findings.belonging(evidence, found, names),
-        None if evidence is None else weighing.of(evidence, feature.partition, facts, names),
+        None if evidence is None else weighing.of(evidence, feature.partition, facts, names, checked.get(identity)),
     )
 
 

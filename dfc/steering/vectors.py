@@ -92,6 +92,12 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     return SteeringVector(side, feature_id, feature.max * vector / own_scale, feature.max, transfer)
 
 
+def random_like(vector: Tensor, seed: int) -> Tensor:
+    """A random direction as long as a vector, the same one for each seed."""
+    drawn = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
+    return drawn * (vector.norm() / drawn.norm())
+
+
 def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     """What reads a feature in a model's own, unscaled stream.
 

@@ -1,31 +1,21 @@
-"""What was steered with a run's features: sweeps, their outputs, and a history, in a DuckDB file beside the store.
-
-The file is opened for each call alone and closed at once, so that neither the app's readers nor a sweep that writes
-in the background keeps the other waiting; each call is one transaction.
-"""
+"""What was steered with a run's features: sweeps, their outputs, and a history, in a DuckDB file beside the store."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from dfc.config import UserError
-from dfc.store import errors
+from dfc.store import kept_file
+from dfc.store.kept_file import KeptFile
 
 Status = Literal["running", "done", "cancelled", "failed"]
 
 _SCHEMA = (Path(__file__).parent / "steering.sql").read_text(encoding="utf-8")
-_PATIENCE = 20.0  # seconds until another process has closed the file
-_one_at_a_time = threading.Lock()  # one process may not hold a file open for reading and for writing
 
 OUTPUTS = pa.schema(
     {
@@ -53,13 +43,11 @@ OUTPUTS = pa.schema(
 
 
 @dataclass(frozen=True)
-class SteeringStore:
-    """A run's steering.duckdb; it is made by the first thing that is written.
+class SteeringStore(KeptFile):
+    """A run's steering.duckdb."""
 
-    Every method raises UserError if the file is damaged (DamagedError), or another process does not let go of it.
-    """
-
-    path: Path
+    _tables = _SCHEMA
+    _what = "a readable file of what was steered"
 
     def begin_sweep(self, sweep_id: str, title: str, outputs: int, settings: str) -> None:
         """Note a sweep that is running; settings are JSON."""
@@ -76,9 +64,7 @@ class SteeringStore:
     def add_outputs(self, rows: list[dict[str, Any]]) -> None:
         """Add outputs, each with the columns of OUTPUTS, all or none of them."""
         with self._open(write=True) as connection:
-            connection.register("incoming", pa.Table.from_pylist(rows, OUTPUTS))
-            connection.execute("INSERT INTO outputs BY NAME SELECT * FROM incoming")
-            connection.unregister("incoming")
+            kept_file.add(connection, "outputs", rows, OUTPUTS)
 
     def unscored(self, sweep_id: str, judge: str) -> list[tuple[str, str]]:
         """Prompts and answers of a sweep that this judge has not scored, each pair once; judge is JSON."""
@@ -160,35 +146,6 @@ class SteeringStore:
             connection.execute("DELETE FROM outputs WHERE sweep_id = ?", [sweep_id])
             connection.execute("DELETE FROM sweeps WHERE sweep_id = ?", [sweep_id])
 
-    def _write(self, sql: str, values: list[Any]) -> None:
-        with self._open(write=True) as connection:
-            connection.execute(sql, values)
-
-    def _read(self, sql: str, values: list[Any] | None = None) -> pd.DataFrame:
-        with self._open(write=False) as connection:
-            return connection.execute(sql, values or []).df()
-
-    @contextmanager
-    def _open(self, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file, for one transaction; a reader of a file that is not there is given empty tables in memory."""
-        try:
-            with _one_at_a_time:
-                missing = not self.path.exists()
-                connection = duckdb.connect() if missing and not write else _patiently(self.path, write)
-                try:
-                    if write or missing:
-                        connection.execute(_SCHEMA)
-                    connection.begin()
-                    yield connection
-                    connection.commit()
-                finally:
-                    connection.close()
-        except duckdb.ConstraintException as error:
-            raise UserError(f"{self.path}: this does not fit, and nothing of it is kept ({error!s:.200}).") from None
-        except duckdb.Error as error:
-            again = "move it away: a new one is begun"
-            raise errors.explained(error, self.path, "a readable file of what was steered", again) from None
-
 
 def _with_score(outputs: pd.DataFrame) -> pd.DataFrame:
     """Outputs of a file from before there were scores, too."""
@@ -200,14 +157,3 @@ def _with_parts(outputs: pd.DataFrame) -> pd.DataFrame:
     if "answer" not in outputs:
         return outputs.assign(answer=outputs["text"], reasoning="")
     return outputs.assign(answer=outputs["answer"].fillna(outputs["text"]), reasoning=outputs["reasoning"].fillna(""))
-
-
-def _patiently(path: Path, write: bool) -> duckdb.DuckDBPyConnection:
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=not write)
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower() or time.monotonic() > until:
-                raise
-            time.sleep(0.02)

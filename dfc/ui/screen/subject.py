@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from dfc.report import findings
+from dfc.report import causal, findings
 from dfc.report.heatmap import context_html, excerpt
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
@@ -15,7 +15,7 @@ from dfc.store.reader import Context
 from dfc.ui.shell import data, finding_rows, links
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, side_name
-from dfc.ui.shell.text import number
+from dfc.ui.shell.text import number, plain
 
 _COLUMNS = (150, 110)  # of text before and after a peak
 _OF_BEST, _OF_OTHERS = 5, 2  # strongest contexts
@@ -30,6 +30,7 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
         _contexts(view, one)
     with right:
         _claim(view, one)
+        _checked(view, one)
         _links(view, one, flags)
         _flags(one, flags)
         _factors(one, weights)
@@ -58,6 +59,17 @@ def _claim(view: View, one: Candidate) -> None:
         f'<div class="dfc-claim">{escape(findings.standing(finding, names[finding.side], other))}.</div>'
         f'<div class="dfc-small">{escape(amounts)}</div><div class="dfc-small">{escape(size)}</div>'
     )
+
+
+def _checked(view: View, one: Candidate) -> None:
+    """What taking its best feature away does, or the command that measures it."""
+    if one.checked is None:
+        st.caption(
+            f"What the models say without it was not measured: `python -m dfc causal {plain(view.run.name)}`.",
+            help="The causal check: the feature is taken away where it fires, in each model that has a vector of it.",
+        )
+        return
+    st.html(f'<div class="dfc-small">{escape(causal.sentence(one.checked, model_names(view.config)))}</div>')
 
 
 def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:

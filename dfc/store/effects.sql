@@ -1,0 +1,21 @@
+-- Tables of a run's effects.duckdb: what edits of a feature do to the models, measured for a finding's sake.
+-- A row counts as long as the feature's fingerprint is that of the store.
+
+CREATE TABLE IF NOT EXISTS ablated (
+    feature_id  INTEGER   NOT NULL PRIMARY KEY,
+    fingerprint VARCHAR   NOT NULL,
+    measured    TIMESTAMP NOT NULL,  -- UTC
+    texts       INTEGER   NOT NULL,  -- how many were asked for
+    positions   INTEGER   NOT NULL   -- of each, at most
+);
+
+CREATE TABLE IF NOT EXISTS ablations (  -- a row for each text and model that has a vector of the feature
+    feature_id INTEGER NOT NULL,
+    side       VARCHAR NOT NULL,
+    document   INTEGER NOT NULL,
+    held_out   BOOLEAN NOT NULL,  -- whether it was kept out of training
+    firings    INTEGER NOT NULL,  -- that were taken away, of those on the tokens that were read
+    positions  INTEGER NOT NULL,  -- over which is averaged: from the first firing on
+    kl         DOUBLE  NOT NULL,  -- KL(without the feature ‖ left alone) of the next token, nats a token
+    random     DOUBLE  NOT NULL   -- the same with a random direction of equal length in place of the feature's
+);
