@@ -135,6 +135,11 @@ class Run:
         return self.path / "screening.json"
 
     @property
+    def explanations(self) -> Path:
+        """What judges and people say of its features."""
+        return self.path / "explanations.duckdb"
+
+    @property
     def provenance(self) -> Path:
         return self.path / "provenance.json"
 

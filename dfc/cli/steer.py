@@ -221,6 +221,9 @@ def _print_answers(entry: dict[str, Any]) -> None:
 def _wanted(judge: JudgeConfig | None, judged: bool | None) -> JudgeConfig | None:
     """Who scores a sweep: on another machine nobody who was not asked for; whoever made the run may have named any."""
     if judge is None or (judge.local if judged is None else judged):
+        if judge is not None and judge.criterion is None and judged is None:
+            progress.say("the judge in run.yaml is not told what to score: --criterion says what for")
+            return None
         return judge
     if judged is None:
         progress.say(f"the judge in run.yaml is at {judge.url}, not on this machine: --judge lets it score")

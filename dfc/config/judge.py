@@ -1,25 +1,36 @@
-"""The section `judge` of a run's YAML: a language model that scores steered texts."""
+"""The section `judge` of a run's YAML: a language model that scores steered texts and explains features."""
 
 from __future__ import annotations
 
 import re
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from dfc.config.base import Section
 
+Protocol = Literal["openai", "anthropic", "local"]
+ANTHROPIC = "https://api.anthropic.com/v1"
+"""Where Anthropic's own models are."""
+
 # no user, query or fragment; letters of other scripts have a spelling in ASCII
 _ADDRESS = re.compile(r'https?://([\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])(:\d+)?(/[!"$->A-~]*)?', re.ASCII)
 
 
 class JudgeConfig(Section):
-    model: str = Field(min_length=1, description="the language model that judges, as its endpoint calls it")
-    criterion: str = Field(min_length=1, description="what is scored from 0 to 10, e.g. how much the text is about law")
+    model: str = Field(
+        min_length=1,
+        description="the language model that judges, as its endpoint calls it; of a local one a hub id or a folder",
+    )
+    criterion: str | None = Field(
+        default=None,
+        min_length=1,
+        description="what steered texts are scored for from 0 to 10, e.g. how much the text is about law; null: not",
+    )
     url: str = Field(
         default="http://localhost:8000/v1",
-        description="an OpenAI-compatible endpoint; texts are sent to its /chat/completions",
+        description="of an endpoint, to which /chat/completions, or of the protocol anthropic /messages, is added",
     )
     key_variable: str | None = Field(
         default=None,
@@ -27,6 +38,21 @@ class JudgeConfig(Section):
     )
     timeout: float = Field(default=60.0, gt=0, description="seconds to wait for an answer")
     temperature: float | None = Field(default=0.0, ge=0, description="of the judge's draws; null: its own default")
+    protocol: Protocol = Field(
+        default="openai",
+        description="openai: what most endpoints speak; anthropic: its messages; local: a model that is loaded here",
+    )
+    answer_tokens: int = Field(
+        default=600, ge=16, description="longest explanation or verdict; a model that thinks first needs thousands"
+    )
+    parallel: int = Field(default=4, ge=1, le=64, description="requests at once; a local model answers one by one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _anthropic_has_an_address(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("protocol") == "anthropic":
+            return {"url": ANTHROPIC, **given}
+        return given
 
     @field_validator("url")
     @classmethod
@@ -59,5 +85,5 @@ class JudgeConfig(Section):
 
     @property
     def local(self) -> bool:
-        """Whether the endpoint is on this machine."""
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
+        """Whether nothing leaves this machine."""
+        return self.protocol == "local" or urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")

@@ -181,7 +181,15 @@ def batched(model: LoadedModel, answers: list[Answer], sampling: RolloutSampling
 def answer_batch(model: LoadedModel, batch: Sequence[Answer], sampling: RolloutSampling) -> list[str]:
     """What a model says, without special tokens but marks of thoughts, and what a base model says after its turn.
 
-    Where memory is too small for all, they are given in halves.
+    Raises:
+        UserError: if the memory is too small for one answer.
+    """
+    said = write_batch(model, batch, sampling)
+    return [text_of(model, answer, tokens) for answer, tokens in zip(batch, said, strict=True)]
+
+
+def write_batch(model: LoadedModel, batch: Sequence[Answer], sampling: RolloutSampling) -> list[list[int]]:
+    """The tokens of a model's answers. Where memory is too small for all, they are given in halves.
 
     Raises:
         UserError: if the memory is too small for one answer.
@@ -195,8 +203,16 @@ def answer_batch(model: LoadedModel, batch: Sequence[Answer], sampling: RolloutS
         return together.write(model, [answer.ids for answer in part], sampling, draws, ends)
 
     ends = models.ends(model)
-    said = [tokens for _, part in devices.in_halves(work, batch, model.device, too_long) for tokens in part]
-    return [_text(model, answer, tokens) for answer, tokens in zip(batch, said, strict=True)]
+    return [tokens for _, part in devices.in_halves(work, batch, model.device, too_long) for tokens in part]
+
+
+def text_of(model: LoadedModel, answer: Answer, tokens: list[int]) -> str:
+    """What new tokens say after their prompt: some tokenizers drop a space where decoding begins."""
+    speak = partial(corpus.spoken, model.tokenizer)
+    text = speak([*answer.ids, *tokens])[len(speak(answer.ids)) :].rstrip("\ufffd")  # a character that was cut
+    if answer.prompt.is_chat and not model.is_chat:
+        text, _ = corpus.until_next_turn(text)
+    return answer.opening + text
 
 
 def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSampling, path: Path) -> None:
@@ -309,15 +325,6 @@ def _draws(sampling: RolloutSampling, number: int) -> Tensor:
     """Random numbers of one answer, (tokens,), whatever else is drawn beside it."""
     seed = int.from_bytes(blake2b(f"{sampling.seed}/{number}".encode(), digest_size=7).digest(), "big")
     return torch.rand(sampling.tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _text(model: LoadedModel, answer: Answer, tokens: list[int]) -> str:
-    """What new tokens say after their prompt: some tokenizers drop a space where decoding begins."""
-    speak = partial(corpus.spoken, model.tokenizer)
-    text = speak([*answer.ids, *tokens])[len(speak(answer.ids)) :].rstrip("\ufffd")  # a character that was cut
-    if answer.prompt.is_chat and not model.is_chat:
-        text, _ = corpus.until_next_turn(text)
-    return answer.opening + text
 
 
 def _row(model: LoadedModel, answer: Answer, text: str) -> dict[str, Any] | None:

@@ -42,7 +42,11 @@ NULL_RUN = (
 RULES = {"surprise": "models' surprise", "probes": "probes alone"}
 """By what features were judged, from the facts of the evidence."""
 
-ORIGINS = {"words": "made of words that set its strongest contexts apart from the corpus; nobody has read them"}
+ORIGINS = {
+    "words": "made of words that set its strongest contexts apart from the corpus; nobody has read them",
+    "judge": "a language model's explanation, by which it told texts on which the feature fires from others",
+    "person": "given by a person",
+}
 """Where a label comes from, in words."""
 
 

@@ -3,7 +3,8 @@
 One cursor per call, so that any number of threads and processes may read at once. Files that were replaced are attached
 anew at the next call; whoever still reads the old ones reads them to the end. What both hold together stands in views:
 `judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`;
-`meanings`, and `meaning`, the facts about these, empty where there are none of these features.
+`meanings`, and `meaning`, the facts about these, empty where there are none of these features. A label that a person
+gave, or a judge whose explanation holds, stands in the place of the one made of words.
 `features`, `models` and `logit_counts` are as this version writes them, whichever wrote the file.
 """
 
@@ -18,6 +19,7 @@ import duckdb
 from dfc.config import VersionError
 from dfc.store import EVIDENCE_READABLE, EVIDENCE_TABLES, MEANING_VERSION, columns, errors
 from dfc.store.column import Column
+from dfc.store.explanations import ExplanationStore
 
 Stamp = tuple[tuple[int, int, int], ...]
 """Of the files as they are now: another one means other content."""
@@ -40,6 +42,11 @@ def meaning_path(features: Path) -> Path:
     return features.with_name("meaning.duckdb")
 
 
+def explanations_path(features: Path) -> Path:
+    """Where what judges and people say of features lies."""
+    return features.with_name("explanations.duckdb")
+
+
 def connection(path: Path) -> duckdb.DuckDBPyConnection:
     """A connection with the features attached as `store` and the views made; shared while the files stay the same.
 
@@ -60,6 +67,7 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
         made = duckdb.connect(config={"python_enable_replacements": False})  # no table is a variable of this code
         made.execute(f"ATTACH '{_quoted(path)}' AS store (READ_ONLY)")
         _make_current(made)
+        _take_labels(made, explanations_path(path))
         _make_views(made, _origin(made))
         if evidence_path(path).exists():
             _connect_evidence(made, evidence_path(path))
@@ -70,7 +78,8 @@ def connection(path: Path) -> duckdb.DuckDBPyConnection:
 
 def stamp(path: Path) -> Stamp:
     """Of a feature store and what lies beside it, as far as it is there."""
-    states = [file.stat() for file in (path, evidence_path(path), meaning_path(path)) if file.exists()]
+    files = (path, evidence_path(path), meaning_path(path), explanations_path(path))
+    states = [file.stat() for file in files if file.exists()]
     return tuple((state.st_ino, state.st_mtime_ns, state.st_size) for state in states)
 
 
@@ -141,13 +150,40 @@ def _make_current(made: duckdb.DuckDBPyConnection) -> None:
     stream is that of each of its columns."""
     held = _columns(made, "store", "features")
     lacking = "".join(f", NULL::{one.kind} AS {one.name}" for one in columns.FEATURES if one.name not in held)
-    made.execute(f"CREATE VIEW features AS SELECT *{lacking} FROM store.features")
+    made.execute(f"CREATE VIEW measured AS SELECT *{lacking} FROM store.features")
+    made.execute("CREATE VIEW features AS FROM measured")
     whole = _columns(made, "store", "models").get("scale") == "DOUBLE"
     scale = "list_resize([scale], width, scale)" if whole else "scale"
     made.execute(f"CREATE VIEW models AS SELECT * REPLACE ({scale} AS scale) FROM store.models")
     counted = "logit_counts" in _tables(made, "store")
     spread = "store.logit_counts" if counted else f"(SELECT {_NO_COUNTS} LIMIT 0)"
     made.execute(f"CREATE VIEW logit_counts AS FROM {spread}")
+
+
+def _take_labels(made: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Put labels that people gave, and judges' that hold, in the place of those made of words.
+
+    They are copied, so that whoever writes the file need not wait for its readers.
+
+    Raises:
+        UserError: if the file cannot be read, by its kind.
+    """
+    kept = ExplanationStore(path)
+    ids = kept.features()
+    known = "SELECT feature_id, fingerprint FROM store.features WHERE list_contains(?, feature_id)"
+    prints = dict(made.execute(known, [ids]).fetchall()) if ids else {}
+    labels = [one.label for one in kept.told(prints).values() if one.label is not None]
+    if not labels:
+        return
+    made.execute("CREATE TABLE said (feature_id INTEGER, label VARCHAR, origin VARCHAR)")
+    made.executemany("INSERT INTO said VALUES (?, ?, ?)", [(one.feature_id, one.text, one.origin) for one in labels])
+    made.execute(
+        """CREATE OR REPLACE VIEW features AS
+           SELECT measured.* REPLACE (coalesce(said.label, measured.label) AS label,
+                                        coalesce(said.origin, measured.label_origin) AS label_origin,
+                                        CASE WHEN said.label IS NULL THEN measured.label_auroc END AS label_auroc)
+           FROM measured LEFT JOIN said USING (feature_id)"""
+    )
 
 
 def _make_views(made: duckdb.DuckDBPyConnection, origin: str, stale: bool = False, older: bool = False) -> None:

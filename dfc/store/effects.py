@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from dfc.store import kept_file
-from dfc.store.kept_file import KeptFile
+from dfc.store import beside
 
 _SCHEMA = (Path(__file__).parent / "effects.sql").read_text(encoding="utf-8")
 ABLATIONS = pa.schema(
@@ -34,11 +35,13 @@ def effects_path(features: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class EffectStore(KeptFile):
-    """A run's effects.duckdb; what is asked for comes by fingerprints, so that of other features counts as none."""
+class EffectStore:
+    """A run's effects.duckdb; what is asked for comes by fingerprints, so that of other features counts as none.
 
-    _tables = _SCHEMA
-    _what = "a readable file of what edits do"
+    Every method raises UserError if the file is damaged (DamagedError), or another process does not let go of it.
+    """
+
+    path: Path
 
     def ablated(self, fingerprints: Mapping[int, str], texts: int, positions: int) -> set[int]:
         """Which of these features were taken away already in so many texts and positions of each."""
@@ -59,7 +62,7 @@ class EffectStore(KeptFile):
                 "INSERT INTO ablated VALUES (?, ?, now() AT TIME ZONE 'UTC', ?, ?)",
                 [feature, fingerprint, texts, positions],
             )
-            kept_file.add(connection, "ablations", rows, ABLATIONS)
+            _add(connection, "ablations", rows, ABLATIONS)
 
     def ablations(self, fingerprints: Mapping[int, str]) -> pd.DataFrame:
         """What taking away these features did: the columns of ABLATIONS, text by text in the order of documents."""
@@ -69,9 +72,25 @@ class EffectStore(KeptFile):
             _known(fingerprints),
         )
 
+    def _read(self, sql: str, values: list[Any]) -> pd.DataFrame:
+        with self._open(write=False) as connection:
+            return connection.execute(sql, values).df()
+
+    @contextmanager
+    def _open(self, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        with beside.opened(self.path, _SCHEMA, write, "a readable file of what edits do") as connection:
+            yield connection
+
 
 _CURRENT = "list_contains(map_entries(MAP(?::INTEGER[], ?::VARCHAR[])), {'key': feature_id, 'value': fingerprint})"
 
 
 def _known(fingerprints: Mapping[int, str]) -> list[Collection[Any]]:
     return [list(fingerprints), list(fingerprints.values())]
+
+
+def _add(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    """Add rows to a table, each with the columns of the schema."""
+    connection.register("incoming", pa.Table.from_pylist(rows, schema))
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+    connection.unregister("incoming")

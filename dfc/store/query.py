@@ -170,7 +170,7 @@ def _searching(query: FeatureQuery) -> tuple[str, list[Any]]:
     found = f"""hit AS MATERIALIZED (
         SELECT feature_id, max(named) AS named, sum(words) AS words, sum(hits) AS hits FROM (
             SELECT feature_id, 0 AS named, {words} AS words, {number} AS hits FROM ({texts}) UNION ALL
-            SELECT feature_id, {named}, 0, 0 FROM store.features WHERE contains({folded("label")}, {folded("?")})
+            SELECT feature_id, {named}, 0, 0 FROM features WHERE contains({folded("label")}, {folded("?")})
         ) GROUP BY feature_id)"""
     values = [*pattern, *([query.search] if ranked else []), *parts, *pattern, query.search]
     return found, values

@@ -1,17 +1,22 @@
-"""What was steered with a run's features: sweeps, their outputs, and a history, in a DuckDB file beside the store."""
+"""What was steered with a run's features: sweeps, their outputs, and a history, in a DuckDB file beside the store.
+
+The file is opened for each call alone and closed at once, so that neither the app's readers nor a sweep that writes
+in the background keeps the other waiting; each call is one transaction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from dfc.store import kept_file
-from dfc.store.kept_file import KeptFile
+from dfc.store import beside
 
 Status = Literal["running", "done", "cancelled", "failed"]
 
@@ -43,11 +48,13 @@ OUTPUTS = pa.schema(
 
 
 @dataclass(frozen=True)
-class SteeringStore(KeptFile):
-    """A run's steering.duckdb."""
+class SteeringStore:
+    """A run's steering.duckdb; it is made by the first thing that is written.
 
-    _tables = _SCHEMA
-    _what = "a readable file of what was steered"
+    Every method raises UserError if the file is damaged (DamagedError), or another process does not let go of it.
+    """
+
+    path: Path
 
     def begin_sweep(self, sweep_id: str, title: str, outputs: int, settings: str) -> None:
         """Note a sweep that is running; settings are JSON."""
@@ -64,7 +71,9 @@ class SteeringStore(KeptFile):
     def add_outputs(self, rows: list[dict[str, Any]]) -> None:
         """Add outputs, each with the columns of OUTPUTS, all or none of them."""
         with self._open(write=True) as connection:
-            kept_file.add(connection, "outputs", rows, OUTPUTS)
+            connection.register("incoming", pa.Table.from_pylist(rows, OUTPUTS))
+            connection.execute("INSERT INTO outputs BY NAME SELECT * FROM incoming")
+            connection.unregister("incoming")
 
     def unscored(self, sweep_id: str, judge: str) -> list[tuple[str, str]]:
         """Prompts and answers of a sweep that this judge has not scored, each pair once; judge is JSON."""
@@ -145,6 +154,20 @@ class SteeringStore(KeptFile):
         with self._open(write=True) as connection:
             connection.execute("DELETE FROM outputs WHERE sweep_id = ?", [sweep_id])
             connection.execute("DELETE FROM sweeps WHERE sweep_id = ?", [sweep_id])
+
+    def _write(self, sql: str, values: list[Any]) -> None:
+        with self._open(write=True) as connection:
+            connection.execute(sql, values)
+
+    def _read(self, sql: str, values: list[Any] | None = None) -> pd.DataFrame:
+        with self._open(write=False) as connection:
+            return connection.execute(sql, values or []).df()
+
+    @contextmanager
+    def _open(self, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file, for one transaction; a reader of a file that is not there is given empty tables in memory."""
+        with beside.opened(self.path, _SCHEMA, write, "a readable file of what was steered") as connection:
+            yield connection
 
 
 def _with_score(outputs: pd.DataFrame) -> pd.DataFrame:

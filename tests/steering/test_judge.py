@@ -14,14 +14,16 @@ import duckdb
 import pytest
 
 from dfc import config
+from dfc.asking import ask
+from dfc.asking import endpoint as http
 from dfc.config import JudgeConfig, UserError
 from dfc.runs import Run
 from dfc.steering import judge as judging
 from dfc.steering import sweeps
-from dfc.steering.judge import WrongAnswerError, identity, judge_sweep, score
+from dfc.steering.judge import WrongAnswerError, identity, judge_sweep
 from dfc.store.steering import SteeringStore
 from tests import processes
-from tests.steering.endpoint import Answer, Endpoint, configure, in_turn, says, serving
+from tests.asking.served import Answer, Endpoint, configure, in_turn, says, serving
 from tests.steering.test_command import said, steer
 from tests.steering.test_vectors import alive
 from tests.store.test_steering import output
@@ -31,9 +33,13 @@ KEY = "sk-secret-1234567890"
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    monkeypatch.setattr(judging, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(http, "_PAUSES", (0.0, 0.0, 0.0))
     with serving() as found:
         yield found
+
+
+def score(judge: JudgeConfig, prompt: str, text: str) -> float:
+    return judging.score(ask.opened(judge), judge, prompt, text)
 
 
 class TestScore:
@@ -47,19 +53,6 @@ class TestScore:
         assert "how {much} is said" in body["messages"][0]["content"]
         assert json.loads(body["messages"][1]["content"]) == {"prompt": "Tell me <b>", "text": 'Say "10"'}
 
-    def test_without_a_key_none_is_sent(self, endpoint: Endpoint) -> None:
-        assert score(endpoint.judge(temperature=None), "", "") == 5
-        [(_, authorization, body)] = endpoint.asked
-        assert authorization is None
-        assert "temperature" not in body
-
-    def test_the_environments_proxy_is_not_asked_for_this_machine(
-        self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("http_proxy", "http://localhost:1")
-        monkeypatch.delenv("no_proxy", raising=False)
-        assert score(endpoint.judge(), "", "") == 5
-
     @pytest.mark.parametrize(("said", "number"), [("0", 0.0), ("10", 10.0), ("10.0", 10.0), ("3.25", 3.25)])
     def test_a_number(self, said: str, number: float, endpoint: Endpoint) -> None:
         endpoint.answer = in_turn(says(said))
@@ -72,108 +65,6 @@ class TestScore:
         endpoint.answer = in_turn(says(said))
         with pytest.raises(WrongAnswerError, match=r"the judge m at .* said .* which is not a number from 0 to 10"):
             score(endpoint.judge(), "", "")
-
-    @pytest.mark.parametrize(
-        "content",
-        [
-            b"",
-            b"<html>",
-            b"[]",
-            b'{"choices": []}',
-            b'{"choices": null}',
-            b"\xff",
-            pytest.param(b"[" * 200_000, id="deep"),
-        ],
-    )
-    def test_no_chat_completion(self, content: bytes, endpoint: Endpoint) -> None:
-        endpoint.answer = in_turn((200, {}, content))
-        with pytest.raises(UserError, match=r"which is no chat completion; correct `judge.url`"):
-            score(endpoint.judge(), "", "")
-
-    def test_a_busy_or_failing_endpoint_is_asked_again(self, endpoint: Endpoint) -> None:
-        endpoint.answer = in_turn((429, {"Retry-After": "0"}, b""), (503, {"Retry-After": "soon"}, b""), says("4"))
-        assert score(endpoint.judge(), "", "") == 4
-        assert len(endpoint.asked) == 3
-
-    def test_but_not_for_ever(self, endpoint: Endpoint) -> None:
-        endpoint.answer = lambda body: (500, {}, b"out of\norder")
-        with pytest.raises(UserError, match=r"answered 500 \(out of order\); correct .*, or judge again later"):
-            score(endpoint.judge(), "", "")
-        assert len(endpoint.asked) == 4
-
-    def test_a_refusal_is_final_and_does_not_show_the_key(
-        self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("DFC_JUDGE_KEY", KEY)
-        endpoint.answer = lambda body: (401, {}, f"wrong key {KEY}".encode())
-        with pytest.raises(UserError, match=r"answered 401 \(wrong key …\)") as error:
-            score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
-        assert len(endpoint.asked) == 1
-        assert error.value.__cause__ is None
-        assert KEY not in str(error.value)
-
-    @pytest.mark.parametrize("key", [KEY, 'sk/a+b"c\\d$e', "a" * 300])
-    def test_an_echo_of_the_key_is_not_shown(
-        self, key: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("DFC_JUDGE_KEY", key)
-        spelled = json.dumps(key).replace("/", r"\/").replace("s", r"\u0073")[1:-1]
-        for content in (key, spelled, says(key)[2].decode(), says("x")[2].decode().replace("x", spelled)):
-            for status in (200, 403):
-                endpoint.answer = in_turn((status, {}, content.encode()))
-                with pytest.raises(UserError, match="…") as error:
-                    score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
-                assert key[:5] not in str(error.value)
-
-    def test_what_a_terminal_would_obey_is_not_shown(self, endpoint: Endpoint) -> None:
-        endpoint.answer = in_turn((403, {}, b"\x1b[2Jno"))
-        with pytest.raises(UserError, match=r"answered 403 \(�\[2Jno\)"):
-            score(endpoint.judge(), "", "")
-
-    def test_no_redirect_is_followed(self, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("DFC_JUDGE_KEY", KEY)
-        endpoint.answer = lambda body: (302, {"Location": endpoint.url}, b"")
-        with pytest.raises(UserError, match="answered 302"):
-            score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
-        assert len(endpoint.asked) == 1
-
-    @pytest.mark.parametrize("key", [None, "  ", "ключ"])
-    def test_no_key_where_one_is_named(
-        self, key: str | None, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        if key is not None:
-            monkeypatch.setenv("DFC_JUDGE_KEY", key)
-        with pytest.raises(UserError, match="the environment variable DFC_JUDGE_KEY holds no key"):
-            score(endpoint.judge(key_variable="DFC_JUDGE_KEY"), "", "")
-        assert endpoint.asked == []
-
-    def test_nobody_there(self) -> None:
-        with pytest.raises(UserError, match=r"cannot be reached \(.*refused\); start it, or correct `judge.url`"):
-            score(JudgeConfig(model="m", criterion="c", url="http://localhost:1"), "", "")
-
-    def test_a_name_that_cannot_be_looked_up(self) -> None:
-        with pytest.raises(UserError, match=r"cannot be reached \(.+\); start it, or correct `judge.url`"):
-            score(JudgeConfig(model="m", criterion="c", url=f"http://{'a' * 64}.localhost/v1"), "", "")
-
-    @pytest.mark.parametrize("status", [200, 400, 503])
-    def test_an_answer_that_breaks_off(self, status: int, endpoint: Endpoint) -> None:
-        endpoint.answer = in_turn((status, {"Transfer-Encoding": "chunked"}, b"no number"))
-        with pytest.raises(UserError, match=r"cannot be reached \(IncompleteRead"):
-            score(endpoint.judge(), "", "")
-
-    def test_once_stopped_nothing_is_sent(self, endpoint: Endpoint) -> None:
-        stop = threading.Event()
-        stop.set()
-        with pytest.raises(UserError, match="is not asked any more"):
-            score(endpoint.judge(), "", "", stop)
-        assert endpoint.asked == []
-
-    def test_no_answer_in_time(self, endpoint: Endpoint) -> None:
-        late = threading.Event()
-        endpoint.answer = lambda body: (late.wait(20), says("1"))[1]
-        with pytest.raises(UserError, match=r"cannot be reached \(no answer within 0.2 s\)"):
-            score(endpoint.judge().model_copy(update={"timeout": 0.2}), "", "")
-        late.set()
 
 
 class TestSweep:
@@ -239,7 +130,7 @@ class TestSweep:
     def test_closing_ends_the_wait_of_a_busy_endpoint(
         self, kept: SteeringStore, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(judging, "_PAUSES", (600.0,))
+        monkeypatch.setattr(http, "_PAUSES", (600.0,))
         endpoint.answer = lambda body: (429, {}, b"")
         steps = judge_sweep(kept, "one", endpoint.judge())
         while len(endpoint.asked) < 4:

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from dfc.asking.messages import who
 from dfc.config import JudgeConfig, Side, UserError
 from dfc.requests import Sweep
 from dfc.runs import Run
@@ -132,15 +133,20 @@ def _ask_judge(judge: JudgeConfig | None) -> JudgeConfig | None:
     columns = st.columns([3, 7], gap="medium", vertical_alignment="bottom")
     wanted = columns[0].toggle(
         "score the answers",
-        value=judge.local,  # whoever made the run may have named any machine
+        value=judge.local and judge.criterion is not None,  # whoever made the run may have named any machine
         key="sweep_judge",
         bind="query-params",
-        help=f"Prompts and answers are sent to {plain(judge.model)} at {plain(judge.url)}, as run.yaml says.",
+        help=f"Prompts and answers are sent to {plain(who(judge))}, as run.yaml says.",
     )
     criterion = columns[1].text_input(
-        "Judged from 0 to 10 for", judge.criterion, key="sweep_criterion", bind="query-params", disabled=not wanted
+        "Judged from 0 to 10 for",
+        judge.criterion or "",
+        key="sweep_criterion",
+        bind="query-params",
+        disabled=not wanted,
     )
-    return judge.model_copy(update={"criterion": criterion.strip() or judge.criterion}) if wanted else None
+    told = criterion.strip() or judge.criterion
+    return judge.model_copy(update={"criterion": told}) if wanted and told else None
 
 
 @st.fragment(run_every=1.0)

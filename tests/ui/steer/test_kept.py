@@ -22,7 +22,7 @@ from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address, outputs
 from dfc.ui.steer.edit_address import Row
 from dfc.ui.steer.jobs import Job
-from tests.steering.endpoint import configure, says, serving
+from tests.asking.served import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE
 from tests.ui.pages import STEER, calm, parameter, text, visit, wait_until
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat endpoint on this machine, which answers what a test tells it to."""
+"""A judge's endpoint on this machine, which answers what a test tells it to."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class Endpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, str | None, Any]] = []
         self.answer: Callable[[Any], Answer] = lambda body: says("5")
+        self.fields: dict[str, str] = {}  # of the header of the last request
         self.seen = threading.Lock()
 
     @property
@@ -39,6 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.seen:
+            self.server.fields = {name.lower(): value for name, value in self.headers.items()}
             self.server.asked.append((self.path, self.headers.get("Authorization"), body))
             status, headers, content = self.server.answer(body)
         with suppress(ConnectionError):  # who asked may wait no longer
@@ -52,8 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def says(content: Any) -> Answer:
-    return 200, {}, json.dumps({"choices": [{"message": {"role": "assistant", "content": content}}]}).encode()
+def says(content: Any, finish_reason: str = "stop", usage: Any = None) -> Answer:
+    choice = {"message": {"role": "assistant", "content": content}, "finish_reason": finish_reason}
+    return 200, {}, json.dumps({"choices": [choice], **({} if usage is None else {"usage": usage})}).encode()
 
 
 def in_turn(*answers: Answer) -> Callable[[Any], Answer]:
