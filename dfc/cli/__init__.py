@@ -7,6 +7,7 @@ YAML or a run, come at once.
 from dfc.cli import (
     causal,
     contrast,
+    exclusivity,
     explain,
     findings,
     machine,
@@ -25,6 +26,7 @@ __all__ = [
     "app",
     "causal",
     "contrast",
+    "exclusivity",
     "explain",
     "findings",
     "machine",

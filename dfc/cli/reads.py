@@ -152,7 +152,7 @@ def feature(
 ) -> None:
     """Say everything about one feature: evidence, contexts, what it writes, where it fires, and which are like it."""
     run = runs.find(name)
-    from dfc.report import causal, findings, weighing
+    from dfc.report import causal, exclusivity, findings, weighing
     from dfc.report.words import told_apart
     from dfc.store.reader import Store
 
@@ -161,14 +161,18 @@ def feature(
     models: Any = store.models()
     names = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
     found, checked = findings.of(store), causal.kept(store, [number]).get(number)
+    alike = exclusivity.kept(store, [number]).get(number, ())
     shown = [one for one in store.contexts(number) if one.rank < contexts]
     result: dict[str, Any] = {
         "run": run.name,
         **asdict(row),
         "evidence": None if evidence is None else dict(evidence.values),
         "finding": "" if evidence is None else findings.belonging(evidence, found, names),
-        "weighed": None if evidence is None else asdict(weighing.of(evidence, row.partition, facts, names, checked)),
+        "weighed": None
+        if evidence is None
+        else asdict(weighing.of(evidence, row.partition, facts, names, checked, alike)),
         "causal": None if checked is None else checked.plain(),
+        "exclusivity": [one.plain() for one in alike],
         "contexts": [_context(one, row.partition) for one in shown],
         "logits": records(store.logits(number)),
         "sources": records(store.sources(number)),
@@ -186,6 +190,8 @@ def feature(
         tell(f"{evidence.verdict}, evidence score {evidence.confidence:.2f}. {result['finding']}")
     if checked is not None:
         tell(causal.sentence(checked, names))
+    for way in alike:
+        tell(exclusivity.sentence(way))
     for one in result["contexts"]:
         tell(f"  {one['peak']:6.2f}  {characters.shown(one['source'])}: {one['text']}")
     logits: Any = store.logits(number).groupby(["side", "direction"])

@@ -75,6 +75,7 @@ def _plain(one: Candidate, weights: dict[str, float], said: dict[str, Decision])
         "factors": {name: asdict(factor) for name, factor in one.factors.items()},
         **subject,
         "causal": None if one.checked is None else one.checked.plain(),
+        "exclusivity": [way.plain() for way in one.alike],
         "flags": [asdict(mark) | {"reason": mark.reason} for mark in one.flags],
         "decisions": [asdict(decision) for decision in said.values()],
     }

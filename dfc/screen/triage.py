@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dfc.report import causal, findings
+from dfc.report import causal, exclusivity, findings
 from dfc.report.causal import Causal, Effect, nats
+from dfc.report.exclusivity import Likeness
 from dfc.report.kinds import SURE
 from dfc.runs import Run
 from dfc.screen import flags
@@ -53,12 +54,14 @@ class Candidate:
         factors: by the names of FACTORS.
         looked: its flags; None where they were not looked for.
         checked: what taking its best feature away does; None where that was not measured.
+        alike: how alike both models write under that feature, in each way in which it was measured.
     """
 
     subject: Subject
     factors: Mapping[str, Factor]
     looked: Looked | None
     checked: Causal | None = None
+    alike: tuple[Likeness, ...] = ()
 
     @property
     def flags(self) -> tuple[Flagged, ...]:
@@ -79,7 +82,8 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
     store, kept, steering = Store(run.store), flags.read(run), SteeringStore(run.steering)
     listed = subjects(store)
     steps = steering.latest_steps([one.feature_id for one in listed]) if steering.path.exists() else pd.DataFrame()
-    checked = causal.kept(store, [one.feature_id for one in listed])
+    best = [one.feature_id for one in listed]
+    checked, alike = causal.kept(store, best), exclusivity.kept(store, best)
     found = []
     for one in listed:
         looked = None if kept is None else kept.of(one)
@@ -91,7 +95,7 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
             "flag": flag(looked),
             "effect": effect(_own(steps, one), taken),
         }
-        found.append(Candidate(one, factors, looked, check))
+        found.append(Candidate(one, factors, looked, check, alike.get(one.feature_id, ())))
     return tuple(found)
 
 

@@ -1,4 +1,5 @@
-"""What edits of a run's features do to its models: what is left out when a feature is taken away."""
+"""What edits of a run's features do to its models: what is left out when a feature is taken away, and how alike both
+write when it is carried over."""
 
 from __future__ import annotations
 
@@ -27,6 +28,26 @@ ABLATIONS = pa.schema(
         "random": pa.float64(),
     }
 )
+
+_WRITTEN = pa.schema(
+    {
+        "feature_id": pa.int32(),
+        "fingerprint": pa.string(),
+        "side": pa.string(),
+        "drawn": pa.string(),
+        "prompt": pa.string(),
+        "strength": pa.float64(),
+        "seed": pa.int32(),
+        "r2": pa.float64(),
+        "text": pa.string(),
+    }
+)
+_ALIKE = pa.schema(
+    [field for field in _WRITTEN if field.name not in ("side", "text")]
+    + [pa.field("way", pa.string()), pa.field("value", pa.float64())]
+)
+ALONE = -1
+"""In place of a feature's number: texts of models that were left alone, whose fingerprint is empty."""
 
 
 def effects_path(features: Path) -> Path:
@@ -72,6 +93,35 @@ class EffectStore:
             _known(fingerprints),
         )
 
+    def written(self, feature: int, fingerprint: str, r2: float | None, drawn: str) -> pd.DataFrame:
+        """What both models wrote under a feature and a stitch of such R²: side, prompt, strength, seed and text."""
+        return self._read(
+            """SELECT side, prompt, strength, seed, text FROM written
+               WHERE feature_id = ? AND fingerprint = ? AND r2 IS NOT DISTINCT FROM ? AND drawn = ?
+               ORDER BY side, prompt, strength, seed""",
+            [feature, fingerprint, r2, drawn],
+        )
+
+    def add_written(self, rows: list[dict[str, Any]]) -> None:
+        """Keep texts, with the columns of `written`; those of the same place, of other features, go."""
+        self._replace("written", rows, _WRITTEN)
+
+    def alike(self, fingerprints: Mapping[int, str]) -> pd.DataFrame:
+        """How alike what both models wrote is, under these features and, in the same ways, left alone."""
+        return self._read(
+            f"""SELECT feature_id, drawn, prompt, strength, seed, r2, way, value FROM alike
+                WHERE feature_id = {ALONE} OR {_CURRENT} ORDER BY feature_id, way, drawn, prompt, strength, seed""",
+            _known(fingerprints),
+        )
+
+    def add_alike(self, rows: list[dict[str, Any]]) -> None:
+        """Keep how alike texts are, with the columns of `alike`."""
+        self._replace("alike", rows, _ALIKE)
+
+    def _replace(self, table: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+        with self._open(write=True) as connection:
+            _add(connection, table, rows, schema, "INSERT OR REPLACE")
+
     def _read(self, sql: str, values: list[Any]) -> pd.DataFrame:
         with self._open(write=False) as connection:
             return connection.execute(sql, values).df()
@@ -89,8 +139,14 @@ def _known(fingerprints: Mapping[int, str]) -> list[Collection[Any]]:
     return [list(fingerprints), list(fingerprints.values())]
 
 
-def _add(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+def _add(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: list[dict[str, Any]],
+    schema: pa.Schema,
+    add: str = "INSERT",
+) -> None:
     """Add rows to a table, each with the columns of the schema."""
     connection.register("incoming", pa.Table.from_pylist(rows, schema))
-    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+    connection.execute(f"{add} INTO {table} BY NAME SELECT * FROM incoming")
     connection.unregister("incoming")

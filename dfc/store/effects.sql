@@ -19,3 +19,29 @@ CREATE TABLE IF NOT EXISTS ablations (  -- a row for each text and model that ha
     kl         DOUBLE  NOT NULL,  -- KL(without the feature ‖ left alone) of the next token, nats a token
     random     DOUBLE  NOT NULL   -- the same with a random direction of equal length in place of the feature's
 );
+
+CREATE TABLE IF NOT EXISTS written (  -- texts under a feature's vector, in its own model and carried over, and left alone
+    feature_id  INTEGER NOT NULL,  -- -1: left alone
+    fingerprint VARCHAR NOT NULL,  -- empty of those
+    side        VARCHAR NOT NULL,  -- the model that wrote
+    drawn       VARCHAR NOT NULL,  -- JSON: how tokens were drawn
+    prompt      VARCHAR NOT NULL,
+    strength    DOUBLE  NOT NULL,  -- 0: left alone
+    seed        INTEGER NOT NULL,
+    r2          DOUBLE,            -- of the stitch that carried the feature over; NULL: left alone
+    text        VARCHAR NOT NULL,
+    PRIMARY KEY (feature_id, side, drawn, prompt, strength, seed)
+);
+
+CREATE TABLE IF NOT EXISTS alike (  -- how alike what both models wrote is
+    feature_id  INTEGER NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    drawn       VARCHAR NOT NULL,
+    prompt      VARCHAR NOT NULL,
+    strength    DOUBLE  NOT NULL,
+    seed        INTEGER NOT NULL,
+    r2          DOUBLE,
+    way         VARCHAR NOT NULL,  -- JSON: the judge, or the encoder of sentences
+    value       DOUBLE  NOT NULL,  -- 1 to 5 by a judge, a cosine by an encoder
+    PRIMARY KEY (feature_id, drawn, prompt, strength, seed, way)
+);

@@ -233,9 +233,7 @@ class TestBudget:
         budget = Budget(most_tokens=most + 24)
         asker = Asked(endpoint.judge(), budget)
         assert [asker.ask(MESSAGES, 5).text for _ in range(2)] == ["8", "8"]
-        with pytest.raises(
-            SpentError, match=rf"may take {most} tokens, .* {most + 24} {most - 24} are"
-        ):
+        with pytest.raises(SpentError, match=rf"may take {most} tokens, .* {most + 24} {most - 24} are"):
             asker.ask(MESSAGES, 5)
         assert (len(endpoint.asked), budget.tokens) == (2, 48)
 

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from dfc.report import causal, findings
+from dfc.report import causal, exclusivity, findings
 from dfc.report.heatmap import context_html, excerpt
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
@@ -62,14 +62,15 @@ def _claim(view: View, one: Candidate) -> None:
 
 
 def _checked(view: View, one: Candidate) -> None:
-    """What taking its best feature away does, or the command that measures it."""
-    if one.checked is None:
-        st.caption(
-            f"What the models say without it was not measured: `python -m dfc causal {plain(view.run.name)}`.",
-            help="The causal check: the feature is taken away where it fires, in each model that has a vector of it.",
-        )
-        return
-    st.html(f'<div class="dfc-small">{escape(causal.sentence(one.checked, model_names(view.config)))}</div>')
+    """What taking its best feature away does, and how alike both models write under it, as far as it was measured."""
+    told = [] if one.checked is None else [causal.sentence(one.checked, model_names(view.config))]
+    told += map(exclusivity.sentence, one.alike)
+    st.html("".join(f'<div class="dfc-small">{escape(line)}</div>' for line in told))
+    lacking = ["causal"] if one.checked is None else []
+    lacking += ["exclusivity"] if not one.alike and one.subject.partition != "shared" else []
+    if lacking:
+        commands = " and ".join(f"`python -m dfc {name} {plain(view.run.name)}`" for name in lacking)
+        st.caption(f"Not measured yet: what {commands} tells.")
 
 
 def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
