@@ -118,6 +118,18 @@ class EffectStore:
         """Keep how alike texts are, with the columns of `alike`."""
         self._replace("alike", rows, _ALIKE)
 
+    def outsides(self) -> pd.DataFrame:
+        """What was measured on both models left alone, the latest first, with the columns of `outside`."""
+        return self._read("SELECT * FROM outside ORDER BY measured DESC, prompts, measure", [])
+
+    def add_outside(self, prompts: str, measure: str, drawn: str, asked: int, means: list[list[float]]) -> None:
+        """Keep what was measured on both models left alone: of each prompt the mean of A's answers, and of B's."""
+        with self._open(write=True) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO outside VALUES (?, ?, ?, now() AT TIME ZONE 'UTC', ?, ?)",
+                [prompts, measure, drawn, asked, means],
+            )
+
     def _replace(self, table: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
         with self._open(write=True) as connection:
             _add(connection, table, rows, schema, "INSERT OR REPLACE")

@@ -45,3 +45,13 @@ CREATE TABLE IF NOT EXISTS alike (  -- how alike what both models wrote is
     value       DOUBLE  NOT NULL,  -- 1 to 5 by a judge, a cosine by an encoder
     PRIMARY KEY (feature_id, drawn, prompt, strength, seed, way)
 );
+
+CREATE TABLE IF NOT EXISTS outside (  -- whether the models left alone behave differently; their texts are in `written`
+    prompts  VARCHAR   NOT NULL,  -- the set, as it was named
+    measure  VARCHAR   NOT NULL,  -- JSON: what was measured, with words or an expression
+    drawn    VARCHAR   NOT NULL,
+    measured TIMESTAMP NOT NULL,  -- UTC
+    asked    INTEGER   NOT NULL,  -- prompts of the set that were asked; those without a value of both models are left out
+    means    DOUBLE[][] NOT NULL, -- of each other prompt: mean of A's answers, and of B's
+    PRIMARY KEY (prompts, measure, drawn)
+);

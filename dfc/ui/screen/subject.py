@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from dfc.report import causal, exclusivity, findings
+from dfc.report import causal, exclusivity, findings, outside
 from dfc.report.heatmap import context_html, excerpt
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
@@ -34,6 +34,7 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
         _links(view, one, flags)
         _flags(one, flags)
         _factors(one, weights)
+        _outside(view, one, flags)
 
 
 def title(view: View, one: Candidate) -> str:
@@ -65,7 +66,8 @@ def _checked(view: View, one: Candidate) -> None:
     """What taking its best feature away does, and how alike both models write under it, as far as it was measured."""
     told = [] if one.checked is None else [causal.sentence(one.checked, model_names(view.config))]
     told += map(exclusivity.sentence, one.alike)
-    st.html("".join(f'<div class="dfc-small">{escape(line)}</div>' for line in told))
+    if told:
+        st.html("".join(f'<div class="dfc-small">{escape(line)}</div>' for line in told))
     lacking = ["causal"] if one.checked is None else []
     lacking += ["exclusivity"] if not one.alike and one.subject.partition != "shared" else []
     if lacking:
@@ -107,6 +109,21 @@ def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
         f'<table class="dfc-table dfc-factors"><thead><tr><th>factor</th><th></th><th>weight</th><th>why</th></tr>'
         f"</thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _outside(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
+    """Whether the models behave differently without steering: on the prompts of its flags first, then on others."""
+    mine = [flags[mark.flag].prompts for mark in one.flags if mark.flag in flags and flags[mark.flag].prompts]
+    names = model_names(view.config)
+    measured = sorted(outside.kept(view.store), key=lambda found: found.prompts not in mine)
+    st.html(
+        '<div class="dfc-claim" title="Both models, left alone, answer the same prompts several times.">'
+        "<b>Outside: without steering</b></div>"
+        + "".join(f'<div class="dfc-small">{escape(outside.sentence(found, names))}</div>' for found in measured)
+    )
+    if lacking := [name for name in dict.fromkeys(mine or [_PROMPTS]) if name not in {one.prompts for one in measured}]:
+        command = f"`python -m dfc outside {plain(view.run.name)} --prompts {plain(lacking[0])} --word WORD`"
+        st.caption(f"Not measured on {plain(lacking[0])}: {command}.")
 
 
 def _contexts(view: View, one: Candidate) -> None:
