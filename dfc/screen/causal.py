@@ -1,7 +1,9 @@
 """The causal check of findings: what each model says next when a feature is taken away, on the same texts.
 
 Two decoder vectors of one feature may point the same way and do different things: what taking them away does is
-compared text by text. A random direction of equal length, taken away at the same tokens, is what it is held against.
+compared text by text. A random direction of equal length, taken away at the same tokens, is what it is held against: a
+random sum of that model's decoder vectors, since the streams' variance lies in few directions, and one among all would
+be none that a model ever has.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dfc.config import SIDES, Side, UserError
 from dfc.features import firings, live
@@ -68,13 +71,14 @@ def measure(run: Run, features: Collection[int], texts: int = TEXTS, positions: 
         return
     opened = live.open_run(run, progress.say)
     found = firings.documents(run, opened.crosscoder, left, texts)
+    others = {side: opened.crosscoder.raw_vectors(side)[1].detach() for side in SIDES}
     total = sum(len(found[one]) * len(_sides(store, one)) for one in left)
     with progress.bar("without each feature", total, "texts") as bar:
         for feature in left:
             rows = []
             for side in _sides(store, feature):
                 vector = steering_vector(run, feature, side)
-                for row in _taken(opened.models[side], vector, found[feature], positions):
+                for row in _taken(opened.models[side], vector, others[side], found[feature], positions):
                     rows.append(row)
                     bar.update()
             kept.add_ablation(feature, prints[feature], texts, positions, rows)
@@ -88,10 +92,10 @@ def _sides(store: Store, feature: int) -> Sequence[Side]:
 
 
 def _taken(
-    model: LoadedModel, vector: SteeringVector, found: Sequence[Fired], positions: int
+    model: LoadedModel, vector: SteeringVector, others: Tensor, found: Sequence[Fired], positions: int
 ) -> Iterator[dict[str, Any]]:
     """What taking a feature away from one model does, text by text: rows of the table `ablations`."""
-    passages = [_passage(vector, fired, positions) for fired in found]
+    passages = [_passage(vector, others, fired, positions) for fired in found]
     for place, (kl, random) in ablation.divergences(model, passages):
         yield {
             "feature_id": vector.feature_id,
@@ -105,7 +109,7 @@ def _taken(
         }
 
 
-def _passage(vector: SteeringVector, fired: Fired, positions: int) -> Passage:
+def _passage(vector: SteeringVector, others: Tensor, fired: Fired, positions: int) -> Passage:
     """A document up to the last position that counts, once with the feature taken away, once with a random direction.
 
     The direction is another one in each document, so that the mean over texts is none of a single direction.
@@ -114,6 +118,6 @@ def _passage(vector: SteeringVector, fired: Fired, positions: int) -> Passage:
     at, order = at.sort()
     near = at < at[0] + positions
     at, shares = at[near], values[order][near] / vector.s_max
-    directions = torch.stack([vector.vector, random_like(vector.vector, fired.document)])
+    directions = torch.stack([vector.vector, random_like(vector.vector, fired.document, others)])
     taken = shares[None, :, None] * directions[:, None]
     return Passage(fired.ids[vector.side][: int(at[0]) + positions], at.tolist(), taken)

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS ablations (  -- a row for each text and model that ha
     firings    INTEGER NOT NULL,  -- that were taken away, of those on the tokens that were read
     positions  INTEGER NOT NULL,  -- over which is averaged: from the first firing on
     kl         DOUBLE  NOT NULL,  -- KL(without the feature ‖ left alone) of the next token, nats a token
-    random     DOUBLE  NOT NULL   -- the same with a random direction of equal length in place of the feature's
+    random     DOUBLE  NOT NULL   -- the same with a random sum of decoder vectors, as long as the feature's
 );
 
 CREATE TABLE IF NOT EXISTS written (  -- texts under a feature's vector, in its own model and carried over, and left alone

@@ -51,10 +51,10 @@ def test_what_is_taken_away_is_the_decoder_vector_times_the_activation(tiny_run:
     [one, *_] = firings.documents(tiny_run, opened.crosscoder, [feature], 12)[feature]
     ids, vectors = opened.crosscoder.decoder_vectors("a")
     scaled = vectors[ids == feature][0] / opened.crosscoder.scale[:32]
-    passage = causal._passage(steering_vector(tiny_run, feature, "a"), one, 1_000)
+    passage = causal._passage(steering_vector(tiny_run, feature, "a"), vectors, one, 1_000)
     torch.testing.assert_close(passage.taken[0], torch.from_numpy(one.values)[:, None] * scaled)
     torch.testing.assert_close(passage.taken[1].norm(dim=1), passage.taken[0].norm(dim=1))
-    cut = causal._passage(steering_vector(tiny_run, feature, "a"), one, 1)
+    cut = causal._passage(steering_vector(tiny_run, feature, "a"), vectors, one, 1)
     assert cut.at == [passage.at[0]]
     assert cut.positions == 1
 
