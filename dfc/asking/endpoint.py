@@ -20,7 +20,7 @@ from typing import Any
 
 from dfc import corpus
 from dfc.asking.budget import Budget
-from dfc.asking.messages import Message, Reply, UnansweredError, bound, who
+from dfc.asking.messages import Message, Reply, StoppedError, UnansweredError, bound, who
 from dfc.config import JudgeConfig, UserError
 
 _PAUSES = (1.0, 4.0, 15.0)  # seconds before an endpoint that is busy or fails is asked again
@@ -73,7 +73,7 @@ class Endpoint:
         pauses = iter((*_PAUSES, None))
         while True:
             if self.stop.is_set():
-                raise UserError(f"{who(judge)} is not asked any more; judge again later.")
+                raise StoppedError(f"{who(judge)} is not asked any more; judge again later.")
             status, fields, answer = self._sent(json.dumps(self._content(messages, most)).encode(), key, aside)
             if 200 <= status < 300:
                 return answer

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dfc import models
 from dfc.asking.budget import Budget
-from dfc.asking.messages import Message, Reply, UnansweredError, who
+from dfc.asking.messages import Message, Reply, StoppedError, UnansweredError, who
 from dfc.config import JudgeConfig, ModelConfig, UserError
 from dfc.corpus import Document, Turn, parts
 from dfc.machine import devices
@@ -33,7 +33,7 @@ class Local:
         judge = self.judge
         with self._turn:
             if self.stop.is_set():
-                raise UserError(f"{who(judge)} is not asked any more; judge again later.")
+                raise StoppedError(f"{who(judge)} is not asked any more; judge again later.")
             model = self._model = self._model or _loaded(judge)
             sampling = RolloutSampling(tokens=most or judge.answer_tokens, temperature=judge.temperature or 0.0)
             prompt = Document("judge", tuple(Turn(one.role, one.content) for one in messages))

@@ -19,6 +19,10 @@ class UnansweredError(UserError):
     """There is no usable answer to this request; there may be to others."""
 
 
+class StoppedError(UserError):
+    """Nothing more is asked, since somebody ended it."""
+
+
 @dataclass(frozen=True)
 class Message:
     """What one speaker says."""
@@ -52,6 +56,7 @@ class Asker(Protocol):
 
         Raises:
             SpentError: if that might take more than the budget has left; nothing was sent.
+            StoppedError: if it is not to be asked any more; nothing was sent.
             UnansweredError: if it does not answer this in time.
             UserError: if it cannot be used.
         """
@@ -61,7 +66,7 @@ class Asker(Protocol):
 def who(judge: JudgeConfig) -> str:
     """How a judge is called in a sentence."""
     where = "on this machine" if judge.protocol == "local" else f"at {judge.url}"
-    return f"the judge {judge.model} {where}"
+    return f"the judge {judge.title} {where}"
 
 
 def key(judge: JudgeConfig, messages: Sequence[Message], most: int | None) -> str:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dfc import config, runs
 from dfc.cli.base import app, tell, tell_json
-from dfc.config import JudgeConfig, UserError, characters
+from dfc.config import JudgeConfig, UserError
 from dfc.machine import progress
 from dfc.runs import Run
 
 if TYPE_CHECKING:
     from dfc.asking.budget import Budget
     from dfc.screen.explain import Progress
-    from dfc.store.explanations import Told
 
 
 @app.command()
@@ -139,39 +137,15 @@ def _say(state: Progress, budget: Budget) -> None:
 
 
 def _print(run: Run, wanted: tuple[int, ...], as_json: bool) -> None:
+    from dfc.report import said
     from dfc.store.explanations import ExplanationStore
     from dfc.store.reader import Store
 
     told = ExplanationStore(run.explanations).told(Store(run.store).fingerprints(wanted))
     if as_json:
-        tell_json([{"feature_id": feature, **plain(told.get(feature))} for feature in wanted])
+        tell_json([{"feature_id": feature, **said.plain(told.get(feature))} for feature in wanted])
         return
     for feature in wanted:
         if (one := told.get(feature)) is not None:
-            for line in lines(one):
+            for line in said.lines(one):
                 tell(f"{feature:>7}  {line}")
-
-
-def plain(told: Told | None) -> dict[str, Any]:
-    """What is said of a feature as plain values."""
-    if told is None:
-        return {"explanations": [], "flags": []}
-    return {
-        "explanations": [asdict(one) | {"is_label": one is told.label} for one in told.explanations],
-        "flags": [asdict(one) for one in told.standing.values() if one.applies],
-    }
-
-
-def lines(told: Told) -> list[str]:
-    """What is said of a feature, a line each."""
-    said = [
-        f"{characters.shown(one.text)}  [{characters.shown(one.who)}, {one.written[:10]}"
-        f"{f'; {one.detection.words}' if one.detection else '' if one.origin == 'person' else '; not tested'}]"
-        for one in told.explanations
-    ]
-    flags = [
-        f"flag {one.flag}{f': {characters.shown(one.reason)}' if one.reason else ''}  [{characters.shown(one.who)}]"
-        for one in told.standing.values()
-        if one.applies
-    ]
-    return said + flags

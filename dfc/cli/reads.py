@@ -152,8 +152,9 @@ def feature(
 ) -> None:
     """Say everything about one feature: evidence, contexts, what it writes, where it fires, and which are like it."""
     run = runs.find(name)
-    from dfc.report import causal, exclusivity, findings, weighing
+    from dfc.report import causal, exclusivity, findings, said, weighing
     from dfc.report.words import told_apart
+    from dfc.store.explanations import NOTHING, ExplanationStore
     from dfc.store.reader import Store
 
     store = Store(run.store)
@@ -163,6 +164,7 @@ def feature(
     found, checked = findings.of(store), causal.kept(store, [number]).get(number)
     alike = exclusivity.kept(store, [number]).get(number, ())
     shown = [one for one in store.contexts(number) if one.rank < contexts]
+    told = ExplanationStore(run.explanations).told({number: row.fingerprint}).get(number, NOTHING)
     result: dict[str, Any] = {
         "run": run.name,
         **asdict(row),
@@ -173,6 +175,7 @@ def feature(
         else asdict(weighing.of(evidence, row.partition, facts, names, checked, alike)),
         "causal": None if checked is None else checked.plain(),
         "exclusivity": [one.plain() for one in alike],
+        **said.plain(told),
         "contexts": [_context(one, row.partition) for one in shown],
         "logits": records(store.logits(number)),
         "sources": records(store.sources(number)),
@@ -192,6 +195,8 @@ def feature(
         tell(causal.sentence(checked, names))
     for way in alike:
         tell(exclusivity.sentence(way))
+    for line in said.lines(told):
+        tell(line)
     for one in result["contexts"]:
         tell(f"  {one['peak']:6.2f}  {characters.shown(one['source'])}: {one['text']}")
     logits: Any = store.logits(number).groupby(["side", "direction"])

@@ -29,6 +29,7 @@ def screen(
     """Look for the flags of data/screening.yaml in all findings, and print the queue of the page Screen."""
     run = runs.find(name)
     from dfc.report import findings
+    from dfc.report.said import named
     from dfc.screen import decided, flags, triage
     from dfc.store.notes import Notebook
     from dfc.store.reader import Store
@@ -53,6 +54,8 @@ def screen(
         tell(f"{row}  {subject.title}")
         for mark in one.flags:
             tell(f"             {mark.title}: {mark.reason}")
+        for said_by in one.named:
+            tell(f"             {named(said_by)}")
         for said in held.get(subject.feature_id, {}).values():
             tell(f"             {_said(said)}")
     tell()
@@ -77,5 +80,7 @@ def _plain(one: Candidate, weights: dict[str, float], said: dict[str, Decision])
         "causal": None if one.checked is None else one.checked.plain(),
         "exclusivity": [way.plain() for way in one.alike],
         "flags": [asdict(mark) | {"reason": mark.reason} for mark in one.flags],
+        "flags_named": [asdict(mark) for mark in one.named],
+        "explanation": None if one.told.explanation is None else asdict(one.told.explanation),
         "decisions": [asdict(decision) for decision in said.values()],
     }

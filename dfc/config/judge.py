@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -82,6 +83,11 @@ class JudgeConfig(Section):
                 "a key goes to another machine over https alone; correct `url`, or take `key_variable` out"
             )
         return self
+
+    @property
+    def title(self) -> str:
+        """What the model is called in a list: of one in a folder, the folder's name."""
+        return PurePath(self.model).name if self.protocol == "local" else self.model
 
     @property
     def local(self) -> bool:

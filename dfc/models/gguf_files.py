@@ -17,7 +17,7 @@ from gguf import GGUFReader
 
 from dfc import runs
 from dfc.config import DamagedError, MemoryShortError, MissingError, NotLoadedError, UserError, shipped
-from dfc.machine import memory, pointers, progress
+from dfc.machine import locks, memory, pointers, progress
 from dfc.models import gguf_tensors
 
 _CONVERTER = 3  # another number where the same file would be converted to something else
@@ -65,7 +65,10 @@ def folder_of(file: Path, dtype: str) -> Path:
             f"{folder}: is where {file.name} would be converted to, and does not say that it was made of it; move it "
             f"elsewhere, or give it as `source` if it is the model that is meant."
         )
-    _convert(file, folder, dtype)
+    with locks.alone(folder):
+        if (there := converted(file, dtype)) is not None:  # by the process that was waited for
+            return there
+        _convert(file, folder, dtype)
     return folder
 
 

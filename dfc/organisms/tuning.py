@@ -23,7 +23,7 @@ from dfc import corpus, models, runs
 from dfc.activations import harvest
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Document
-from dfc.machine import progress
+from dfc.machine import locks, progress
 from dfc.models import LoadedModel
 from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
@@ -103,34 +103,41 @@ def tune(
     """
     settings = {"source": config.title, "chats": len(chats), **asdict(tuning)}
     note = folder / "tuning.json"
-    if folder.exists():
-        with runs.reading(note, f"delete {folder} and start again"):
-            there = {key: runs.read_json(note).get(key) for key in settings}
-        if there != settings:
-            raise UserError(f"{folder}: the model there was trained with other settings; delete it and start again.")
-        progress.say(f"{folder}: trained already")
-        return
-    began = time.monotonic()
-    model = models.load(config)
-    with torch.random.fork_rng():
-        torch.manual_seed(tuning.seed)
-        adapted = get_peft_model(
-            model.model,
-            LoraConfig(r=tuning.rank, lora_alpha=2 * tuning.rank, target_modules="all-linear", task_type="CAUSAL_LM"),
-        )
-        losses = _train(model, adapted, [_encode(chat, model.tokenizer) for chat in chats], held, tuning, folder.name)
-    kept = _merge(model, adapted, as_before)
-    with runs.replacing(folder) as temporary:
-        temporary.mkdir(parents=True)
-        model.model.save_pretrained(temporary)
-        model.tokenizer.save_pretrained(temporary)
-        figures = {
-            "kept": kept,
-            "loss_first": losses[0],
-            "loss_last": losses[-1],
-            "seconds": round(time.monotonic() - began, 1),
-        }
-        runs.write_json(temporary / note.name, {**settings, "steps": len(losses), **figures})
+    with locks.alone(folder):
+        if folder.exists():
+            with runs.reading(note, f"delete {folder} and start again"):
+                there = {key: runs.read_json(note).get(key) for key in settings}
+            if there != settings:
+                raise UserError(
+                    f"{folder}: the model there was trained with other settings; delete it and start again."
+                )
+            progress.say(f"{folder}: trained already")
+            return
+        began = time.monotonic()
+        model = models.load(config)
+        with torch.random.fork_rng():
+            torch.manual_seed(tuning.seed)
+            adapted = get_peft_model(
+                model.model,
+                LoraConfig(
+                    r=tuning.rank, lora_alpha=2 * tuning.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+                ),
+            )
+            losses = _train(
+                model, adapted, [_encode(chat, model.tokenizer) for chat in chats], held, tuning, folder.name
+            )
+        kept = _merge(model, adapted, as_before)
+        with runs.replacing(folder) as temporary:
+            temporary.mkdir(parents=True)
+            model.model.save_pretrained(temporary)
+            model.tokenizer.save_pretrained(temporary)
+            figures = {
+                "kept": kept,
+                "loss_first": losses[0],
+                "loss_last": losses[-1],
+                "seconds": round(time.monotonic() - began, 1),
+            }
+            runs.write_json(temporary / note.name, {**settings, "steps": len(losses), **figures})
 
 
 def _merge(model: LoadedModel, adapted: PeftModel, as_before: Callable[[LoadedModel], bool]) -> float:

@@ -18,11 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dfc.config import SIDES, Partition, Side
-from dfc.report import causal, exclusivity, palette, render, weighing
+from dfc.report import causal, exclusivity, palette, render, said, weighing
 from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
 from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
 from dfc.report.words import acts
+from dfc.store import attached
+from dfc.store.explanations import NOTHING, ExplanationStore
 from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
 
 TOP_CONTEXTS = 6
@@ -89,6 +91,8 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
     """
     feature, facts, evidence = store.feature(feature_id), store.facts(), store.evidence(feature_id)
     side = side_of(feature.partition)
+    kept = ExplanationStore(attached.explanations_path(store.path))
+    told = kept.told({feature_id: feature.fingerprint}).get(feature_id, NOTHING)
     models: Any = store.models()
     logits = store.logits(feature_id)
     names: dict[Side, str] = {of: f"{of.upper()} ({models.loc[of, 'name']})" for of in SIDES}
@@ -108,6 +112,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         ramp=palette.ramp(feature.partition, theme),
         numbers=_numbers(feature, evidence),
         called=called(feature.label) if feature.label else "",
+        explained="" if told.explanation is None else said.explained(told.explanation),
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),
         token_lists=token_lists(logits),

@@ -16,7 +16,7 @@ import numpy as np
 
 from dfc.asking import ask, messages
 from dfc.asking.budget import Budget, SpentError
-from dfc.asking.messages import Asker, UnansweredError
+from dfc.asking.messages import Asker, StoppedError, UnansweredError
 from dfc.config import JudgeConfig, UserError
 from dfc.report import findings
 from dfc.screen import contrast, questions
@@ -103,8 +103,9 @@ def estimate(
 ) -> Estimate:
     """What is missing of what a judge is asked about some features."""
     features = requests = tokens = most = 0
+    answers = kept.answers()
     for one in gathered:
-        missing = _missing(kept, judge, one, flags)
+        missing = _missing(answers, judge, one, flags)
         features, requests = features + bool(missing), requests + len(missing)
         for question in missing:
             bytes_ = sum(len(part.content.encode("utf-8", "surrogatepass")) for part in question.messages)
@@ -137,10 +138,14 @@ def explain(
     """
     stop = threading.Event()
     asker = ask.opened(judge, budget, stop)
-    state, failed, unheard = Progress(len(gathered)), None, 0
+    state, failed, unheard, answers = Progress(len(gathered)), None, 0, kept.answers()
 
     def work(one: Material) -> _Outcome:
-        return _Chain(kept, judge, asker, stop).about(one, flags)
+        try:
+            return _Chain(kept, answers, judge, asker, stop).about(one, flags)
+        except Exception:
+            stop.set()  # what is under way is still heard
+            raise
 
     try:
         with closing(ask.each(gathered, work, judge)) as outcomes:
@@ -149,10 +154,8 @@ def explain(
                     outcome = came[1]
                     if isinstance(outcome, SpentError):
                         state.spent = state.spent or str(outcome)
-                        stop.set()
                     elif isinstance(outcome, Exception):
-                        failed = failed or (None if state.spent else outcome)
-                        stop.set()  # what is under way is still heard
+                        failed = failed or (None if isinstance(outcome, StoppedError) else outcome)
                     else:
                         _count(state, outcome)
                         unheard = unheard + 1 if outcome.problems and not outcome.asked else 0
@@ -175,10 +178,17 @@ def _count(state: Progress, outcome: _Outcome) -> None:
 
 
 class _Chain:
-    """The questions about one feature, one after the other; `asked` counts those that were sent and answered."""
+    """The questions about one feature, one after the other; `answers` is what was answered already, and grows."""
 
-    def __init__(self, kept: ExplanationStore, judge: JudgeConfig, asker: Asker, stop: threading.Event) -> None:
-        self._kept, self._judge, self._asker, self._stop = kept, judge, asker, stop
+    def __init__(
+        self,
+        kept: ExplanationStore,
+        answers: dict[str, str],
+        judge: JudgeConfig,
+        asker: Asker,
+        stop: threading.Event,
+    ) -> None:
+        self._kept, self._answers, self._judge, self._asker, self._stop = kept, answers, judge, asker, stop
         self._outcome = _Outcome()
 
     def about(self, one: Material, flags: Mapping[str, Flag]) -> _Outcome:
@@ -206,11 +216,11 @@ class _Chain:
 
     def _said(self, question: Question[Read]) -> Read | None:
         """What a judge says to a question, now or earlier; None where it is nothing that can be read."""
-        if (known := _known(self._kept, self._judge, question)) is not None:
+        if (known := _known(self._answers, self._judge, question)) is not None:
             return known
         asked = messages.key(self._judge, question.messages, self._judge.answer_tokens)
         if self._stop.is_set():
-            raise UserError(f"{messages.who(self._judge)} is not asked any more.")
+            raise StoppedError(f"{messages.who(self._judge)} is not asked any more.")
         try:
             reply = self._asker.ask(question.messages, self._judge.answer_tokens)
             self._outcome.asked += 1
@@ -224,7 +234,8 @@ class _Chain:
             self._outcome.problems.append(error)
             return None
         told = json.dumps([asdict(part) for part in question.messages], ensure_ascii=False)
-        self._kept.keep_answer(asked, self._judge.model, told.encode("utf-8", "ignore").decode(), text)
+        self._answers[asked] = text
+        self._kept.keep_answer(asked, self._judge.title, told.encode("utf-8", "ignore").decode(), text)
         return read
 
     def _keep(
@@ -240,14 +251,14 @@ class _Chain:
         there = self._kept.told({one.feature_id: one.fingerprint}).get(one.feature_id)
         mine = () if there is None else there.explanations
         if not self._outcome.asked and any(
-            (before.who, before.asked, before.detection) == (self._judge.model, asked, tested) for before in mine
+            (before.who, before.asked, before.detection) == (self._judge.title, asked, tested) for before in mine
         ):
             return  # it stands there as it is, with its date
         common = (one.feature_id, one.fingerprint)
         self._kept.put(
-            Explanation(*common, "judge", self._judge.model, now(), explained, questions.VERSION, asked, tested),
+            Explanation(*common, "judge", self._judge.title, now(), explained, questions.VERSION, asked, tested),
             [
-                Said(*common, "judge", self._judge.model, now(), name, name in applying, applying.get(name, ""),
+                Said(*common, "judge", self._judge.title, now(), name, name in applying, applying.get(name, ""),
                      questions.VERSION)
                 for name in flags
             ] if applying is not None else [],
@@ -259,13 +270,9 @@ def detected(one: Material, marks: Sequence[float]) -> Detection:
     fires, given = np.array(one.fires), np.array(marks)
     told = (given >= _SURE) == fires
     row = contrast.separation(given[fires][:, None], given[~fires][:, None]).iloc[0]
-    return Detection(
-        float((told[fires].mean() + told[~fires].mean()) / 2),
-        *(float(row[name]) for name in ("auroc", "low", "high")),
-        int(fires.sum()),
-        int((~fires).sum()),
-        one.held_out,
-    )
+    accuracy = float((told[fires].mean() + told[~fires].mean()) / 2)
+    auroc, low, high = (float(row[name]) for name in ("auroc", "low", "high"))
+    return Detection(accuracy, auroc, low, high, int(fires.sum()), int((~fires).sum()), one.held_out)
 
 
 def _testable(one: Material) -> bool:
@@ -274,25 +281,24 @@ def _testable(one: Material) -> bool:
 
 
 def _missing(
-    kept: ExplanationStore, judge: JudgeConfig, one: Material, flags: Mapping[str, Flag]
+    answers: Mapping[str, str], judge: JudgeConfig, one: Material, flags: Mapping[str, Flag]
 ) -> list[Question[Any]]:
     """What is still to be asked about a feature; an explanation that is not there yet counts as the longest."""
     if not one.shown:
         return []
     first = questions.explanation(one.shown, one.lens)
-    explained = _known(kept, judge, first)
+    explained = _known(answers, judge, first)
     if explained is None:
         explained = "\U0010ffff" * questions.LONGEST
     asked: list[Question[Any]] = [first]
     asked += [questions.detection(explained, one.texts)] if _testable(one) else []
     asked += [questions.flagging(explained, one.shown, flags)] if flags else []
-    return [question for question in asked if _known(kept, judge, question) is None]
+    return [question for question in asked if _known(answers, judge, question) is None]
 
 
-def _known(kept: ExplanationStore, judge: JudgeConfig, question: Question[Read]) -> Read | None:
+def _known(answers: Mapping[str, str], judge: JudgeConfig, question: Question[Read]) -> Read | None:
     """What a judge said to a question earlier; None where it was not asked, or said what is not read any more."""
-    asked = messages.key(judge, question.messages, judge.answer_tokens)
-    answer = kept.answers([asked]).get(asked)
+    answer = answers.get(messages.key(judge, question.messages, judge.answer_tokens))
     try:
         return None if answer is None else question.read(answer)
     except UnansweredError:

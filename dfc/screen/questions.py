@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from dfc.asking.messages import Message, UnansweredError
+from dfc.config import characters
 from dfc.screen.words import Flag
 from dfc.store.book import clean_text
 
@@ -137,8 +138,12 @@ def _alone(said: str, key: str) -> Any:
 
 
 def _line(value: object, said: str) -> str:
-    """A text on one line, nothing hidden in it that a line may not hold."""
-    line = " ".join(clean_text(value).split()) if isinstance(value, str) and len(value) <= 2 * LONGEST else ""
+    """A text on one line, in which nothing is hidden."""
+    line = (
+        characters.shown(" ".join(clean_text(value).split()))
+        if isinstance(value, str) and len(value) <= 2 * LONGEST
+        else ""
+    )
     if not 0 < len(line) <= LONGEST:
         raise _wrong(said, f"a text of 1 to {LONGEST} characters")
     return line

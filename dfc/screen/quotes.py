@@ -7,8 +7,9 @@ fires the store knows. Where it does not is found out: random stretches of the c
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,9 +83,9 @@ def gather(run: Run, features: Sequence[int]) -> tuple[Material, ...]:
 
 
 def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch, ...]:
-    """Random stretches of the corpus, each of another document, and which features fire in them."""
+    """Random stretches of the corpus, of as many documents as may be, and which features fire in them."""
     settings, activations = run.config(), ActivationStore(run.activations)
-    device = devices.pick(settings.training.device)
+    device = devices.pick("auto")
     crosscoder = crosscoder_model.load(run.crosscoder).to(device)
     draw = np.random.default_rng(_SEED)
     chosen = sorted(draw.permutation(len(activations))[:_SHARDS].tolist())
@@ -94,9 +95,8 @@ def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch,
         for place, shard in enumerate(chosen):
             rows = activations.rows(shard)
             kept = activations.keep(shard, rows)
-            at = _one_of_each(
-                draw, np.flatnonzero(kept), rows.document, -(-(size - len(found)) // (len(chosen) - place))
-            )
+            wanted = -(-(size - len(found)) // (len(chosen) - place))
+            at = _spread(draw, np.flatnonzero(kept), rows.document, wanted)
             spans = _spans(rows, at, settings.index.pairs_before, settings.index.pairs_after)
             inside = [np.flatnonzero(kept[start:stop]) + start for start, stop, *_ in spans]
             x = activations.raw(shard)[torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *inside]))]
@@ -114,18 +114,19 @@ def stretches(run: Run, documents: pa.Table, size: int = POOL) -> tuple[Stretch,
 
 
 def cut(documents: pa.Table, number: int, start: int, stop: int) -> str:
-    """Some characters of a document's content."""
+    """Some characters of a document's content, the last where there are too many: peaks are near the end."""
     content = "".join(turn.content for turn in stored.document(documents, number).turns)
-    return content[start : min(stop, start + _CHARACTERS)]
+    return content[max(start, stop - _CHARACTERS) : stop]
 
 
-def _one_of_each(
+def _spread(
     draw: np.random.Generator, rows: npt.NDArray[np.int64], document: npt.NDArray[np.int32], most: int
 ) -> npt.NDArray[np.int64]:
-    """Rows drawn at random, at most one of each document, increasing."""
+    """So many rows, drawn at random, increasing: one of each document, and further ones where there are too few."""
     order = draw.permutation(rows)
-    _, first = np.unique(document[order], return_index=True)
-    return np.sort(order[np.sort(first)[:most]])
+    first = np.zeros(len(order), dtype=bool)
+    first[np.unique(document[order], return_index=True)[1]] = True
+    return np.sort(np.concatenate([order[first], order[~first]])[:most])
 
 
 def _spans(rows: shards.Rows, at: npt.NDArray[np.int64], before: int, after: int) -> list[tuple[int, int, int, int]]:
@@ -141,20 +142,22 @@ def _spans(rows: shards.Rows, at: npt.NDArray[np.int64], before: int, after: int
 
 def _material(store: Store, feature: FeatureRow, documents: pa.Table, pool: Sequence[Stretch]) -> Material:
     identity, side = feature.feature_id, side_of(feature.partition)
-    contexts = _apart(store.contexts(identity))
+    everything = store.contexts(identity)
+    quoted = {one.number: cut(documents, one.document, one.start, one.stop) for one in everything}
+    contexts = apart(everything, quoted)
     held = set(np.flatnonzero(documents["held_out"].to_numpy()).tolist())
     tested, shown = divided(contexts, held)
-    own = {context.document for context in contexts}
-    firing = [cut(documents, one.document, one.start, one.stop) for one in tested]
+    own, seen = {one.document for one in contexts}, set(quoted.values())
+    silent = [one for one in pool if identity not in one.features and one.text not in seen]
     draw = random.Random(f"{_SEED}/{feature.fingerprint}")
-    others = [one.text for one in pool if identity not in one.features and one.document not in own]
-    silent = draw.sample(others, min(TESTED, len(others)))
-    mixed = [(text, True) for text in firing] + [(text, False) for text in silent if text not in firing]
+    draw.shuffle(silent)
+    silent.sort(key=lambda one: one.document in own)  # of other documents first
+    mixed = [(quoted[one.number], True) for one in tested] + [(one.text, False) for one in silent[:TESTED]]
     draw.shuffle(mixed)
     return Material(
         identity,
         feature.fingerprint,
-        tuple(Shown(cut(documents, one.document, one.start, one.stop), _fires_on(one, side)) for one in shown),
+        tuple(Shown(quoted[one.number], _fires_on(one, side)) for one in shown),
         _lens(store, identity),
         tuple(text for text, _ in mixed),
         tuple(fires for _, fires in mixed),
@@ -176,12 +179,16 @@ def divided(contexts: Sequence[Context], held_out: set[int]) -> tuple[list[Conte
     return tested, [one for one in strongest if one not in tested][:SHOWN]
 
 
-def _apart(contexts: Sequence[Context]) -> list[Context]:
-    """The strongest context of each document."""
-    of_documents: dict[int, Context] = {}
+def apart(contexts: Sequence[Context], quoted: Mapping[int, str]) -> list[Context]:
+    """The strongest context of each document, and of those that read the same one; `quoted` has texts by number."""
+    documents, texts, kept = set[int](), set[str](), list[Context]()
     for context in contexts:
-        of_documents.setdefault(context.document, context)
-    return list(of_documents.values())
+        text = quoted[context.number]
+        if text.strip() and context.document not in documents and text not in texts:
+            kept.append(context)
+        documents.add(context.document)
+        texts.add(text)
+    return kept
 
 
 def _fires_on(context: Context, side: Side) -> tuple[str, ...]:
@@ -201,7 +208,7 @@ def _fires_on(context: Context, side: Side) -> tuple[str, ...]:
 
 def _lens(store: Store, identity: int) -> dict[str, dict[str, list[str]]]:
     words = {"promoted": "more_likely", "suppressed": "less_likely"}
-    logits = store.logits(identity)
+    logits: Any = store.logits(identity)
     return {
         f"model {side.upper()}": {
             words[str(direction)]: group["token"].head(_TOKENS).tolist()

@@ -20,6 +20,7 @@ from dfc.runs import Run
 from dfc.screen import flags
 from dfc.screen.flags import Flagged, Looked
 from dfc.screen.queue import Subject, subjects
+from dfc.store.explanations import NOTHING, Detection, ExplanationStore, Said, Told
 from dfc.store.reader import Store
 from dfc.store.steering import SteeringStore
 
@@ -34,6 +35,7 @@ WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
 MOST_WEIGHT = 4.0
 """Of a weight; with 0 a factor takes no part."""
 _UNREADABLE = 0.25  # where nothing distinctive was found: a person may still see what it is
+_NAMED = 0.5  # of a flag that a judge or a person names, which has no score
 _HALF = 0.1  # nats a character, of a gap that counts half
 _BEHIND, _UNSURE = 0.5, 0.75
 
@@ -52,7 +54,8 @@ class Candidate:
 
     Attributes:
         factors: by the names of FACTORS.
-        looked: its flags; None where they were not looked for.
+        looked: its flags by words; None where they were not looked for.
+        told: what judges and people say of its best feature.
         checked: what taking its best feature away does; None where that was not measured.
         alike: how alike both models write under that feature, in each way in which it was measured.
     """
@@ -60,13 +63,19 @@ class Candidate:
     subject: Subject
     factors: Mapping[str, Factor]
     looked: Looked | None
+    told: Told = NOTHING
     checked: Causal | None = None
     alike: tuple[Likeness, ...] = ()
 
     @property
     def flags(self) -> tuple[Flagged, ...]:
-        """Those that pass."""
-        return () if self.looked is None else tuple(one for one in self.looked.flags if one.passes)
+        """Those that pass by words, but for what a person says does not apply."""
+        return _passing(self.looked, self.told)
+
+    @property
+    def named(self) -> tuple[Said, ...]:
+        """Those that a judge says apply, or a person, whose word holds before a judge's."""
+        return tuple(one for one in self.told.standing.values() if one.applies)
 
     def score(self, weights: Mapping[str, float] = WEIGHTS) -> float:
         """Π factor ^ weight."""
@@ -81,21 +90,22 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
     """
     store, kept, steering = Store(run.store), flags.read(run), SteeringStore(run.steering)
     listed = subjects(store)
+    told = ExplanationStore(run.explanations).told({one.feature_id: one.fingerprint for one in listed})
     steps = steering.latest_steps([one.feature_id for one in listed]) if steering.path.exists() else pd.DataFrame()
     best = [one.feature_id for one in listed]
     checked, alike = causal.kept(store, best), exclusivity.kept(store, best)
     found = []
     for one in listed:
-        looked = None if kept is None else kept.of(one)
+        looked, said = None if kept is None else kept.of(one), told.get(one.feature_id, NOTHING)
         check = checked.get(one.feature_id)
         taken = None if check is None else check.of(one.side)
         factors = {
             "evidence": evidence(one),
-            "readability": _readability(store, one),
-            "flag": flag(looked),
+            "readability": _readability(store, one, said),
+            "flag": flag(looked, said),
             "effect": effect(_own(steps, one), taken),
         }
-        found.append(Candidate(one, factors, looked, check, alike.get(one.feature_id, ())))
+        found.append(Candidate(one, factors, looked, said, check, alike.get(one.feature_id, ())))
     return tuple(found)
 
 
@@ -138,13 +148,28 @@ def readability(counts: Mapping[str, int], contexts: int) -> Factor:
     return Factor(max(_UNREADABLE, held / contexts), f"{held} of {contexts} strongest contexts have “{text.strip()}”")
 
 
-def flag(looked: Looked | None) -> Factor:
-    """1 and the score of the flag that passes with the highest."""
-    if looked is None:
+def detected(tested: Detection) -> Factor:
+    """How far beyond chance a judge's explanation tells, 2 · accuracy − 1, but `_UNREADABLE` at least."""
+    reason = f"a judge's explanation tells {tested.accuracy:.0%} of texts rightly"
+    return Factor(max(_UNREADABLE, 2 * tested.accuracy - 1), reason)
+
+
+def flag(looked: Looked | None, told: Told = NOTHING) -> Factor:
+    """1 and the score of the flag that passes with the highest; of one that a judge or a person names that is ½."""
+    scores = {one.title: one.score for one in _passing(looked, told)}
+    for one in told.standing.values():
+        if one.applies:
+            scores[f"{one.flag}, says {one.who}"] = _NAMED
+    if looked is None and not scores:
         return Factor(1.0, "not looked for")
-    passing = [one for one in looked.flags if one.passes]
-    best = max(passing, key=lambda one: one.score, default=None)
-    return Factor(1.0, "none") if best is None else Factor(1 + best.score, best.title)
+    best = max(scores, key=lambda title: scores[title], default=None)
+    return Factor(1.0, "none") if best is None else Factor(1 + scores[best], best)
+
+
+def _passing(looked: Looked | None, told: Told) -> tuple[Flagged, ...]:
+    refused = {name for name, one in told.standing.items() if one.origin == "person" and not one.applies}
+    flags = () if looked is None else looked.flags
+    return tuple(one for one in flags if one.passes and one.flag not in refused)
 
 
 def effect(steps: pd.DataFrame, taken: Effect | None = None) -> Factor:
@@ -191,11 +216,14 @@ def _share(own: float, random: float) -> float:
     return (own - random) / (own + random) if own + random else 0.0
 
 
-def _readability(store: Store, subject: Subject) -> Factor:
+def _readability(store: Store, subject: Subject, told: Told) -> Factor:
+    """By words, or by a judge's explanation where that was tested and says more."""
     strongest = sum(context.band == 0 for context in store.contexts(subject.feature_id))
     phrases = store.phrases(subject.feature_id)
     counts = dict(zip(phrases["text"], phrases["count"].astype(int), strict=True)) if strongest else {}
-    return readability(counts, strongest)
+    by_words = readability(counts, strongest)
+    tested = next((one.detection for one in told.explanations if one.detection is not None), None)
+    return by_words if tested is None else max(by_words, detected(tested), key=lambda one: one.value)
 
 
 def _own(steps: pd.DataFrame, subject: Subject) -> pd.DataFrame:

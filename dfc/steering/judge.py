@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from dfc.asking import ask
-from dfc.asking.messages import Asker, Message, who
+from dfc.asking.messages import Asker, Message, StoppedError, who
 from dfc.config import JudgeConfig, UserError
 from dfc.store.steering import SteeringStore
 
@@ -83,7 +83,7 @@ def judge_sweep(kept: SteeringStore, sweep_id: str, judge: JudgeConfig) -> Gener
                         wrong, first = wrong + 1, first or str(found)
                     elif isinstance(found, Exception):
                         stop.set()  # what is under way is still heard
-                        failed = failed or found
+                        failed = failed or (None if isinstance(found, StoppedError) else found)
                         continue
                     else:
                         kept.add_scores(sweep_id, by, [(prompt, text, found)])

@@ -5,7 +5,7 @@ anew at the next call; whoever still reads the old ones reads them to the end. W
 `judged`, the features with the columns of the evidence, null where there is none; `reference`, `neighbours`, `facts`;
 `meanings`, and `meaning`, the facts about these, empty where there are none of these features. A label that a person
 gave, or a judge whose explanation holds, stands in the place of the one made of words.
-`features`, `models` and `logit_counts` are as this version writes them, whichever wrote the file.
+`features`, `models`, `logit_counts` and `words` are as this version writes them, whichever wrote the file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ Stamp = tuple[tuple[int, int, int], ...]
 """Of the files as they are now: another one means other content."""
 _connections: dict[Path, tuple[Stamp, duckdb.DuckDBPyConnection]] = {}
 _lock = threading.Lock()
+_NO_WORDS = "'' AS word, []::INTEGER[] AS feature_ids, []::USMALLINT[] AS contexts"
 _NO_COUNTS = "0 AS feature_id, '' AS side, 0::FLOAT AS least, 0::FLOAT AS most, []::INTEGER[] AS counts"
 _FIRST = ("reference", "neighbours")  # tables of evidence of older versions that mean what they mean now
 
@@ -158,6 +159,8 @@ def _make_current(made: duckdb.DuckDBPyConnection) -> None:
     counted = "logit_counts" in _tables(made, "store")
     spread = "store.logit_counts" if counted else f"(SELECT {_NO_COUNTS} LIMIT 0)"
     made.execute(f"CREATE VIEW logit_counts AS FROM {spread}")
+    words = "store.words" if "words" in _tables(made, "store") else f"(SELECT {_NO_WORDS} LIMIT 0)"
+    made.execute(f"CREATE VIEW words AS FROM {words}")
 
 
 def _take_labels(made: duckdb.DuckDBPyConnection, path: Path) -> None:

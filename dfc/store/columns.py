@@ -191,9 +191,10 @@ FEATURES: tuple[Column, ...] = (
         "label",
         "VARCHAR",
         "label",
-        "Words that set its strongest contexts apart from the corpus.",
+        "Words that set its strongest contexts apart from the corpus; or what a person says it is about, or a language "
+        "model, if that holds.",
         "features",
-        "There is none where these words alone do not tell other strong contexts from the corpus.",
+        "There is none where words alone do not tell other strong contexts from the corpus.",
         sorted=True,
         look="text",
         width=150,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -129,6 +129,8 @@ class Told:
         return held
 
 
+NOTHING = Told()
+"""Said of a feature of which nothing is."""
 _DETECTION = tuple(one.name for one in fields(Detection))
 _OWN = tuple(one.name for one in fields(Explanation) if one.name != "detection")
 _FLAGS = tuple(one.name for one in fields(Said))
@@ -165,11 +167,11 @@ class ExplanationStore:
         explanations, marks = map(_explanation, texts), (Said(*row) for row in flags)
         for one in explanations:
             if prints[one.feature_id] == one.fingerprint:
-                known = found.setdefault(one.feature_id, Told())
+                known = found.setdefault(one.feature_id, NOTHING)
                 found[one.feature_id] = Told((*known.explanations, one), known.flags)
         for mark in marks:
             if prints[mark.feature_id] == mark.fingerprint:
-                known = found.setdefault(mark.feature_id, Told())
+                known = found.setdefault(mark.feature_id, NOTHING)
                 found[mark.feature_id] = Told(known.explanations, (*known.flags, mark))
         return found
 
@@ -181,13 +183,12 @@ class ExplanationStore:
             sql = "SELECT feature_id FROM explanations UNION SELECT feature_id FROM flags ORDER BY feature_id"
             return [feature for (feature,) in connection.execute(sql).fetchall()]
 
-    def answers(self, asked: Collection[str]) -> dict[str, str]:
-        """Those of these requests that were answered."""
+    def answers(self) -> dict[str, str]:
+        """Everything that judges answered, by what they were asked."""
         if not self.path.exists():
             return {}
         with self._open(write=False) as connection:
-            sql = "SELECT asked, answer FROM answers WHERE list_contains(?, asked)"
-            return dict(connection.execute(sql, [list(asked)]).fetchall())
+            return dict(connection.execute("SELECT asked, answer FROM answers").fetchall())
 
     # -- what a judge says
 

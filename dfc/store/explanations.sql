@@ -16,11 +16,10 @@ CREATE TABLE IF NOT EXISTS explanations (   -- one of each judge and person for 
     high        DOUBLE,
     firing      INTEGER,           -- texts on which it fires, and of these documents that were kept out of training
     held_out    INTEGER,
-    silent      INTEGER,           -- texts on which it does not
-    PRIMARY KEY (feature_id, fingerprint, origin, who)
+    silent      INTEGER            -- texts on which it does not
 );
 
-CREATE TABLE IF NOT EXISTS flags (          -- of data/screening.yaml, whether they apply
+CREATE TABLE IF NOT EXISTS flags (          -- of data/screening.yaml, whether they apply; likewise
     feature_id  INTEGER NOT NULL,
     fingerprint VARCHAR NOT NULL,
     origin      VARCHAR NOT NULL,
@@ -29,8 +28,7 @@ CREATE TABLE IF NOT EXISTS flags (          -- of data/screening.yaml, whether t
     flag        VARCHAR NOT NULL,
     applies     BOOLEAN NOT NULL,
     reason      VARCHAR NOT NULL,
-    prompt      VARCHAR NOT NULL,
-    PRIMARY KEY (feature_id, fingerprint, origin, who, flag)
+    prompt      VARCHAR NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS answers (        -- of judges, as they came, so that nothing is asked twice

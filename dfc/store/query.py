@@ -125,12 +125,29 @@ def rare_end(text: str) -> str:
     return text[max(range(max(1, len(text) - 2)), key=ranks.__getitem__) :]
 
 
-def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
+@dataclass(frozen=True)
+class Narrowing:
+    """By which words of contexts a search is narrowed before texts are looked into.
+
+    Attributes:
+        words: every text that holds what is searched holds each of these in a word of its own.
+        whole: what is searched is one word or a part of one: the texts need not be looked into.
+    """
+
+    words: tuple[str, ...]
+    whole: bool = False
+
+
+def matching(query: FeatureQuery, narrowing: Narrowing | None = None) -> tuple[str, str, list[Any]]:
     """What stands before SELECT, the rows of `judged` that a search finds, and the values bound in both.
 
     With a search that they are sorted by the rows have `named`, 1 if the label holds the text and 2 if as whole words,
-    `words`, how many texts of contexts hold it as whole words, and `hits`, how many do at all;
-    with one by meaning `likeness`, the cosine of the feature's vector with the one asked for.
+    `words`, how many texts of contexts hold it as whole words, and `hits`, how many do at all, once for each word that
+    holds it; with one by meaning `likeness`, the cosine of the feature's vector with the one asked for.
+
+    Args:
+        query: what is asked for.
+        narrowing: of its search; None: all texts are looked through.
     """
     made: list[str] = []
     rows, values = "judged", []
@@ -138,7 +155,7 @@ def matching(query: FeatureQuery) -> tuple[str, str, list[Any]]:
         made.append(f"meant AS (SELECT feature_id, {likeness()} AS likeness FROM meanings)")
         rows, values = "judged JOIN meant USING (feature_id)", [list(query.near)]
     if query.search:
-        text, own = _searching(query)
+        text, own = _searching(query, narrowing)
         made.append(text)
         rows, values = f"{rows} JOIN hit USING (feature_id)", [*values, *own]
     return f"WITH {', '.join(made)}" if made else "", rows, values
@@ -149,31 +166,55 @@ def likeness() -> str:
     return "list_inner_product(vector, ?::FLOAT[])"
 
 
-def _searching(query: FeatureQuery) -> tuple[str, list[Any]]:
+def _searching(query: FeatureQuery, narrowing: Narrowing | None) -> tuple[str, list[Any]]:
     """The table `hit` of a search for a text, and the values bound in it."""
-    parts = dict.fromkeys((rare_end(query.search), query.search))
-    held = " AND ".join(f"contains(text, {folded('?')})" for _ in parts)
     ranked = query.order == RELEVANCE
-    pattern = [whole_words(query.search)] if ranked else []
-    texts = "SELECT feature_id, text FROM store.searched"
-    if query.strongest:
-        texts = f"""SELECT feature_id, {folded("text")} AS text FROM (
-                        SELECT feature_id, unnest([text_a, text_b]) AS text FROM store.contexts WHERE band = 0)"""
-    words = number = named = "1"
-    if ranked:
-        each = f"list_filter(string_split(text, '{BETWEEN}'), lambda one: contains(one, {folded('?')}))"
-        words, number = "len(list_filter(each, lambda one: regexp_matches(one, ?)))", "len(each)"
-        texts = f"SELECT feature_id, {each} AS each FROM ({texts}) WHERE {held}"
-        named = "1 + regexp_matches(label, ?)::INTEGER"
-    else:
-        texts = f"SELECT feature_id FROM ({texts}) WHERE {held}"
+    held, values = (_in_words if narrowing and narrowing.whole else _in_texts)(query, narrowing, ranked)
+    named, patterns = ("1 + regexp_matches(label, ?)::INTEGER", [whole_words(query.search)]) if ranked else ("1", [])
     found = f"""hit AS MATERIALIZED (
         SELECT feature_id, max(named) AS named, sum(words) AS words, sum(hits) AS hits FROM (
-            SELECT feature_id, 0 AS named, {words} AS words, {number} AS hits FROM ({texts}) UNION ALL
+            SELECT feature_id, 0 AS named, words, hits FROM ({held}) UNION ALL
             SELECT feature_id, {named}, 0, 0 FROM features WHERE contains({folded("label")}, {folded("?")})
         ) GROUP BY feature_id)"""
-    values = [*pattern, *([query.search] if ranked else []), *parts, *pattern, query.search]
-    return found, values
+    return found, [*values, *patterns, query.search]
+
+
+def _in_words(query: FeatureQuery, _: Narrowing | None, ranked: bool) -> tuple[str, list[Any]]:
+    """SQL for features of which a word holds the text: feature_id, words, hits."""
+    if not ranked:
+        held = f"SELECT unnest(feature_ids) AS feature_id FROM words WHERE contains(word, {folded('?')})"
+        return f"SELECT DISTINCT feature_id, 0 AS words, 0 AS hits FROM ({held})", [query.search]
+    return (
+        f"""SELECT feature_id, sum(hits) FILTER (whole) AS words, sum(hits) AS hits FROM (
+                SELECT word = {folded("?")} AS whole, unnest(feature_ids) AS feature_id, unnest(contexts) AS hits
+                FROM words WHERE contains(word, {folded("?")}))
+            GROUP BY feature_id""",
+        [query.search, query.search],
+    )
+
+
+def _in_texts(query: FeatureQuery, narrowing: Narrowing | None, ranked: bool) -> tuple[str, list[Any]]:
+    """SQL for the texts that hold it: feature_id, words, hits."""
+    texts, words, never = "store.searched", list(narrowing.words if narrowing else ()), ""
+    if query.strongest:
+        texts = f"""(SELECT feature_id, {folded("text")} AS text FROM (
+                        SELECT feature_id, unnest([text_a, text_b]) AS text FROM store.contexts WHERE band = 0))"""
+    if words:
+        # The empty text keeps DuckDB from looking through all texts before it leaves out those of other features.
+        each = "SELECT unnest(feature_ids) AS feature_id FROM words WHERE contains(word, ?)"
+        texts = f"""(SELECT feature_id, '' AS nothing FROM ({" INTERSECT ".join([each] * len(words))}))
+                    JOIN {texts} USING (feature_id)"""
+        never = " || nothing"
+    parts = dict.fromkeys((rare_end(query.search), query.search))
+    held = " AND ".join(f"contains(text, {folded('?')}{never})" for _ in parts)
+    if not ranked:
+        return f"SELECT feature_id, 0 AS words, 0 AS hits FROM {texts} WHERE {held}", [*words, *parts]
+    return (
+        f"""SELECT feature_id, regexp_matches(one, ?)::INTEGER AS words, 1 AS hits FROM (
+                SELECT feature_id, unnest(string_split(text, '{BETWEEN}')) AS one FROM {texts} WHERE {held})
+            WHERE contains(one, {folded("?")})""",
+        [whole_words(query.search), *words, *parts, query.search],
+    )
 
 
 def ordering(query: FeatureQuery) -> str:

@@ -13,7 +13,7 @@ import duckdb
 import pandas as pd
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, DamagedError, MissingError, Partition, Side, UserError, VersionError
-from dfc.store import READABLE, attached, columns, errors
+from dfc.store import READABLE, attached, columns, errors, words
 from dfc.store.contexts import Context, unpacked
 from dfc.store.query import FeatureQuery, conditions, folded, likeness, matching, ordering, whole_words
 from dfc.store.rows import DocumentRow, EvidenceRow, FeatureRow
@@ -58,7 +58,7 @@ class Store:
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
-        order, (found, rows_of, searched), (where, values) = ordering(query), matching(query), conditions(query)
+        order, (found, rows_of, searched), (where, values) = ordering(query), self._matching(query), conditions(query)
         # First which features, then all about these: the wide columns of the others are not read.
         rows = self._rows(
             f"{found} SELECT feature_id FROM {rows_of} WHERE {where} {order} LIMIT ? OFFSET ?",
@@ -74,13 +74,19 @@ class Store:
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
-        (found, rows_of, searched), (where, values) = matching(replace(query, order="feature_id")), conditions(query)
+        (found, rows_of, searched), (where, values) = (
+            self._matching(replace(query, order="feature_id")),
+            conditions(query),
+        )
         [row] = self._rows(f"{found} SELECT count(*) AS number FROM {rows_of} WHERE {where}", [*searched, *values])
         return int(row["number"])
 
     def feature_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of all features that match, all pages together, by number."""
-        (found, rows_of, searched), (where, values) = matching(replace(query, order="feature_id")), conditions(query)
+        (found, rows_of, searched), (where, values) = (
+            self._matching(replace(query, order="feature_id")),
+            conditions(query),
+        )
         with self._cursor() as cursor:
             cursor.execute(
                 f"{found} SELECT feature_id FROM {rows_of} WHERE {where} ORDER BY feature_id", [*searched, *values]
@@ -372,6 +378,9 @@ class Store:
     def _frame(self, sql: str, values: Sequence[Any] = ()) -> pd.DataFrame:
         with self._cursor() as cursor:
             return cursor.execute(sql, list(values)).df()
+
+    def _matching(self, query: FeatureQuery) -> tuple[str, str, list[Any]]:
+        return matching(query, words.narrowing(query, self._rows) if query.search else None)
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         with self._cursor() as cursor:

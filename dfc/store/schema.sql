@@ -73,6 +73,12 @@ CREATE TABLE searched (     -- the contexts' texts in lower case, several of a f
     text       VARCHAR NOT NULL USING COMPRESSION 'uncompressed'
 );
 
+CREATE TABLE words (        -- of these texts, in the order of the words; of a script without spaces, characters
+    word        VARCHAR NOT NULL,
+    feature_ids INTEGER[] NOT NULL,   -- whose contexts have it, from the lowest
+    contexts    USMALLINT[] NOT NULL  -- how many of each feature's texts have it
+);
+
 CREATE TABLE documents (    -- whole documents that contexts are cut from, in the order of their numbers
     document INTEGER NOT NULL,
     source   VARCHAR NOT NULL,

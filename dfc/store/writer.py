@@ -24,6 +24,7 @@ from dfc.store import (
     columns,
 )
 from dfc.store.query import BETWEEN, folded
+from dfc.store.words import WordIndex
 
 _JOINED = 8  # contexts
 _ROW_GROUP = 30_720  # rows: of DuckDB's 122,880 a feature's page reads a few, but decodes whole dictionaries of texts
@@ -50,6 +51,7 @@ class StoreWriter:
         self._schema, self._tables, self._version = schema, tables, version
         self._path = path
         self._temporary = path.with_name(path.name + ".part")
+        self._words = WordIndex()
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,15 @@ class StoreWriter:
             raise ValueError(f"no such table: {table}")
         self._insert(rows, f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         if table == "contexts":
-            self._insert(_joined(rows), f"INSERT INTO searched SELECT feature_id, {folded('text')} FROM incoming")
+            self._make_searchable(_joined(rows))
+
+    def _make_searchable(self, texts: pa.Table) -> None:
+        # In lower case as DuckDB has it, by which searches are made as well.
+        self._connection.register("texts", texts)
+        lower = self._connection.sql(f"SELECT feature_id, {folded('text')} AS text FROM texts").to_arrow_table()
+        self._connection.unregister("texts")
+        self._insert(lower, "INSERT INTO searched SELECT * FROM incoming")
+        self._words.add(lower["feature_id"].to_numpy(), lower["text"].to_pylist())
 
     def _insert(self, rows: pa.Table, statement: str) -> None:
         self._connection.register("incoming", rows)
@@ -99,6 +109,8 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and "contexts" in self._tables:
+            self._insert(self._words.table(), "INSERT INTO words SELECT * FROM incoming ORDER BY word")
         self._connection.close()
         if kind is None:
             os.replace(self._temporary, self._path)

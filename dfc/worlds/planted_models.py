@@ -24,7 +24,7 @@ from transformers import (
 
 from dfc import runs
 from dfc.config import Side
-from dfc.machine import progress
+from dfc.machine import locks, progress
 from dfc.worlds.planted_texts import PlantedWorld, training_documents
 
 _TOKENIZER_DOCUMENTS = 1_000
@@ -57,20 +57,21 @@ def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path,
     With another `seed`, its weights begin elsewhere and it is given other texts of the same kinds; its tokenizer is
     the same.
     """
-    if folder.exists():
-        progress.say(f"{folder}: trained already")
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(world.seed * 2 + (side == "b") + 1_000 * seed)
-        tokenizer = _tokenizer(world, side, training)
-        model = _model(side, tokenizer, training)
-        documents = training_documents(world, side, training.share, seed=2 * seed)  # the tokenizer's are of seed 1
-        loss = _train(model, tokenizer, documents, training, folder)
-    with runs.replacing(folder) as temporary:
-        temporary.mkdir(parents=True)
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        runs.write_json(temporary / "training.json", {"steps": training.steps, "loss": loss})
+    with locks.alone(folder):
+        if folder.exists():
+            progress.say(f"{folder}: trained already")
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(world.seed * 2 + (side == "b") + 1_000 * seed)
+            tokenizer = _tokenizer(world, side, training)
+            model = _model(side, tokenizer, training)
+            documents = training_documents(world, side, training.share, seed=2 * seed)  # the tokenizer's are of seed 1
+            loss = _train(model, tokenizer, documents, training, folder)
+        with runs.replacing(folder) as temporary:
+            temporary.mkdir(parents=True)
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            runs.write_json(temporary / "training.json", {"steps": training.steps, "loss": loss})
 
 
 @torch.no_grad()

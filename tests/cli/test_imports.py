@@ -37,6 +37,7 @@ COMMANDS = [
     ["report", "none"],
     ["findings", "none"],
     ["screen", "none"],
+    ["explain", "none"],
     ["runs"],
     ["overview", "none"],
     ["features", "none"],

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -406,3 +407,12 @@ def test_disk_and_memory_are_looked_at_before_anything_is_converted(
     with pytest.raises(MemoryShortError, match=r"no memory to convert it to safetensors in float32 \(.* are needed"):
         models.load(config(file))
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_two_that_convert_a_file_at_once_get_one_whole_folder(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf")
+    with ThreadPoolExecutor(4) as pool:
+        folders = list(pool.map(lambda _: gguf_files.folder_of(file, "float32"), range(4)))
+    assert set(folders) == {tmp_path / "tiny.gguf-float32"}
+    assert gguf_files.converted(file, "float32") == folders[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.gguf", "tiny.gguf-float32"]

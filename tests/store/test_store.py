@@ -270,7 +270,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(tmp_path: Pat
     make_store(path, features=20)
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE run SET value = '0' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match=r"schema 0, this version reads 8; make it again with .* index --again"):
+    with pytest.raises(UserError, match=r"schema 0, this version reads 9; make it again with .* index --again"):
         Store(path)
 
 

@@ -13,7 +13,7 @@ from dfc.report.card import lens_notes
 from dfc.report.heatmap import label
 from dfc.store import columns
 from dfc.store.reader import FeatureRow
-from dfc.ui.feature import evidence, finding, nearest, related
+from dfc.ui.feature import evidence, finding, nearest, related, said
 from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
@@ -32,6 +32,7 @@ _MOVES = {
 
 def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     """Draw the panels, one under the other."""
+    said.show(view, feature)
     finding.show(view, feature, names)
     evidence.show(view, feature, names)
     facts = data.facts(view.store)

@@ -19,7 +19,7 @@ KEYS: dict[Choice, tuple[str, str, str]] = {
     "later": ("Later", "L", "It comes again after all that is not decided."),
 }
 """Of each decision the button, its key, and what it means."""
-_WHO, _WHY, _KEPT = "who", "why", "screen_who"
+_WHO, _WHY, _KEPT = "who", "why", notebook.WHO
 
 Held = Mapping[int, Mapping[str, Decision]]
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from html import escape
 
 import streamlit as st
 
-from dfc.report import causal, exclusivity, findings, outside
+from dfc.report import causal, exclusivity, findings, outside, said
 from dfc.report.heatmap import context_html, excerpt
+from dfc.screen.queue import Subject
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
+from dfc.store.explanations import ExplanationStore
 from dfc.store.reader import Context
-from dfc.ui.shell import data, finding_rows, links
+from dfc.ui.shell import data, finding_rows, links, notebook
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, side_name
 from dfc.ui.shell.text import number, plain
@@ -30,9 +33,12 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
         _contexts(view, one)
     with right:
         _claim(view, one)
+        if one.told.explanation is not None:
+            st.html(f'<div class="dfc-small">{escape(said.explained(one.told.explanation))}</div>')
         _checked(view, one)
         _links(view, one, flags)
         _flags(one, flags)
+        _name_flags(view, one, flags)
         _factors(one, weights)
         _outside(view, one, flags)
 
@@ -95,7 +101,37 @@ def _flags(one: Candidate, flags: Mapping[str, Flag]) -> None:
             f"{escape(mark.title)}</b> {escape(mark.reason)}</div>"
             for mark in one.flags
         )
-    st.html(f'<div class="dfc-claim"><b>Flags</b></div>{words}')
+    named = "".join(
+        f'<div class="dfc-small"><b>{escape(flags[mark.flag].title if mark.flag in flags else mark.flag)}</b> '
+        f"{escape(mark.reason)} ({escape(said.author(mark))})</div>"
+        for mark in one.named
+    )
+    st.html(f'<div class="dfc-claim"><b>Flags</b></div>{words}{named}')
+
+
+def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
+    """Where a person says which flags apply; that holds before what words and judges say."""
+    who, key = st.session_state.get(notebook.WHO, "").strip(), f"flags_of_{one.subject.feature_id}"
+    applying = {mark.flag for mark in one.flags} | {mark.flag for mark in one.named}
+    there = [name for name in flags if name in applying]
+    st.session_state[key] = there
+    st.multiselect(
+        "Which apply",
+        list(flags),
+        key=key,
+        format_func=lambda name: flags[name].title,
+        disabled=not who,
+        placeholder="none of them" if who else "give your name first",
+        help="What you say is kept with your name, and holds before what words and a judge say.",
+        on_change=_say_flags,
+        args=(ExplanationStore(view.run.explanations), one.subject, who, there, key),
+    )
+
+
+def _say_flags(kept: ExplanationStore, subject: Subject, who: str, before: list[str], key: str) -> None:
+    for name in {*before} ^ {*st.session_state[key]}:
+        applies = name not in before
+        notebook.change(partial(kept.flag, subject.feature_id, subject.fingerprint, who, name, applies))
 
 
 def _factors(one: Candidate, weights: Mapping[str, float]) -> None:

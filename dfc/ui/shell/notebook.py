@@ -20,6 +20,8 @@ from dfc.ui.shell.text import plain, sentence
 
 _PROBLEM, _CLOSED = "notebook_problem", "notebook_closed"
 _READ_SECONDS = 2.0
+WHO = "screen_who"
+"""Under which the session keeps the name of whoever decides, or gives labels."""
 OTHER_VERSION = (
     "Said of another version of this feature: its decoder has changed since, because the run was trained again."
 )

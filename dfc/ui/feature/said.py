@@ -1,0 +1,58 @@
+"""What judges and people say a feature is about, how well it was told by, and a label of one's own."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import streamlit as st
+
+from dfc.report import said
+from dfc.store.book import NAME_LENGTH
+from dfc.store.explanations import LABEL_LENGTH, NOTHING, ExplanationStore, Told
+from dfc.store.reader import FeatureRow
+from dfc.ui.shell import notebook
+from dfc.ui.shell.frame import View
+
+_BY = "labelled_by"
+
+
+def show(view: View, feature: FeatureRow) -> None:
+    """Draw the panel."""
+    kept = ExplanationStore(view.run.explanations)
+    told = kept.told({feature.feature_id: feature.fingerprint}).get(feature.feature_id, NOTHING)
+    if told.explanations:
+        st.markdown("**What it is said to be about**", help=said.BY_JUDGE)
+    for one in told.explanations:
+        tested = one.detection.words if one.detection else "" if one.origin == "person" else "not tested"
+        st.html(
+            f'<div class="dfc-claim">{escape(one.text)}</div>'
+            f'<div class="dfc-small">{escape("; ".join(filter(None, (said.author(one), tested))))}</div>'
+        )
+    flags = [one for one in told.standing.values() if one.applies]
+    if flags:
+        st.html("".join(f'<div class="dfc-small"><b>flag</b> {escape(said.named(one))}</div>' for one in flags))
+    _own(kept, feature, told)
+
+
+def _own(kept: ExplanationStore, feature: FeatureRow, told: Told) -> None:
+    """Where a person gives the feature a label."""
+    mine = next((one for one in told.explanations if one.origin == "person"), None)
+    key = f"own_label_{feature.feature_id}"
+    with st.popover("Label it" if mine is None else "Change the label", icon=":material/label:"):
+        st.text_input(
+            "Label",
+            "" if mine is None else mine.text,
+            key=key,
+            max_chars=LABEL_LENGTH,
+            help="It stands before what words and judges say, wherever the feature is named. Empty: there is none.",
+        )
+        known = st.session_state.get(notebook.WHO, "")
+        who = st.text_input("Your name", known, key=_BY, max_chars=NAME_LENGTH)
+        st.button("Keep", key="keep_label", disabled=not who.strip(), on_click=_keep, args=(kept, feature, key))
+
+
+def _keep(kept: ExplanationStore, feature: FeatureRow, key: str) -> None:
+    who, text = st.session_state[_BY], st.session_state[key]
+    if notebook.change(partial(kept.label, feature.feature_id, feature.fingerprint, who, text)):
+        st.session_state[notebook.WHO] = who.strip()
