@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dfc.config import SIDES, characters
-from dfc.report.heatmap import label
+from dfc.report.heatmap import called
 from dfc.report.words import PARTS
 from dfc.screen import contrast, reading
 from dfc.screen.reading import Contrasted, ReadSet
@@ -134,13 +134,11 @@ def list_in_words(group: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 def row_in_words(row: Mapping[str, Any]) -> list[str]:
     """A feature and how it tells the sets apart, a line each."""
-    peaks = ", ".join(label(token[:16]) for token in row["peak_tokens"][:3])
-    named = characters.shown(row["label"]) or f"({peaks})"
     finding = f", finding {row['finding_rank']}" if row["finding_rank"] else ""
     chance = f"q {row['false_discovery']:.1e}{'' if row['passes'] else ', does not pass'}"
     return [
         f"AUROC {_ends(row)}  fires on {row['fires_on'][0]} | {row['fires_on'][1]}  {chance}",
-        f"  feature {row['feature_id']} ({PARTS[row['partition']]}{finding}) {named}",
+        f"  feature {row['feature_id']} ({PARTS[row['partition']]}{finding}) {called(row['label'])}",
         *([f"  {characters.shown(row['example']['set'])}: {row['example']['text']}"] if row["example"]["text"] else []),
     ]
 

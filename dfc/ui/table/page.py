@@ -8,6 +8,7 @@ import streamlit as st
 
 from dfc.config import Side
 from dfc.report.words import PARTS
+from dfc.store import query as queries
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell import (
     address,
@@ -38,9 +39,8 @@ def show(view: View) -> None:
         st.switch_page(address.TABLE_PAGE, query_params=list_address.table(view, place))
     chosen = feature_filters.draw(view, _TITLES, orders.default_order(view))
     feature_filters.offer_to_clear(chosen)
-    judged = orders.default_order(view) == "confidence"
     whose = "both models use" if chosen.show == "shared" else "one model use alone"
-    first = "Those come first of which the evidence is surest" if judged else "The order is a first guess"
+    first = _first(chosen.query, orders.default_order(view))
     heading.html(
         f'<div class="dfc-hero"><h1>Exclusive features</h1><p>Features that the dictionary lets {whose}. '
         f"{first}; click a row to judge for yourself.</p></div>"
@@ -63,6 +63,13 @@ def show(view: View) -> None:
     if many:
         with marking:  # drawn last, when the ticks are known
             selection.bar(view, narrowed, sum(totals))
+
+
+def _first(query: FeatureQuery, usual: str) -> str:
+    """Which come first, in words."""
+    if query.order != usual or query.descending == queries.begins_low(usual):
+        return f"They are sorted by {orders.orders()[query.order]}"
+    return "Those come first of which the evidence is surest" if usual == "confidence" else "The order is a first guess"
 
 
 def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dict[Side, str], many: bool) -> None:

@@ -150,3 +150,13 @@ def test_tables_beside_each_other_fit_a_window_of_1440_pixels(starred: bool, dat
             shown = list(table.proto.column_order)
             last = shown.index("main_source") if judged else len(shown) - 1  # the density is one to scroll to then
             assert sum(looks[name]["width"] for name in shown[: last + 1]) <= 510
+
+
+def test_the_heading_says_what_comes_first_as_it_is_sorted(data: Path) -> None:
+    judge(make_run(data).store)
+    surest = "Those come first of which the evidence is surest"
+    assert surest in text(visit(TABLE, run="demo"))
+    for asked in ({"order": "density"}, {"rising": "true"}):
+        said = text(calm(visit(TABLE, run="demo", **asked)))
+        assert surest not in said
+        assert f"They are sorted by {'density' if 'order' in asked else 'evidence'}" in said
