@@ -69,8 +69,8 @@ def documents(run: Run, crosscoder: Crosscoder, features: Collection[int], count
             bar.update()
     store = Store(run.store)
     for shard, wanted_by in sorted(_from_contexts(run, store, found, count).items()):
-        for feature, wanted in wanted_by.items():
-            _add(stored, crosscoder, shard, np.array(wanted), {feature: found[feature]}, count)
+        for feature, numbers in wanted_by.items():
+            _add(stored, crosscoder, shard, np.array(numbers), {feature: found[feature]}, count)
     return found
 
 

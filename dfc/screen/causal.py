@@ -8,7 +8,7 @@ be none that a model ever has.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +41,9 @@ def firsts(store: Store, number: int, sides: Sequence[Side] = SIDES) -> list[int
     return [mine[place] for place in range(longest) for mine in of_side if place < len(mine)]
 
 
-def measure(run: Run, features: Collection[int], texts: int = TEXTS, positions: int = POSITIONS) -> Iterator[int]:
+def measure(
+    run: Run, features: Collection[int], texts: int = TEXTS, positions: int = POSITIONS
+) -> Generator[int, None, None]:
     """Take features away, one after another, and keep what that does; of which it was kept already is not done again.
 
     Args:

@@ -7,7 +7,7 @@ apart from them: another judge or encoder reads what was written.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -108,7 +108,7 @@ class Way:
         return json.dumps({"by": self.by, "name": self.name, "known": self.known}, ensure_ascii=False)
 
 
-def measure(run: Run, features: Collection[int], setting: Setting, way: Way) -> Iterator[int]:
+def measure(run: Run, features: Collection[int], setting: Setting, way: Way) -> Generator[int, None, None]:
     """Let both models write under features of one of them, and tell how alike that is; what is kept is not done again.
 
     Args:

@@ -104,8 +104,8 @@ def measure(run: Run, name: str, prompts: Sequence[str], sampling: RolloutSampli
                     ]
                 )
                 bar.update(len(batch))
-    texts = kept.written(ALONE, "", None, drawn)
-    means = _means(texts[texts["prompt"].isin(set(prompts)) & (texts["seed"] < sampling.samples)], measured)
+    said = kept.written(ALONE, "", None, drawn)
+    means = _means(said[said["prompt"].isin(set(prompts))], measured)
     if means.empty:
         raise UserError(f"{name}: none of its {len(prompts)} prompts leaves both models room for an answer.")
     kept.add_outside(name, measured.kept, drawn, len(prompts), means.to_numpy().tolist())

@@ -71,8 +71,8 @@ def test_it_is_kept_goes_on_and_is_done_anew_where_more_is_asked(tiny_copy: Run)
     assert [one.side for one in found[shared].effects] == ["a", "b"]
     assert [one.side for one in found[own].effects] == ["a"]
     assert found[own].agreement is None
-    assert found[shared].agreement is not None
-    assert found[shared].agreement.texts == 6
+    assert (alike := found[shared].agreement) is not None
+    assert alike.texts == 6
     assert all(one.own.value > 0 and one.random.value > 0 for one in found[shared].effects)
     assert list(causal.measure(tiny_copy, [own], 4, 8)) == [own]
     assert told.kept(store, [own])[own].effects[0].texts == 4

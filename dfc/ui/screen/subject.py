@@ -149,7 +149,7 @@ def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
 
 def _outside(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     """Whether the models behave differently without steering: on the prompts of its flags first, then on others."""
-    mine = [flags[mark.flag].prompts for mark in one.flags if mark.flag in flags and flags[mark.flag].prompts]
+    mine = [name for mark in one.flags if mark.flag in flags and (name := flags[mark.flag].prompts)]
     names = model_names(view.config)
     measured = sorted(outside.kept(view.store), key=lambda found: found.prompts not in mine)
     st.html(
