@@ -111,7 +111,7 @@ def test_an_effect_is_beyond_that_of_a_random_direction() -> None:
     kl = pd.DataFrame({"side": "a", "document": range(3), "held_out": True, "kl": 0.3, "random": 0.1})
     [taken] = causal.of(kl).effects
     assert triage.effect(pd.DataFrame(), taken).value == pytest.approx(1.25)
-    both = triage.effect(steps(alone, ("feature", 2.0, 0.1), ("random", 2.0, 0.1)), taken)
+    both = triage.effect(steps(alone, ("feature", 2.0, 0.5), ("random", 2.0, 0.5)), taken)
     assert both.value == pytest.approx(1.125)
     assert "; without it 0.3 nats a token, by chance 0.1" in both.reason
 
