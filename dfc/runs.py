@@ -54,11 +54,13 @@ RESULTS = {
     "null_result": "train",
     "stability": "train",
     "steering": "train",
+    "effects": "train",
     "store": "index",
 }
 """What is made of a run, by its name in `Run`, and the stage with whose settings it stands and falls.
 
-`stitch`, `null_result`, `stability` and `steering` are made by no stage: they are about what that stage left.
+`stitch`, `null_result`, `stability`, `steering` and `effects` are made by no stage: they are about what that stage
+left.
 """
 
 
@@ -111,6 +113,11 @@ class Run:
     def steering(self) -> Path:
         """What was steered, and what came of it."""
         return self.path / "steering.duckdb"
+
+    @property
+    def effects(self) -> Path:
+        """What taking features away, and carrying them over, does to both models."""
+        return self.path / "effects.duckdb"
 
     @property
     def null_result(self) -> Path:

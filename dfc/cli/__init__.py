@@ -4,17 +4,36 @@ What loads torch or pandas is imported inside a command, after what the user nam
 YAML or a run, come at once.
 """
 
-from dfc.cli import contrast, explain, findings, machine, models, prompt, reads, report, screen, stages, steer, worlds
+from dfc.cli import (
+    causal,
+    contrast,
+    exclusivity,
+    explain,
+    findings,
+    machine,
+    models,
+    outside,
+    prompt,
+    reads,
+    report,
+    screen,
+    stages,
+    steer,
+    worlds,
+)
 from dfc.cli.base import app, main
 
 __all__ = [
     "app",
+    "causal",
     "contrast",
+    "exclusivity",
     "explain",
     "findings",
     "machine",
     "main",
     "models",
+    "outside",
     "prompt",
     "reads",
     "report",

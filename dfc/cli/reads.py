@@ -152,7 +152,7 @@ def feature(
 ) -> None:
     """Say everything about one feature: evidence, contexts, what it writes, where it fires, and which are like it."""
     run = runs.find(name)
-    from dfc.report import findings, said, weighing
+    from dfc.report import causal, exclusivity, findings, said, weighing
     from dfc.report.words import told_apart
     from dfc.store.explanations import NOTHING, ExplanationStore
     from dfc.store.reader import Store
@@ -161,7 +161,8 @@ def feature(
     row, evidence, facts = store.feature(number), store.evidence(number), store.facts()
     models: Any = store.models()
     names = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
-    found = findings.of(store)
+    found, checked = findings.of(store), causal.kept(store, [number]).get(number)
+    alike = exclusivity.kept(store, [number]).get(number, ())
     shown = [one for one in store.contexts(number) if one.rank < contexts]
     told = ExplanationStore(run.explanations).told({number: row.fingerprint}).get(number, NOTHING)
     result: dict[str, Any] = {
@@ -169,7 +170,11 @@ def feature(
         **asdict(row),
         "evidence": None if evidence is None else dict(evidence.values),
         "finding": "" if evidence is None else findings.belonging(evidence, found, names),
-        "weighed": None if evidence is None else asdict(weighing.of(evidence, row.partition, facts, names)),
+        "weighed": None
+        if evidence is None
+        else asdict(weighing.of(evidence, row.partition, facts, names, checked, alike)),
+        "causal": None if checked is None else checked.plain(),
+        "exclusivity": [one.plain() for one in alike],
         **said.plain(told),
         "contexts": [_context(one, row.partition) for one in shown],
         "logits": records(store.logits(number)),
@@ -186,6 +191,10 @@ def feature(
     tell(f"fires on {row.density:.4%} of pairs, up to {row.max:.2f}; densest on {characters.shown(row.main_source)}")
     if evidence is not None:
         tell(f"{evidence.verdict}, evidence score {evidence.confidence:.2f}. {result['finding']}")
+    if checked is not None:
+        tell(causal.sentence(checked, names))
+    for way in alike:
+        tell(exclusivity.sentence(way))
     for line in said.lines(told):
         tell(line)
     for one in result["contexts"]:

@@ -129,6 +129,8 @@ def _plain(
         "score": one.score(weights),
         "factors": {name: asdict(factor) for name, factor in one.factors.items()},
         **subject,
+        "causal": None if one.checked is None else one.checked.plain(),
+        "exclusivity": [way.plain() for way in one.alike],
         "flags": [asdict(mark) | {"reason": mark.reason} for mark in one.flags],
         "flags_named": [asdict(mark) for mark in one.named],
         "explanation": None if one.told.explanation is None else asdict(one.told.explanation),

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dfc.config import SIDES, Partition, Side
-from dfc.report import palette, render, said, weighing
+from dfc.report import causal, exclusivity, palette, render, said, weighing
 from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
 from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
@@ -96,7 +96,9 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
     models: Any = store.models()
     logits = store.logits(feature_id)
     names: dict[Side, str] = {of: f"{of.upper()} ({models.loc[of, 'name']})" for of in SIDES}
-    weighed = None if evidence is None else weighing.of(evidence, feature.partition, facts, names)
+    checked = causal.kept(store, [feature_id]).get(feature_id)
+    alike = exclusivity.kept(store, [feature_id]).get(feature_id, ())
+    weighed = None if evidence is None else weighing.of(evidence, feature.partition, facts, names, checked, alike)
     return templates.get_template("card.html").render(
         feature=feature,
         title=acts(feature.partition),

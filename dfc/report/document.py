@@ -15,7 +15,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
-from dfc.report import card, findings, palette, render, score, steered, weighing, words
+from dfc.report import card, causal, exclusivity, findings, palette, render, score, steered, weighing, words
+from dfc.report.causal import Causal
+from dfc.report.exclusivity import Likeness
 from dfc.report.findings import Finding
 from dfc.report.heatmap import HEATMAP_CSS, called, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, key, position, strip
@@ -162,6 +164,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     said = _said(notebook, run.name)
     present = store.fingerprints(chosen.features)
     tried = steered.kept(SteeringStore(run.steering), present)
+    checked, alike = causal.kept(store, list(present)), exclusivity.kept(store, list(present))
     reference = store.reference()
     found = findings.of(store)
     facts = store.facts()
@@ -177,6 +180,8 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
             null,
             names,
             found,
+            checked,
+            alike,
         )
         for identity in chosen.features
         if identity in present
@@ -263,6 +268,8 @@ def _entry(
     null: NullRun | None,
     names: dict[Side, str],
     found: Sequence[Finding],
+    checked: Mapping[int, Causal],
+    alike: Mapping[int, Sequence[Likeness]],
 ) -> Entry:
     feature, evidence, logits = store.feature(identity), store.evidence(identity), store.logits(identity)
     return Entry(
@@ -283,7 +290,9 @@ def _entry(
         card.sources(store.sources(identity), feature.density),
         tried.get(identity, Steered()),
         "" if evidence is None else findings.belonging(evidence, found, names),
-        None if evidence is None else weighing.of(evidence, feature.partition, facts, names),
+        None
+        if evidence is None
+        else weighing.of(evidence, feature.partition, facts, names, checked.get(identity), alike.get(identity, ())),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dfc.config import EvidenceConfig, Partition, Side
-from dfc.report import score
+from dfc.report import exclusivity, score
+from dfc.report.causal import Causal, sentence, weigh
+from dfc.report.exclusivity import Likeness
 from dfc.report.findings import UNIT, amount
 from dfc.report.kinds import SURE
 from dfc.report.words import acts, verdict_means
@@ -35,7 +37,14 @@ class Weighed:
     factors: Mapping[str, float]
 
 
-def of(evidence: EvidenceRow, partition: Partition, facts: Mapping[str, Any], names: Mapping[Side, str]) -> Weighed:
+def of(
+    evidence: EvidenceRow,
+    partition: Partition,
+    facts: Mapping[str, Any],
+    names: Mapping[Side, str],
+    causal: Causal | None = None,
+    likenesses: Sequence[Likeness] = (),
+) -> Weighed:
     """Weigh a feature's evidence as the run's rule does.
 
     Args:
@@ -43,6 +52,9 @@ def of(evidence: EvidenceRow, partition: Partition, facts: Mapping[str, Any], na
         partition: its.
         facts: of the run and its evidence, `Store.facts`.
         names: of both models.
+        causal: what taking it away does, if that was measured.
+        likenesses: how alike both models write where it is carried over, by each way in which that was measured. The
+            verdict reads neither of these.
     """
     asked = thresholds(facts)
     surprised = facts.get("rule") != "probes"
@@ -52,11 +64,17 @@ def of(evidence: EvidenceRow, partition: Partition, facts: Mapping[str, Any], na
     bad: list[str] = []
     for says in (_gap, _held_out, _probes, _alike, _readable):
         says(case, good, bad)
+    told = _sentence(case)
+    if causal is not None:
+        weigh(causal, own, names, good, bad)
+        told = f"{told} {sentence(causal, names)}"
+    exclusivity.weigh(likenesses, good, bad)
+    told = " ".join([told, *map(exclusivity.sentence, likenesses)])
     design = (
         f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {evidence.verdict}."
     )
     means = verdict_means(evidence.verdict, facts, partition)
-    return Weighed(_sentence(case), design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised))
+    return Weighed(told, design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised))
 
 
 def thresholds(facts: Mapping[str, Any]) -> EvidenceConfig:

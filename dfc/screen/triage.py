@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dfc.report import findings
+from dfc.report import causal, exclusivity, findings
+from dfc.report.causal import Causal, Effect, nats
+from dfc.report.exclusivity import Likeness
 from dfc.report.kinds import SURE
 from dfc.runs import Run
 from dfc.screen import flags
@@ -26,7 +28,7 @@ FACTORS = {
     "evidence": "how sure it is that one model does better there",
     "readability": "whether its strongest contexts have something in common",
     "flag": "whether it carries a flag",
-    "effect": "whether steering with it does more than a random direction",
+    "effect": "whether steering with it, or taking it away, does more than a random direction",
 }
 """What each factor asks, in words."""
 WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
@@ -54,12 +56,16 @@ class Candidate:
         factors: by the names of FACTORS.
         looked: its flags by words; None where they were not looked for.
         told: what judges and people say of its best feature.
+        checked: what taking its best feature away does; None where that was not measured.
+        alike: how alike both models write under that feature, in each way in which it was measured.
     """
 
     subject: Subject
     factors: Mapping[str, Factor]
     looked: Looked | None
     told: Told = NOTHING
+    checked: Causal | None = None
+    alike: tuple[Likeness, ...] = ()
 
     @property
     def flags(self) -> tuple[Flagged, ...]:
@@ -86,16 +92,20 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
     listed = subjects(store)
     told = ExplanationStore(run.explanations).told({one.feature_id: one.fingerprint for one in listed})
     steps = steering.latest_steps([one.feature_id for one in listed]) if steering.path.exists() else pd.DataFrame()
+    best = [one.feature_id for one in listed]
+    checked, alike = causal.kept(store, best), exclusivity.kept(store, best)
     found = []
     for one in listed:
         looked, said = None if kept is None else kept.of(one), told.get(one.feature_id, NOTHING)
+        check = checked.get(one.feature_id)
+        taken = None if check is None else check.of(one.side)
         factors = {
             "evidence": evidence(one),
             "readability": _readability(store, one, said),
             "flag": flag(looked, said),
-            "effect": effect(_own(steps, one)),
+            "effect": effect(_own(steps, one), taken),
         }
-        found.append(Candidate(one, factors, looked, said))
+        found.append(Candidate(one, factors, looked, said, check, alike.get(one.feature_id, ())))
     return tuple(found)
 
 
@@ -162,31 +172,48 @@ def _passing(looked: Looked | None, told: Told) -> tuple[Flagged, ...]:
     return tuple(one for one in flags if one.passes and one.flag not in refused)
 
 
-def effect(steps: pd.DataFrame) -> Factor:
-    """1 + (e − r) / 2(e + r): e is by how much steering with it changes the probability of what its vector promotes, at
-    the strength where that is most, and r by how much a random direction of equal norm does there.
+def effect(steps: pd.DataFrame, taken: Effect | None = None) -> Factor:
+    """1 + s / 2 for a share s = (e − r) / (e + r), or for the mean of two where both are known.
+
+    Of steering, e is by how much it changes the probability of what the feature's vector promotes, at the strength
+    where that is most, and r by how much a random direction of equal norm does there. Of taking the feature away, e is
+    how far the model's next token changes, and r how far it does without a random direction.
 
     Args:
         steps: of one model and feature, as `SteeringStore.latest_steps` gives them.
+        taken: what taking the feature away does to the model, if that was measured.
     """
+    share, reason = _steered(steps)
+    if taken is None:
+        return Factor(1.0, reason) if share is None else Factor(1 + share / 2, reason)
+    own, random = taken.own.value, taken.random.value
+    shares, reasons = [_share(own, random)], [f"without it {nats(own)} nats a token, by chance {nats(random)}"]
+    if share is not None:
+        shares, reasons = [share, *shares], [reason, *reasons]
+    return Factor(1 + sum(shares) / len(shares) / 2, "; ".join(reasons))
+
+
+def _steered(steps: pd.DataFrame) -> tuple[float | None, str]:
+    """The share of steering, if it is known, and why."""
     if steps.empty:
-        return Factor(1.0, "not steered with")
+        return None, "not steered with"
     promoted = steps.dropna(subset=["promoted"]).set_index(["direction", "mode", "strength"])["promoted"].sort_index()
     alone = promoted[promoted.index.get_level_values("direction") == "none"]
     if alone.empty or not {"feature", "random"} <= set(promoted.index.get_level_values("direction")):
-        return Factor(1.0, "not steered with beside a random direction")
+        return None, "not steered with beside a random direction"
     moved = (promoted - float(alone.iloc[0])).abs()
     both = moved.loc["feature"].to_frame("feature").join(moved.loc["random"].rename("random"), how="inner")
     if both.empty:
-        return Factor(1.0, "not steered with beside a random direction")
+        return None, "not steered with beside a random direction"
     most = both.loc[both["feature"].idxmax()]
     own, random = float(most["feature"]), float(most["random"])
     if own + random == 0:
-        return Factor(1.0, "steering changes nothing")
-    return Factor(
-        1 + (own - random) / (own + random) / 2,
-        f"promoted tokens move by {own:.2g}, with a random direction by {random:.2g}",
-    )
+        return None, "steering changes nothing"
+    return _share(own, random), f"promoted tokens move by {own:.2g}, with a random direction by {random:.2g}"
+
+
+def _share(own: float, random: float) -> float:
+    return (own - random) / (own + random) if own + random else 0.0
 
 
 def _readability(store: Store, subject: Subject, told: Told) -> Factor:

@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dfc.report import bootstrap
 from dfc.steering.measures import Measure
 
 KEYS = ["side", "feature_id", "mode", "direction"]
-
-_RESAMPLES = 2_000
-_LEVEL = 0.95
 
 
 def curves(outputs: pd.DataFrame, measure: Measure, seed: int = 0) -> pd.DataFrame:
@@ -72,9 +70,8 @@ def table(outputs: pd.DataFrame, measure: Measure, seed: int = 0) -> pd.DataFram
 
 def interval(values: npt.NDArray[np.float64], seed: int = 0) -> tuple[float, float, float]:
     """Mean, and the bounds of its bootstrap interval over the values; of a single value, that value."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(values.mean()), float(low), float(high)
+    found = bootstrap.figure(bootstrap.mean, values, seed=seed)
+    return found.value, found.low, found.high
 
 
 def _rank_correlation(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:

@@ -30,7 +30,7 @@ from dfc.steering.generation import BASELINE, Record, Row
 from dfc.steering.loading import steerable
 from dfc.steering.strength import approximated
 from dfc.steering.trials import store
-from dfc.steering.vectors import Gauge, gauge
+from dfc.steering.vectors import Gauge, gauge, random_like
 from dfc.store.reader import FeatureQuery, Store
 
 Direction = Literal["none", "feature", "transfer", "random"]
@@ -135,7 +135,7 @@ def randomised(unit: Program) -> Program:
     """The same with a random direction of equal norm in place of each vector, the same one for each feature."""
     return Program(
         tuple(
-            replace(one, vector=replace(one.vector, vector=_random_like(one.vector.vector, one.edit.feature)))
+            replace(one, vector=replace(one.vector, vector=random_like(one.vector.vector, one.edit.feature)))
             for one in unit.actions
         )
     )
@@ -312,11 +312,6 @@ def own_gauge(run: Run, edit: Edit) -> Gauge | None:
     """What reads the feature in its own model; None where it was carried over."""
     partition = Store(run.store).feature(edit.feature).partition
     return gauge(run, edit.feature, edit.side) if partition in ("shared", edit.side) else None
-
-
-def _random_like(vector: torch.Tensor, seed: int) -> torch.Tensor:
-    drawn = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
-    return drawn * (vector.norm() / drawn.norm())
 
 
 def _title(sweep: Sweep) -> str:

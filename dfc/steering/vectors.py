@@ -92,6 +92,20 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     return SteeringVector(side, feature_id, feature.max * vector / own_scale, feature.max, transfer)
 
 
+def random_like(vector: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
+    """A random direction as long as a vector, the same one for each seed.
+
+    Args:
+        vector: (width,).
+        seed: of the draw.
+        among: vectors of which it is a random sum, (vectors, width); None: all directions are as likely.
+    """
+    count = len(vector) if among is None else len(among)
+    drawn = torch.randn(count, generator=torch.Generator().manual_seed(seed))
+    drawn = drawn if among is None else drawn @ among
+    return drawn * (vector.norm() / drawn.norm())
+
+
 def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     """What reads a feature in a model's own, unscaled stream.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dfc.report import findings
+from dfc.report import causal, findings
 from dfc.runs import Run
 from dfc.screen import triage
 from dfc.screen.flags import Flagged, Looked
@@ -108,6 +108,12 @@ def test_an_effect_is_beyond_that_of_a_random_direction() -> None:
     assert triage.effect(steps(alone, ("feature", 2.0, 0.5))).value == 1
     assert triage.effect(steps(alone, ("feature", 2.0, 0.5), ("random", 4.0, 0.5))).value == 1
     assert triage.effect(pd.DataFrame()).value == 1
+    kl = pd.DataFrame({"side": "a", "document": range(3), "held_out": True, "kl": 0.3, "random": 0.1})
+    [taken] = causal.of(kl).effects
+    assert triage.effect(pd.DataFrame(), taken).value == pytest.approx(1.25)
+    both = triage.effect(steps(alone, ("feature", 2.0, 0.5), ("random", 2.0, 0.5)), taken)
+    assert both.value == pytest.approx(1.125)
+    assert "; without it 0.3 nats a token, by chance 0.1" in both.reason
 
 
 def test_the_score_is_the_product_and_weights_may_leave_out_what_is_not_asked(first: Subject) -> None:

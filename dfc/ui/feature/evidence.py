@@ -7,7 +7,7 @@ from html import escape
 import streamlit as st
 
 from dfc.config import Side
-from dfc.report import score, weighing
+from dfc.report import causal, exclusivity, score, weighing
 from dfc.report.document import measures_of, populations_of
 from dfc.report.heatmap import side_of
 from dfc.report.reference_strip import key
@@ -39,7 +39,9 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     if evidence is None:
         st.caption(unjudged(facts, view.run.name))
         return
-    weighed = weighing.of(evidence, feature.partition, facts, names)
+    checked = causal.kept(view.store, [feature.feature_id]).get(feature.feature_id)
+    alike = exclusivity.kept(view.store, [feature.feature_id]).get(feature.feature_id, ())
+    weighed = weighing.of(evidence, feature.partition, facts, names, checked, alike)
     st.html(
         f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme, facts)}'
         f'<div class="dfc-claim">{escape(weighed.sentence)}</div>'

@@ -171,7 +171,9 @@ def _said(made: Sequence[Decision], here: Subject) -> None:
 
 def _candidates(run: Run) -> tuple[Candidate, ...]:
     """All that is to be decided on; read again only when a file has changed."""
-    states = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (run.screening, run.steering))
+    states = tuple(
+        path.stat().st_mtime_ns if path.exists() else 0 for path in (run.screening, run.steering, run.effects)
+    )
     return _kept(str(run.path), (attached.stamp(run.store), states))
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 import streamlit as st
 
-from dfc.report import findings, said
+from dfc.report import causal, exclusivity, findings, outside, said
 from dfc.report.heatmap import context_html, excerpt
 from dfc.screen.queue import Subject
 from dfc.screen.triage import FACTORS, Candidate
@@ -18,7 +18,7 @@ from dfc.store.reader import Context
 from dfc.ui.shell import data, finding_rows, links, notebook, own_words
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, side_name
-from dfc.ui.shell.text import number
+from dfc.ui.shell.text import number, plain
 
 _COLUMNS = (150, 110)  # of text before and after a peak
 _OF_BEST, _OF_OTHERS = 5, 2  # strongest contexts
@@ -35,11 +35,13 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
         _claim(view, one)
         if one.told.explanation is not None:
             st.html(f'<div class="dfc-small">{escape(said.explained(one.told.explanation))}</div>')
+        _checked(view, one)
         _links(view, one, flags)
         own_words.show(view, one.subject.feature_id, one.subject.side)
         _flags(one, flags)
         _name_flags(view, one, flags)
         _factors(one, weights)
+        _outside(view, one, flags)
 
 
 def title(view: View, one: Candidate) -> str:
@@ -65,6 +67,19 @@ def _claim(view: View, one: Candidate) -> None:
         f'<div class="dfc-claim">{escape(findings.standing(finding, names[finding.side], other))}.</div>'
         f'<div class="dfc-small">{escape(amounts)}</div><div class="dfc-small">{escape(size)}</div>'
     )
+
+
+def _checked(view: View, one: Candidate) -> None:
+    """What taking its best feature away does, and how alike both models write under it, as far as it was measured."""
+    told = [] if one.checked is None else [causal.sentence(one.checked, model_names(view.config))]
+    told += map(exclusivity.sentence, one.alike)
+    if told:
+        st.html("".join(f'<div class="dfc-small">{escape(line)}</div>' for line in told))
+    lacking = ["causal"] if one.checked is None else []
+    lacking += ["exclusivity"] if not one.alike and one.subject.partition != "shared" else []
+    if lacking:
+        commands = " and ".join(f"`python -m dfc {name} {plain(view.run.name)}`" for name in lacking)
+        st.caption(f"Not measured yet: what {commands} tells.")
 
 
 def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
@@ -131,6 +146,21 @@ def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
         f'<table class="dfc-table dfc-factors"><thead><tr><th>factor</th><th></th><th>weight</th><th>why</th></tr>'
         f"</thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _outside(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
+    """Whether the models behave differently without steering: on the prompts of its flags first, then on others."""
+    mine = [name for mark in one.flags if mark.flag in flags and (name := flags[mark.flag].prompts)]
+    names = model_names(view.config)
+    measured = sorted(outside.kept(view.store), key=lambda found: found.prompts not in mine)
+    st.html(
+        '<div class="dfc-claim" title="Both models, left alone, answer the same prompts several times.">'
+        "<b>Outside: without steering</b></div>"
+        + "".join(f'<div class="dfc-small">{escape(outside.sentence(found, names))}</div>' for found in measured)
+    )
+    if lacking := [name for name in dict.fromkeys(mine or [_PROMPTS]) if name not in {one.prompts for one in measured}]:
+        command = f"`python -m dfc outside {plain(view.run.name)} --prompts {plain(lacking[0])} --word WORD`"
+        st.caption(f"Not measured on {plain(lacking[0])}: {command}.")
 
 
 def _contexts(view: View, one: Candidate) -> None:

@@ -8,10 +8,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc import pipeline
+from dfc.report.card import feature_card_html
 from dfc.report.document import of_features, report_html
 from dfc.runs import Run
 from dfc.screen import flags, words
+from dfc.screen.queue import subjects
+from dfc.store.effects import EffectStore
 from dfc.store.notes import Notebook
+from dfc.store.reader import Store
 from dfc.ui.shell.notebook import book
 from tests.tiny import make_encoder
 from tests.ui.folders import find, make_run
@@ -164,3 +168,32 @@ def test_each_flag_leads_to_the_features_nearest_to_it_in_meaning(run: Run, data
     assert links() == dict.fromkeys(titles, True), "no vectors, no way there"
     pipeline.meaning(run, make_encoder(data / "models" / "tiny"), "cpu")
     assert links() == dict.fromkeys(titles, False)
+
+
+def test_what_was_measured_is_shown_here_on_the_features_page_and_on_its_card(run: Run) -> None:
+    kept, store = EffectStore(run.effects), Store(run.store)
+    one = next(one for one in subjects(store) if one.partition == one.side)
+    before = text(calm(visit(SCREEN, run="demo", feature=str(one.feature_id))))
+    assert "python -m dfc causal demo" in before
+    assert "python -m dfc outside demo" in before
+    about = {"feature_id": one.feature_id, "side": one.side, "held_out": True, "firings": 1, "positions": 4}
+    rows = [{**about, "document": number, "kl": 0.3, "random": 0.1} for number in range(6)]
+    kept.add_ablation(one.feature_id, one.fingerprint, 6, 4, rows)
+    way = '{"by": "judge", "name": "<b>m", "known": ""}'
+    place = {"drawn": "{}", "prompt": "p", "way": way, "seed": 0}
+    kept.add_alike([{**place, "feature_id": -1, "fingerprint": "", "strength": 0.0, "r2": None, "value": 3.0}])
+    own = {"feature_id": one.feature_id, "fingerprint": one.fingerprint, "strength": 2.0, "r2": 0.5, "value": 1.5}
+    kept.add_alike([{**place, **own}])
+    kept.add_outside(
+        "harmful", '{"measure": "refusal", "words": [], "regex": ""}', '{"samples": 4}', 2, [[1, 0], [1, 0]]
+    )
+    shown = text(calm(visit(SCREEN, run="demo", feature=str(one.feature_id))))
+    assert "changes by 0.3 nats a token, by 0.1 without a random direction as long" in shown
+    assert "Exclusivity score 4.5 of 5 (4.5 to 4.5) by the judge &lt;b&gt;m" in shown
+    assert "on 2 prompts of harmful, 4 answers each: refuses" in shown
+    assert "without it 0.3 nats a token, by chance 0.1" in shown
+    page = text(calm(visit(FEATURE, run="demo", feature=str(one.feature_id))))
+    assert "changes more than without a random direction: 3.0 times (3.0 to 3.0) as much" in page
+    assert "Carried over, it makes the models write less alike than left alone" in page
+    assert "Exclusivity score 4.5 of 5" in feature_card_html(store, one.feature_id, "demo")
+    assert "Exclusivity score 4.5 of 5" in report_html(run, of_features(run, [one.feature_id]), book(), None)
