@@ -1,7 +1,7 @@
 """Several features as one report: a single HTML file that loads nothing, in light and dark, on screen and on paper.
 
 Each feature is shown as the app shows it: whose it is, what the evidence says and where its numbers stand among
-others, what readers said of it, its contexts as heat maps, what it writes, and what steering with it gave.
+others, what readers and judges said of it, its contexts as heat maps, what it writes, and what steering with it gave.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
-from dfc.report import card, causal, exclusivity, findings, palette, render, score, steered, weighing, words
+from dfc.report import card, causal, exclusivity, findings, palette, render, said, score, steered, weighing, words
 from dfc.report.causal import Causal
 from dfc.report.exclusivity import Likeness
 from dfc.report.findings import Finding
@@ -25,8 +25,9 @@ from dfc.report.steered import Steered
 from dfc.report.weighing import Weighed
 from dfc.report.words import NULL_RUN, ORIGINS, PROBE, told_apart, verdict_means, whose
 from dfc.runs import Run
-from dfc.store import columns
+from dfc.store import attached, columns
 from dfc.store.book import Decision, Mark, Note, Remarks
+from dfc.store.explanations import NOTHING, ExplanationStore, Told
 from dfc.store.notes import Notebook
 from dfc.store.reader import EvidenceRow, FeatureQuery, FeatureRow, Store
 from dfc.store.steering import SteeringStore
@@ -88,6 +89,8 @@ class Entry:
     feature: FeatureRow
     evidence: EvidenceRow | None
     measures: list[Measure]
+    told: list[str]
+    """What judges and people say that it is about, and its flags, a line each."""
     reason: str
     tags: list[str]
     favourite: bool
@@ -161,32 +164,27 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     store = Store(run.store)
     models: Any = store.models()
     names: dict[Side, str] = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
-    said = _said(notebook, run.name)
+    remarked = _remarked(notebook, run.name)
     present = store.fingerprints(chosen.features)
-    tried = steered.kept(SteeringStore(run.steering), present)
-    checked, alike = causal.kept(store, list(present)), exclusivity.kept(store, list(present))
-    reference = store.reference()
-    found = findings.of(store)
     facts = store.facts()
+    read = _Read(
+        store,
+        facts,
+        names,
+        store.reference(),
+        null,
+        findings.of(store),
+        steered.kept(SteeringStore(run.steering), present),
+        causal.kept(store, list(present)),
+        exclusivity.kept(store, list(present)),
+        ExplanationStore(attached.explanations_path(store.path)).told(present),
+    )
     entries = [
-        _entry(
-            store,
-            facts,
-            identity,
-            said.get(identity, Remarks()),
-            chosen.list_name,
-            tried,
-            reference,
-            null,
-            names,
-            found,
-            checked,
-            alike,
-        )
+        _entry(read, identity, remarked.get(identity, Remarks()), chosen.list_name)
         for identity in chosen.features
         if identity in present
     ]
-    gone = [(identity, _reason(said.get(identity), chosen.list_name)) for identity in chosen.features]
+    gone = [(identity, _reason(remarked.get(identity), chosen.list_name)) for identity in chosen.features]
     return card.templates.get_template("document.html").render(
         title=chosen.title,
         author=chosen.author,
@@ -225,7 +223,7 @@ def _variables(theme: palette.Theme) -> str:
     return palette.css_variables(theme) + verdicts + f"color-scheme:{theme};"
 
 
-def _said(notebook: Notebook, run_name: str) -> dict[int, Remarks]:
+def _remarked(notebook: Notebook, run_name: str) -> dict[int, Remarks]:
     """What readers said of each feature, read at once."""
     marks: dict[int, list[Mark]] = {}
     for row in notebook.marks(run_name).itertuples(index=False):
@@ -257,25 +255,31 @@ def _contexts(remarks: Remarks, list_name: str | None, feature: FeatureRow) -> t
     return next((tuple(mark.contexts) for mark in marks if mark.fingerprint == feature.fingerprint), ())
 
 
-def _entry(
-    store: Store,
-    facts: Mapping[str, Any],
-    identity: int,
-    remarks: Remarks,
-    list_name: str | None,
-    tried: Mapping[int, Steered],
-    reference: dict[str, dict[str, list[float]]],
-    null: NullRun | None,
-    names: dict[Side, str],
-    found: Sequence[Finding],
-    checked: Mapping[int, Causal],
-    alike: Mapping[int, Sequence[Likeness]],
-) -> Entry:
+@dataclass(frozen=True)
+class _Read:
+    """What is read at once for all features of the report."""
+
+    store: Store
+    facts: Mapping[str, Any]
+    names: dict[Side, str]
+    reference: dict[str, dict[str, list[float]]]
+    null: NullRun | None
+    found: Sequence[Finding]
+    tried: Mapping[int, Steered]
+    checked: Mapping[int, Causal]
+    alike: Mapping[int, Sequence[Likeness]]
+    told: Mapping[int, Told]
+
+
+def _entry(read: _Read, identity: int, remarks: Remarks, list_name: str | None) -> Entry:
+    store, facts, names = read.store, read.facts, read.names
     feature, evidence, logits = store.feature(identity), store.evidence(identity), store.logits(identity)
+    checked, alike = read.checked.get(identity), read.alike.get(identity, ())
     return Entry(
         feature,
         evidence,
-        [] if evidence is None else measures_of(feature, evidence, reference, null, names, facts),
+        [] if evidence is None else measures_of(feature, evidence, read.reference, read.null, names, facts),
+        said.lines(read.told.get(identity, NOTHING)),
         _reason(remarks, list_name),
         [mark.name for mark in remarks.of_kind("tag")],
         remarks.favourite,
@@ -288,11 +292,9 @@ def _entry(
         card.token_lists(logits),
         card.lens_notes(facts, store.models(), logits, feature.partition),
         card.sources(store.sources(identity), feature.density),
-        tried.get(identity, Steered()),
-        "" if evidence is None else findings.belonging(evidence, found, names),
-        None
-        if evidence is None
-        else weighing.of(evidence, feature.partition, facts, names, checked.get(identity), alike.get(identity, ())),
+        read.tried.get(identity, Steered()),
+        "" if evidence is None else findings.belonging(evidence, read.found, names),
+        None if evidence is None else weighing.of(evidence, feature.partition, facts, names, checked, alike),
     )
 
 

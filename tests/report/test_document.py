@@ -14,6 +14,7 @@ from dfc.report.document import Chosen, of_features, of_list, report_html
 from dfc.report.heatmap import called
 from dfc.runs import Run
 from dfc.store import attached
+from dfc.store.explanations import ExplanationStore
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery, Store
 from dfc.store.steering import SteeringStore
@@ -104,6 +105,20 @@ def test_what_readers_said_is_told_and_escaped(run: Run, notebook: Notebook) -> 
     assert "politics" in page.text
     assert page.text.count("earlier version of the feature") == 1
     assert "Feature 9999: gone since" in page.text
+
+
+def test_what_people_call_a_feature_is_told_with_their_names_and_escaped(tmp_path: Path, notebook: Notebook) -> None:
+    made = make_run(tmp_path)
+    store = Store(made.store)
+    said = ExplanationStore(attached.explanations_path(store.path))
+    print_ = store.feature(A_FEATURE).fingerprint
+    said.label(A_FEATURE, print_, "Ann", f"news {BAIT}")
+    said.flag(A_FEATURE, print_, "Bob", "code", applies=True)
+    html = report_html(made, Chosen("Findings", (A_FEATURE, B_FEATURE)), notebook, None)
+    words = " ".join(Page(html).text.split())
+    assert f"news {BAIT} (Ann, " in words
+    assert "flag code (Bob, " in words
+    assert "<img src=x" not in html
 
 
 def test_a_list_is_named_or_one_sentence_says_which_there_are(run: Run, notebook: Notebook) -> None:
