@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from dfc.config import UserError
-from dfc.machine import processes, progress
+from dfc.machine import processes, progress, threads
 from dfc.machine.processes import Group
 from dfc.runs import STAGES, Run
 
@@ -56,6 +56,7 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
                 if group.leads:
                     progress.say(f"{stage}: done already")
                 continue
+            threads.settle()
             try:
                 _STAGES[stage](missing, group)
             except KeyboardInterrupt:
@@ -100,6 +101,7 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
     if again or not Store(run.store).facts().get("verified"):
         from dfc.evidence import verify as evidence
 
+        threads.settle()
         with run.lock():
             evidence.verify(run, surprised)
 
@@ -118,6 +120,7 @@ def meaning(run: Run, encoder: Path, device: str = "auto") -> None:
     from dfc.models import embedder
     from dfc.screen import meaning as features_meaning
 
+    threads.settle()
     with run.lock():
         features_meaning.write(run, embedder.load(encoder, device))
 

@@ -16,7 +16,7 @@ import typer
 
 from dfc import config, runs
 from dfc.config import RunConfig, UserError, characters
-from dfc.machine import processes, progress, workers
+from dfc.machine import processes, progress, threads, workers
 from dfc.runs import Run
 
 if TYPE_CHECKING:
@@ -31,6 +31,22 @@ app = typer.Typer(
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 """What a system says where nothing can be written."""
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folder or YAML; see data/presets/")]
+
+
+@app.callback()
+def _before(
+    threads_wanted: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            help="threads that compute; default: as many as the machine has cores that nothing else keeps busy",
+        ),
+    ] = None,
+) -> None:
+    if threads_wanted is not None:
+        os.environ[threads.VARIABLE] = str(threads_wanted)
+    threads.asked()
 
 
 def main() -> None:

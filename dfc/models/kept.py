@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import torch
 
 from dfc.config import MemoryShortError, ModelConfig
-from dfc.machine import devices, memory
+from dfc.machine import devices, memory, threads
 from dfc.models import loading
 from dfc.models.loaded import LoadedModel
 from dfc.models.weights import weight_bytes
@@ -55,12 +55,15 @@ _turn = threading.Lock()
 def shared(config: ModelConfig) -> LoadedModel:
     """The model at its site; its weights are loaded at most once in this process.
 
+    What it computes next takes as many threads as the machine has cores that nobody else keeps busy.
+
     Raises:
         MemoryShortError: if its weights do not fit into the memory that is free, also without the models that nobody
             holds. What a hub model needs is known once it is on this machine; one spread over devices is tried.
         UserError: as `load` does.
     """
     key = _key(config)
+    threads.settle()
     with _turn:
         kept = _models.get(key)
         if kept is None:
