@@ -63,7 +63,7 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
     if made.places:
         figure = _picture(made, colouring, names, view.theme, unfolded)
         charts.select(figure, _PICTURE, "Picture of the findings by what they are about", _click)
-        st.caption(plain(f"A point is a finding; unfold its theme to open it. {themes.picture_in_words(made)}"))
+        st.caption(plain(f"A point is a finding; click one to open it. {themes.picture_in_words(made)}"))
     longest = finding_rows.scale(found)
     for theme in made.themes:
         with st.container(key=f"theme_{theme.key}", gap="xxsmall"):
@@ -125,7 +125,7 @@ def _picture(
             y=np.array([made.places[one.finding][1] for one in shown]),
             mode="markers",
             name=charts.escape(name),
-            customdata=np.array([one.feature_id for one in shown])[:, None],
+            customdata=[[one.feature_id] for one in shown],  # of an array Streamlit would give a mapping
             text=np.array([_said(one, made, names) for one in shown], str),
             marker={"size": 9, "color": colour, "line": {"width": 0}},
             hovertemplate="%{text}<extra></extra>",
@@ -172,7 +172,7 @@ def _click() -> None:
     """Keep which finding was clicked; a callback may not change the page."""
     points = [point for point in st.session_state[_PICTURE].selection.get("points", []) if "customdata" in point]
     if len(points) == 1:
-        st.session_state[_CLICKED] = int(np.ravel(points[0]["customdata"])[0])
+        [st.session_state[_CLICKED]] = points[0]["customdata"]
 
 
 def _unfold(key: int | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.screen.test_themes import mean
 from tests.ui.browser import Complaints, NewPage, app_server, click_cell, failures, leave, open_page, wait_until_idle
 from tests.ui.folders import find, make_run
 
@@ -17,7 +18,9 @@ from tests.ui.folders import find, make_run
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of an app on a run with findings."""
     folder: Path = tmp_path_factory.mktemp("findings")
-    find(make_run(folder).store)
+    store = make_run(folder).store
+    find(store)
+    mean(store)
     with app_server(folder) as server:
         yield server
 
@@ -107,4 +110,22 @@ def test_five_findings_are_on_the_first_screen(address: str, new_page: NewPage) 
     boxes = [box for row in rows.all() if (box := row.bounding_box()) is not None]
     assert sum(box["y"] + box["height"] <= 1000 for box in boxes if box["x"] < 720) >= 5
     page.set_viewport_size({"width": 1280, "height": 900})
+    leave(page)
+
+
+def test_a_point_of_the_picture_of_themes_opens_its_finding(
+    address: str, new_page: NewPage, complaints: Complaints
+) -> None:
+    page = open_page(new_page(), f"{address}/Findings?run=demo&view=themes")
+    wait_until_idle(page)
+    at = page.evaluate("""() => {
+        const chart = document.querySelector('.js-plotly-plot'), box = chart.getBoundingClientRect();
+        const {xaxis, yaxis} = chart._fullLayout, trace = chart._fullData[0];
+        return [trace.customdata[0][0], box.left + xaxis._offset + xaxis.d2p(trace.x[0]),
+                box.top + yaxis._offset + yaxis.d2p(trace.y[0])];
+    }""")
+    page.mouse.move(at[1] - 3, at[2] - 2)
+    page.mouse.click(at[1], at[2])
+    expect(page.get_by_role("heading", name=f"Feature {at[0]}")).to_be_visible()
+    assert complaints.found == []
     leave(page)
