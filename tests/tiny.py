@@ -236,7 +236,7 @@ def passes(model: LoadedModel) -> list[tuple[int, ...]]:
     seen: list[tuple[int, ...]] = []
 
     def note(module: Any, given: Any, named: dict[str, Any]) -> None:
-        seen.append(tuple(named["input_ids"].shape))
+        seen.append(tuple((named["input_ids"] if "input_ids" in named else given[0]).shape))
 
     model.model.register_forward_pre_hook(note, with_kwargs=True)
     return seen

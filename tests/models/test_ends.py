@@ -90,7 +90,7 @@ def test_channels_are_kept_apart(chat_model: LoadedModel, monkeypatch: pytest.Mo
     [answer] = rollouts.planned(chat_model, [plain("Rain?")], sampling)
     [text] = rollouts.answer_batch(chat_model, [answer], sampling)
     assert text == said
-    row = rollouts._row(chat_model, answer, text)
+    row = rollouts.row(chat_model, answer, text)
     assert row is not None
     assert (row["answer"], row["reasoning"]) == ("Yes.", "Ask sky.")
     assert row["messages"][-1] == {"role": "assistant", "content": "Yes.", "reasoning_content": "Ask sky."}
@@ -112,7 +112,7 @@ def test_a_thought_that_the_template_opens_is_opened_in_the_answer(
         else:
             sampling = RolloutSampling(tokens=60, temperature=0)
             [planned] = rollouts.planned(chat_model, [plain("Rain?")], sampling)
-            row = rollouts._row(chat_model, planned, rollouts.answer_batch(chat_model, [planned], sampling)[0])
+            row = rollouts.row(chat_model, planned, rollouts.answer_batch(chat_model, [planned], sampling)[0])
             assert row is not None
             assert (row["answer"], row["reasoning"]) == ("Yes.", "Wet.")
         monkeypatch.undo()

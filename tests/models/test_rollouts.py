@@ -211,7 +211,7 @@ def test_answers_that_were_begun_go_on_in_batches_of_another_size(run: RunConfig
     model = models.load(run.models.a)
     planned = rollouts.planned(model, PROMPTS, DRAWN)
     begun = [
-        (answer.number, rollouts._row(model, answer, text))
+        (answer.number, rollouts.row(model, answer, text))
         for answer, text in zip(planned[:5], rollouts.answer_batch(model, planned[:5], DRAWN), strict=True)
     ]
     (tmp_path / "halted" / "a.jsonl").unlink()
@@ -380,7 +380,7 @@ def test_a_base_model_does_not_speak_for_the_user(run: RunConfig) -> None:
     for loaded, said in ((base, " It will."), (chat_model, " It will.\n\nUser: Why?")):
         [answer] = rollouts.planned(loaded, [chat("Will it rain?")], GREEDY)
         tokens = loaded.tokenizer(" It will.\n\nUser: Why?", add_special_tokens=False)["input_ids"]
-        assert rollouts._text(loaded, answer, tokens) == said
+        assert rollouts.text_of(loaded, answer, tokens) == said
 
 
 def test_what_is_said_is_decoded_after_its_prompt(run: RunConfig) -> None:
@@ -391,8 +391,8 @@ def test_what_is_said_is_decoded_after_its_prompt(run: RunConfig) -> None:
     [answer] = rollouts.planned(base, [plain("The old")], GREEDY)
     tokens = base.tokenizer(" bridge 河", add_special_tokens=False)["input_ids"]
     half = base.tokenizer.convert_tokens_to_ids(["<0xE6>", "<0xB2>"])
-    text = rollouts._text(base, answer, [base.tokenizer.bos_token_id, *tokens, *half])
-    assert rollouts._row(base, answer, text) == {"text": "The old bridge 河", "model": "tiny-gemma"}
+    text = rollouts.text_of(base, answer, [base.tokenizer.bos_token_id, *tokens, *half])
+    assert rollouts.row(base, answer, text) == {"text": "The old bridge 河", "model": "tiny-gemma"}
 
 
 def test_empty_answers_and_prompts_that_are_too_long_are_left_out_and_counted(
