@@ -46,12 +46,14 @@ class Endpoint:
     """What `Asker` says; `stop` ends its waiting, and nothing more is sent.
 
     `_limit` is how the endpoint calls the limit of an answer; it changes once, where one refuses the older name.
+    `_known` says whether it has given a chat completion: another answer after that is odd, and no wrong address.
     """
 
     judge: JudgeConfig
     budget: Budget = field(default_factory=Budget)
     stop: threading.Event = field(default_factory=threading.Event)
     _limit: str = _LIMIT
+    _known: bool = False
 
     def ask(self, messages: Sequence[Message], most: int | None = None) -> Reply:
         """What it says, as `Asker.ask`."""
@@ -60,9 +62,11 @@ class Endpoint:
             content = json.loads(answer)
             text, ended = _anthropic(content) if self.judge.protocol == "anthropic" else _openai(content)
         except (ValueError, LookupError, TypeError, RecursionError):
-            raise UserError(
-                f"{who(self.judge)} answered {_excerpt(answer)!r}, which is no chat completion; correct `judge.url`."
-            ) from None
+            said = f"{who(self.judge)} answered {_excerpt(answer)!r}, which is no chat completion"
+            if self._known:
+                raise UnansweredError(said) from None
+            raise UserError(f"{said}; correct `judge.url`.") from None
+        self._known = True
         return Reply(corpus.parts(text).answer if isinstance(text, str) else "", ended in _CUT)
 
     def _answered(self, messages: Sequence[Message], most: int | None) -> bytes:

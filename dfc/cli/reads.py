@@ -95,7 +95,9 @@ def features(
     partition: Annotated[
         list[str] | None, typer.Option(help="a, b or shared; may be given several times; default: all")
     ] = None,
-    search: Annotated[str, typer.Option(help="words that a context or the label holds, whatever their case")] = "",
+    search: Annotated[
+        str, typer.Option(help="text that a context or the label holds as it stands, whatever its case")
+    ] = "",
     verdict: Annotated[list[str] | None, typer.Option(help="may be given several times; default: any")] = None,
     source: Annotated[str | None, typer.Option(help="fires on this source more often than on all texts")] = None,
     finding: Annotated[int | None, typer.Option(min=0, help="the features of the finding of this number")] = None,

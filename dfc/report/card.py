@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dfc.config import SIDES, Partition, Side
-from dfc.report import causal, exclusivity, palette, render, said, weighing
+from dfc.report import causal, exclusivity, findings, palette, render, said, weighing
 from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
 from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
@@ -112,6 +112,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         ramp=palette.ramp(feature.partition, theme),
         numbers=_numbers(feature, evidence),
         called=called(feature.label) if feature.label else "",
+        finding="" if evidence is None else findings.belonging(evidence, findings.of(store), names),
         explained="" if told.explanation is None else said.explained(told.explanation),
         peak_tokens=[label(token) for token in feature.peak_tokens],
         histogram=histogram(feature.histogram, facts["histogram_edges"]),

@@ -266,13 +266,21 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
     return "There is no finding: no feature fires in enough documents to be tested."
 
 
+def held_out(finding: Finding) -> str:
+    """What is left of a finding on documents kept out of training, and whether that is sure by itself."""
+    gap, error = finding.held_out_gap, finding.held_out_error
+    if gap is None or error is None or not math.isfinite(gap + error):
+        return amount(gap, error)
+    return amount(gap, error) + ("" if gap >= SURE * error else ", not sure alone")
+
+
 def lines(finding: Finding, quote: str | None) -> list[str]:
     """What is said of a finding as plain text, a line each."""
     size = "1 feature" if finding.members == 1 else f"{finding.members:,} features"
     dedicated = f" (evidence: {finding.verdict})" if finding.partition != "shared" else ""
     return [
         f"{amount(finding.gap, finding.error)} {UNIT} beyond matched places; "
-        f"held out {amount(finding.held_out_gap, finding.held_out_error)}; "
+        f"held out {held_out(finding)}; "
         f"plainly {amount(finding.plain_gap, finding.plain_error)}",
         f"{claim(finding)}{dedicated}",
         f"feature {finding.feature_id}, {size}, {spread(finding)}, densest on {characters.shown(finding.main_source)}",

@@ -16,6 +16,9 @@ from dfc.report.kinds import SURE
 from dfc.report.words import acts, verdict_means
 from dfc.store.reader import EvidenceRow
 
+_GAPS, _SHARES = ("matched_gap", "held_out_gap", "plain_gap"), ("probe_ratio", "auroc_ratio")
+"""Figures that are of the other sign, or upside down, as the other model has them."""
+
 
 @dataclass(frozen=True)
 class Weighed:
@@ -58,8 +61,8 @@ def of(
     """
     asked = thresholds(facts)
     surprised = facts.get("rule") != "probes"
-    own: Side = partition if partition != "shared" else "a" if _more(evidence.probe_r2_a, evidence.probe_r2_b) else "b"
-    case = _Case(evidence, partition, asked, surprised, names[own], names["b" if own == "a" else "a"])
+    own, turned = _own(evidence, partition)
+    case = _Case(evidence, partition, asked, surprised, names[own], names["b" if own == "a" else "a"], turned)
     good: list[str] = []
     bad: list[str] = []
     for says in (_gap, _held_out, _probes, _alike, _readable):
@@ -93,10 +96,18 @@ class _Case:
     surprised: bool
     own: str
     other: str
+    turned: bool = False
+    """Whether gaps and shares are kept as seen from the other model."""
 
     def value(self, name: str) -> float | None:
         value = self.evidence.values.get(name)
-        return None if value is None or not math.isfinite(value) else float(value)
+        if value is None or not math.isfinite(value):
+            return None
+        if self.turned and name in _GAPS:
+            return -float(value)
+        if self.turned and name in _SHARES:
+            return 1 / float(value) if value else None
+        return float(value)
 
     @property
     def likest(self) -> float | None:
@@ -108,6 +119,20 @@ class _Case:
     def others(self) -> str:
         """Which features it is correlated with."""
         return "shared feature" if self.partition == "shared" else f"feature of {self.other}'s own, and no shared one,"
+
+
+def _own(evidence: EvidenceRow, partition: Partition) -> tuple[Side, bool]:
+    """Whose a feature would be if it were one model's, and whether its figures are kept as seen from the other.
+
+    Of a shared feature it is the model that does better after it; its figures are kept as of the one from which it is
+    predicted better.
+    """
+    if partition != "shared":
+        return partition, False
+    predicted: Side = "a" if _more(evidence.probe_r2_a, evidence.probe_r2_b) else "b"
+    gap = evidence.values.get("matched_gap")
+    turned = gap is not None and gap < 0
+    return ("b" if predicted == "a" else "a") if turned else predicted, turned
 
 
 def _more(one: float | None, other: float | None) -> bool:
@@ -122,7 +147,7 @@ def _sentence(case: _Case) -> str:
         told = f"{case.other} is {amount(abs(gap), error)} {UNIT} {'more' if gap >= 0 else 'less'} surprised after it"
         told += f" than {case.own}, beyond like texts"
         if plain is not None:
-            plainly = amount(plain, case.value("plain_error")).replace("-", "−")
+            plainly = f"{amount(abs(plain), case.value('plain_error'))} {'more' if plain >= 0 else 'less'}"
             told += f" ({plainly} with nothing taken off)"
         pieces.append(told)
     elif case.surprised:

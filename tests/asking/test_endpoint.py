@@ -187,6 +187,16 @@ def test_anthropics_messages(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
     assert (budget.requests, budget.tokens) == (2, bound(MESSAGES) + 40 + 10)  # of the failed one nothing is known
 
 
+def test_one_that_has_answered_well_may_answer_oddly_once(endpoint: Endpoint) -> None:
+    """That is no wrong address: whoever asks about many things goes on with the next."""
+    endpoint.answer = in_turn(says("5"), (200, {}, b'{"choices": []}'), says("6"))
+    asker, messages = Asked(endpoint.judge()), [Message("user", "How?")]
+    assert asker.ask(messages).text == "5"
+    with pytest.raises(UnansweredError, match="which is no chat completion"):
+        asker.ask(messages)
+    assert asker.ask(messages).text == "6"
+
+
 def test_anthropic_is_at_anthropics_unless_it_is_said() -> None:
     assert JudgeConfig(model="claude", protocol="anthropic").url == "https://api.anthropic.com/v1"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import duckdb
@@ -223,3 +224,15 @@ def test_a_finding_of_neither_model_is_damage(hostile: Path) -> None:
     assert result.returncode == 2
     assert "evidence.duckdb: is damaged (a finding of neither model); delete it and run" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_every_command_that_is_named_anywhere_exists() -> None:
+    """In the documentation, and in what the app and the command line say."""
+    root = Path(__file__).parents[2]
+    files = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md"), *(root / "dfc").rglob("*.py")]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    named = {name for text in texts for name in re.findall(r"python -m dfc ([a-z]+)", text)}
+    result = dfc("--help")
+    known = set(re.findall(r"^│ ([a-z]+)", result.stdout, re.M))
+    assert len(known) > 25
+    assert named <= known

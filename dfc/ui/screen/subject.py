@@ -78,7 +78,7 @@ def _checked(view: View, one: Candidate) -> None:
     lacking = ["causal"] if one.checked is None else []
     lacking += ["exclusivity"] if not one.alike and one.subject.partition != "shared" else []
     if lacking:
-        commands = " and ".join(f"`python -m dfc {name} {plain(view.run.name)}`" for name in lacking)
+        commands = " and ".join(f"`python -m dfc {name} {view.run.name}`" for name in lacking)
         st.caption(f"Not measured yet: what {commands} tells.")
 
 
@@ -159,7 +159,7 @@ def _outside(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
         + "".join(f'<div class="dfc-small">{escape(outside.sentence(found, names))}</div>' for found in measured)
     )
     if lacking := [name for name in dict.fromkeys(mine or [_PROMPTS]) if name not in {one.prompts for one in measured}]:
-        command = f"`python -m dfc outside {plain(view.run.name)} --prompts {plain(lacking[0])} --word WORD`"
+        command = f"`python -m dfc outside {view.run.name} --prompts {lacking[0]} --word WORD`"
         st.caption(f"Not measured on {plain(lacking[0])}: {command}.")
 
 

@@ -136,7 +136,8 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
         else "words in labels, contexts or peak tokens; Chinese, too",
         help=likeness.MEANS
         if meant
-        else "Finds features whose label, kept contexts or peak tokens hold this text. Case does not matter.",
+        else "Finds features whose label, kept contexts or peak tokens hold this text as it stands, several words as "
+        "one phrase. Case does not matter.",
         bind="query-params",
         on_change=_searched,
         args=(keys.order,),

@@ -109,7 +109,7 @@ def _about(view: View, finding: Finding, feature: Any) -> str:
         if dedicated
         else ""
     )
-    held_out = findings.amount(finding.held_out_gap, finding.held_out_error)
+    held_out = findings.held_out(finding)
     plainly = findings.amount(finding.plain_gap, finding.plain_error)
     spread = f'<span title="{escape(findings.SPREAD)}">{findings.spread(finding)}</span>'
     return (

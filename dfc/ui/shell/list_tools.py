@@ -62,10 +62,12 @@ def not_found(view: View, words: str, whose: str = "feature") -> None:
         whose: labels and contexts were searched, with the filters of the page: `feature`, or of what.
     """
     known = data.corpus_document(view.run, words)
-    said = f'<p class="dfc-muted">No {whose} that passes these filters has “{escape(words)}” in its label or in a '
-    said += "context that is kept of it"
+    said = (
+        f'<p class="dfc-muted">No {whose} that passes these filters has “{escape(words)}” as it stands in its label or '
+    )
+    said += "in a context that is kept of it"
     if known is None:
-        st.html(f"{said}, and no document of the corpus has it.</p>")
+        st.html(f"{said}, and no document of the corpus has it so.</p>")
         return
     st.html(f"{said}. The corpus has it: contexts are kept of the strongest and a few weaker firings alone.</p>")
     st.page_link(

@@ -67,7 +67,7 @@ def test_the_address_narrows_the_list(asked: dict[str, str], shown: list[int], e
 def test_a_search_without_a_finding_says_whether_the_corpus_has_it(found: Path) -> None:
     test = calm(visit(FINDINGS, run="demo", search="no such text anywhere"))
     assert not listed(test)
-    assert "and no document of the corpus has it" in text(test)
+    assert "and no document of the corpus has it so" in text(test)
     test = calm(visit(FINDINGS, run="demo", search=ONLY_IN_CORPUS.upper()))
     assert "No best feature of a finding that passes these filters has" in text(test)
     [link] = [link.proto for link in test.get("page_link") if "fires on it" in link.proto.label]

@@ -97,7 +97,7 @@ def test_another_run_may_be_chosen_while_filters_are_set(finished: Path) -> None
 def test_nothing_found_says_so(finished: Path) -> None:
     test = calm(visit(TABLE, run="demo", search="no such text anywhere"))
     assert not test.dataframe
-    assert "and no document of the corpus has it" in text(test)
+    assert "and no document of the corpus has it so" in text(test)
 
 
 def test_what_the_corpus_alone_has_is_read_on_the_prompt_page(finished: Path) -> None:
