@@ -10,7 +10,6 @@ import typer
 from dfc import demo, pipeline, runs
 from dfc.cli.base import app, tell
 from dfc.config import UserError
-from dfc.store.reader import FeatureQuery, Store
 
 _SHOWN = 10
 
@@ -27,6 +26,8 @@ def meaning(
 ) -> None:
     """Read what each feature is about with a small encoder, fetched once; or look among the features by meaning."""
     run = runs.find(name)
+    from dfc.store.reader import Store
+
     if search is None:
         Store(run.store)  # refuses before anything is fetched
         pipeline.meaning(run, model or demo.fetch_embedder(), device)
@@ -36,6 +37,9 @@ def meaning(
 
 def _found(path: Path, words: str, first: int, device: str) -> str:
     """The features that come nearest, a line each."""
+    from dfc.report.heatmap import called
+    from dfc.store.reader import FeatureQuery, Store
+
     store = Store(path)
     if not (facts := store.meaning()):
         raise UserError(
@@ -49,4 +53,4 @@ def _found(path: Path, words: str, first: int, device: str) -> str:
     table = store.features(FeatureQuery(near=near, order="likeness", limit=first))
     likeness = store.likeness(near, table["feature_id"].tolist())
     rows = zip(table["feature_id"], table["partition"], table["label"], strict=True)
-    return "\n".join(f"{likeness[one]:.2f}  feature {one:<6} {part:<6}  {name or '–'}" for one, part, name in rows)
+    return "\n".join(f"{likeness[one]:.2f}  feature {one:<6} {part:<6}  {called(name)}" for one, part, name in rows)

@@ -25,13 +25,17 @@ Held = Mapping[int, Mapping[str, Decision]]
 
 
 def who(decisions: Sequence[Decision]) -> str | None:
-    """Draw the field for the name of who decides, and give it, written as it is known; it stays with the session."""
-    if _WHO not in st.session_state:  # as it was left when the page changed
-        st.session_state[_WHO] = st.session_state.get(_KEPT, "")
+    """Draw the field for the name of who decides, and give it, written as it is known.
+
+    It stays in the address, so that whoever reloads goes on, and with the session.
+    """
+    if _WHO not in st.session_state and st.session_state.get(_KEPT):  # as it was left when the page changed
+        st.session_state[_WHO] = st.session_state[_KEPT]
     text = st.text_input(
         "Who decides",
         key=_WHO,
         max_chars=NAME_LENGTH,
+        bind="query-params",
         placeholder="your name",
         help="Decisions are kept with it. Enter keeps it; Tab leaves the field, so that keys decide.",
         width=240,

@@ -39,6 +39,7 @@ def test_keys_decide_and_undo_but_leave_typing_alone(
     page.keyboard.press("Tab")
     wait_until_idle(page)
     assert notebook.decisions() == ()
+    assert "who=Fnuld" in page.url
     expect(page.locator(".st-key-deciding").get_by_role("button", name="Finding")).to_be_enabled()
     page.locator(".st-key-why input").click()
     page.keyboard.type("fun")

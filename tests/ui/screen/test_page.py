@@ -39,6 +39,13 @@ def choices(notebook: Notebook) -> list[tuple[int, str, str, str]]:
     return [(one.feature_id, one.who, one.choice, one.reason) for one in reversed(notebook.decisions("demo"))]
 
 
+def test_who_decides_is_known_again_from_the_address(run: Run) -> None:
+    again = calm(visit(SCREEN, run="demo", who="Ada"))
+    assert again.text_input(key="who").value == "Ada"
+    again.button(key="decide_finding").click().run()
+    assert [(one.who, one.choice) for one in book().decisions("demo")] == [("Ada", "finding")]
+
+
 def test_three_are_decided_found_again_and_one_is_taken_back(run: Run) -> None:
     flags.screen(run)
     test = calm(visit(SCREEN, run="demo"))
