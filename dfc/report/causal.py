@@ -11,7 +11,7 @@ import pandas as pd
 from dfc.config import SIDES, Side
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure, Numbers
-from dfc.store.effects import EffectStore, effects_path
+from dfc.store.effects import beside_store
 from dfc.store.reader import Store
 
 FEW = 5
@@ -85,8 +85,8 @@ def kept(store: Store, features: Sequence[int]) -> dict[int, Causal]:
     Raises:
         UserError: if the file is damaged, or another process does not let go of it.
     """
-    effects = EffectStore(effects_path(store.path))
-    if not features or not effects.path.exists():
+    effects = beside_store(store.path)
+    if not features or effects is None:
         return {}
     rows = effects.ablations(store.fingerprints(features))
     return {int(str(feature)): of(mine) for feature, mine in rows.groupby("feature_id")}

@@ -16,7 +16,7 @@ import pandas as pd
 
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure
-from dfc.store.effects import ALONE, EffectStore, effects_path
+from dfc.store.effects import ALONE, beside_store
 from dfc.store.reader import Store
 
 _PLACE = ["drawn", "prompt", "seed"]
@@ -62,8 +62,8 @@ def kept(store: Store, features: Sequence[int]) -> dict[int, tuple[Likeness, ...
     Raises:
         UserError: if the file is damaged, or another process does not let go of it.
     """
-    effects = EffectStore(effects_path(store.path))
-    if not features or not effects.path.exists():
+    effects = beside_store(store.path)
+    if not features or effects is None:
         return {}
     rows = effects.alike(store.fingerprints(features))
     alone = rows[rows["feature_id"] == ALONE]

@@ -12,7 +12,7 @@ import numpy as np
 from dfc.config import Side
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure
-from dfc.store.effects import EffectStore, effects_path
+from dfc.store.effects import beside_store
 from dfc.store.reader import Store
 
 MEASURES = {
@@ -64,10 +64,8 @@ def kept(store: Store) -> tuple[Outside, ...]:
     Raises:
         UserError: if the file is damaged, or another process does not let go of it.
     """
-    effects = EffectStore(effects_path(store.path))
-    if not effects.path.exists():
-        return ()
-    return tuple(_of(row) for row in effects.outsides().to_dict("records"))
+    effects = beside_store(store.path)
+    return () if effects is None else tuple(_of(row) for row in effects.outsides().to_dict("records"))
 
 
 def _of(row: Mapping[Any, Any]) -> Outside:

@@ -22,10 +22,15 @@ def author(one: Explanation | Said) -> str:
     return f"{characters.shown(one.who)}{kind}, {one.written[:10]}"
 
 
+def source(one: Explanation) -> str:
+    """Who says it and when, and how well it was told by: nobody tests what a person says."""
+    tested = one.detection.words if one.detection else "" if one.origin == "person" else "not tested"
+    return "; ".join(filter(None, (author(one), tested)))
+
+
 def explained(one: Explanation) -> str:
     """An explanation, who says it, and how well it was told by."""
-    tested = one.detection.words if one.detection else "" if one.origin == "person" else "not tested"
-    return f"{characters.shown(one.text)} ({author(one)}{f'; {tested}' if tested else ''})"
+    return f"{characters.shown(one.text)} ({source(one)})"
 
 
 def named(one: Said) -> str:
@@ -36,8 +41,7 @@ def named(one: Said) -> str:
 
 def lines(told: Told) -> list[str]:
     """All that is said of a feature and holds, a line each."""
-    flags = [one for one in told.standing.values() if one.applies]
-    return [*map(explained, told.explanations), *(f"flag {named(one)}" for one in flags)]
+    return [*map(explained, told.explanations), *(f"flag {named(one)}" for one in told.applying)]
 
 
 def plain(told: Told | None) -> dict[str, Any]:
@@ -45,5 +49,5 @@ def plain(told: Told | None) -> dict[str, Any]:
     told = told or NOTHING
     return {
         "explanations": [asdict(one) | {"is_label": one is told.label} for one in told.explanations],
-        "flags_named": [asdict(one) for one in told.standing.values() if one.applies],
+        "flags_named": [asdict(one) for one in told.applying],
     }

@@ -36,7 +36,8 @@ def firsts(store: Store, number: int, sides: Sequence[Side] = SIDES) -> list[int
 
     Those of both models come in turn, so that an interrupted measurement has some of each.
     """
-    of_side = [[one.feature_id for one in subjects(store) if one.side == side][:number] for side in sides]
+    listed = subjects(store)
+    of_side = [[one.feature_id for one in listed if one.side == side][:number] for side in sides]
     longest = max(map(len, of_side))
     return [mine[place] for place in range(longest) for mine in of_side if place < len(mine)]
 

@@ -143,8 +143,8 @@ def explain(
     def work(one: Material) -> _Outcome:
         try:
             return _Chain(kept, answers, judge, asker, stop).about(one, flags)
-        except Exception:
-            stop.set()  # what is under way is still heard
+        except Exception:  # whatever it is, it is raised again; no other thread begins anything more
+            stop.set()
             raise
 
     try:

@@ -145,8 +145,8 @@ def _begun(document: Document) -> Document | str:
     """The beginning of a document, or why it has none."""
     if document.is_chat:
         messages = document.messages
-        last = next((place for place, message in enumerate(messages) if message["role"] == "user"), None)
-        begun = None if last is None else corpus.of_messages(document.source, messages[: last + 1], document.tools)
+        first = next((place for place, message in enumerate(messages) if message["role"] == "user"), None)
+        begun = None if first is None else corpus.of_messages(document.source, messages[: first + 1], document.tools)
         if begun is None or begun.turns[-1].role != "user":
             return "without a user's turn"
         return begun if _content(begun) <= _QUESTION else f"longer than {_QUESTION:,} characters"

@@ -75,7 +75,7 @@ class Candidate:
     @property
     def named(self) -> tuple[Said, ...]:
         """Those that a judge says apply, or a person, whose word holds before a judge's."""
-        return tuple(one for one in self.told.standing.values() if one.applies)
+        return self.told.applying
 
     def score(self, weights: Mapping[str, float] = WEIGHTS) -> float:
         """Π factor ^ weight."""

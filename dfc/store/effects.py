@@ -50,11 +50,6 @@ ALONE = -1
 """In place of a feature's number: texts of models that were left alone, whose fingerprint is empty."""
 
 
-def effects_path(features: Path) -> Path:
-    """Where what edits do lies beside a feature store."""
-    return features.with_name("effects.duckdb")
-
-
 @dataclass(frozen=True)
 class EffectStore:
     """A run's effects.duckdb; what is asked for comes by fingerprints, so that of other features counts as none.
@@ -145,6 +140,12 @@ class EffectStore:
 
 
 _CURRENT = "list_contains(map_entries(MAP(?::INTEGER[], ?::VARCHAR[])), {'key': feature_id, 'value': fingerprint})"
+
+
+def beside_store(features: Path) -> EffectStore | None:
+    """What lies beside a feature store; None where nothing was measured yet."""
+    kept = EffectStore(features.with_name("effects.duckdb"))
+    return kept if kept.path.exists() else None
 
 
 def _known(fingerprints: Mapping[int, str]) -> list[Collection[Any]]:

@@ -128,6 +128,11 @@ class Told:
             held[one.flag] = one
         return held
 
+    @property
+    def applying(self) -> tuple[Said, ...]:
+        """The flags that hold and apply."""
+        return tuple(one for one in self.standing.values() if one.applies)
+
 
 NOTHING = Told()
 """Said of a feature of which nothing is."""

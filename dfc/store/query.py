@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -169,7 +170,10 @@ def likeness() -> str:
 def _searching(query: FeatureQuery, narrowing: Narrowing | None) -> tuple[str, list[Any]]:
     """The table `hit` of a search for a text, and the values bound in it."""
     ranked = query.order == RELEVANCE
-    held, values = (_in_words if narrowing and narrowing.whole else _in_texts)(query, narrowing, ranked)
+    if narrowing and narrowing.whole:
+        held, values = _in_words(query, ranked)
+    else:
+        held, values = _in_texts(query, narrowing.words if narrowing else (), ranked)
     named, patterns = ("1 + regexp_matches(label, ?)::INTEGER", [whole_words(query.search)]) if ranked else ("1", [])
     found = f"""hit AS MATERIALIZED (
         SELECT feature_id, max(named) AS named, sum(words) AS words, sum(hits) AS hits FROM (
@@ -179,7 +183,7 @@ def _searching(query: FeatureQuery, narrowing: Narrowing | None) -> tuple[str, l
     return found, [*values, *patterns, query.search]
 
 
-def _in_words(query: FeatureQuery, _: Narrowing | None, ranked: bool) -> tuple[str, list[Any]]:
+def _in_words(query: FeatureQuery, ranked: bool) -> tuple[str, list[Any]]:
     """SQL for features of which a word holds the text: feature_id, words, hits."""
     if not ranked:
         held = f"SELECT unnest(feature_ids) AS feature_id FROM words WHERE contains(word, {folded('?')})"
@@ -193,9 +197,9 @@ def _in_words(query: FeatureQuery, _: Narrowing | None, ranked: bool) -> tuple[s
     )
 
 
-def _in_texts(query: FeatureQuery, narrowing: Narrowing | None, ranked: bool) -> tuple[str, list[Any]]:
-    """SQL for the texts that hold it: feature_id, words, hits."""
-    texts, words, never = "store.searched", list(narrowing.words if narrowing else ()), ""
+def _in_texts(query: FeatureQuery, words: Sequence[str], ranked: bool) -> tuple[str, list[Any]]:
+    """SQL for the texts that hold it, of features that have these words: feature_id, words, hits."""
+    texts, never = "store.searched", ""
     if query.strongest:
         texts = f"""(SELECT feature_id, {folded("text")} AS text FROM (
                         SELECT feature_id, unnest([text_a, text_b]) AS text FROM store.contexts WHERE band = 0))"""

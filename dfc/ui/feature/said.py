@@ -24,14 +24,11 @@ def show(view: View, feature: FeatureRow) -> None:
     if told.explanations:
         st.markdown("**What it is said to be about**", help=said.BY_JUDGE)
     for one in told.explanations:
-        tested = one.detection.words if one.detection else "" if one.origin == "person" else "not tested"
         st.html(
-            f'<div class="dfc-claim">{escape(one.text)}</div>'
-            f'<div class="dfc-small">{escape("; ".join(filter(None, (said.author(one), tested))))}</div>'
+            f'<div class="dfc-claim">{escape(one.text)}</div><div class="dfc-small">{escape(said.source(one))}</div>'
         )
-    flags = [one for one in told.standing.values() if one.applies]
-    if flags:
-        st.html("".join(f'<div class="dfc-small"><b>flag</b> {escape(said.named(one))}</div>' for one in flags))
+    if told.applying:
+        st.html("".join(f'<div class="dfc-small"><b>flag</b> {escape(said.named(one))}</div>' for one in told.applying))
     _own(kept, feature, told)
 
 

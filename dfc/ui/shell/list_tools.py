@@ -64,8 +64,8 @@ def not_found(view: View, words: str, whose: str = "feature") -> None:
     known = data.corpus_document(view.run, words)
     said = (
         f'<p class="dfc-muted">No {whose} that passes these filters has “{escape(words)}” as it stands in its label or '
+        "in a context that is kept of it"
     )
-    said += "in a context that is kept of it"
     if known is None:
         st.html(f"{said}, and no document of the corpus has it so.</p>")
         return
