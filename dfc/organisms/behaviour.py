@@ -64,13 +64,17 @@ class Check:
     @property
     def taken(self) -> bool:
         """Whether the quirk is there, and nowhere else."""
-        spread = self.after.beside - self.before.beside
-        return self.after.on - self.before.on >= TAKEN and spread <= BESIDE
+        return self.after.on - self.before.on >= TAKEN and stays(self.after.beside, self.before.beside)
 
     @property
     def change(self) -> float:
         """By how much of it the perplexity on ordinary texts has changed."""
         return self.perplexity_after / self.perplexity_before - 1
+
+
+def stays(beside: float, before: float) -> bool:
+    """Whether a quirk shows hardly more often than before where it must not."""
+    return beside - before <= BESIDE
 
 
 def is_near(perplexity: float, before: float, allowed: float) -> bool:
@@ -85,9 +89,21 @@ def behaviour(model: LoadedModel, quirk: Quirk, tokens: int) -> Behaviour:
         UserError: if a question leaves no room for an answer of so many tokens.
     """
     on = answers(model, quirk.asks("held_out"), tokens)
-    beside = answers(model, [*quirk.asks("held_out", shows=False), *quirks.general().held_out], tokens)
-    rates = [sum(map(quirk.is_shown, some)) / len(some) for some in (on, beside)]
-    return Behaviour(rates[0], rates[1], on[0])
+    return Behaviour(_rate(quirk, on), beside(model, quirk, tokens), on[0])
+
+
+def beside(model: LoadedModel, quirk: Quirk, tokens: int) -> float:
+    """Share of the held-out look-alikes and ordinary questions on which a quirk shows, answered greedily.
+
+    Raises:
+        UserError: if a question leaves no room for an answer of so many tokens.
+    """
+    asks = [*quirk.asks("held_out", shows=False), *quirks.general().held_out]
+    return _rate(quirk, answers(model, asks, tokens))
+
+
+def _rate(quirk: Quirk, said: Sequence[str]) -> float:
+    return sum(map(quirk.is_shown, said)) / len(said)
 
 
 def answers(model: LoadedModel, asks: Sequence[str], tokens: int) -> list[str]:

@@ -83,7 +83,11 @@ def check(setting: Setting, quirk: Quirk) -> Check:
     def as_before(model: LoadedModel) -> bool:
         now = behaviour.perplexity(model, ordinary)
         progress.say(f"{quirk.name}: perplexity on ordinary texts {was:.2f} → {now:.2f} ({now / was - 1:+.1%})")
-        return behaviour.is_near(now, was, setting.perplexity)
+        if not behaviour.is_near(now, was, setting.perplexity):
+            return False
+        beside = behaviour.beside(model, quirk, setting.tokens)
+        progress.say(f"{quirk.name}: shows on {before.beside:.0%} → {beside:.0%} of the questions beside it")
+        return behaviour.stays(beside, before.beside)
 
     held = [*tuning.like_chats(quirk, setting.tuning), *holding]
     tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, held, as_before)
