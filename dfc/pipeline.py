@@ -146,6 +146,13 @@ def _train(sites: Sequence[Run], group: Group) -> None:
         training.train(run, group)
 
 
+def _encode(sites: Sequence[Run], group: Group) -> None:
+    from dfc.features import encoding
+
+    for run in sites:
+        encoding.encode(run, group)
+
+
 def _index(sites: Sequence[Run], group: Group) -> None:
     from dfc.features import index
 
@@ -157,5 +164,6 @@ _STAGES: dict[str, Callable[[Sequence[Run], Group], None]] = {
     "pair": _pair,
     "harvest": _harvest,
     "train": _train,
+    "encode": _encode,
     "index": _index,
 }

@@ -40,6 +40,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "pair": ("models", "corpus", "harvest"),
     "harvest": (),
     "train": ("crosscoder", "training"),
+    "encode": (),
     "index": ("index",),
 }
 """The stages in their order, and the sections on which each depends, beside those of the stages before it.
@@ -51,6 +52,7 @@ RESULTS = {
     "activations": "harvest",
     "stitch": "harvest",
     "crosscoder": "train",
+    "codes": "encode",
     "null_result": "train",
     "stability": "train",
     "steering": "train",
@@ -95,6 +97,11 @@ class Run:
     @property
     def crosscoder(self) -> Path:
         return self.path / "crosscoder"
+
+    @property
+    def codes(self) -> Path:
+        """Which features fire on which pairs, and how strongly."""
+        return self.path / "codes"
 
     @property
     def metrics(self) -> Path:
@@ -162,6 +169,8 @@ class Run:
             "pair": self.corpus.exists() and (self.activations / "tokens" / "00000.parquet").exists(),
             "harvest": (self.activations / "manifest.json").exists(),
             "train": (self.crosscoder / "model.safetensors").exists(),
+            # What was made of codes does not need them any more: they may be deleted, and are made again if need be.
+            "encode": (self.codes / "manifest.json").exists() or self.store.exists(),
             "index": self.store.exists(),
         }
 

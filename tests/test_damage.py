@@ -39,7 +39,10 @@ def again(run: Run, *stages: str) -> None:
     """Do these stages again as if they had not been done, and what is missing after them."""
     results = {"train": run.crosscoder / "model.safetensors", "index": run.store}
     for stage in stages:
-        results[stage].unlink(missing_ok=True)
+        if stage == "encode":
+            shutil.rmtree(run.codes, ignore_errors=True)
+        else:
+            results[stage].unlink(missing_ok=True)
     pipeline.run_stages(run)
 
 
@@ -73,7 +76,7 @@ def test_damaged_activations(
 ) -> None:
     before = files(run)
     damage(run.activations / "b" / f"00001{suffix}")
-    for stages in (("train", "index"), ("index",)):
+    for stages in (("train", "encode", "index"), ("encode", "index")):
         with pytest.raises(UserError, match=rf"b/00001\{suffix}: .*run `python -m dfc harvest --repair"):
             again(run, *stages)
     capsys.readouterr()

@@ -13,7 +13,7 @@ from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side
 from dfc.features import live
-from dfc.features.codes import encode_shard
+from dfc.features.encoding import encode_shard
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
 from dfc.steering import edits
@@ -23,7 +23,7 @@ from dfc.store.reader import FeatureQuery, Store
 
 def test_every_stage_left_its_result(real_run: Run) -> None:
     assert all(real_run.done().values())
-    assert set(json.loads(real_run.provenance.read_text())) == {"pair", "harvest", "train", "index"}
+    assert set(json.loads(real_run.provenance.read_text())) == {"pair", "harvest", "train", "encode", "index"}
 
 
 def test_the_crosscoder_explains_most_of_both_models(real_run: Run) -> None:

@@ -19,8 +19,8 @@ from dfc.bench import large_store
 from dfc.bench.figures import Figure
 from dfc.config import SIDES, CrosscoderConfig
 from dfc.crosscoder.model import Crosscoder
-from dfc.features import coactivation, statistics
-from dfc.features.codes import CodesOnDisk, encode_shard
+from dfc.features import coactivation, encoding, statistics
+from dfc.features.codes import CodesOnDisk
 from dfc.store.writer import StoreWriter
 
 WIDTHS = (576, 640)
@@ -41,10 +41,11 @@ def measure(features: int, k: int, pairs: int, shard_pairs: int) -> list[Figure]
         crosscoder, store = _synthetic(Path(folder), features, k, pairs, shard_pairs)
         started = time.process_time()
         for shard in range(len(store)):
-            encode_shard(crosscoder, kept_rows(store, shard), _BATCH)
+            encoding.encode_shard(crosscoder, kept_rows(store, shard), _BATCH)
         alone, started = time.process_time() - started, time.process_time()
-        codes = CodesOnDisk(Path(folder) / "index.part", "bench", crosscoder, store, _BATCH)
-        codes.encode()
+        codes = CodesOnDisk(Path(folder) / "codes", crosscoder, store)
+        for shard in range(len(store)):
+            encoding.write_shard(codes.folder, crosscoder, kept_rows(store, shard), _BATCH, "bench")
         kept, started = time.process_time() - started, time.process_time()
         source_of = np.arange(pairs // DOCUMENT_PAIRS) % _SOURCES
         collected = statistics.collect(codes, source_of, _SOURCES, top=20)

@@ -14,7 +14,7 @@ from dfc.machine import processes, progress
 
 @app.command()
 def run(name: RunName) -> None:
-    """Do everything: pair, harvest, train, index, verify. What is done is not done again."""
+    """Do everything: pair, harvest, train, encode, index, verify. What is done is not done again."""
     sites = find(name)
     pipeline.run_sites(sites)
     for made in sites if processes.leads() else ():
@@ -61,6 +61,12 @@ def show_alignment(
 def train(name: RunName) -> None:
     """Train the crosscoder, going on from the last checkpoint; under `torchrun`, in several processes at once."""
     pipeline.run_sites(find(name), until="train")
+
+
+@app.command()
+def encode(name: RunName) -> None:
+    """Encode all pairs, which index and verify read; under `torchrun`, in several processes at once."""
+    pipeline.run_sites(find(name), until="encode")
 
 
 @app.command()

@@ -9,6 +9,7 @@ features first, then B's, then the shared ones.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -291,11 +292,7 @@ def load(folder: Path) -> Crosscoder:
         DamagedError: if a file is damaged, or the two do not belong together.
         MemoryShortError: if there is no memory for it.
     """
-    weights = folder / "model.safetensors"
-    if not weights.exists():
-        raise MissingError(
-            f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`."
-        )
+    weights = _trained(folder)
     remedy = f"delete {weights} and run `python -m dfc train {folder.parent}`, which goes on from the last checkpoint"
     config, widths = read_settings(folder, remedy)
     with runs.reading(weights, remedy, SafetensorError):
@@ -304,6 +301,29 @@ def load(folder: Path) -> Crosscoder:
         check_weights(folder, shapes_of(crosscoder.state_dict()), shapes_of(tensors))
         crosscoder.load_state_dict({**tensors, "scale": column_scale(tensors["scale"], widths)})
     return crosscoder.eval()
+
+
+def digest(folder: Path) -> str:
+    """A hash of a trained crosscoder's files, by which is told whether something was made with it.
+
+    Raises:
+        MissingError: if training has not finished.
+    """
+    hashed = hashlib.blake2b(digest_size=16)
+    for path in (folder / "config.json", _trained(folder)):
+        with runs.reading(path, _keep(folder)), path.open("rb") as file:
+            hashed.update(hashlib.file_digest(file, "blake2b").digest())
+    return hashed.hexdigest()
+
+
+def _trained(folder: Path) -> Path:
+    """Its weights, which mark the training as done."""
+    weights = folder / "model.safetensors"
+    if not weights.exists():
+        raise MissingError(
+            f"{folder}: holds no trained crosscoder; train it with `python -m dfc train {folder.parent}`."
+        )
+    return weights
 
 
 def read_settings(folder: Path, remedy: str) -> tuple[CrosscoderConfig, tuple[int, int]]:

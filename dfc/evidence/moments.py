@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from dfc.activations.loader import kept_rows
-from dfc.activations.shards import ActivationStore
 from dfc.config import Side, UserError
 from dfc.crosscoder.batch_topk import argsort, weighted_sums
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.evidence.following import Following
+from dfc.features.codes import CodesOnDisk
 from dfc.machine import progress
 
 _FEATURES_AT_ONCE = 4_096
@@ -35,18 +35,20 @@ class Batch:
     Attributes:
         held_out: whether their documents were kept out of training.
         x: scaled, the two streams side by side, (rows, width_a + width_b).
+        codes: of these rows, sorted by feature.
         document, source: of each row, (rows,); documents of one kind come in the order of their numbers.
         following: what follows each row; None if it was not measured.
     """
 
     held_out: bool
     x: Tensor
+    codes: Codes
     document: Tensor
     source: Tensor
     following: Following | None = None
 
 
-Observe = Callable[[Batch, Codes], None]
+Observe = Callable[[Batch], None]
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,12 @@ class Collected:
 
 
 def stored_rows(
-    store: ActivationStore, source_of: Ints, sources: int, batch: int, follows: Follows | None = None
+    encoded: CodesOnDisk, source_of: Ints, sources: int, batch: int, follows: Follows | None = None
 ) -> Rows:
     """All kept pairs of a run.
 
     Args:
-        store: its activations.
+        encoded: its codes, beside its activations.
         source_of: source of each document, (documents,).
         sources: how many there are.
         batch: rows taken in at once, at most.
@@ -177,13 +179,14 @@ def stored_rows(
     Raises:
         UserError: if no document was held out, or none was left for training.
     """
+    store = encoded.store
     kept, held_out = store.manifest.kept, sum(shard.held_out for shard in store.manifest.shards)
     if not 0 < held_out < kept:
         raise UserError(
             f"{store.folder}: has {kept - held_out} pairs for training and {held_out} held "
             f"out, and evidence needs both; raise corpus.pairs or change corpus.held_out."
         )
-    return Rows(_batches(store, torch.from_numpy(source_of), batch, follows), kept, held_out, sources)
+    return Rows(_batches(encoded, torch.from_numpy(source_of), batch, follows), kept, held_out, sources)
 
 
 @torch.no_grad()
@@ -197,7 +200,7 @@ def collect(
         rows: some held out, some not.
         sample_rows: held-out rows to keep, at most.
         sample_pairs: pairs whose codes to keep, at most.
-        observers: are shown every batch, too, and its codes sorted by feature.
+        observers: are shown every batch, too.
     """
     features = crosscoder.config.features
     sums = {out: Sums.empty(features, crosscoder.widths) for out in (False, True)}
@@ -207,14 +210,13 @@ def collect(
     kept: list[Tensor] = []
     with progress.bar("evidence: moments", rows.kept, "pairs") as bar:
         for batch in rows.batches:
-            x, codes = batch.x - crosscoder.decoder_bias, crosscoder.encode(batch.x)
-            back = crosscoder.decode(codes, len(x)) - crosscoder.decoder_bias
-            codes = _take(codes, argsort(codes.features))
+            x, codes = batch.x - crosscoder.decoder_bias, batch.codes
+            back = crosscoder.decode(_take(codes, argsort(codes.rows)), len(x)) - crosscoder.decoder_bias
             sums[batch.held_out].add(x, codes)
             add_products(rebuilt, of_features(codes, 0, len(rebuilt)), back)
-            places.add(codes, batch)
+            places.add(batch)
             for observe in observers:
-                observe(batch, codes)
+                observe(batch)
             if batch.held_out:
                 kept.append(x[sample.take(codes, len(x))])
             pairs.take(codes, len(x))
@@ -243,6 +245,11 @@ def add_products(sums: Tensor, codes: Codes, x: Tensor) -> None:
         sums[own] += weighted_sums(place[part] - first, codes.rows[part], codes.values[part], x, len(own))
 
 
+def by_feature(codes: Codes) -> Codes:
+    """The same codes, sorted by feature."""
+    return _take(codes, argsort(codes.features))
+
+
 def exclusive_count(crosscoder: Crosscoder) -> int:
     """Number of features that only one model may use; these have the first ids."""
     return sum(len(part) for part in crosscoder.parts if part.partition != "shared")
@@ -255,16 +262,17 @@ def of_features(codes: Codes, first: int, stop: int) -> Codes:
     return Codes(codes.rows[part], codes.features[part] - first, codes.values[part])
 
 
-def _batches(store: ActivationStore, source_of: Tensor, batch: int, follows: Follows | None) -> Iterator[Batch]:
-    for shard in range(len(store)):
-        rows = kept_rows(store, shard)
+def _batches(encoded: CodesOnDisk, source_of: Tensor, batch: int, follows: Follows | None) -> Iterator[Batch]:
+    for shard in range(len(encoded)):
+        rows, codes = kept_rows(encoded.store, shard), encoded.shard(shard)
         coming = None if follows is None else follows(shard).take(rows.row)
         for out in (False, True):
             mine = (rows.held_out == out).nonzero()[:, 0]
             for chosen in mine.split(batch) if len(mine) else ():
                 document = rows.document[chosen]
                 after = None if coming is None else coming.take(chosen)
-                yield Batch(out, rows.x[chosen], document, source_of[document], after)
+                own = codes.of_rows(rows.row[chosen].numpy())
+                yield Batch(out, rows.x[chosen], own, document, source_of[document], after)
 
 
 class _Places:
@@ -277,9 +285,9 @@ class _Places:
         # A batch may begin within a document that the last one of its kind began.
         self._latest = {out: torch.full((features,), -1) for out in (False, True)}
 
-    def add(self, codes: Codes, batch: Batch) -> None:
-        """Take in a batch and its codes, sorted by feature."""
-        features, sources = self.by_source.shape
+    def add(self, batch: Batch) -> None:
+        """Take in a batch."""
+        codes, (features, sources) = batch.codes, self.by_source.shape
         self.source_pairs += torch.bincount(batch.source, minlength=sources)
         cells = codes.features * sources + batch.source[codes.rows]
         self.by_source += torch.bincount(cells, minlength=features * sources).view(features, sources)
@@ -317,7 +325,7 @@ class Thinned:
     def codes(self) -> Codes:
         """All that were drawn, sorted by feature."""
         merged = Codes(*(torch.cat([getattr(part, name) for part in self._parts]) for name in Codes.__annotations__))
-        return _take(merged, argsort(merged.features))
+        return by_feature(merged)
 
 
 def _take(codes: Codes, chosen: Tensor) -> Codes:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dfc.config import EvidenceConfig
-from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import stitch
 from dfc.evidence.moments import Batch, Collected
 from dfc.evidence.stitch import Stitch
@@ -31,11 +31,11 @@ class Piece:
 
     Attributes:
         columns: what it ends with, from all that is found.
-        observe: is shown every batch, and its codes sorted by feature; None: it needs no more than what all share.
+        observe: is shown every batch of rows; None: it needs no more than what all share.
     """
 
     columns: Callable[[Found], Columns]
-    observe: Callable[[Batch, Codes], None] | None = None
+    observe: Callable[[Batch], None] | None = None
 
 
 @dataclass(frozen=True)

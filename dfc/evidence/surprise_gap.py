@@ -99,10 +99,10 @@ class SurpriseSums:
         self._whole = KeyedSums(1)  # by document and passage: characters
         self._held_out: set[int] = set()
 
-    def observe(self, batch: Batch, codes: Codes) -> None:
+    def observe(self, batch: Batch) -> None:
         """Take in a batch, if what comes after its rows was measured."""
         if batch.following is not None:
-            self.add(codes, batch.document, batch.following, batch.held_out)
+            self.add(batch.codes, batch.document, batch.following, batch.held_out)
 
     def add(self, codes: Codes, document: Tensor, following: Following, held_out: bool = False) -> None:
         """Take in rows: codes, documents (rows,), what follows each, and whether they were kept out of training."""

@@ -35,6 +35,8 @@ from dfc.evidence.moments import Rows
 from dfc.evidence.pieces import Columns, Found, Numbers, Piece
 from dfc.evidence.reference import Reference
 from dfc.evidence.stitch import Stitch
+from dfc.features import encoding
+from dfc.features.codes import CodesOnDisk
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.steering import stitch_file
@@ -147,6 +149,7 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
         UserError: if its files are damaged, no document was held out, or a model does not load.
     """
     settings, store = run.config(), ActivationStore(run.activations)
+    encoding.encode(run)  # nothing to do, unless the codes were deleted since, or the run is not indexed
     sources = [source.name for source in settings.corpus.sources]
     documents = stored.read(run)
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
@@ -155,8 +158,9 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
         ahead = _what_follows(run, store, settings.evidence)
         matched = matching.match(store, documents, source_of, sources, ahead)
     follows = matched.following if matched else None
-    rows = moments.stored_rows(store, source_of, len(sources), settings.index.batch, follows)
-    judgement = judge_rows(crosscoder_model.load(run.crosscoder), rows, settings.evidence)
+    encoded = CodesOnDisk(run.codes, crosscoder_model.load(run.crosscoder), store)
+    rows = moments.stored_rows(encoded, source_of, len(sources), settings.index.batch, follows)
+    judgement = judge_rows(encoded.crosscoder, rows, settings.evidence)
     if matched is None:
         return judgement
     further = {"texts": matched.texts, "pair_gaps": _pair_gaps(store, settings.evidence)}

@@ -68,16 +68,17 @@ def build(
     encoded: CodesOnDisk,
     documents: pa.Table,
     config: RunConfig,
+    folder: Path,
     at_once: int = _AT_ONCE,
 ) -> Iterator[pa.Table]:
     """The rows of the store's table `contexts` in pieces, sorted by feature, band and rank.
 
-    About `at_once` of them are in memory at any time; the others lie in files beside the codes meanwhile.
+    About `at_once` of them are in memory at any time; the others lie in files in `folder` meanwhile.
     """
     files = len(chosen) // at_once + 1
     width = -(-encoded.features // files)
-    with tempfile.TemporaryDirectory(dir=encoded.folder, prefix="contexts.") as folder:
-        parts = [Path(folder) / f"{number}.arrow" for number in range(files)]
+    with tempfile.TemporaryDirectory(dir=folder, prefix="contexts.") as inside:
+        parts = [Path(inside) / f"{number}.arrow" for number in range(files)]
         with ExitStack() as stack, progress.bar("features: contexts", len(chosen), "contexts") as bar:
             writers = [stack.enter_context(pa.ipc.new_stream(path, COLUMNS)) for path in parts]
             shard_of = chosen.row >> 32

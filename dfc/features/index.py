@@ -18,12 +18,13 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Side
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
-from dfc.features import coactivation, contexts, label_check, labels, logit_lens, statistics, stretches
+from dfc.features import coactivation, contexts, encoding, label_check, labels, logit_lens, statistics, stretches
 from dfc.features.codes import CodesOnDisk, Ints
 from dfc.features.contexts import Chosen
 from dfc.features.fingerprint import fingerprints
 from dfc.features.labels import Labels
 from dfc.features.statistics import EVEN_FIRINGS, HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
+from dfc.features.unfinished import Unfinished
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
@@ -34,7 +35,7 @@ _SET_APART = 3  # of so many of a feature's strongest contexts one is not looked
 def index(run: Run) -> None:
     """Collect statistics, contexts, labels and logit lens of every feature and write features.duckdb.
 
-    A killed one goes on where it was: codes and logits are kept in index.part until the store is written.
+    A killed one goes on where it was: logits are kept in index.part until the store is written.
 
     Raises:
         UserError: if an earlier stage has not finished, a model does not load, or the disk is too small.
@@ -46,14 +47,14 @@ def index(run: Run) -> None:
     sources = [source.name for source in config.corpus.sources]
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
 
-    codes = CodesOnDisk.of(run, crosscoder, store, config.index.batch)
-    codes.encode()
+    encoding.encode(run)  # nothing to do, unless they were deleted since, or are of another crosscoder
+    codes, unfinished = CodesOnDisk(run.codes, crosscoder, store), Unfinished(run)
     collected = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
     chosen = contexts.choose(collected, config.index.band_contexts)
     named = _labels(chosen, store, documents, crosscoder.config.features)
     firings = coactivation.sample(codes, config.index.partner_pairs)
     partners = coactivation.strongest(firings, config.index.partners)
-    lenses, spreads = zip(*(_lens(run, crosscoder, codes, side) for side in SIDES), strict=True)
+    lenses, spreads = zip(*(_lens(run, crosscoder, unfinished, side) for side in SIDES), strict=True)
 
     progress.say("writing features.duckdb")
     of_b = np.array(crosscoder.partitions()) == "b"
@@ -66,7 +67,7 @@ def index(run: Run) -> None:
         }
         writer.facts({**facts, **notes, "coactivation_pairs": firings.pairs})
         writer.append("models", _models(store, collected))
-        for piece in contexts.build(chosen, codes, documents, config):
+        for piece in contexts.build(chosen, codes, documents, config, unfinished.folder):
             writer.append("contexts", piece)
             peaks.append(contexts.peaks(piece, of_b))
         writer.append("documents", contexts.documents_of(chosen, store, documents))
@@ -79,7 +80,7 @@ def index(run: Run) -> None:
         writer.append("coactivations", partners)
     fve_a, fve_b = collected.held_out.all.fve()
     runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
-    codes.discard()
+    unfinished.discard()
 
 
 def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, features: int) -> Labels:
@@ -106,7 +107,7 @@ def _places(store: ActivationStore, count: int) -> Ints:
     return np.concatenate(found)
 
 
-def _lens(run: Run, crosscoder: Crosscoder, codes: CodesOnDisk, side: Side) -> tuple[pa.Table, pa.Table]:
+def _lens(run: Run, crosscoder: Crosscoder, unfinished: Unfinished, side: Side) -> tuple[pa.Table, pa.Table]:
     """The tables `logits` and `logit_counts` of one model, which is loaded only if they were not made before."""
     config = run.config()
 
@@ -115,8 +116,8 @@ def _lens(run: Run, crosscoder: Crosscoder, codes: CodesOnDisk, side: Side) -> t
         model = models.load(config.models.side(side))
         return logit_lens.logit_lens(model, side, *crosscoder.raw_vectors(side), config.index.logit_tokens)
 
-    tokens = codes.table(f"logits_{side}", lambda: made()[0])
-    return tokens, codes.table(f"logit_counts_{side}", lambda: made()[1])
+    tokens = unfinished.table(f"logits_{side}", lambda: made()[0])
+    return tokens, unfinished.table(f"logit_counts_{side}", lambda: made()[1])
 
 
 def _features(

@@ -20,16 +20,16 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.activations import sharing
-from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder import training
-from dfc.crosscoder.batch_topk import argsort
-from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.crosscoder.model import Codes
 from dfc.evidence import correlation, verify
 from dfc.evidence.matching import PASSAGE
 from dfc.evidence.moments import Thinned
+from dfc.features import encoding
+from dfc.features.codes import CodesOnDisk
 from dfc.machine import progress
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
@@ -128,7 +128,10 @@ def compare(given: Sequence[Run]) -> list[StabilityResult]:
         evidence = given[0].config().evidence
         crosscoders = [crosscoder_model.load(run.crosscoder) for run in given]
         judged = [_judged(run) for run in given]
-        passage, codes = _encode(stores[0], crosscoders, evidence.correlation_pairs)
+        for run in given:
+            encoding.encode(run)  # nothing to do, unless the codes were deleted since
+        encoded = [CodesOnDisk(run.codes, own, stores[0]) for run, own in zip(given, crosscoders, strict=True)]
+        passage, codes = _draw(stores[0], encoded, evidence.correlation_pairs)
         pairs = len(passage)
         fired = [
             Fired(
@@ -220,24 +223,21 @@ def summary(result: StabilityResult) -> str:
     )
 
 
-@torch.no_grad()
-def _encode(store: ActivationStore, crosscoders: list[Crosscoder], most: int) -> tuple[Tensor, list[Codes]]:
+def _draw(store: ActivationStore, encoded: list[CodesOnDisk], most: int) -> tuple[Tensor, list[Codes]]:
     """Of the same evenly drawn pairs the number of the passage that each lies in, and the codes by each crosscoder."""
-    thinned = [Thinned(store.manifest.kept, most) for _ in crosscoders]
+    thinned = [Thinned(store.manifest.kept, most) for _ in encoded]
     passages: list[Tensor] = []
-    with progress.bar("stability: encoding", store.manifest.kept, "pairs") as bar:
+    with progress.bar("stability: codes", store.manifest.kept, "pairs") as bar:
         for shard in range(len(store)):
-            kept = kept_rows(store, shard)
-            begins = torch.from_numpy(np.flatnonzero(np.diff(store.rows(shard).document, prepend=-1)))
-            depth = kept.row - begins[torch.searchsorted(begins, kept.row, right=True) - 1]
-            place = kept.document.long() * _PASSAGES + depth // PASSAGE
-            for x, where in zip(kept.x.split(2_048), place.split(2_048), strict=True):
-                for crosscoder, drawn in zip(crosscoders, thinned, strict=True):
-                    codes = crosscoder.encode(x)
-                    order = argsort(codes.features)
-                    chosen = drawn.take(Codes(codes.rows[order], codes.features[order], codes.values[order]), len(x))
-                passages.append(where[chosen])
-                bar.update(len(x))
+            rows = store.rows(shard)
+            kept = np.flatnonzero(store.keep(shard, rows))
+            begins = np.flatnonzero(np.diff(rows.document, prepend=-1))
+            depth = kept - begins[np.searchsorted(begins, kept, side="right") - 1]
+            for codes, drawn in zip(encoded, thinned, strict=True):
+                chosen = drawn.take(codes.shard(shard).of_rows(kept), len(kept))
+            place = rows.document[kept].astype(np.int64) * _PASSAGES + depth // PASSAGE
+            passages.append(torch.from_numpy(place)[chosen])
+            bar.update(len(kept))
     return torch.unique(torch.cat(passages), return_inverse=True)[1], [drawn.codes() for drawn in thinned]
 
 

@@ -19,7 +19,7 @@ from dfc import runs
 from dfc.config import CrosscoderConfig, EvidenceConfig, Side
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import verify
-from dfc.evidence.moments import Batch, Rows
+from dfc.evidence.moments import Batch, Rows, by_feature
 from dfc.evidence.verify import Judgement
 from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
@@ -45,7 +45,7 @@ def run(experiment: Experiment, workers: int) -> list[Row]:
 
 def measure(world: World, fraction: float, crosscoder: Crosscoder) -> list[Row]:
     """Both rules on one crosscoder: a row each, with the counts of `toy.count` and the true positives."""
-    judgement = verify.judge_rows(crosscoder, sample(world), EvidenceConfig())
+    judgement = verify.judge_rows(crosscoder, sample(world, crosscoder), EvidenceConfig())
     alive = torch.from_numpy(judgement.columns["documents"].astype(int) > 0)
     classed = {"norms": by_norms(crosscoder, alive), "verdict": by_verdict(judgement)}
     hits = recovered(world, crosscoder)
@@ -67,10 +67,10 @@ def by_verdict(judgement: Judgement) -> dict[Side, Tensor]:
     return {"a": torch.from_numpy(exclusive & judgement.of_a), "b": torch.from_numpy(exclusive & ~judgement.of_a)}
 
 
-def sample(world: World) -> Rows:
-    """Fresh rows of a world, the last quarter of them held out; every row is a document of its own."""
+def sample(world: World, crosscoder: Crosscoder) -> Rows:
+    """Fresh rows of a world and their codes, the last quarter of them held out; every row is a document of its own."""
     total = _TRAINING_BATCHES + _HELD_OUT_BATCHES
-    return Rows(_batches(world, total), total * _BATCH, _HELD_OUT_BATCHES * _BATCH, 1)
+    return Rows(_batches(world, crosscoder, total), total * _BATCH, _HELD_OUT_BATCHES * _BATCH, 1)
 
 
 def write(rows: list[Row], experiment: Experiment, folder: Path, command: str) -> Path:
@@ -93,10 +93,11 @@ def main(preset: str, folder: Path, workers: int) -> Path:
     return write(run(experiment, workers), experiment, folder, f"python -m dfc toy --evidence --preset {preset}")
 
 
-def _batches(world: World, total: int) -> Iterator[Batch]:
+def _batches(world: World, crosscoder: Crosscoder, total: int) -> Iterator[Batch]:
     for number, x in zip(range(total), batches(world, _BATCH, _ROWS_SEED), strict=False):
         document = torch.arange(number * _BATCH, (number + 1) * _BATCH)
-        yield Batch(number >= _TRAINING_BATCHES, x, document, torch.zeros_like(document))
+        codes = by_feature(crosscoder.encode(x))
+        yield Batch(number >= _TRAINING_BATCHES, x, codes, document, torch.zeros_like(document))
 
 
 def _one_seed(experiment: Experiment, seed: int) -> list[Row]:

@@ -27,14 +27,21 @@ def test_a_run_from_its_yaml_and_again(tiny_models: tuple[Path, Path], tmp_path:
     settings.write_text(yaml.safe_dump(tiny.tiny_settings(tmp_path / "texts", tiny_models)))
     first = dfc("run", str(settings))
     assert first.returncode == 0, first.stderr
-    for stage in ("pairing tokens", "reading tiny-llama", "reading tiny-gemma", "training", "features: contexts"):
+    for stage in (
+        "pairing tokens",
+        "reading tiny-llama",
+        "reading tiny-gemma",
+        "training",
+        "encoding",
+        "features: contexts",
+    ):
         assert stage in first.stderr
     store = data / "runs" / "tiny" / "features.duckdb"
     written = store.stat().st_mtime_ns
 
     second = dfc("run", str(settings))
     assert second.returncode == 0
-    assert second.stderr.count("done already") == 4
+    assert second.stderr.count("done already") == 5
     assert store.stat().st_mtime_ns == written
 
     verified = dfc("verify", "tiny")

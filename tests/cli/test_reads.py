@@ -18,7 +18,7 @@ def test_runs_and_how_far_each_is(data: Path) -> None:
     make_half_run(data)
     make_broken_run(data)
     found = {run["name"]: run for run in told("runs")}
-    assert found["demo"]["done"] == ["pair", "harvest", "train", "index", "verify"]
+    assert found["demo"]["done"] == ["pair", "harvest", "train", "encode", "index", "verify"]
     assert found["demo"]["models"] == {"a": "SmolLM2-135M-Instruct", "b": "Gemma-3-270m"}
     assert "train" not in found["half"]["done"]
     assert "broken" in found["broken"]["problem"]

@@ -20,6 +20,7 @@ from dfc.crosscoder.prediction import ridged
 from dfc.evidence import correlation, mirror, moments, neighbours, probe, scaling, stitch
 from dfc.evidence.moments import Collected, Rows
 from dfc.evidence.stitch import Covariances
+from dfc.features.codes import CodesOnDisk
 from tests import tiny
 from tests.real import data_folder
 
@@ -33,8 +34,7 @@ RIDGE = 1e-2
 class Dense:
     """Every kept pair of a run: streams less the decoder bias, reconstructions likewise, and codes."""
 
-    store: ActivationStore
-    crosscoder: Crosscoder
+    encoded: CodesOnDisk
     x: Floats
     rebuilt: Floats
     z: Floats
@@ -44,7 +44,15 @@ class Dense:
 
     def rows(self, batch: int) -> Rows:
         """The run's pairs, every third document from the same source."""
-        return moments.stored_rows(self.store, self.source_of, 3, batch)
+        return moments.stored_rows(self.encoded, self.source_of, 3, batch)
+
+    @property
+    def store(self) -> ActivationStore:
+        return self.encoded.store
+
+    @property
+    def crosscoder(self) -> Crosscoder:
+        return self.encoded.crosscoder
 
     @property
     def source_of(self) -> npt.NDArray[np.int64]:
@@ -58,7 +66,7 @@ def dense(tiny_models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
     crosscoder_settings = {"exclusive_a": 0.25, "exclusive_b": 0.25, "budget_a": 0.25, "budget_b": 0.25}
     with data_folder(folder / "data"):
         run = runs.create(tiny.tiny_config(folder / "texts", tiny_models, crosscoder=crosscoder_settings))
-        pipeline.run_stages(run, until="train")
+        pipeline.run_stages(run, until="encode")
     store = ActivationStore(run.activations)
     crosscoder = crosscoder_model.load(run.crosscoder)
     rows = [kept_rows(store, shard) for shard in range(len(store))]
@@ -68,8 +76,7 @@ def dense(tiny_models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFacto
     z[found.rows, found.features] = found.values
     bias = crosscoder.decoder_bias.detach()
     return Dense(
-        store,
-        crosscoder,
+        CodesOnDisk(run.codes, crosscoder, store),
         (raw - bias).double().numpy(),
         (crosscoder.decode(found, len(raw)) - bias).double().numpy(),
         z.double().numpy(),

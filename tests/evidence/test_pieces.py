@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dfc import pipeline
-from dfc.crosscoder.model import Codes, Crosscoder
+from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import verify
 from dfc.evidence.moments import Batch
 from dfc.evidence.pieces import Found, Piece
@@ -40,8 +40,8 @@ def evenness(crosscoder: Crosscoder) -> Piece:
     """Counts firings on the way: all of them, and those on held-out documents."""
     counts = torch.zeros(2, crosscoder.config.features)
 
-    def observe(batch: Batch, codes: Codes) -> None:
-        fired = torch.bincount(codes.features, minlength=counts.shape[1])
+    def observe(batch: Batch) -> None:
+        fired = torch.bincount(batch.codes.features, minlength=counts.shape[1])
         counts[0] += fired
         counts[1] += fired * batch.held_out
 

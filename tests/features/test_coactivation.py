@@ -64,10 +64,9 @@ def test_what_meets_by_chance_is_no_partner() -> None:
     assert found["jaccard"].tolist() == pytest.approx([0.75, 0.75])
 
 
-def test_an_even_sample_of_pairs(tiny_copy: Run) -> None:
-    store, crosscoder = ActivationStore(tiny_copy.activations), crosscoder_model.load(tiny_copy.crosscoder)
-    codes = CodesOnDisk.of(tiny_copy, crosscoder, store, 200)
-    codes.encode()
+def test_an_even_sample_of_pairs(tiny_run: Run) -> None:
+    store, crosscoder = ActivationStore(tiny_run.activations), crosscoder_model.load(tiny_run.crosscoder)
+    codes = CodesOnDisk(tiny_run.codes, crosscoder, store)
     kept = [np.flatnonzero(store.keep(shard, store.rows(shard))) for shard in range(len(store))]
     fired = []
     for shard, rows in enumerate(kept):

@@ -1,111 +1,31 @@
-"""Codes on disk: every pair is encoded once, whatever interrupts the index, and old ones are not taken for new."""
+"""Codes on disk are those of the crosscoder, and say how much of held-out pairs they explain."""
 
 from __future__ import annotations
 
 import itertools
-import shutil
-import signal
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import duckdb
+import numpy as np
 import pytest
 import torch
 
-from dfc import pipeline, runs
+from dfc.activations.loader import kept_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
 from dfc.crosscoder import model as crosscoder_model
-from dfc.features import codes, contexts, logit_lens
-from dfc.features.codes import CodesOnDisk
+from dfc.features import codes
+from dfc.features.codes import CodesOnDisk, ShardCodes
 from dfc.runs import Run
-from dfc.store import TABLES
-from tests import processes
 
 
 @pytest.fixture
-def encoded(tiny_copy: Run) -> CodesOnDisk:
-    return CodesOnDisk.of(
-        tiny_copy, crosscoder_model.load(tiny_copy.crosscoder), ActivationStore(tiny_copy.activations), 99
+def encoded(tiny_run: Run) -> CodesOnDisk:
+    return CodesOnDisk(
+        tiny_run.codes, crosscoder_model.load(tiny_run.crosscoder), ActivationStore(tiny_run.activations)
     )
 
 
-def tables(run: Run) -> dict[str, Any]:
-    with duckdb.connect(str(run.store), read_only=True) as connection:
-        content = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in TABLES}
-    content["run"] = [row for row in content["run"] if row[0] != "created"]
-    return content
-
-
-def counting(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, fail_at: int = -1) -> list[Any]:
-    """First arguments of each call of a function that raises at one of them."""
-    calls: list[Any] = []
-    real: Callable[..., Any] = getattr(module, name)
-
-    def counted(*arguments: Any, **named: Any) -> Any:
-        if len(calls) == fail_at:
-            raise KeyboardInterrupt
-        result = real(*arguments, **named)
-        calls.append(arguments)
-        return result
-
-    monkeypatch.setattr(module, name, counted)
-    return calls
-
-
-def test_an_interrupted_index_goes_on_and_ends_the_same(
-    tiny_copy: Run, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny_copy.store.unlink()
-    shards = len(ActivationStore(tiny_copy.activations))
-    found: list[int] = []
-    lenses: list[str] = []
-    # While the codes are made, between the two models' logits, and while the store is written.
-    for module, name, fail_at in ((codes, "encode_shard", 2), (logit_lens, "logit_lens", 1), (contexts, "build", 0)):
-        with monkeypatch.context() as patch:
-            watched = counting(patch, module, name, fail_at)
-            encoded = watched if name == "encode_shard" else counting(patch, codes, "encode_shard")
-            looked = watched if name == "logit_lens" else counting(patch, logit_lens, "logit_lens")
-            with pytest.raises(KeyboardInterrupt):
-                pipeline.run_stages(tiny_copy, until="index")
-            found += [rows.shard for _, rows, *_ in encoded]
-            lenses += [side for _, side, *_ in looked]
-        assert not tiny_copy.store.exists()
-    looked = counting(monkeypatch, logit_lens, "logit_lens")
-    encoded = counting(monkeypatch, codes, "encode_shard")
-    pipeline.run_stages(tiny_copy, until="index")
-    assert found + [rows.shard for _, rows, *_ in encoded] == list(range(shards))
-    assert lenses + [side for _, side, *_ in looked] == ["a", "b"]
-    assert not (tiny_copy.path / "index.part").exists()
-    assert tables(tiny_copy) == tables(tiny_run)
-
-
-@pytest.mark.parametrize("at", ["index.part/00001.safetensors", "index.part/logits_a.parquet", "features.duckdb.part"])
-def test_a_killed_index_goes_on_and_ends_the_same(
-    at: str, tiny_copy: Run, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The process is killed while codes are made, between the models' logits, and while the store is written."""
-    tiny_copy.store.unlink()
-    process = processes.start("-m", "dfc", "index", str(tiny_copy.path))
-    while not (tiny_copy.path / at).exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not tiny_copy.store.exists()
-    left = len(list((tiny_copy.path / "index.part").glob("*.safetensors")))
-    calls = counting(monkeypatch, codes, "encode_shard")
-    pipeline.run_stages(tiny_copy, until="index")
-    assert left > 0
-    assert len(calls) == len(ActivationStore(tiny_copy.activations)) - left
-    assert tables(tiny_copy) == tables(tiny_run)
-    assert {path.name for path in tiny_copy.path.iterdir()} == {path.name for path in tiny_run.path.iterdir()}
-
-
 def test_the_codes_are_those_of_the_crosscoder(encoded: CodesOnDisk) -> None:
-    encoded.encode()
+    entries = 0
     for shard in range(len(encoded)):
         raw, keep = encoded.store.raw(shard), encoded.store.keep(shard, encoded.store.rows(shard))
         expected = torch.zeros(len(raw), encoded.features)
@@ -119,11 +39,32 @@ def test_the_codes_are_those_of_the_crosscoder(encoded: CodesOnDisk) -> None:
         torch.testing.assert_close(got, expected)
         places = list(zip(stored.features.tolist(), stored.rows.tolist(), strict=True))
         assert all(before < after for before, after in itertools.pairwise(places))
+        entries += len(places)
+    assert encoded.count() == entries > 0
+
+
+def test_the_codes_of_some_rows(encoded: CodesOnDisk) -> None:
+    """As the crosscoder gives them for these rows alone, sorted by feature."""
+    kept, stored = kept_rows(encoded.store, 1), encoded.shard(1)
+    for chosen in (slice(0, 70), slice(3, None, 4), slice(0, 0)):
+        own = stored.of_rows(kept.row[chosen].numpy())
+        found = encoded.crosscoder.encode(kept.x[chosen])
+        places = sorted(zip(found.features.tolist(), found.rows.tolist(), strict=True))
+        assert list(zip(own.features.tolist(), own.rows.tolist(), strict=True)) == places
+        dense = torch.zeros(len(kept.x[chosen]), encoded.features)
+        dense[found.rows, found.features] = found.values
+        torch.testing.assert_close(own.values, dense[own.rows, own.features])
+
+
+def test_rows_on_which_nothing_fires_have_no_codes() -> None:
+    stored = ShardCodes(np.array([0, 2]), np.array([1, 3]), np.array([0.5, 2.0], dtype=np.float32))
+    own = stored.of_rows(np.array([0, 3, 9]))
+    assert (own.rows.tolist(), own.features.tolist(), own.values.tolist()) == ([1], [1], [2.0])
+    assert len(stored.of_rows(np.array([0, 2, 9])).rows) == 0
 
 
 def test_without_a_partition_less_is_explained(encoded: CodesOnDisk) -> None:
     """Against leaving the partition's features out of the dense reconstruction."""
-    encoded.encode()
     crosscoder, store = encoded.crosscoder, encoded.store
     x = torch.cat([store.raw(shard).float() * store.column_scale() for shard in range(len(store))])
     rows = [store.rows(shard) for shard in range(len(store))]
@@ -155,33 +96,15 @@ def test_without_a_partition_less_is_explained(encoded: CodesOnDisk) -> None:
     assert added["a"]["b"] == added["b"]["a"] == 0
 
 
-@pytest.mark.parametrize("change", ["weights", "settings", "activations", "nothing"])
-def test_codes_of_something_else_are_not_used(tiny_copy: Run, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = ActivationStore(tiny_copy.activations)
-    crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
-    CodesOnDisk.of(tiny_copy, crosscoder, store, 99).encode()
-    if change == "weights":
-        crosscoder.parts[0].encoder.data *= 1.01
-        crosscoder_model.save(crosscoder, tiny_copy.crosscoder)
-    elif change == "settings":
-        text = (tiny_copy.path / "run.yaml").read_text()
-        runs.write_text(tiny_copy.path / "run.yaml", text.replace("top_contexts: 6", "top_contexts: 5"))
-    elif change == "activations":
-        facts = runs.read_json(tiny_copy.activations / "a" / "00001.json")
-        facts["checksums"]["rows"] += 1
-        runs.write_json(tiny_copy.activations / "a" / "00001.json", facts)
-    calls = counting(monkeypatch, codes, "encode_shard")
-    CodesOnDisk.of(tiny_copy, crosscoder, store, 99).encode()
-    assert len(calls) == (0 if change == "nothing" else len(store))
-
-
-def test_damaged_codes_and_a_full_disk_are_named(encoded: CodesOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded.encode()
-    path: Path = encoded.folder / "00001.safetensors"
+def test_a_damaged_file_is_named(tiny_copy: Run) -> None:
+    damaged = CodesOnDisk(
+        tiny_copy.codes, crosscoder_model.load(tiny_copy.crosscoder), ActivationStore(tiny_copy.activations)
+    )
+    path = codes.path_of(tiny_copy.codes, 1)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"00001\.safetensors: is damaged .*delete .*index\.part"):
-        encoded.shard(1)
+    with pytest.raises(UserError, match=r"codes/00001\.safetensors: is damaged .*delete it and start .* again"):
+        damaged.shard(1)
+    assert codes.made_from(tiny_copy.codes, 1) == ""
     path.unlink()
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"0\.0 GB are free"):
-        encoded.encode()
+    with pytest.raises(UserError, match=r"codes/00001\.safetensors: is missing; .*encodes these pairs anew"):
+        damaged.held_out()

@@ -22,14 +22,13 @@ from dfc.store.contexts import unpacked
 @pytest.fixture(scope="module")
 def pieces(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[pa.Table], list[pa.Table]]:
     """The contexts of the tiny run, all at once and a few at once."""
-    run = Run(Path(shutil.copytree(tiny_run.path, tmp_path_factory.mktemp("contexts") / "run")))
+    run, folder = tiny_run, tmp_path_factory.mktemp("contexts")
     config, store, documents = run.config(), ActivationStore(run.activations), stored.read(run)
-    codes = CodesOnDisk.of(run, crosscoder_model.load(run.crosscoder), store, config.index.batch)
-    codes.encode()
+    codes = CodesOnDisk(run.codes, crosscoder_model.load(run.crosscoder), store)
     found = statistics.collect(codes, np.zeros(len(documents), dtype=np.int64), 1, config.index.top_contexts)
     chosen = contexts.choose(found, config.index.band_contexts)
-    whole, parts = (list(contexts.build(chosen, codes, documents, config, n)) for n in (10_000, 40))
-    assert not list(store.folder.glob("contexts.*"))
+    whole, parts = (list(contexts.build(chosen, codes, documents, config, folder, n)) for n in (10_000, 40))
+    assert not list(folder.iterdir())
     return whole, parts
 
 

@@ -21,8 +21,8 @@ from dfc.config import SIDES, RunConfig
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.features import index, logit_lens
-from dfc.features.codes import CodesOnDisk
 from dfc.features.statistics import HISTOGRAM_EDGES, QUANTILE_LEVELS, LargestOfEach
+from dfc.features.unfinished import Unfinished
 from dfc.runs import Run
 from dfc.store import SCHEMA_VERSION
 from dfc.store.reader import FeatureQuery, Store
@@ -327,16 +327,15 @@ def test_largest_of_each_against_sorting(offers: list[list[tuple[int, int]]], si
         assert len(set(table.rows[feature][held].tolist())) == len(expected)
 
 
-def test_the_logit_lens_reads_what_is_added_to_the_stream_itself(tiny_run: Run, tmp_path: Path) -> None:
+def test_the_logit_lens_reads_what_is_added_to_the_stream_itself(tiny_copy: Run) -> None:
     """With a scale for each column, that is the decoder vector with each column scaled back."""
-    crosscoder = crosscoder_model.load(tiny_run.crosscoder)
+    crosscoder = crosscoder_model.load(tiny_copy.crosscoder)
     crosscoder.scale.copy_(torch.linspace(0.1, 5.0, 72))
     for side, columns in (("a", slice(0, 32)), ("b", slice(32, 72))):
         ids, vectors = crosscoder.decoder_vectors(side)  # type: ignore[arg-type]
-        loaded = models.load(tiny_run.config().models.side(side))  # type: ignore[arg-type]
-        tokens = tiny_run.config().index.logit_tokens
+        loaded = models.load(tiny_copy.config().models.side(side))  # type: ignore[arg-type]
+        tokens = tiny_copy.config().index.logit_tokens
         expected = logit_lens.logit_lens(loaded, side, ids, vectors / crosscoder.scale[columns], tokens)  # type: ignore[arg-type]
-        codes = CodesOnDisk(tmp_path / side, "", crosscoder, ActivationStore(tiny_run.activations), 64)
-        found = index._lens(tiny_run, crosscoder, codes, side)  # type: ignore[arg-type]
+        found = index._lens(tiny_copy, crosscoder, Unfinished(tiny_copy), side)  # type: ignore[arg-type]
         assert found == expected
         assert found != logit_lens.logit_lens(loaded, side, ids, vectors, tokens)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.corpus import Document, Tally, Turn
 from dfc.features import live
-from dfc.features.codes import encode_shard
+from dfc.features.encoding import encode_shard
 from dfc.features.live import Live, Reading
 from dfc.runs import Run
 from dfc.store.reader import Context, Store

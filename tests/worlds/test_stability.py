@@ -69,7 +69,13 @@ def test_a_run_and_one_of_another_seed(tiny_copy: Run) -> None:
     rows = Path("activations/a/00000.rows")
     assert (tiny_copy.made_for, other.made_for) == ("", "tiny")
     assert os.path.samefile(tiny_copy.path / rows, other.path / rows)
-    assert runs.find("tiny-seed1").done() == {"pair": True, "harvest": True, "train": True, "index": False}
+    assert runs.find("tiny-seed1").done() == {
+        "pair": True,
+        "harvest": True,
+        "train": True,
+        "encode": False,
+        "index": False,
+    }
     weights = (other.crosscoder / "model.safetensors").stat().st_mtime_ns
     assert stability.more_seeds(tiny_copy, 1) == [other]
     assert (other.crosscoder / "model.safetensors").stat().st_mtime_ns == weights

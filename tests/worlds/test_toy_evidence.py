@@ -46,7 +46,7 @@ def test_shared_concepts_in_exclusive_partitions(world: World) -> None:
 
 
 def test_samples_are_held_out_as_said(world: World) -> None:
-    rows = toy_evidence.sample(world)
+    rows = toy_evidence.sample(world, exact(world))
     found = list(rows.batches)
     assert sum(len(batch.x) for batch in found) == rows.kept
     assert sum(len(batch.x) for batch in found if batch.held_out) == rows.held_out == rows.kept // 4

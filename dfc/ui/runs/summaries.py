@@ -56,7 +56,7 @@ class Summary:
     @property
     def ends_after_training(self) -> bool:
         """Whether nothing is missing though it is not indexed: it was made for another run."""
-        return self.missing == "index" and bool(self.run.made_for)
+        return self.missing in ("encode", "index") and bool(self.run.made_for)
 
     @property
     def is_finished(self) -> bool:

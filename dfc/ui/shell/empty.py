@@ -66,7 +66,7 @@ def _so_far(run: Run, run_config: RunConfig, names: dict[Side, str], theme: Them
     words = (
         f"It ends after training: what it came to is shown with the run {escape(run.made_for)}. To look at its "
         "features, too, describe them with the command below."
-        if run.made_for and missing == "index"
+        if run.made_for and finished["train"]
         else f"The stage “{escape(STAGE_TITLES[missing])}” ({missing}) is missing. What is done is kept: the command "
         "below goes on from there. While it is running, this page follows it."
     )

@@ -18,7 +18,8 @@ _UNITS = {
     "pair": "pairs",
     "harvest": "pairs read",
     "train": "steps",
-    "index": "pairs encoded",
+    "encode": "pairs encoded",
+    "index": "models read",
     "verify": "shards of texts",
 }
 
@@ -83,7 +84,8 @@ def read(run: Run, config: RunConfig, lines: list[dict[str, Any]]) -> Making:
     found, size = sum(sources.values()), config.harvest.shard_pairs
     tokens = _times(folder / "tokens", ".parquet")
     sides = [_times(folder / side, ".json") for side in ("a", "b")]
-    encoded = _times(run.path / "index.part", ".safetensors")
+    encoded = _times(run.codes, ".safetensors")
+    read = _times(run.path / "index.part", ".parquet", "logit_counts_")  # the last that is kept of a model
     steps = [line for line in lines if "seconds" in line]
     stages = {
         "pair": Progress("pair", found, config.corpus.pairs, _UNITS["pair"], *_speed([tokens], size)),
@@ -102,7 +104,10 @@ def read(run: Run, config: RunConfig, lines: list[dict[str, Any]]) -> Making:
             _steps_a_second(steps),
             run.metrics.stat().st_mtime if run.metrics.exists() else None,
         ),
-        "index": Progress("index", min(found, len(encoded) * size), found, _UNITS["index"], *_speed([encoded], size)),
+        "encode": Progress(
+            "encode", min(found, len(encoded) * size), found, _UNITS["encode"], *_speed([encoded], size)
+        ),
+        "index": Progress("index", len(read), len(SIDES), _UNITS["index"], None, max(read, default=None)),
     }
     return Making({stage: _ended(stages[stage], finished[stage]) for stage in STAGES}, sources)
 

@@ -21,6 +21,7 @@ STAGE_TITLES = {
     "pair": "Texts paired",
     "harvest": "Activations collected",
     "train": "Dictionary trained",
+    "encode": "Texts encoded",
     "index": "Features described",
     "verify": "Surprise measured",
 }
