@@ -73,7 +73,7 @@ def test_a_run_made_for_another_is_not_called_unfinished(data: Path) -> None:
         (half.crosscoder / "model.safetensors").write_bytes(b"")
     page = text(visit(RUNS, run="demo"))
     assert page.count("made for demo: ends after training") == 2
-    assert page.count("not finished: index is missing") == 1
+    assert page.count("not finished: encode is missing") == 1
     shown = visit("app.py", run="demo-null")
     assert "Run demo-null, made for demo" in text(shown)
     assert "not finished" not in text(shown)

@@ -58,6 +58,24 @@ def test_training_goes_by_its_log(data: Path) -> None:
     assert (train.done, train.total, train.rate) == (500, 100_000, pytest.approx(2.0))
 
 
+def test_encoding_and_describing_are_followed(data: Path) -> None:
+    run = make_half_run(data)
+    run.crosscoder.mkdir()
+    (run.crosscoder / "model.safetensors").write_bytes(b"")
+    paired(run, 4 * SIZE)
+    files(run.codes, ".safetensors", 3, every=4)
+    encode = read(run).stages["encode"]
+    assert (encode.done, encode.total, encode.rate) == (3 * SIZE, 4 * SIZE, pytest.approx(SIZE / 4, rel=0.01))
+    assert "24,576 of 32,768 pairs encoded · 2,048 pairs encoded a second" in text(calm(visit(OVERVIEW, run="half")))
+    (run.codes / "manifest.json").write_text("{}")
+    for name in ("logits_a", "logit_counts_a", "logits_b"):
+        (run.path / "index.part").mkdir(exist_ok=True)
+        (run.path / "index.part" / f"{name}.parquet").write_bytes(b"")
+    made = read(run)
+    assert (made.stages["encode"].share, made.stages["index"].done, made.stages["index"].total) == (1, 1, 2)
+    assert "1 of 2 models read" in text(calm(visit(OVERVIEW, run="half")))
+
+
 def test_nothing_is_there_yet(data: Path) -> None:
     run = make_half_run(data)
     for path in (run.metrics, run.activations / "manifest.json", run.corpus):
