@@ -98,14 +98,18 @@ def firing_auroc(scores: Tensor, codes: Codes) -> Tensor:
 
     Args:
         scores: (features, rows).
-        codes: of these rows and features; an entry is a firing.
+        codes: of these rows and features, sorted by feature; an entry is a firing.
     """
-    ordered = scores.sort(dim=1).values
+    ordered = torch.from_numpy(np.sort(scores.numpy(), axis=1))  # several times as fast as torch's
     features, rows = scores.shape
-    below, upto = (torch.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
-    ranks = (below + upto + 1)[codes.features, codes.rows].double() / 2
-    fired = torch.bincount(codes.features, minlength=features).double()
+    count = torch.bincount(codes.features, minlength=features)
+    place = torch.arange(len(codes.features)) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    at_firings = torch.full((features, int(count.max())), torch.inf)
+    at_firings[codes.features, place] = scores[codes.features, codes.rows]
+    below, upto = (torch.searchsorted(ordered, at_firings, side=side) for side in ("left", "right"))
+    ranks = (below + upto + 1)[codes.features, place].double() / 2
     rank_sum = torch.zeros(features, dtype=torch.float64).index_add_(0, codes.features, ranks)
+    fired = count.double()
     return (rank_sum - fired * (fired + 1) / 2) / (fired * (rows - fired))
 
 

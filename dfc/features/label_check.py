@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfc.features.passages import Corpus, Entry, Stretch, entries, passage
+from dfc.features.passages import KINDS, Corpus, Entry, entries, passage
 
 PLACES = 4_096  # random pairs of the corpus that contexts are told from
 ENOUGH = 0.7
@@ -45,18 +45,21 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
     owners = np.full(len(corpus.places), -1) if corpus.owners is None else corpus.owners
     others = np.array([len(owners) - int((owners == one.feature).sum()) for one in named])
     of_feature: dict[int, list[int]] = {}
-    holders: dict[Entry, list[int]] = {}
+    holders: list[dict[str, list[int]]] = [{} for _ in KINDS]
     for number, one in enumerate(named):
         of_feature.setdefault(one.feature, []).append(number)
-        for part in one.parts:
-            holders.setdefault(part, []).append(number)
+        for kind, key in one.parts:
+            holders[kind].setdefault(key, []).append(number)
     for feature, around in zip(corpus.tested.tolist(), corpus.tests, strict=True):
         if mine := of_feature.get(feature):
-            there = _there(around)
+            there = entries(passage(around))
             for number in mine:
-                at_contexts[number, sum(part in there for part in named[number].parts)] += 1
+                at_contexts[number, sum(key in there[kind] for kind, key in named[number].parts)] += 1
     for owner, around in zip(owners.tolist(), corpus.places, strict=True):
-        held = Counter(number for entry in _there(around) for number in holders.get(entry, ()))
+        there = entries(passage(around))
+        held = Counter(
+            number for own, of in zip(there, holders, strict=True) for key in of.keys() & own for number in of[key]
+        )
         for number, parts in held.items():
             if named[number].feature != owner:
                 at_places[number, parts] += 1
@@ -66,7 +69,3 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
     won = (at_contexts * (below + at_places / 2)).sum(axis=1)
     known = (contexts >= _LEAST) & (others > 0)
     return np.where(known, won / np.maximum(contexts * others, 1), np.nan)
-
-
-def _there(around: Stretch) -> set[Entry]:
-    return set(entries(passage(around)))

@@ -179,9 +179,7 @@ def _common(corpus: Corpus, features: int, advance: Callable[[int], object] = la
     texts: list[str] = []
     for first in range(0, features, _FEATURES_AT_ONCE):
         stop = min(first + _FEATURES_AT_ONCE, features)
-        numbers: dict[tuple[int, str], int] = {}
-        counted: list[int] = []
-        behind_passage: list[int] = []
+        counted = [_Counted() for _ in KINDS]
         forms: Counter[tuple[int, str, str]] = Counter()
         owners = corpus.features[behind[first] : behind[stop]]
         for feature, around in zip(owners.tolist(), corpus.stretches[behind[first] : behind[stop]], strict=True):
@@ -189,24 +187,47 @@ def _common(corpus: Corpus, features: int, advance: Callable[[int], object] = la
             if there.peak:
                 word = there.written(there.peak[0], there.peak[-1])
                 forms[feature, stem(word), word] += 1
-            once = dict.fromkeys(entries(there))  # a set's order is another in each process, and breaks ties
-            counted += [numbers.setdefault(entry, len(numbers)) for entry in once]
-            behind_passage.append(len(counted))
-        owner = np.repeat(owners, np.diff([0, *behind_passage]))
-        cells, counts = np.unique(owner * len(numbers) + np.array(counted, dtype=np.int64), return_counts=True)
-        cells, counts = cells[counts >= _LEAST], counts[counts >= _LEAST]
-        feature_of, number = np.divmod(cells, max(1, len(numbers)))
+            for own, found in zip(counted, entries(there), strict=True):
+                own.add(found)
         shown = {(f, stem): word for (f, stem, word), _ in sorted(forms.items(), key=lambda form: form[::-1])}
-        named = list(numbers)
-        for feature, n in zip(feature_of.tolist(), number.tolist(), strict=True):
-            kind, key = named[n]
-            keys.append(key)
-            texts.append(key if kind else shown[feature, key])
-        kinds = np.array([named[n][0] for n in number.tolist()], dtype=np.int64)
-        parts.append((feature_of, kinds, counts))
+        for kind, own in enumerate(counted):
+            feature_of, mine, counts = own.shared(owners)
+            parts.append((feature_of, np.full(len(mine), kind), counts))
+            keys += mine
+            texts += mine if kind else [shown[at] for at in zip(feature_of.tolist(), mine, strict=True)]
         advance(stop - first)
     features_of, kinds, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Common(features_of, kinds, keys, texts, counts, of[features_of])
+    order = np.argsort(features_of, kind="stable")
+    keys, texts = ([words[place] for place in order.tolist()] for words in (keys, texts))
+    features_of = features_of[order]
+    return Common(features_of, kinds[order], keys, texts, counts[order], of[features_of])
+
+
+class _Counted:
+    """In how many top contexts of each feature words of one kind stand; memory grows with what is added."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._found: list[int] = []
+        self._behind = [0]
+
+    def add(self, words: list[str]) -> None:
+        """Take in the next context's words, each once."""
+        numbers = self._numbers
+        self._found += [numbers.setdefault(key, len(numbers)) for key in words]
+        self._behind.append(len(self._found))
+
+    def shared(self, owners: Ints) -> tuple[Ints, list[str], Ints]:
+        """Feature, words and contexts of what at least _LEAST contexts of a feature have, by feature.
+
+        Args:
+            owners: the feature of each context, (contexts,).
+        """
+        owner, size = np.repeat(owners, np.diff(self._behind)), max(1, len(self._numbers))
+        cells, counts = np.unique(owner * size + np.array(self._found, dtype=np.int64), return_counts=True)
+        features, number = np.divmod(cells[counts >= _LEAST], size)
+        named = list(self._numbers)
+        return features, [named[n] for n in number.tolist()], counts[counts >= _LEAST]
 
 
 def _lift(common: Common, sample: list[str]) -> Numbers:
@@ -243,7 +264,8 @@ def _sure(common: Common, corpus: Corpus) -> Numbers:
     wanted = set(listed)
     held: Counter[Entry] = Counter()
     for around in corpus.stretches:
-        held.update(wanted.intersection(entries(passage(around))))
+        for kind, found in enumerate(entries(passage(around))):
+            held.update(wanted.intersection((kind, key) for key in found))
     elsewhere = np.array([held[entry] for entry in listed], np.float64) - common.counts
     counts = (common.counts, common.of - common.counts, elsewhere, len(corpus.stretches) - common.of - elsewhere)
     own, lacking, other, without = (count + 0.5 for count in counts)

@@ -125,20 +125,23 @@ def units(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _UNIT.finditer(text)]
 
 
-def entries(around: Passage) -> Iterator[Entry]:
-    """What stands at a peak and around it."""
+def entries(around: Passage) -> tuple[list[str], list[str]]:
+    """What stands at a peak and around it, each once, in its order: of either kind, as `Entry` has them."""
     if not around.peak:
-        return
+        return [], []
     first, last = around.peak[0], around.peak[-1]
-    yield 0, stem(around.written(first, last))
     text, spans = around.text, around.units
     word = [any(map(str.isalpha, text[start:end])) for start, end in spans]
-    for start, end in in_a_row(text, spans):
-        # Signs and numbers at either end say little, unless the peak is there.
-        if (word[start] or start == first) and (word[end] or end == last) and (start != first or end != last):
-            written = text[spans[start][0] : spans[end][1]]
-            if "\n" not in written:
-                yield 1, written
+    # Signs and numbers at either end say little, unless the peak is there.
+    opens = [is_word or place == first for place, is_word in enumerate(word)]
+    closes = [is_word or place == last for place, is_word in enumerate(word)]
+    written = [
+        text[spans[start][0] : spans[end][1]]
+        for start, end in in_a_row(text, spans)
+        if opens[start] and closes[end] and (start != first or end != last)
+    ]
+    once = dict.fromkeys(words for words in written if "\n" not in words)  # a set's order differs between processes
+    return [stem(around.written(first, last))], list(once)
 
 
 def in_a_row(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
