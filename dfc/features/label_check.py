@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfc.features.passages import KINDS, Corpus, Entry, entries, passage
+from dfc.features.passages import KINDS, Corpus, Entry, words
 
 PLACES = 4_096  # random pairs of the corpus that contexts are told from
 ENOUGH = 0.7
@@ -52,11 +52,11 @@ def auroc(named: Sequence[Named], corpus: Corpus) -> npt.NDArray[np.float64]:
             holders[kind].setdefault(key, []).append(number)
     for feature, around in zip(corpus.tested.tolist(), corpus.tests, strict=True):
         if mine := of_feature.get(feature):
-            there = entries(passage(around))
+            there = words(around).entries
             for number in mine:
                 at_contexts[number, sum(key in there[kind] for kind, key in named[number].parts)] += 1
     for owner, around in zip(owners.tolist(), corpus.places, strict=True):
-        there = entries(passage(around))
+        there = words(around).entries
         held = Counter(
             number for own, of in zip(there, holders, strict=True) for key in of.keys() & own for number in of[key]
         )

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from dfc.features import label_check
 from dfc.features.label_check import Named
-from dfc.features.passages import KINDS, WINDOW, Corpus, Entry, Ints, entries, in_a_row, passage, stem, units
+from dfc.features.passages import KINDS, WINDOW, Corpus, Entry, Ints, Stretch, in_a_row, stem, units, words
 from dfc.machine import progress
 
 Numbers = npt.NDArray[np.float64]
@@ -180,15 +180,17 @@ def _common(corpus: Corpus, features: int, advance: Callable[[int], object] = la
     for first in range(0, features, _FEATURES_AT_ONCE):
         stop = min(first + _FEATURES_AT_ONCE, features)
         counted = [_Counted() for _ in KINDS]
+        known: dict[Stretch, list[list[int]]] = {}  # features share peaks
         forms: Counter[tuple[int, str, str]] = Counter()
         owners = corpus.features[behind[first] : behind[stop]]
         for feature, around in zip(owners.tolist(), corpus.stretches[behind[first] : behind[stop]], strict=True):
-            there = passage(around)
+            there = words(around)
             if there.peak:
-                word = there.written(there.peak[0], there.peak[-1])
-                forms[feature, stem(word), word] += 1
-            for own, found in zip(counted, entries(there), strict=True):
-                own.add(found)
+                forms[feature, stem(there.peak), there.peak] += 1
+            if around not in known:
+                known[around] = [own.numbers(found) for own, found in zip(counted, there.entries, strict=True)]
+            for own, numbers in zip(counted, known[around], strict=True):
+                own.add(numbers)
         shown = {(f, stem): word for (f, stem, word), _ in sorted(forms.items(), key=lambda form: form[::-1])}
         for kind, own in enumerate(counted):
             feature_of, mine, counts = own.shared(owners)
@@ -198,7 +200,7 @@ def _common(corpus: Corpus, features: int, advance: Callable[[int], object] = la
         advance(stop - first)
     features_of, kinds, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(features_of, kind="stable")
-    keys, texts = ([words[place] for place in order.tolist()] for words in (keys, texts))
+    keys, texts = ([column[place] for place in order.tolist()] for column in (keys, texts))
     features_of = features_of[order]
     return Common(features_of, kinds[order], keys, texts, counts[order], of[features_of])
 
@@ -211,10 +213,14 @@ class _Counted:
         self._found: list[int] = []
         self._behind = [0]
 
-    def add(self, words: list[str]) -> None:
+    def numbers(self, found: tuple[str, ...]) -> list[int]:
+        """Words as `add` takes them."""
+        known = self._numbers
+        return [known.setdefault(key, len(known)) for key in found]
+
+    def add(self, numbers: list[int]) -> None:
         """Take in the next context's words, each once."""
-        numbers = self._numbers
-        self._found += [numbers.setdefault(key, len(numbers)) for key in words]
+        self._found += numbers
         self._behind.append(len(self._found))
 
     def shared(self, owners: Ints) -> tuple[Ints, list[str], Ints]:
@@ -264,7 +270,7 @@ def _sure(common: Common, corpus: Corpus) -> Numbers:
     wanted = set(listed)
     held: Counter[Entry] = Counter()
     for around in corpus.stretches:
-        for kind, found in enumerate(entries(passage(around))):
+        for kind, found in enumerate(words(around).entries):
             held.update(wanted.intersection((kind, key) for key in found))
     elsewhere = np.array([held[entry] for entry in listed], np.float64) - common.counts
     counts = (common.counts, common.of - common.counts, elsewhere, len(corpus.stretches) - common.of - elsewhere)

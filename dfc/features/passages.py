@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,24 @@ class Passage:
     def written(self, first: int, last: int) -> str:
         """What stands from one unit to another."""
         return self.text[self.units[first][0] : self.units[last][1]]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What stands at a peak and around it.
+
+    Attributes:
+        peak: the word at the peak, as it is written; empty where there is none.
+        phrases: several words in a row, or another one, as they are written; each once, in their order.
+    """
+
+    peak: str
+    phrases: tuple[str, ...]
+
+    @property
+    def entries(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is counted, by its kind, as `Entry` has them."""
+        return ((stem(self.peak),) if self.peak else ()), self.phrases
 
 
 @dataclass(frozen=True)
@@ -125,12 +144,14 @@ def units(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _UNIT.finditer(text)]
 
 
-def entries(around: Passage) -> tuple[list[str], list[str]]:
-    """What stands at a peak and around it, each once, in its order: of either kind, as `Entry` has them."""
-    if not around.peak:
-        return [], []
-    first, last = around.peak[0], around.peak[-1]
-    text, spans = around.text, around.units
+@lru_cache(maxsize=1 << 15)  # features share peaks: where pairs are few, one has several
+def words(around: Stretch) -> Words:
+    """What is counted of a stretch."""
+    there = passage(around)
+    if not there.peak:
+        return Words("", ())
+    first, last = there.peak[0], there.peak[-1]
+    text, spans = there.text, there.units
     word = [any(map(str.isalpha, text[start:end])) for start, end in spans]
     # Signs and numbers at either end say little, unless the peak is there.
     opens = [is_word or place == first for place, is_word in enumerate(word)]
@@ -140,8 +161,8 @@ def entries(around: Passage) -> tuple[list[str], list[str]]:
         for start, end in in_a_row(text, spans)
         if opens[start] and closes[end] and (start != first or end != last)
     ]
-    once = dict.fromkeys(words for words in written if "\n" not in words)  # a set's order differs between processes
-    return [stem(around.written(first, last))], list(once)
+    once = dict.fromkeys(phrase for phrase in written if "\n" not in phrase)  # a set's order differs between processes
+    return Words(there.written(first, last), tuple(once))
 
 
 def in_a_row(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

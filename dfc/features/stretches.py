@@ -60,12 +60,14 @@ def read(wanted: Rows, store: ActivationStore, documents: pa.Table, characters: 
             same = (at > 0) & (origin.document[before] == origin.document[at])
             begins = np.where(same, origin.end[before], 0)
             cached: dict[int, Document] = {}
-            for number, begin, end in zip(
-                origin.document[at].tolist(), begins.tolist(), origin.end[at].tolist(), strict=True
-            ):
+            distinct, first_of, place = np.unique(at, return_index=True, return_inverse=True)
+            where = origin.document[distinct], begins[first_of], origin.end[distinct]
+            found = []  # of each pair once: features share peaks
+            for number, begin, end in zip(*(column.tolist() for column in where), strict=True):
                 if number not in cached:
                     cached[number] = stored.document(documents, number)
-                stretches.append(stretch(cached[number], begin, end))
+                found.append(stretch(cached[number], begin, end))
+            stretches += [found[one] for one in place.tolist()]
             bar.update(stop - start)
     order = np.argsort(wanted.feature, kind="stable")
     feature, apart = wanted.feature[order], wanted.apart[order]

@@ -22,7 +22,7 @@ def test_runs_and_how_far_each_is(data: Path) -> None:
     assert found["demo"]["models"] == {"a": "SmolLM2-135M-Instruct", "b": "Gemma-3-270m"}
     assert "train" not in found["half"]["done"]
     assert "broken" in found["broken"]["problem"]
-    assert "demo                 done: pair, harvest, train, index, verify" in printed("runs")
+    assert "demo                 done: pair, harvest, train, encode, index, verify" in printed("runs")
 
 
 def test_an_overview(data: Path) -> None:
