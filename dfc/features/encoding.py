@@ -52,11 +52,11 @@ def encode(run: Run, group: Group = ALONE) -> None:
     if group.leads:
         manifest.unlink(missing_ok=True)
     device = devices.pick(config.training.device)
-    crosscoder = crosscoder_model.load(run.crosscoder).to(device)
     kept = [facts.train + facts.held_out for facts in store.manifest.shards]
     left, mine = sum(kept[shard] for shard in missing), sum(kept[group.share])
-    _check_disk(run.codes, left, config.crosscoder.k)
+    _check_disk(run.codes, group.total(left), config.crosscoder.k)
     try:
+        crosscoder = crosscoder_model.load(run.crosscoder).to(device)
         with progress.bar("encoding", mine, "pairs", done=mine - left, shown=group.leads) as bar:
             for shard in missing:
                 write_shard(run.codes, crosscoder, kept_rows(store, shard), config.index.batch, origins[shard])
