@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from dfc.config import SIDES
 from dfc.config.characters import HIDDEN_CATEGORIES
-from dfc.report.heatmap import HEATMAP_CSS, NEWLINE_COLUMNS, context_html, excerpt, label, token_html, visible
+from dfc.report.heatmap import (
+    HEATMAP_CSS,
+    NEWLINE_COLUMNS,
+    UNBROKEN,
+    context_html,
+    excerpt,
+    label,
+    token_html,
+    visible,
+)
 from dfc.report.palette import LEVELS
 from dfc.store.reader import Context, Store
 
@@ -149,3 +158,10 @@ def test_every_stored_context_is_shown_whole_on_both_sides(store: Store) -> None
             assert texts["a"] == "".join(map(visible, context.tokens_a))
             # The same characters, whichever tokenizer cut them; only fragments differ.
             assert re.sub("·", "", texts["a"]) == re.sub("·", "", texts["b"])
+
+
+@given(st.one_of(st.text(max_size=UNBROKEN - 1), st.sampled_from(HOSTILE)))
+def test_a_token_is_shown_as_its_characters_one_by_one(token: str) -> None:
+    assert visible(token) == ("".join(map(visible, token)) or "·")
+    if len(token) < UNBROKEN and "\n\n" not in token:  # what is longer has places to break; a run of lines has one
+        assert token_html(token) == ("".join(map(token_html, token)) or token_html(""))

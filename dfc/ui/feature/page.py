@@ -196,8 +196,8 @@ def _listed(query: FeatureQuery) -> str:
 def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | None:
     if place.position < 0:
         return None
-    ids = data.features(store, replace(query, limit=1, offset=place.position))["feature_id"]
-    return {"feature": str(int(ids.iloc[0])), "list": address.pack(place)} if len(ids) else None
+    ids = data.page_ids(store, replace(query, limit=1, offset=place.position))
+    return {"feature": str(ids[0]), "list": address.pack(place)} if ids else None
 
 
 def _of(listed: list[int], place: Place) -> dict[str, str] | None:
