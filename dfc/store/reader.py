@@ -32,8 +32,9 @@ class Store(Attached):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        version = self.facts().get("schema_version")
-        if version not in READABLE:
+        found = self._rows("SELECT value FROM store.run WHERE key = 'schema_version'")
+        version = found[0]["value"] if found else None  # as JSON, which of a number is the number
+        if version not in map(str, READABLE):
             raise VersionError(
                 f"{path}: was written with schema {version}, this version reads {READABLE[-1]}; "
                 f"make it again with `python -m dfc index --again {path.parent}`."
@@ -60,12 +61,12 @@ class Store(Attached):
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
         # First which features, then all about these: the wide columns of the others are not read.
-        ids = self.page_ids(query) or [None]
+        ids = self.page_ids(query)
         names = ", ".join(one.name for one in columns.columns())
         return self._frame(
-            f"""SELECT {names} FROM judged WHERE feature_id IN ({", ".join("?" * len(ids))})
+            f"""SELECT {names} FROM judged WHERE feature_id IN (SELECT unnest(?::INTEGER[]))
                 ORDER BY list_position(?::INTEGER[], feature_id)""",
-            [*ids, ids],
+            [ids, ids],
         )
 
     def page_ids(self, query: FeatureQuery) -> list[int]:
