@@ -279,6 +279,8 @@ def _invented(
             arrays[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
         elif name == "rank":
             arrays[name] = place // step
+        elif name == "least":  # of a distribution whose most is above 0
+            arrays[name] = -_values(random, kind, tokens, count, features)
         elif kind.endswith("[]"):
             length = _LISTS[name]
             values = _values(random, kind[:-2], tokens, count * length, features)

@@ -13,6 +13,7 @@ from dfc.config import shipped
 from dfc.config.base import SIDES, MissingError, SettingsError, UserError
 from dfc.config.sections import RunConfig
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, ten times as fast, where it was built
 BEFORE: dict[str, dict[str, str]] = {"crosscoder": {"exclusive_reads": "stream"}}
 """By section, what was done before there was a setting for it, where that is not the default."""
 
@@ -74,7 +75,8 @@ def load_sites(path: Path) -> list[RunConfig]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(shipped.here_or_shipped(str(path))).read_text(encoding="utf-8"))
+        text = Path(shipped.here_or_shipped(str(path))).read_text(encoding="utf-8")
+        content = yaml.load(text, _LOADER)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; the presets that ship are in {shipped.PRESETS}.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -60,7 +60,9 @@ def side_of(partition: Partition) -> Side:
 
 def visible(token: str) -> str:
     """A token as plain text with nothing hidden: ↵, ⇥, ‹U+200B›; '·' for a fragment of a character."""
-    return "".join(_visible(character) for character in token) if token else "·"
+    if token.isprintable():
+        return token or "·"
+    return "".join(map(_visible, token))
 
 
 def label(token: str) -> str:
@@ -81,6 +83,8 @@ def token_html(token: str) -> str:
     """A token as escaped HTML; what stands for a hidden character is marked by <i>."""
     if not token:
         return '<i class="fragment">·</i>'
+    if len(token) < UNBROKEN and token.isprintable():  # most are: nothing hidden, and no place to break a line
+        return escape(token)
     pieces: list[str] = []
     unbroken = 0
     for part in re.split(r"(\n+)", token):

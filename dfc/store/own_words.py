@@ -101,9 +101,10 @@ class OwnWords(Attached):
 
     def seen(self, features: Sequence[tuple[int, Side]]) -> dict[int, Seen]:
         """In how many continuations features fire, each with the model whose it is; nothing where there are none."""
-        total = {side: self.count(side) for side in ("a", "b")}
-        if not sum(total.values()):
+        counts = self._rows("SELECT side, count(*) AS number FROM continuations GROUP BY side")
+        if not counts:
             return {}
+        total = {"a": 0, "b": 0} | {row["side"]: int(row["number"]) for row in counts}
         rows = self._rows(
             """SELECT feature_id, side, count(*) AS number FROM heard
                WHERE feature_id IN (SELECT unnest(?::INTEGER[])) GROUP BY feature_id, side""",

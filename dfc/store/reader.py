@@ -32,8 +32,9 @@ class Store(Attached):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        version = self.facts().get("schema_version")
-        if version not in READABLE:
+        found = self._rows("SELECT value FROM store.run WHERE key = 'schema_version'")
+        version = found[0]["value"] if found else None  # as JSON, which of a number is the number
+        if version not in map(str, READABLE):
             raise VersionError(
                 f"{path}: was written with schema {version}, this version reads {READABLE[-1]}; "
                 f"make it again with `python -m dfc index --again {path.parent}`."
@@ -59,19 +60,23 @@ class Store(Attached):
 
     def features(self, query: FeatureQuery) -> pd.DataFrame:
         """One page of features, a column for each of `columns`; those of the evidence are null before `verify`."""
-        order, (found, rows_of, searched), (where, values) = ordering(query), self._matching(query), conditions(query)
         # First which features, then all about these: the wide columns of the others are not read.
+        ids = self.page_ids(query)
+        names = ", ".join(one.name for one in columns.columns())
+        return self._frame(
+            f"""SELECT {names} FROM judged WHERE feature_id IN (SELECT unnest(?::INTEGER[]))
+                ORDER BY list_position(?::INTEGER[], feature_id)""",
+            [ids, ids],
+        )
+
+    def page_ids(self, query: FeatureQuery) -> list[int]:
+        """Ids of one page of features, in its order."""
+        order, (found, rows_of, searched), (where, values) = ordering(query), self._matching(query), conditions(query)
         rows = self._rows(
             f"{found} SELECT feature_id FROM {rows_of} WHERE {where} {order} LIMIT ? OFFSET ?",
             [*searched, *values, query.limit, query.offset],
         )
-        ids = [row["feature_id"] for row in rows] or [None]
-        names = ", ".join(one.name for one in columns.columns())
-        return self._frame(
-            f"""SELECT {names} FROM judged WHERE feature_id IN ({", ".join("?" * len(ids))})
-                ORDER BY list_position(?::INTEGER[], feature_id)""",
-            [*ids, ids],
-        )
+        return [row["feature_id"] for row in rows]
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
@@ -165,6 +170,14 @@ class Store(Attached):
         """Labels of the features that have one, by number."""
         rows = self._rows("SELECT label FROM store.features WHERE label != '' ORDER BY feature_id")
         return [row["label"] for row in rows]
+
+    def labels_of(self, feature_ids: Sequence[int]) -> dict[int, str]:
+        """The label of each of these features that the run has; empty where there is none."""
+        rows = self._rows(
+            "SELECT feature_id, label FROM features WHERE feature_id IN (SELECT unnest(?::INTEGER[]))",
+            [list(feature_ids)],
+        )
+        return {row["feature_id"]: row["label"] for row in rows}
 
     def stretches(self) -> pd.DataFrame:
         """Which characters of which documents the strongest contexts show: feature_id, document, start, stop, by
@@ -385,9 +398,9 @@ class Store(Attached):
         sql = f"""SELECT feature_id, partition::{partition} AS partition, alive, density, norm_a, norm_b,
                          raw_norm_a, raw_norm_b, relative_norm, verdict::{verdict} AS verdict, decoder_cosine,
                          coalesce(peak_tokens[1], '') AS peak_token
-                  FROM judged ORDER BY feature_id"""
-        with self._cursor() as cursor:
-            return cursor.sql(sql).to_arrow_table().to_pandas()
+                  FROM judged"""
+        with self._cursor() as cursor:  # sorted here: DuckDB would carry the texts through its sort
+            return cursor.sql(sql).to_arrow_table().to_pandas().sort_values("feature_id", ignore_index=True)
 
     def partitions(self) -> pd.DataFrame:
         """Features and alive features in each partition, indexed by partition."""

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from dfc.config import SIDES
 from dfc.config.characters import HIDDEN_CATEGORIES
-from dfc.report.heatmap import HEATMAP_CSS, NEWLINE_COLUMNS, context_html, excerpt, label, token_html, visible
+from dfc.report.heatmap import (
+    HEATMAP_CSS,
+    NEWLINE_COLUMNS,
+    UNBROKEN,
+    context_html,
+    excerpt,
+    label,
+    token_html,
+    visible,
+)
 from dfc.report.palette import LEVELS
 from dfc.store.reader import Context, Store
 
@@ -149,3 +158,9 @@ def test_every_stored_context_is_shown_whole_on_both_sides(store: Store) -> None
             assert texts["a"] == "".join(map(visible, context.tokens_a))
             # The same characters, whichever tokenizer cut them; only fragments differ.
             assert re.sub("·", "", texts["a"]) == re.sub("·", "", texts["b"])
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=UNBROKEN - 1))
+def test_a_short_token_is_shown_alike_alone_and_before_a_line_end(token: str) -> None:
+    assert visible(token + "\n") == visible(token) + "↵"
+    assert token_html(token + "\n").replace("<wbr>", "") == token_html(token).replace("<wbr>", "") + "<i>↵</i><br>"

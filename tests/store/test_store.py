@@ -283,6 +283,18 @@ def test_unknown_tables_and_features(store: Store, tmp_path: Path) -> None:
         store.features(FeatureQuery(order="density; DROP TABLE run"))  # type: ignore[arg-type]
 
 
+def test_what_is_read_narrowly_is_what_the_wide_tables_say(store: Store) -> None:
+    whole = store.features(EVERYTHING).set_index("feature_id")["label"]
+    assert store.labels_of([4, 1, 1, 10_000]) == {4: whole[4], 1: whole[1]}
+    assert store.labels_of([]) == {}
+    query = FeatureQuery(order="density", limit=3, offset=2)
+    assert store.page_ids(query) == store.features(query)["feature_id"].tolist()
+    assert store.page_ids(FeatureQuery(limit=3, offset=10_000)) == []
+    norms = store.norms()
+    assert norms["feature_id"].tolist() == sorted(whole.index)
+    assert norms.index.tolist() == list(range(len(whole)))
+
+
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("order", ["density", "specificity", "max", "main_source"])
 def test_pages_against_pandas(store: Store, order: str, descending: bool) -> None:

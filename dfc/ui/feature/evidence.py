@@ -29,13 +29,13 @@ _SCORE = (
 )
 
 
-def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+def show(view: View, feature: FeatureRow, evidence: EvidenceRow | None, names: dict[Side, str]) -> None:
     """Draw the panel; before `verify`, the command that makes it."""
     st.markdown(
         "**Is it exclusive?**",
         help="A decoder norm of zero only says where the feature was allowed to act. This is what the activations say.",
     )
-    evidence, facts = view.store.evidence(feature.feature_id), data.facts(view.store)
+    facts = data.facts(view.store)
     if evidence is None:
         st.caption(unjudged(facts, view.run.name))
         return

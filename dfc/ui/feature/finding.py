@@ -11,7 +11,7 @@ from dfc.config import PARTITIONS, Side
 from dfc.report import findings
 from dfc.report.heatmap import called
 from dfc.store import columns
-from dfc.store.reader import FeatureQuery, FeatureRow
+from dfc.store.reader import EvidenceRow, FeatureQuery, FeatureRow
 from dfc.ui.shell import address, data, links, list_address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
@@ -21,9 +21,8 @@ OTHERS = 4
 """Features of the same finding that are linked to."""
 
 
-def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+def show(view: View, feature: FeatureRow, evidence: EvidenceRow | None, names: dict[Side, str]) -> None:
     """Draw the panel, if it belongs to one."""
-    evidence = view.store.evidence(feature.feature_id)
     if evidence is None or evidence.finding is None:
         return
     found = data.findings(view.store)
@@ -39,7 +38,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     query = FeatureQuery(
         partitions=PARTITIONS, finding=finding.finding, alive_only=False, order="place", descending=False
     )
-    rows: Any = data.features(view.store, query).head(OTHERS + 1).itertuples()
+    rows: Any = view.store.members(finding.finding).head(OTHERS + 1).itertuples()
     with st.container(gap="xxsmall", key="others"):
         shown = [(place, row) for place, row in enumerate(rows) if row.feature_id != feature.feature_id][:OTHERS]
         for place, row in shown:

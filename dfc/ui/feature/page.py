@@ -208,8 +208,8 @@ def _at(view: View, place: Place) -> dict[str, str] | None:
     if place.position < 0:
         return None
     query = list_address.narrowed(view, place.query, place.kept)
-    ids = data.features(view.store, replace(query, limit=1, offset=place.position))["feature_id"]
-    return {"feature": str(int(ids.iloc[0])), "list": address.pack(place)} if len(ids) else None
+    ids = data.page_ids(view.store, replace(query, limit=1, offset=place.position))
+    return {"feature": str(ids[0]), "list": address.pack(place)} if ids else None
 
 
 def _of(listed: list[int], place: Place) -> dict[str, str] | None:

@@ -12,7 +12,7 @@ from dfc.config import SIDES, Side
 from dfc.report.card import lens_notes, times
 from dfc.report.heatmap import label
 from dfc.store import columns
-from dfc.store.reader import FeatureRow
+from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui.feature import evidence, finding, nearest, related, said
 from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
@@ -32,9 +32,10 @@ _MOVES = {
 
 def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     """Draw the panels, one under the other."""
+    known = view.store.evidence(feature.feature_id)
     said.show(view, feature)
-    finding.show(view, feature, names)
-    evidence.show(view, feature, names)
+    finding.show(view, feature, known, names)
+    evidence.show(view, feature, known, names)
     facts = data.facts(view.store)
     if feature.alive and any(feature.histogram):
         st.markdown(
@@ -58,7 +59,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
         "construction.",
     )
     st.html(_norms(feature, names))
-    _encoders(view, feature, names)
+    _encoders(view, feature, known, names)
     _logit_lens(view, facts, feature)
 
 
@@ -122,7 +123,7 @@ def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:
     return f'<div class="dfc-bars">{rows}</div>'
 
 
-def _encoders(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+def _encoders(view: View, feature: FeatureRow, known: EvidenceRow | None, names: dict[Side, str]) -> None:
     """What it reads, beside what it writes: small, since nothing is judged by it."""
     if feature.encoder_norm_a is None:
         st.caption(f"Norms of its encoder are not in this store: {_again(view)} keeps them.")
@@ -130,8 +131,7 @@ def _encoders(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     head = "".join(f"<th>{side_name(side, names)}</th>" for side in SIDES)
     rows = "".join(_figure_row(name, title, feature) for name, title in _ENCODER.items())
     st.html(f'<table class="dfc-table dfc-small"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>')
-    evidence = view.store.evidence(feature.feature_id)
-    between = {} if evidence is None else {name: evidence.values[name] for name in _BETWEEN}
+    between = {} if known is None else {name: known.values[name] for name in _BETWEEN}
     said = " · ".join(
         f'<span title="{escape(columns.meaning(name))}">{_BETWEEN[name]} {value:.2f}</span>'
         for name, value in between.items()
@@ -156,7 +156,7 @@ def _again(view: View) -> str:
 
 def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
     table = view.store.logits(feature.feature_id)
-    notes = lens_notes(facts, view.store.models(), table, feature.partition)
+    notes = lens_notes(facts, data.models(view.store), table, feature.partition)
     counted: Any = view.store.logit_counts(feature.feature_id).itertuples()
     spreads = {row.side: row for row in counted}
     for side in SIDES:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.report.heatmap import called
-from dfc.store.reader import FeatureQuery, FeatureRow
+from dfc.store.reader import FeatureRow
 from dfc.ui.shell import address
 from dfc.ui.shell.frame import View
 
@@ -68,6 +68,5 @@ def _related(view: View, feature: FeatureRow) -> pd.DataFrame:
     )
     if related.empty:
         return related
-    ids = tuple(int(identity) for identity in related["feature_id"].unique())
-    others = view.store.features(FeatureQuery(alive_only=False, ids=ids, limit=len(ids))).set_index("feature_id")
-    return related.assign(about=related["feature_id"].map(others["label"].map(called)))
+    labels = view.store.labels_of(related["feature_id"].tolist())
+    return related.assign(about=[called(labels.get(other)) for other in related["feature_id"].tolist()])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
@@ -78,9 +79,9 @@ def cosine_axes(norms: pd.DataFrame) -> Axes:
 def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: Theme) -> go.Figure:
     """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis; a line is the shared features' median."""
     figure = empty_figure(theme, height=330)
+    relative = norms["relative_norm"].to_numpy()
     for partition in PARTITIONS:
-        values = norms.loc[norms["partition"] == partition, "relative_norm"]
-        counts, _ = np.histogram(values, _BINS)
+        counts, _ = np.histogram(relative[(norms["partition"] == partition).to_numpy()], len(_BINS) - 1, (0.0, 1.0))
         filled = counts > 0
         figure.add_bar(
             x=((_BINS[:-1] + _BINS[1:]) / 2)[filled],
@@ -90,24 +91,31 @@ def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: The
             marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
             hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
         )
-    shared = norms.loc[norms["partition"] == "shared", "relative_norm"]
+    shared = relative[(norms["partition"] == "shared").to_numpy()]
     if len(shared):
         line = {"color": THEMES[theme].ink, "width": 1.5, "dash": "dash"}
-        figure.add_vline(x=float(shared.median()), line=line, name=SHARED_MEDIAN, showlegend=True)
-    figure.update_layout(barmode="stack", legend=_LEGEND | {"traceorder": "normal"})
-    figure.update_xaxes(
-        title_text="relative norm: 0 only B, 1 only A", range=[-0.02, 1.02], tickvals=[0, 0.25, 0.5, 0.75, 1]
+        figure.add_vline(x=float(np.median(shared)), line=line, name=SHARED_MEDIAN, showlegend=True)
+    figure.update_layout(
+        barmode="stack",
+        legend=_LEGEND | {"traceorder": "normal"},
+        xaxis={
+            "title": {"text": "relative norm: 0 only B, 1 only A"},
+            "range": [-0.02, 1.02],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+        },
+        yaxis={"type": "log", "title": {"text": "features (logarithmic)"}, "dtick": 1},
     )
-    figure.update_yaxes(type="log", title_text="features (logarithmic)", dtick=1)
     return figure
 
 
 def shared_median(norms: pd.DataFrame, axes: Axes) -> tuple[float, float] | None:
     """The median of the shared features across and up; None if there are none."""
-    shared = norms.loc[norms["partition"] == "shared", list(axes.columns)].dropna()
-    if shared.empty:
+    shared = (norms["partition"] == "shared").to_numpy()
+    points = np.stack([norms[column].to_numpy(np.float64)[shared] for column in axes.columns], axis=1)
+    points = points[~np.isnan(points).any(axis=1)]
+    if not len(points):
         return None
-    across, up = (float(shared[column].median()) for column in axes.columns)
+    across, up = np.median(points, axis=0).tolist()
     return across, up
 
 
@@ -125,24 +133,25 @@ def scatter(
     A cross marks `middle`, the shared features' median.
     """
     figure = empty_figure(theme, height=480)
-    across, up = axes.columns
+    across, up = (norms[column].to_numpy(np.float32) for column in axes.columns)
+    ids = norms["feature_id"].to_numpy(np.int32)[:, None]
+    selected = None if region is None else region.contains(norms)
     codes, tokens = pd.factorize(norms["peak_token"])
     # An array of text, not a list of texts: plotly looks at each of those.
     words = np.array([escape(str(token))[:80] for token in tokens], str)
-    place_of = pd.Series(codes, norms.index)
     for name, rows, marker in _groups(norms, colouring, labels, theme):
-        if rows.empty:
+        if not len(rows):
             continue
         figure.add_scattergl(
-            x=rows[across].to_numpy(np.float32),
-            y=rows[up].to_numpy(np.float32),
+            x=across[rows],
+            y=up[rows],
             mode="markers",
             name=escape(name),
-            customdata=rows["feature_id"].to_numpy(np.int32)[:, None],
-            text=words[place_of[rows.index].to_numpy()],
+            customdata=ids[rows],
+            text=words[codes[rows]],
             marker={"size": 6, "line": {"width": 0}, **marker},
             hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
-            selectedpoints=None if region is None else np.flatnonzero(region.contains(rows)),
+            selectedpoints=None if selected is None else np.flatnonzero(selected[rows]),
             showlegend=colouring != "density",
         )
     if middle is not None:
@@ -159,19 +168,25 @@ def scatter(
         )
     # Under the chart, whose tool bar lies over its head; those on top, which are drawn last, first.
     legend = _LEGEND | {"traceorder": "reversed", "y": 0, "yref": "container", "yanchor": "bottom"}
-    figure.update_layout(legend=legend, hovermode="closest", dragmode="select", margin={"b": 92})
     line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
     shapes = region.shapes() if region is not None and region.chart == axes.chart else []
-    figure.update_layout(newselection={"line": line}, selections=[shape | {"line": line} for shape in shapes])
-    figure.update_xaxes(title_text=escape(axes.x_title), range=axes.x_range, zeroline=True)
-    figure.update_yaxes(title_text=escape(axes.y_title), range=axes.y_range, zeroline=True)
+    figure.update_layout(
+        legend=legend,
+        hovermode="closest",
+        dragmode="select",
+        margin={"b": 92},
+        newselection={"line": line},
+        selections=[shape | {"line": line} for shape in shapes],
+        xaxis={"title": {"text": escape(axes.x_title)}, "range": axes.x_range, "zeroline": True},
+        yaxis={"title": {"text": escape(axes.y_title)}, "range": axes.y_range, "zeroline": True},
+    )
     return figure
 
 
 def _groups(
     norms: pd.DataFrame, colouring: Colouring, labels: dict[Partition, str], theme: Theme
-) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
-    """What is drawn in one colour, those that matter most on top: its name, its rows, its marker."""
+) -> Iterator[tuple[str, npt.NDArray[np.intp], dict[str, Any]]]:
+    """What is drawn in one colour, those that matter most on top: its name, the places of its rows, its marker."""
     if colouring == "density":
         shades = np.log10(norms["density"].clip(lower=1e-7).to_numpy(np.float32))
         ticks = list(range(int(np.floor(shades.min())), 1)) if len(shades) else []
@@ -180,15 +195,15 @@ def _groups(
         # Without the end that the page's own colour would swallow.
         first, last = (0.25, 1.0) if theme == "dark" else (0.0, 0.88)
         scale = sample_colorscale("Cividis", list(np.linspace(first, last, 9)))
-        yield "features", norms, {"color": shades, "colorscale": scale, "colorbar": bar, "opacity": 0.8}
+        yield "features", np.arange(len(norms)), {"color": shades, "colorscale": scale, "colorbar": bar, "opacity": 0.8}
         return
     if colouring == "verdict":
-        yield _NOT_JUDGED, norms[norms["verdict"].isna()], {"color": THEMES[theme].line}
+        yield _NOT_JUDGED, np.flatnonzero(norms["verdict"].isna()), {"color": THEMES[theme].line}
         for verdict in reversed(VERDICTS):
             marker = {"color": verdict_marks(theme)[verdict], "opacity": 0.75}
-            yield verdict, norms[norms["verdict"] == verdict], marker
+            yield verdict, np.flatnonzero(norms["verdict"] == verdict), marker
         return
     for partition in reversed(PARTITIONS):
         opacity = 0.55 if partition == "shared" else 0.8
         marker = {"color": THEMES[theme].hue(partition).mark, "opacity": opacity}
-        yield labels[partition], norms[norms["partition"] == partition], marker
+        yield labels[partition], np.flatnonzero(norms["partition"] == partition), marker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -37,12 +38,10 @@ def show(view: View) -> None:
     if (place := address.place()) is not None and place.region:
         # As on the table's page: the first step back in the browser brings the feature's parameters with this path.
         st.switch_page(address.NORMS_PAGE, query_params=norm_region.params(view.run.name, place, paging.TABLE_ROWS))
-    norms = data.norms(view.store)
     alive_only = st.toggle(
         "alive only", value=True, key="alive", bind="query-params", help="Leave out features that never fired."
     )
-    if alive_only:
-        norms = norms[norms["alive"]]
+    norms = data.norms(view.store, alive_only)
     if norms.empty:
         st.info("No feature of this run is alive: there is nothing to draw.", icon=":material/bedtime:")
         return
@@ -176,11 +175,13 @@ def _choices(view: View, norms: pd.DataFrame, names: dict[Side, str], judged: bo
 
 def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
     """At most MOST_POINTS rows: the exclusive ones stay, shared ones are sampled."""
-    shared = norms["partition"] == "shared"
-    room = max(1_000, MOST_POINTS - int((~shared).sum()))
-    if int(shared.sum()) <= room:
+    shared = (norms["partition"] == "shared").to_numpy()
+    exclusive, others = np.flatnonzero(~shared), np.flatnonzero(shared)
+    room = max(1_000, MOST_POINTS - len(exclusive))
+    if len(others) <= room:
         return norms
-    return pd.concat([norms[~shared], norms[shared].sample(room, random_state=0).sort_index()])
+    drawn = np.random.default_rng(0).choice(others, room, replace=False)
+    return norms.iloc[np.concatenate([exclusive, np.sort(drawn)])]
 
 
 def _listed(view: View, norms: pd.DataFrame, region: Region | None, alive_only: bool) -> None:

@@ -77,7 +77,7 @@ def _hero(view: View, facts: dict[str, Any], names: dict[Side, str]) -> None:
 
 
 def _models(view: View, names: dict[Side, str]) -> None:
-    models = view.store.models()
+    models = data.models(view.store)
     for column, side in zip(st.columns(2), SIDES, strict=True):
         row: Any = models.loc[side]
         figures = (

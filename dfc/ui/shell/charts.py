@@ -136,21 +136,24 @@ def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partitio
     filled = [place for place, value in enumerate(counts) if value] or [0, len(counts) - 1]
     places = range(max(0, filled[0] - 1), min(len(counts), filled[-1] + 2))
     figure.add_bar(
-        x=list(places),
-        y=[counts[place] for place in places],
+        x=np.array(places),
+        y=np.array(counts[places.start : places.stop]),
         marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
-        customdata=[f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in places],
+        customdata=np.array([f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in places]),
         hovertemplate="%{y:,} pairs at %{customdata}<extra></extra>",
     )
     ticks = list(places)[:: max(1, len(places) // 4)]
-    figure.update_xaxes(
-        title_text="activation, logarithmic",
-        showgrid=False,
-        tickvals=[tick - 0.5 for tick in ticks],
-        ticktext=[f"{edges[tick]:.2g}" for tick in ticks],
+    figure.update_layout(
+        xaxis={
+            "title": {"text": "activation, logarithmic"},
+            "showgrid": False,
+            "tickvals": [tick - 0.5 for tick in ticks],
+            "ticktext": [f"{edges[tick]:.2g}" for tick in ticks],
+        },
+        yaxis={"title": {"text": "pairs"}, "nticks": 4},
+        margin={"l": 44, "r": 4, "t": 6, "b": 38},
+        bargap=0.08,
     )
-    figure.update_yaxes(title_text="pairs", nticks=4)
-    figure.update_layout(margin={"l": 44, "r": 4, "t": 6, "b": 38}, bargap=0.08)
     return figure
 
 
@@ -163,12 +166,15 @@ def logits(counts: Sequence[int], least: float, most: float, side: Side, theme: 
         y=np.asarray(counts),
         width=edges[1] - edges[0],
         marker={"color": THEMES[theme].hue(side).mark, "line": {"width": 0}},
-        customdata=[f"{low:+.2f} to {high:+.2f}" for low, high in pairwise(edges.tolist())],
+        customdata=np.array([f"{low:+.2f} to {high:+.2f}" for low, high in pairwise(edges.tolist())]),
         hovertemplate="%{y:,} tokens at %{customdata}<extra></extra>",
     )
-    figure.update_xaxes(title_text="logit", showgrid=False, nticks=6)
-    figure.update_yaxes(title_text="tokens", type="log", dtick=2, range=[-0.3, np.log10(max(counts)) + 0.2])
-    figure.update_layout(margin={"l": 44, "r": 4, "t": 4, "b": 34}, bargap=0)
+    figure.update_layout(
+        xaxis={"title": {"text": "logit"}, "showgrid": False, "nticks": 6},
+        yaxis={"title": {"text": "tokens"}, "type": "log", "dtick": 2, "range": [-0.3, np.log10(max(counts)) + 0.2]},
+        margin={"l": 44, "r": 4, "t": 4, "b": 34},
+        bargap=0,
+    )
     return figure
 
 

@@ -21,9 +21,9 @@ from dfc.store import attached, corpus
 from dfc.store.reader import FeatureQuery, Store
 
 
-def norms(store: Store) -> pd.DataFrame:
-    """Norms, density and peak tokens of every feature; shared, not to be changed."""
-    return _norms(str(store.path), attached.stamp(store.path))
+def norms(store: Store, alive_only: bool = False) -> pd.DataFrame:
+    """Norms, density and peak tokens of every feature, or of those that fire; shared, not to be changed."""
+    return _norms(str(store.path), attached.stamp(store.path), alive_only)
 
 
 def norms_compare(store: Store) -> bool:
@@ -39,6 +39,11 @@ def metric_lines(run: Run) -> list[dict[str, Any]]:
 def facts(store: Store) -> dict[str, Any]:
     """The facts of the run."""
     return _facts(str(store.path), attached.stamp(store.path))
+
+
+def models(store: Store) -> pd.DataFrame:
+    """Both models of the run."""
+    return _models(str(store.path), attached.stamp(store.path))
 
 
 def partitions(store: Store) -> pd.DataFrame:
@@ -71,6 +76,11 @@ def features(store: Store, query: FeatureQuery) -> pd.DataFrame:
     return _features(str(store.path), attached.stamp(store.path), query)
 
 
+def page_ids(store: Store, query: FeatureQuery) -> list[int]:
+    """Ids of one page of features."""
+    return _page_ids(str(store.path), attached.stamp(store.path), query)
+
+
 def matches(store: Store, query: FeatureQuery, ids: Sequence[int]) -> pd.DataFrame:
     """Where the text that a query searches stands in the contexts of these features."""
     return _matches(str(store.path), attached.stamp(store.path), query, tuple(ids))
@@ -91,8 +101,11 @@ def _stamp(path: Path) -> int:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _norms(path: str, stamp: object) -> pd.DataFrame:
-    return Store(Path(path)).norms()
+def _norms(path: str, stamp: object, alive_only: bool) -> pd.DataFrame:
+    if not alive_only:
+        return Store(Path(path)).norms()
+    whole = _norms(path, stamp, False)
+    return whole[whole["alive"]]
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -103,6 +116,11 @@ def _metric_lines(path: str, stamp: object) -> list[dict[str, Any]]:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _facts(path: str, stamp: object) -> dict[str, Any]:
     return Store(Path(path)).facts()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _models(path: str, stamp: object) -> pd.DataFrame:
+    return Store(Path(path)).models()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -143,6 +161,11 @@ def _matches(path: str, stamp: object, query: FeatureQuery, ids: tuple[int, ...]
 @st.cache_data(max_entries=64, show_spinner="Searching …")
 def _features(path: str, stamp: object, query: FeatureQuery) -> pd.DataFrame:
     return Store(Path(path)).features(query)
+
+
+@st.cache_data(max_entries=256, show_spinner="Searching …")
+def _page_ids(path: str, stamp: object, query: FeatureQuery) -> list[int]:
+    return Store(Path(path)).page_ids(query)
 
 
 @st.cache_data(max_entries=256, show_spinner="Searching …")

@@ -20,7 +20,7 @@ from dfc.report.palette import Theme
 from dfc.report.words import told_apart
 from dfc.runs import Run
 from dfc.store.reader import Store
-from dfc.ui.shell import address, empty, look, manners, pages
+from dfc.ui.shell import address, data, empty, look, manners, pages
 from dfc.ui.shell.text import plain, sentence
 
 _FORGET = "forget"
@@ -87,7 +87,7 @@ def guard() -> Iterator[None]:
 
 def _with_indices(run_config: RunConfig, store: Store) -> RunConfig:
     """The settings, with the index of the block that was read wherever they give a fraction of depth."""
-    layers: dict[Any, Any] = store.models()["layer"].to_dict()
+    layers: dict[Any, Any] = data.models(store)["layer"].to_dict()
     read: dict[str, Any] = {}
     for side in SIDES:
         model = run_config.models.side(side)

@@ -40,7 +40,7 @@ def steer(view: View, feature: FeatureRow, sweep: str | None = None) -> None:
 
 
 def _steered(store: Store, feature: FeatureRow) -> Side:
-    evidence = store.evidence(feature.feature_id) if feature.partition == "shared" else None
-    finding = None if evidence is None else evidence.finding
-    sides = (one.side for one in data.findings(store) if one.finding == finding)
+    found = data.findings(store) if feature.partition == "shared" else ()
+    evidence = store.evidence(feature.feature_id) if found else None
+    sides = (one.side for one in found if evidence is not None and one.finding == evidence.finding)
     return next(sides, side_of(feature.partition))

@@ -42,9 +42,9 @@ def draw(
             + (", and from the end of A's list to that of B." if len(queries) > 1 else "."),
         ):
             first = next(place for place, total in enumerate(totals) if total)
-            ids = data.features(view.store, replace(narrowed[first], limit=1, offset=0))["feature_id"]
+            [identity] = data.page_ids(view.store, replace(narrowed[first], limit=1, offset=0))
             at = Place(queries[first], 0, len(queries) > 1, chosen.kept)
-            params = address.feature_params(view.run.name, int(ids.iloc[0]), at)
+            params = address.feature_params(view.run.name, identity, at)
             st.switch_page(address.FEATURE_PAGE, query_params=params)
         return st.toggle(
             "Select",

@@ -8,6 +8,7 @@ import pytest
 
 from dfc.config import Partition, Side
 from dfc.ui.norms import figures
+from dfc.ui.shell.charts import escape
 from dfc.ui.shell.norm_region import Region
 
 LABELS: dict[Partition, str] = {"a": "only <b>A</b>", "b": "only B", "shared": "both"}
@@ -77,3 +78,18 @@ def test_a_selection_is_drawn_with_its_outline_and_what_lies_in_it() -> None:
     assert sorted(within) == [8, 9]
     [box] = figure.layout.selections
     assert (box.x0, box.x1, box.y0, box.y1) == (0.3, 0.6, 0.05, 0.6)
+
+
+@pytest.mark.parametrize("colouring", ["partition", "verdict", "density"])
+def test_each_point_lies_where_its_feature_does(colouring: figures.Colouring) -> None:
+    table = norms().set_axis([7, 2, 9, 4])  # rows of a larger table
+    figure = figures.scatter(table, figures.norm_axes(table, {"a": "A", "b": "B"}), colouring, LABELS, "light")
+    drawn = {
+        int(number): (float(x), float(y), str(text))
+        for trace in figure.data
+        for number, x, y, text in zip(np.ravel(trace.customdata), trace.x, trace.y, trace.text, strict=True)
+    }
+    assert drawn == {
+        row.feature_id: (pytest.approx(row.norm_a), pytest.approx(row.norm_b), escape(row.peak_token))
+        for row in table.itertuples()
+    }
