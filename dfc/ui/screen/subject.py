@@ -10,10 +10,11 @@ import streamlit as st
 
 from dfc.report import causal, exclusivity, findings, outside, said
 from dfc.report.heatmap import context_html, excerpt
+from dfc.runs import Run
 from dfc.screen.queue import Subject
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
-from dfc.store.explanations import ExplanationStore
+from dfc.store import along
 from dfc.store.reader import Context
 from dfc.ui.shell import data, finding_rows, links, notebook, own_words
 from dfc.ui.shell.frame import View, model_names
@@ -125,14 +126,14 @@ def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
         placeholder="none of them" if who else "give your name first",
         help="What you say is kept with your name, and holds before what words and a judge say.",
         on_change=_say_flags,
-        args=(ExplanationStore(view.run.explanations), one.subject, who, there, key),
+        args=(view.run, one.subject, who, there, key),
     )
 
 
-def _say_flags(kept: ExplanationStore, subject: Subject, who: str, before: list[str], key: str) -> None:
+def _say_flags(run: Run, subject: Subject, who: str, before: list[str], key: str) -> None:
+    about = run, notebook.book(), subject.feature_id, subject.fingerprint, who
     for name in {*before} ^ {*st.session_state[key]}:
-        applies = name not in before
-        notebook.change(partial(kept.flag, subject.feature_id, subject.fingerprint, who, name, applies))
+        notebook.change(partial(along.flag, *about, name, name not in before))
 
 
 def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
