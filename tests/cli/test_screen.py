@@ -20,10 +20,12 @@ def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert run.screening.exists()
     lines = shown.stdout.splitlines()
-    assert lines[0].split() == ["score", "evidence", "readability", "flag", "effect", "feature", "model"]
+    assert lines[0] == "To decide on: 13 findings."
+    assert lines[1].split() == ["score", "evidence", "readability", "flag", "effect", "feature", "model"]
     assert "contexts hold" in shown.stdout
     assert "a finding, says Ada" in shown.stdout
-    assert lines[-1].startswith("1 of 13 decided by anybody; flags beside 3,920 contexts")
+    assert lines[-2].startswith("1 of 13 decided by anybody; flags beside 3,920 contexts")
+    assert lines[-1] == "Flags were not compared in meaning, for python -m dfc meaning demo was not run."
 
     told = json.loads(dfc("screen", "demo", "--json").stdout)
     assert len(told) == 13
@@ -32,6 +34,7 @@ def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
     assert (decided["feature_id"], decided["decisions"][0]["who"]) == (60, "Ada")
     assert all(set(one["factors"]) == {"evidence", "readability", "flag", "effect"} for one in told)
     assert any(mark["reason"] for one in told for mark in one["flags"])
+    assert all(one["flags_near"] == [] for one in told)
 
 
 def test_a_run_that_is_not_judged_says_so(data: Path) -> None:
