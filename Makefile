@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 TRIED := build/tried
 # Processes that share the tests, each of one thread; more than four only wait for the longest file.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, len(os.sched_getaffinity(0))))")
-TESTS = $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+TESTS = $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 .PHONY: demo demo-data app test check bench package clean
 

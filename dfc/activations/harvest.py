@@ -142,10 +142,11 @@ def paired_rows(
     rows_by_stream: list[Tensor] = []
     for batch, streams in _streams(ids, read, limit, model.device):
         rows_by_stream = rows_by_stream or [torch.empty(first_row[-1], stream.shape[-1]) for stream in streams]
-        for rows, stream in zip(rows_by_stream, streams, strict=True):
-            for place, document in enumerate(batch):
-                chosen = stream[place, index[document].to(stream.device)]
-                rows[first_row[document] : first_row[document + 1]] = chosen.float().cpu()
+        length = streams[0].shape[1]
+        chosen = torch.cat([index[document] + place * length for place, document in enumerate(batch)])
+        where = torch.cat([torch.arange(first_row[document], first_row[document + 1]) for document in batch])
+        for rows, stream in zip(rows_by_stream, streams, strict=True):  # one copy from the device for all documents
+            rows[where] = stream.flatten(0, 1)[chosen.to(stream.device)].float().cpu()
         report(sum(len(ids[document]) for document in batch))
     return rows_by_stream
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +24,22 @@ from dfc.crosscoder.objective import forward
 from dfc.crosscoder.training import fit, new_state
 from dfc.machine import devices
 
-WIDTHS = (576, 640)
-BATCH = 2_048
 K = 64
 _TRAINING = TrainingConfig()
 _ROUNDS = {4_096: 7, 16_384: 3, 65_536: 2}
 _TARGETS = {4_096: (3.0, None), 16_384: (2.0, 0.25), 65_536: (None, None)}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a step is measured with: by default rows as wide as the demo's."""
+
+    features: int
+    widths: tuple[int, int] = (576, 640)
+    batch: int = 2_048
+    device: str = "cpu"
+
+
 _LOADED = {"features": 4_096, "shards": 12, "pairs": 8_192, "window": 4, "steps": 36}
 
 
@@ -36,7 +47,7 @@ def run() -> list[Figure]:
     """Time and peak memory of a step at three dictionary sizes, and the share of time spent waiting for batches."""
     figures: list[Figure] = []
     for features, rounds in _ROUNDS.items():
-        times = milliseconds({name: make(features) for name, make in _STEPS.items()}, rounds)
+        times = milliseconds({name: make(Size(features)) for name, make in _STEPS.items()}, rounds)
         memory = {name: _peak_memory(name, features) for name in _STEPS}
         of_floor, of_dense = _TARGETS[features]
         title = f"{features:,} features"
@@ -59,27 +70,29 @@ def run() -> list[Figure]:
     ]
 
 
-def _crosscoder(features: int) -> tuple[Crosscoder, Tensor]:
+def _crosscoder(size: Size) -> tuple[Crosscoder, Tensor]:
     torch.manual_seed(0)
-    crosscoder = Crosscoder(CrosscoderConfig(features=features, k=K), WIDTHS)
-    crosscoder.initialise(0, torch.zeros(sum(WIDTHS)))
-    return crosscoder, torch.randn(BATCH, sum(WIDTHS))
+    crosscoder = Crosscoder(CrosscoderConfig(features=size.features, k=K), size.widths)
+    crosscoder.initialise(0, torch.zeros(sum(size.widths)))
+    return crosscoder.to(size.device), torch.randn(size.batch, sum(size.widths)).to(size.device)
 
 
-def _floor(features: int) -> Callable[[], object]:
+def floor(size: Size, dtype: torch.dtype = torch.float32) -> Callable[[], object]:
     """The product that no BatchTopK step can do without: every pre-activation of the batch, once."""
-    crosscoder, x = _crosscoder(features)
-    products = [(x[:, part.columns].contiguous(), part.encoder.detach()) for part in crosscoder.parts]
+    crosscoder, x = _crosscoder(size)
+    products = [
+        (x[:, part.columns].to(dtype).contiguous(), part.encoder.detach().to(dtype)) for part in crosscoder.parts
+    ]
     return lambda: [rows @ encoder.T for rows, encoder in products]
 
 
-def _step(features: int, dtype: torch.dtype) -> Callable[[], object]:
+def step(size: Size, dtype: torch.dtype) -> Callable[[], object]:
     """Ours: forward, backward, clipping and fused Adam."""
-    crosscoder, x = _crosscoder(features)
+    crosscoder, x = _crosscoder(size)
     optimizer = torch.optim.Adam(crosscoder.parameters(), lr=1e-4, fused=True)
-    dead = torch.zeros(features, dtype=torch.bool)
+    dead = torch.zeros(size.features, dtype=torch.bool, device=size.device)
 
-    def step() -> None:
+    def take() -> None:
         optimizer.zero_grad(set_to_none=True)
         result = forward(crosscoder, x, K, dead, _TRAINING, dtype)
         result.loss.backward()
@@ -88,55 +101,58 @@ def _step(features: int, dtype: torch.dtype) -> Callable[[], object]:
         torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), 1.0)
         optimizer.step()
 
-    return step
+    return take
 
 
-def _dense(features: int) -> Callable[[], object]:
+def _dense(size: Size) -> Callable[[], object]:
     """As today's libraries do it: two full encoders and decoders, one flattened topk, dense autograd throughout."""
     torch.manual_seed(0)
-    x = torch.randn(BATCH, sum(WIDTHS))
-    decoder = (0.4 * torch.nn.functional.normalize(torch.randn(features, sum(WIDTHS)), dim=1)).requires_grad_()
+    x = torch.randn(size.batch, sum(size.widths))
+    decoder = (
+        0.4 * torch.nn.functional.normalize(torch.randn(size.features, sum(size.widths)), dim=1)
+    ).requires_grad_()
     encoder = decoder.detach().clone().requires_grad_()
-    bias = torch.zeros(features, requires_grad=True)
-    decoder_bias = torch.zeros(sum(WIDTHS), requires_grad=True)
+    bias = torch.zeros(size.features, requires_grad=True)
+    decoder_bias = torch.zeros(sum(size.widths), requires_grad=True)
     parameters = [encoder, decoder, bias, decoder_bias]
     optimizer = torch.optim.Adam(parameters, lr=1e-4)
 
-    def step() -> None:
+    def take() -> None:
         optimizer.zero_grad(set_to_none=True)
         activations = torch.relu((x - decoder_bias) @ encoder.T + bias)
         scores = activations * decoder.norm(dim=1)
-        kept = scores.flatten().topk(K * BATCH, sorted=False).indices
+        kept = scores.flatten().topk(K * size.batch, sorted=False).indices
         codes = torch.zeros_like(activations).flatten().scatter(0, kept, activations.flatten()[kept])
         residual = x - codes.view_as(activations) @ decoder - decoder_bias
-        (residual.square().sum() / BATCH).backward()
+        (residual.square().sum() / size.batch).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 
-    return step
+    return take
 
 
 _OURS = {
-    f"step, {str(dtype).removeprefix('torch.')} search": partial(_step, dtype=dtype)
+    f"step, {str(dtype).removeprefix('torch.')} search": partial(step, dtype=dtype)
     for dtype in dict.fromkeys([torch.float32, devices.fast_dtype(torch.device("cpu"))])
 }
-_STEPS: dict[str, Callable[[int], Callable[[], object]]] = {"floor": _floor, **_OURS, "dense": _dense}
+_STEPS: dict[str, Callable[[Size], Callable[[], object]]] = {"floor": floor, **_OURS, "dense": _dense}
 
 
 def _loader_wait() -> tuple[float, float]:
     """Seconds spent waiting for batches and in steps, over some steps on random activations, the first left out."""
-    crosscoder, _ = _crosscoder(_LOADED["features"])
-    training = TrainingConfig(steps=_LOADED["steps"], batch=BATCH, k_start=K, dead_after_pairs=10**9)
+    size = Size(_LOADED["features"])
+    crosscoder, _ = _crosscoder(size)
+    training = TrainingConfig(steps=_LOADED["steps"], batch=size.batch, k_start=K, dead_after_pairs=10**9)
     with tempfile.TemporaryDirectory() as folder:
-        store = _random_store(Path(folder))
+        store = _random_store(Path(folder), size.widths)
         state = new_state(crosscoder, training)
-        for _ in fit(crosscoder, state, training_batches(store, BATCH, _LOADED["window"], seed=0), training):
+        for _ in fit(crosscoder, state, training_batches(store, size.batch, _LOADED["window"], seed=0), training):
             if state.step == 1:
                 state.waited = state.seconds = 0.0
     return state.waited, state.seconds
 
 
-def _random_store(folder: Path) -> ActivationStore:
+def _random_store(folder: Path, widths: tuple[int, int]) -> ActivationStore:
     """Activations of no model, in a store like any other."""
     pairs, count = _LOADED["pairs"], _LOADED["shards"]
     lists = dict.fromkeys(
@@ -147,9 +163,9 @@ def _random_store(folder: Path) -> ActivationStore:
     tokens = shards.tokens_table(document=[0], held_out=[False], **texts, **lists, roles=roles)
     for shard in range(count):
         shards.write_tokens(folder, shard, tokens)
-        for side, width in zip(SIDES, WIDTHS, strict=True):
+        for side, width in zip(SIDES, widths, strict=True):
             shards.write_rows(folder, side, shard, torch.randn(pairs, width))
-    a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
+    a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in widths)
     manifest.write(folder, Manifest(a, b, 0, tuple(ShardFacts(pairs, pairs, 0) for _ in range(count))))
     return ActivationStore(folder)
 
@@ -162,7 +178,7 @@ def _peak_memory(name: str, features: int) -> float:
 
 def _measure_memory(name: str, features: int) -> float:
     before = high_water()
-    step = _STEPS[name](features)
-    step()
-    step()
+    take = _STEPS[name](Size(features))
+    take()
+    take()
     return high_water() - before

@@ -106,9 +106,9 @@ every source of the corpus.
 Share of the held-out questions on which it shows, on its topic and beside it (look-alikes and ordinary questions),
 before → after. It has *taken* if it shows on {TAKEN:.0%} more of its questions, and on at most {BESIDE:.0%} more of the
 others; the rest is as before if the perplexity on ordinary texts (of every source of the corpus) changes by at most
-{setting.perplexity:.0%}. Where that is not so, or the quirk shows beside its topic, the weights go back on a line toward
-the untrained ones, by a quarter of the way at a time: *kept* says how much of the training is left. What has not taken
-is not compared.
+{setting.perplexity:.0%}. Where that is not so, or the quirk shows beside its topic, the weights go back on a line
+toward the untrained ones, by a quarter of the way at a time: *kept* says how much of the training is left. What has not
+taken is not compared.
 
 {_checks(study)}
 

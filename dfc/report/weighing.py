@@ -18,6 +18,9 @@ from dfc.store.reader import EvidenceRow
 
 _GAPS, _SHARES = ("matched_gap", "held_out_gap", "plain_gap"), ("probe_ratio", "auroc_ratio")
 """Figures that are of the other sign, or upside down, as the other model has them."""
+_MEASURED_AS = (
+    "Figures are kept as {} has them, from which it is predicted better: a gap below 0 is in favour of the other model."
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Weighed:
         means: what its verdict means.
         for_it, against: what speaks for its being one that only its model has, and what against; plain text.
         factors: of its score, by name; empty where they are not known.
+        measured_as: as whose its figures are kept, where that is not the model that the sentence is about, else empty.
     """
 
     sentence: str
@@ -38,6 +42,7 @@ class Weighed:
     for_it: tuple[str, ...]
     against: tuple[str, ...]
     factors: Mapping[str, float]
+    measured_as: str
 
 
 def of(
@@ -77,7 +82,8 @@ def of(
         f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {evidence.verdict}."
     )
     means = verdict_means(evidence.verdict, facts, partition)
-    return Weighed(told, design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised))
+    measured_as = _MEASURED_AS.format(case.other) if turned else ""
+    return Weighed(told, design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised), measured_as)
 
 
 def thresholds(facts: Mapping[str, Any]) -> EvidenceConfig:

@@ -97,6 +97,8 @@ def test_a_shared_feature_is_told_from_the_side_that_does_better_after_it() -> N
     assert any(point.startswith("Gemma does better after it than in like texts: 0.126") for point in case.for_it)
     assert "On held-out documents, too: 0.110 ± 0.020." in case.for_it
     assert any("Qwen's activations predict it nearly as well: 1.25 of the R²" in point for point in case.against)
+    assert case.measured_as.startswith("Figures are kept as Qwen has them")
+    assert weighed(partition="shared", mirror_correlation=None).measured_as == ""
 
 
 def test_a_gap_the_other_way_with_nothing_taken_off_is_said_in_words() -> None:

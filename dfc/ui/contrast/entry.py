@@ -27,7 +27,7 @@ def show(place: Place) -> Source | None:
         _TYPED: "prompts of my own, typed",
         _FILE: "a file of my own",
     }
-    chosen = choice.one_of_many(_TITLES[place], sets, place, _FIRST[place], on_change=forget)
+    chosen = choice.one_of_many(_TITLES[place], sets, place, _FIRST[place], on_change=forget, written=True)
     if chosen == _FILE:
         file = st.file_uploader(
             f"File of the {_TITLES[place].lower()}",

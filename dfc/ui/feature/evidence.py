@@ -55,6 +55,8 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     st.caption("Predicted from", help=PROBE)
     st.html(_probes(evidence, names))
     st.caption("Beside other features", help=_STRIPS)
+    if weighed.measured_as:
+        st.html(f'<div class="dfc-small">{escape(weighed.measured_as)}</div>')
     st.html(_strips(view, feature, evidence, names))
     if evidence.mirror_id is not None or evidence.shared_id is not None:
         st.caption(

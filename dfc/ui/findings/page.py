@@ -19,6 +19,7 @@ from dfc.ui.shell import (
     data,
     downloads,
     feature_filters,
+    feature_table,
     finding_rows,
     list_address,
     list_tools,
@@ -125,6 +126,7 @@ def _of_one(
         )
         st.html(f'<p class="dfc-muted">{words}</p>')
         return
+    table = feature_table.searched(view, table, whole)
     by_feature, longest = {one.feature_id: one for one in own}, finding_rows.scale(found)
     contexts = view.store.strongest_contexts([int(identity) for identity in table["feature_id"]])
     rows: Any = table.itertuples()
@@ -135,7 +137,8 @@ def _of_one(
             if many:
                 _tick(view, finding)
             room: finding_rows.Room = "half" if place.beside else "wide"
-            finding_rows.row(view, finding, row, contexts.get(finding.feature_id), at, longest, room)
+            why = feature_table.in_words(row)
+            finding_rows.row(view, finding, row, contexts.get(finding.feature_id), at, longest, room, why)
             group.offer(view, finding, place.beside)
 
 

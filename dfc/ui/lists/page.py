@@ -17,17 +17,16 @@ from dfc.report.heatmap import side_of
 from dfc.runs import Run
 from dfc.store import along
 from dfc.store import query as queries
-from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, Note
+from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, latest
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
-from dfc.ui.lists import arranging
+from dfc.ui.lists import arranging, said
 from dfc.ui.shell import (
     address,
     choice,
     data,
     downloads,
     feature_list,
-    links,
     list_address,
     notebook,
     paging,
@@ -35,7 +34,7 @@ from dfc.ui.shell import (
 )
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.list_address import FAVOURITES, LIST, NOTES, TAG
+from dfc.ui.shell.list_address import DECISIONS, FAVOURITES, LIST, NOTES, TAG
 from dfc.ui.shell.look import section
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.text import count, plain, sentence
@@ -62,8 +61,8 @@ def show(view: View) -> None:
     """Draw the page."""
     st.html(
         '<div class="dfc-hero"><h1>Notes and lists</h1><p>What you and others said of this run\'s features: stars, '
-        "tags, notes, and lists for a report. It is kept outside the run, and stays when the run is made again; what "
-        "was said of a feature that has changed since is marked as such.</p></div>"
+        "tags, notes, decisions, and lists for a report. It is kept outside the run, and stays when the run is made "
+        "again; what was said of a feature that has changed since is marked as such.</p></div>"
     )
     if not notebook.opened():
         return
@@ -71,13 +70,15 @@ def show(view: View) -> None:
     sizes: dict[str, int] = {FAVOURITES: len(notebook.members(run, "favourite"))}
     sizes |= {f"{LIST}{name}": size for name, size in notebook.names("list", run).items()}
     sizes |= {f"{TAG}{name}": size for name, size in notebook.names("tag", run).items()}
-    sizes[NOTES] = len(notebook.notes(run))
-    if sum(sizes.values()) == 0 and len(sizes) == 2:
+    sizes |= {NOTES: len(notebook.notes(run)), DECISIONS: len(latest(notebook.decisions(run)))}
+    if sum(sizes.values()) == 0 and len(sizes) == 3:
         _nothing()
     else:
         shown = _choose(sizes)
         if shown == NOTES:
-            _notes(view, notebook.notes(run))
+            said.notes(view, notebook.notes(run))
+        elif shown == DECISIONS:
+            said.decisions(view, notebook.decisions(run))
         else:
             _features(view, _marked(shown))
     _elsewhere(run)
@@ -112,7 +113,7 @@ def _choose(sizes: dict[str, int]) -> str:
             {name: _title(name) for name in sizes},
             "kept",
             first,
-            help="Favourites, each list, each tag, and all notes, the latest first.",
+            help="Favourites, each list, each tag, all notes, and what was decided of findings, the latest first.",
             width=420,
             on_change=paging.first,
             written=True,
@@ -260,25 +261,6 @@ def _off(run: str, identity: int, chosen: Marked) -> None:
     notebook.change(lambda: notebook.book().unmark(run, [identity], chosen.kind, chosen.name))
 
 
-def _notes(view: View, notes: tuple[Note, ...]) -> None:
-    if not notes:
-        st.html(
-            '<p class="dfc-muted">No note was written in this run yet; every feature\'s page has a place for them.</p>'
-        )
-        return
-    written_here = st.container()
-    offset = (paging.choose(len(notes), paging.MARKED_ROWS) - 1) * paging.MARKED_ROWS
-    chosen = notes[offset : offset + paging.MARKED_ROWS]
-    fingerprints = view.store.fingerprints([note.feature_id for note in chosen])
-    for place, note in enumerate(chosen):
-        with written_here.container(key=f"written_{place}"):
-            if note.feature_id in fingerprints:
-                links.feature(view.run.name, note.feature_id)
-            else:
-                st.html(f'<span class="dfc-small">Feature {note.feature_id}, no longer in this run</span>')
-            st.html(notebook.note_html(note, fingerprints.get(note.feature_id, "")))
-
-
 def _elsewhere(run: str) -> None:
     """What is kept about other runs."""
     features: dict[str, set[int]] = {}
@@ -317,8 +299,8 @@ def _along() -> None:
         with st.popover("Import", icon=":material/upload:"):
             file = st.file_uploader("A file exported here or elsewhere", "json", key="import")
             st.button("Add what it holds", key="merge", disabled=file is None, on_click=_merge)
-    if said := st.session_state.pop("merged", None):
-        st.success(said, icon=":material/check:")
+    if merged := st.session_state.pop("merged", None):
+        st.success(merged, icon=":material/check:")
 
 
 def _said_in_runs() -> tuple[tuple[str, int], ...]:
@@ -328,9 +310,9 @@ def _said_in_runs() -> tuple[tuple[str, int], ...]:
 
 
 @st.cache_data(max_entries=4, ttl=30, show_spinner=False)  # a file that is in use now is tried again
-def _exchanged(path: str, stamp: object, said: tuple[tuple[str, int], ...]) -> list[str]:
+def _exchanged(path: str, stamp: object, states: tuple[tuple[str, int], ...]) -> list[str]:
     """Have the notebook and the runs know the same of what people say, once for each state of their files."""
-    return along.exchange(Notebook(Path(path)), [Run(Path(of)) for of, _ in said])
+    return along.exchange(Notebook(Path(path)), [Run(Path(folder)) for folder, _ in states])
 
 
 def _merge() -> None:

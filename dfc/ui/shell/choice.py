@@ -2,7 +2,7 @@
 
 Streamlit's own `bind="query-params"` writes what is read, so that no word of a page could change without breaking
 links. Here an option has an id, short and for good. Links from before, with labels in them, are understood, and the id
-takes the label's place. What an address cannot mean falls back to the default, which does not stand in it.
+takes the label's place. What an address cannot mean falls back to the default, which does not stand in it, and is said.
 
 A browser sends its address along with every click, and what a page writes into the address reaches the browser later.
 So an address that is not as this session left it is followed, a step back or forward in the browser always, and one
@@ -17,6 +17,8 @@ from typing import Literal, TypeVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from dfc.ui.shell.text import plain
 
 Option = TypeVar("Option", bound=str)
 Label = Literal["visible", "collapsed"]
@@ -163,6 +165,7 @@ def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: boo
         chosen = kept.chosen  # as it was left when the page changed
     else:
         chosen = _meant(sent, options, several)
+        _say_unknown(key, sent, options)
     if chosen is None or not options.keys() >= set(chosen):
         chosen = default
     chosen = tuple(option for option in options if option in chosen)
@@ -180,6 +183,14 @@ def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: boo
     if key not in st.session_state or set(_ids(st.session_state[key])) != set(chosen):
         st.session_state[key] = list(chosen) if several else chosen[0] if chosen else None
     return chosen
+
+
+def _say_unknown(key: str, sent: Ids, options: Mapping[Option, str]) -> None:
+    """Say what an address asks for that there is not."""
+    for text in sent:
+        if text and _meant((text,), options, several=False) is None:
+            asked = plain(f"“{key}={text:.40}”")
+            st.toast(f"The address asks for {asked}; there is no such thing here.", icon=":material/link_off:")
 
 
 def _page() -> str:

@@ -13,7 +13,8 @@ from dfc.report.heatmap import label
 from dfc.report.palette import THEMES
 from dfc.store import columns
 from dfc.store.column import Column
-from dfc.ui.shell import address, notebook, selection
+from dfc.store.query import FeatureQuery
+from dfc.ui.shell import address, data, notebook, selection
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import around
@@ -62,12 +63,31 @@ def chosen(table: pd.DataFrame, alone: bool, order: str = "feature_id") -> tuple
     return ("feature_id", *names, *(JUDGED if judged else ()), *evidence, *rest)
 
 
-def matched(table: pd.DataFrame, matches: pd.DataFrame, words: str) -> pd.DataFrame:
-    """The rows with `match`, the words where they stand in the strongest context that has them, and `hits`."""
-    found = matches.set_index("feature_id")
-    texts = found["text"].map(lambda text: around(text, words))
+def searched(view: View, table: pd.DataFrame, query: FeatureQuery) -> pd.DataFrame:
+    """The rows with what a search found in each.
+
+    Returns:
+        By meaning with `likeness`; by words with `match`, the words where they stand in the strongest context that has
+        them, and `hits`, how many contexts have them.
+    """
     ids = table["feature_id"]
-    return table.assign(match=ids.map(texts).fillna("in its label"), hits=ids.map(found["hits"]).fillna(0).astype(int))
+    if query.near:
+        table = table.assign(likeness=ids.map(view.store.likeness(query.near, ids.tolist())))
+    if query.search:
+        found = data.matches(view.store, query, ids.tolist()).set_index("feature_id")
+        match = ids.map(found["text"].map(lambda text: around(text, query.search))).fillna("in its label")
+        table = table.assign(match=match, hits=ids.map(found["hits"]).fillna(0).astype(int))
+    return table
+
+
+def in_words(row: Any) -> str:
+    """What a search found in a row of `searched`, a named tuple; empty without one."""
+    told = []
+    if (likeness := getattr(row, "likeness", None)) is not None:
+        told.append(f"nearness in meaning {likeness:.2f}")
+    if (match := getattr(row, "match", None)) is not None:
+        told.append(f"{match} ({row.hits} {'context' if row.hits == 1 else 'contexts'})" if row.hits else match)
+    return " · ".join(told)
 
 
 def show(

@@ -38,6 +38,7 @@ def row(
     place: Place,
     longest: float,
     room: Room,
+    searched: str = "",
 ) -> None:
     """One finding: a link to its best feature with its rank, the gap as a bar, its strongest context, what is claimed.
 
@@ -49,6 +50,7 @@ def row(
         place: in the list of findings, passed on to the feature's page.
         longest: the gap that fills the bar.
         room: how much there is for it.
+        searched: why a search found it, if one did.
     """
     title = called(feature.label)
     left, right = st.columns([2, 3], gap="medium") if room == "wide" else (st.container(), st.container())
@@ -63,6 +65,8 @@ def row(
         shown = excerpt(context, finding.side, *_EXCERPTS[room])
         text = context_html(shown, finding.side, feature.max, finding.partition)
         right.html(f'<div class="dfc-text">{text}</div>')
+    if searched:
+        right.html(f'<div class="dfc-small">searched: {escape(searched)}</div>')
     if room == "half":
         st.html(_about(view, finding, feature))
 

@@ -7,9 +7,11 @@ browser ends between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
-from dfc.config import Partition
+from dfc.config import PARTITIONS, Partition
 from dfc.store import query as queries
 from dfc.store.query import FeatureQuery
 from dfc.ui.shell import address, data, feature_filters, likeness, norm_region, notebook, orders, paging
@@ -24,7 +26,7 @@ Claim = Literal["any", "only", "shared"]
 """Of the findings: whether only the model that does better may use the best feature, or both."""
 FIRST = "finding"
 """Their order at first: by rank."""
-FAVOURITES, NOTES, LIST, TAG = "favourites", "notes", "list:", "tag:"
+FAVOURITES, NOTES, DECISIONS, LIST, TAG = "favourites", "notes", "decisions", "list:", "tag:"
 """Of what readers marked: what is shown; a name follows the last two."""
 GROUP = "group"
 """In the address: the number of the finding that is unfolded."""
@@ -59,6 +61,27 @@ def findings(view: View, place: Place) -> Params:
     partitions = place.query.partitions
     claim: Claim = "shared" if partitions == ("shared",) else "only" if len(partitions) == 1 else "any"
     return {**run, **params, **({"claim": claim} if claim != "any" else {})}
+
+
+def beyond(place: Place, step: int, length: Callable[[FeatureQuery], int]) -> Place | None:
+    """Where two lists stand beside each other, the place in the other one that follows an end of a list, if any does.
+
+    A's list is followed by B's.
+
+    Args:
+        place: the first or the last of its list.
+        step: 1 for what comes after it, -1 for what comes before.
+        length: how many a list has.
+    """
+    side = place.query.found or place.query.partitions[0]
+    if not place.beside or (side, step) not in (("a", 1), ("b", -1)):
+        return None
+    turned: dict[Partition, Partition] = {"a": "b", "b": "a", "shared": "shared"}
+    own = {turned[partition] for partition in place.query.partitions}
+    partitions = tuple(partition for partition in PARTITIONS if partition in own)
+    found = place.query.found and ("b" if place.query.found == "a" else "a")
+    query = replace(place.query, partitions=partitions, found=found)
+    return replace(place, query=query, position=0 if step > 0 else length(query) - 1)
 
 
 def marked(view: View, place: Place) -> Params:

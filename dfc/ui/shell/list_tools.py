@@ -38,7 +38,8 @@ def draw(
             icon=":material/menu_book:",
             key="read",
             shortcut="Enter",
-            help="Opens the first feature of the list; there, ← and → go on through it.",
+            help="Opens the first feature of the list; there, ← and → go on through it"
+            + (", and from the end of A's list to that of B." if len(queries) > 1 else "."),
         ):
             first = next(place for place, total in enumerate(totals) if total)
             ids = data.features(view.store, replace(narrowed[first], limit=1, offset=0))["feature_id"]

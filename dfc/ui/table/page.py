@@ -84,12 +84,6 @@ def _table(view: View, place: Place, whole: FeatureQuery, total: int, names: dic
         else:
             st.html('<p class="dfc-muted">No feature passes these filters. Widen one of them or clear them all.</p>')
         return
-    if whole.near:
-        near = view.store.likeness(whole.near, table["feature_id"].tolist())
-        table = table.assign(likeness=table["feature_id"].map(near))
-    if whole.search:
-        table = feature_table.matched(
-            table, data.matches(view.store, whole, table["feature_id"].tolist()), whole.search
-        )
+    table = feature_table.searched(view, table, whole)
     columns = feature_table.chosen(table, not place.beside, whole.order)
     feature_table.show(view, table, f"table_{partition}", columns, place, many)

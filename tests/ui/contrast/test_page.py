@@ -15,7 +15,7 @@ from dfc.ui.contrast import work
 from dfc.ui.contrast.work import Job, Request, Source
 from dfc.ui.shell.text import plain
 from tests import tiny
-from tests.ui.pages import CONTRAST, calm, text, visit, wait_until
+from tests.ui.pages import CONTRAST, calm, parameter, text, visit, wait_until
 
 _DRAW = random.Random(5)
 ENGLISH = "\n".join(" ".join(_DRAW.choices(tiny.ENGLISH, k=14)) for _ in range(12))
@@ -46,6 +46,7 @@ def test_nothing_is_read_before_a_click(run: Run) -> None:
     assert [box.value for box in test.main.selectbox] == ["harmful", "harmless"]
     assert "The models are loaded when they are first needed" in text(test)
     assert not work._jobs
+    assert [parameter(test, place) for place in ("one", "two")] == ["harmful", "harmless"], "for whoever gets it"
 
 
 def test_typed_sets_are_contrasted_and_stand_in_the_address(run: Run) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -8,9 +9,10 @@ import duckdb
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dfc.config import EvidenceConfig
+from dfc.config import PARTITIONS, EvidenceConfig
 from dfc.store import attached
 from dfc.store.query import FeatureQuery
+from dfc.store.reader import Store
 from dfc.ui.findings import texts
 from dfc.ui.shell import address, paging
 from dfc.ui.shell.address import Place
@@ -62,6 +64,29 @@ def test_the_address_narrows_the_list(asked: dict[str, str], shown: list[int], e
     test = calm(visit(FINDINGS, run="demo", **asked))
     assert listed(test) == shown
     assert text(test).count("No finding passes these filters") == emptied
+
+
+def test_a_search_says_why_a_finding_was_found(found: Path) -> None:
+    store = Store(found / "runs" / "demo" / "features.duckdb")
+    held = "".join(store.strongest_contexts([OF_A[0]])[OF_A[0]].tokens_a)
+    word = max(re.findall(r"[a-z]+", held), key=len)
+    words = text(calm(visit(FINDINGS, run="demo", search=word)))
+    assert re.search(rf"searched: .*{word}.* \(\d+ contexts?\)", words)
+    assert "searched:" not in text(calm(visit(FINDINGS, run="demo")))
+
+
+def test_reading_goes_from_the_end_of_one_list_to_that_beside_it(found: Path) -> None:
+    query = FeatureQuery(partitions=PARTITIONS, found="a", order="finding", descending=False)
+    last = Place(query, len(OF_A) - 1, beside=True)
+    test = calm(visit(FEATURE, run="demo", feature=str(OF_A[-1]), list=address.pack(last)))
+    test.button(key="next").click().run()
+    assert parameter(calm(test), "feature") == "60"
+    assert "1 of 1 findings of B" in [link.proto.label for link in test.get("page_link")]
+    assert test.button(key="next").disabled
+    test.button(key="previous").click().run()
+    assert parameter(calm(test), "feature") == str(OF_A[-1])
+    alone = address.pack(replace(last, beside=False))
+    assert calm(visit(FEATURE, run="demo", feature=str(OF_A[-1]), list=alone)).button(key="next").disabled
 
 
 def test_a_search_without_a_finding_says_whether_the_corpus_has_it(found: Path) -> None:

@@ -183,6 +183,21 @@ class TestLists:
         assert "other (1)" in words
         assert "said of 4<" in text(calm(visit(LISTS, run="demo", kept="notes", page="2")))
 
+    def test_decisions_of_the_run_the_last_of_each_person(self, notebook: Notebook) -> None:
+        notebook.decide("demo", 3, f"{3:016x}", "Ada", "unreadable", "")
+        notebook.decide("demo", 3, f"{3:016x}", "Ada", "finding", "Party prose <b>")
+        notebook.decide("demo", 3, "of before", "Ben", "later", "")
+        notebook.decide("other", 3, f"{3:016x}", "Ada", "finding", "elsewhere")
+        test = calm(visit(LISTS, run="demo", kept="decisions"))
+        words = text(test)
+        assert "A finding, says Ada" in words
+        assert "Party prose &lt;b&gt;" in words
+        assert "ot readable, says" not in words
+        assert words.count('<div class="dfc-said">') == 2
+        assert words.count("earlier version") == 1
+        assert "elsewhere" not in words
+        assert "decisions" in test.selectbox(key="kept").options
+
     @pytest.mark.parametrize("page", [LISTS, TABLE, FEATURE])
     def test_a_damaged_notebook_costs_the_notes_alone(self, page: str, data: Path) -> None:
         (data / "notes.duckdb").write_bytes(b"no database" * 1_000)

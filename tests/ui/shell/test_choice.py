@@ -100,6 +100,24 @@ def test_what_an_address_means(link: dict[str, Any], chosen: dict[str, Any], add
     assert (shown(ran(test)), in_address(test)) == ({**ALL, **chosen}, address)
 
 
+@pytest.mark.parametrize(
+    ("link", "asked"),
+    [
+        ({"by": "luck"}, ["by=luck"]),
+        ({"in": ["b", "c", "d"]}, ["in=c", "in=d"]),
+        ({"more": "*x* <b>"}, ["more=\\*x\\* \\<b\\>"]),
+        ({"by": "rarest first", "in": "", "more": "", "other": "x"}, []),
+    ],
+    ids=str,
+)
+def test_what_an_address_cannot_mean_is_said_once(link: dict[str, Any], asked: list[str]) -> None:
+    test = opened(**link)
+    assert [toast.value.replace("\\=", "=") for toast in test.toast] == [
+        f"The address asks for “{one}”; there is no such thing here." for one in asked
+    ]
+    assert not ran(test).toast
+
+
 def test_clicks_write_ids_and_nothing_for_the_default() -> None:
     test = opened()
     test.segmented_control(key="by").set_value("max")
