@@ -67,6 +67,8 @@ def lacking(facts: Mapping[str, Any], run: str) -> str:
         return f"not compared in meaning, for {command} was not run"
     if not ((folder := encoders.folder(facts["model"])) / "config.json").exists():
         return f"not compared in meaning, for the encoder is not at {folder}; {command} fetches it"
+    if (features := facts.get("features", FEW)) < FEW:  # which older files do not say
+        return f"not compared in meaning, for only {features} features have one, and what is usual is not known"
     return ""
 
 

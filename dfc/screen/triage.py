@@ -81,6 +81,11 @@ class Candidate:
         return () if self.looked is None else _standing(self.looked.near, self.told)
 
     @property
+    def passing(self) -> tuple[str, ...]:
+        """The names of both."""
+        return tuple(dict.fromkeys([*(one.flag for one in self.flags), *(one.flag for one in self.near)]))
+
+    @property
     def named(self) -> tuple[Said, ...]:
         """Those that a judge says apply, or a person, whose word holds before a judge's."""
         return self.told.applying

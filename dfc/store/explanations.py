@@ -269,8 +269,11 @@ class ExplanationStore:
         Returns:
             How many words were new here.
         """
-        here = {_key(one): one.written for listed in self.by_people() for one in listed}
-        last = {_key(one): one for one in sorted((*explanations, *flags), key=lambda one: one.written)}
+        labelled, flagged = self.by_people()
+        own: list[Explanation | Said] = [*labelled, *flagged]
+        said: list[Explanation | Said] = [*explanations, *flags]
+        here = {_key(one): one.written for one in own}
+        last = {_key(one): one for one in sorted(said, key=lambda one: one.written)}
         new = [one for key, one in last.items() if one.written > here.get(key, "")]
         new = [one for one in new if _key(one) in here or not isinstance(one, Explanation) or one.text]
         if not new:

@@ -210,8 +210,13 @@ class Notebook:
 
     def keep(self, labels: Iterable[Label], flags: Iterable[FlagSaid]) -> None:
         """Add what people say of features, as it stands in a run; what is there already is not added again."""
-        said = {"labels": set(labels), "flags": set(flags)}
-        self._file.write(lambda connection: [_add(connection, name, entries) for name, entries in said.items()])
+        labelled, flagged = set(labels), set(flags)
+
+        def write(connection: duckdb.DuckDBPyConnection) -> None:
+            _add(connection, "labels", labelled)
+            _add(connection, "flags", flagged)
+
+        self._file.write(write)
 
     def begin_list(self, name: str) -> str:
         """A list, empty if it is new; returns its name without needless spaces.

@@ -53,6 +53,13 @@ def test_beside_few_features_nothing_is_compared() -> None:
     assert near.compared("code", "Code", {feature: feature / 9 for feature in range(near.FEW - 1)}, [0]) == []
 
 
+def test_a_run_of_few_features_says_so(data: Path, encoder: Path) -> None:
+    few = make_run(data, features=60)
+    pipeline.meaning(few, encoder, "cpu")
+    sentence = "not compared in meaning, for only 56 features have one, and what is usual is not known"
+    assert near.lacking(Store(few.store).meaning(), "demo") == sentence
+
+
 def test_findings_are_compared_with_the_sentences_of_flags(run: Run, encoder: Path) -> None:
     pipeline.meaning(run, encoder, "cpu")
     store, known = Store(run.store), words.load()

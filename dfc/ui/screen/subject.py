@@ -86,7 +86,7 @@ def _checked(view: View, one: Candidate) -> None:
 
 def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     subject = one.subject
-    sets = (flags[mark.flag].prompts for mark in (*one.flags, *one.near) if mark.flag in flags)
+    sets = (flags[name].prompts for name in one.passing if name in flags)
     with st.container(gap="xxsmall"):
         for place, member in enumerate(subject.members):
             links.feature(view.run.name, member, f"Feature {member}" + (", the best" if place == 0 else ""))
@@ -118,7 +118,7 @@ def _flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
 def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     """Where a person says which flags apply; that holds before what words and judges say."""
     who, key = st.session_state.get(notebook.WHO, "").strip(), f"flags_of_{one.subject.feature_id}"
-    applying = {mark.flag for mark in (*one.flags, *one.near, *one.named)}
+    applying = {*one.passing, *(mark.flag for mark in one.named)}
     there = [name for name in flags if name in applying]
     st.session_state[key] = there
     st.multiselect(
@@ -155,7 +155,7 @@ def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
 
 def _outside(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     """Whether the models behave differently without steering: on the prompts of its flags first, then on others."""
-    mine = [name for mark in (*one.flags, *one.near) if mark.flag in flags and (name := flags[mark.flag].prompts)]
+    mine = [prompts for name in one.passing if name in flags and (prompts := flags[name].prompts)]
     names = model_names(view.config)
     measured = sorted(outside.kept(view.store), key=lambda found: found.prompts not in mine)
     st.html(
