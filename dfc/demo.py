@@ -134,7 +134,7 @@ def _fetch(data: Path) -> None:
     if not terms.exists():
         [content] = _members(_download(GEMMA_TERMS), "*GEMMA_TERMS.html")
         runs.write_text(terms, content.decode())
-    for name, write in _SOURCES.items():
+    for name, write in SOURCES.items():
         path = data / "texts" / f"{name}.jsonl"
         if not path.exists():
             progress.say(f"{path}: writing texts")
@@ -289,7 +289,7 @@ def _cut(texts: list[str], length: int = 1_500) -> _Texts:
     yield from (text[i : i + length] for text in texts for i in range(0, len(text), length))
 
 
-_SOURCES: dict[str, Callable[[], _Texts]] = {
+SOURCES: dict[str, Callable[[], _Texts]] = {
     "jailbreaks": _jailbreaks,
     "false_claims": _false_claims,
     "books": _books,

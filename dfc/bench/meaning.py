@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dfc import runs
 from dfc.bench.figures import Figure
-from dfc.config import UserError
+from dfc.config import MissingError, shipped
 from dfc.models import embedder
 from dfc.screen import encoders, meaning
 from dfc.store.reader import FeatureQuery, Store
@@ -82,11 +83,9 @@ def run() -> list[Figure]:
     """Place of the first right feature of each query, 0 where it is not among the first; and the time of a query.
 
     Raises:
-        UserError: if there is no demo run, or what its features are about is not known.
+        UserError: if there is no demo run, what its features are about is not known, or the encoder is not there.
     """
-    store = Store(runs.find("demo").store)
-    if not (facts := store.meaning()):
-        raise UserError("demo: what its features are about is not known; run `python -m dfc meaning demo`.")
+    store, facts = demo()
     reader = embedder.load(encoders.folder(facts["model"]), "cpu")
     texts = {
         feature: ["".join(context.tokens_a) for context in store.contexts(feature) if context.band == 0]
@@ -109,6 +108,31 @@ def run() -> list[Figure]:
         took.append(1e3 * (time.process_time() - started))
     figures.append(Figure("a query", min(took), "ms", "100 ms", min(took) / _MILLISECONDS, 1.0))
     return figures
+
+
+def demo() -> tuple[Store, dict[str, Any]]:
+    """The demo's store, and the facts about its features' vectors.
+
+    Raises:
+        UserError: as `run`.
+    """
+    try:
+        run = runs.find("demo")
+    except MissingError:
+        raise MissingError(
+            f"bench meaning: asks about texts of the demo's run, which is not there; `{shipped.DEMO}` makes it."
+        ) from None
+    store = Store(run.store)
+    facts = store.meaning()
+    if not facts:
+        raise MissingError(
+            f"bench meaning: what the features of {run.path} are about is not known; run `python -m dfc meaning demo`."
+        )
+    if not ((folder := encoders.folder(facts["model"])) / "config.json").exists():
+        raise MissingError(
+            f"bench meaning: the encoder of {run.path} is not at {folder}; `python -m dfc meaning demo` fetches it."
+        )
+    return store, facts
 
 
 def is_right(query: Query, texts: list[str]) -> bool:

@@ -31,6 +31,10 @@ app = typer.Typer(
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 """What a system says where nothing can be written."""
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="a run's name, folder or YAML; see data/presets/")]
+Features = Annotated[
+    list[int] | None, typer.Option("--feature", min=0, help="a feature's number; may be given several times")
+]
+"""Which features a command is about; one that chooses some itself where none is given says so at `--first`."""
 
 
 @app.callback()

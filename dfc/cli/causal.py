@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfc import runs
-from dfc.cli.base import app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json
 from dfc.config import SIDES
 
 if TYPE_CHECKING:
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 @app.command()
 def causal(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
-    first: Annotated[int, typer.Option(min=1, help="so many findings of each model, by their best feature")] = 10,
-    feature: Annotated[
-        list[int] | None, typer.Option(min=0, help="this feature instead; may be given several times")
-    ] = None,
+    first: Annotated[int, typer.Option(min=1, help="without --feature: so many findings of each model")] = 10,
+    features: Features = None,
     texts: Annotated[int, typer.Option(min=1, help="documents of each, held-out ones first")] = 32,
     positions: Annotated[int, typer.Option(min=1, help="of each text, from the first firing on")] = 32,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, a list of features")] = False,
@@ -33,7 +31,7 @@ def causal(
     from dfc.store.reader import Store
 
     store = Store(run.store)
-    chosen = list(dict.fromkeys(feature or check.firsts(store, first)))
+    chosen = list(dict.fromkeys(features or check.firsts(store, first)))
     models: Any = store.models()
     names = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
 

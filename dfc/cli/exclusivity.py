@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dfc import demo, runs
-from dfc.cli.base import app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json
 from dfc.config import SIDES, UserError
 from dfc.runs import Run
 
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 @app.command()
 def exclusivity(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder; it needs a stitch, from verify")],
-    first: Annotated[int, typer.Option(min=1, help="so many features of each model alone, those surest first")] = 5,
-    feature: Annotated[
-        list[int] | None, typer.Option(min=0, help="this feature instead; may be given several times")
-    ] = None,
+    first: Annotated[int, typer.Option(min=1, help="without --feature: so many of each model, the surest first")] = 5,
+    features: Features = None,
     strength: Annotated[
         list[float] | None, typer.Option(help="may be given several times; default: 1 to 10, as in the paper")
     ] = None,
@@ -46,7 +44,7 @@ def exclusivity(
     from dfc.store.reader import Store
 
     store = Store(run.store)
-    chosen = feature or [one for side in SIDES for one in sweeps.exclusive_features(run, side, first)]
+    chosen = features or [one for side in SIDES for one in sweeps.exclusive_features(run, side, first)]
     strengths = tuple(dict.fromkeys(strength)) if strength else score.STRENGTHS
     setting = Setting(strengths, tuple(prompt_sets.read(prompts)), tokens)
     done = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfc import config, runs
-from dfc.cli.base import app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json
 from dfc.config import JudgeConfig, UserError
 from dfc.machine import progress
 from dfc.runs import Run
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @app.command()
 def explain(
     name: Annotated[str, typer.Argument(metavar="RUN", help="an indexed run's name or folder")],
-    first: Annotated[int, typer.Option(min=1, help="findings of each model, the surest first")] = 50,
-    features: Annotated[str, typer.Option(help="these features instead, by number, separated by commas")] = "",
+    first: Annotated[int, typer.Option(min=1, help="without --feature: findings of each model, the surest first")] = 50,
+    features: Features = None,
     model: Annotated[str, typer.Option(help="the judge, in place of the one in run.yaml")] = "",
     url: Annotated[str, typer.Option(help="where it is, e.g. http://localhost:11434/v1")] = "",
     protocol: Annotated[str, typer.Option(help="openai, anthropic, or local: a model that is loaded here")] = "",
@@ -44,11 +44,11 @@ def explain(
     from dfc.store.reader import Store
 
     store = Store(run.store)
-    wanted = _numbers(features) or explaining.best_of_findings(store, first)
+    wanted = tuple(dict.fromkeys(features or ())) or explaining.best_of_findings(store, first)
     if not wanted:
         raise UserError(
             f"explain: {findings.lacking(store.facts(), store.tested(), run.name).replace('`', '')} "
-            f"To explain features all the same, name them with --features."
+            f"To explain features all the same, name them with --feature."
         )
     from dfc.asking.budget import Budget
 
@@ -85,13 +85,6 @@ def chosen_judge(run: Run, given: dict[str, str], wanted: bool) -> JudgeConfig:
             f"corpus; --judge lets it be asked."
         )
     return judge
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if wrong := [part for part in parts if not (part.isascii() and part.isdigit())]:
-        raise UserError(f"explain: {wrong[0]!r:.40} is no number of a feature; give such as --features 3,17.")
-    return tuple(dict.fromkeys(map(int, parts)))
 
 
 def _explained(

@@ -76,7 +76,20 @@ def opened(port: int) -> Iterator[subprocess.Popen[bytes]]:
 @app.command()
 def bench(
     name: Annotated[
-        Literal["train", "align", "harvest", "index", "steer", "sweep", "rollouts", "store", "app", "meaning", "gpu"],
+        Literal[
+            "train",
+            "align",
+            "harvest",
+            "index",
+            "steer",
+            "sweep",
+            "rollouts",
+            "store",
+            "app",
+            "meaning",
+            "flags",
+            "gpu",
+        ],
         typer.Argument(help="what to measure"),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dfc import runs
-from dfc.cli.base import app
+from dfc.cli.base import Features, app
 from dfc.config import UserError
 from dfc.machine import progress
 
@@ -18,12 +18,12 @@ from dfc.machine import progress
 def report(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
     listed: Annotated[str | None, typer.Option("--list", help="a list that was made in the app")] = None,
-    feature: Annotated[list[int] | None, typer.Option(help="number of a feature; may be given several times")] = None,
+    features: Features = None,
     title: Annotated[str | None, typer.Option(help="of the report; the list's name if none is given")] = None,
     out: Annotated[Path, typer.Option(help="the HTML file that is written")] = Path("report.html"),
 ) -> None:
     """Write features, with their evidence, contexts and what was said of them, into one HTML file."""
-    if (listed is None) == (not feature):
+    if (listed is None) == (not features):
         raise UserError("report: say what is to be reported, either --list NAME or --feature N, and not both.")
     run = runs.find(name)
     from dfc.report import document
@@ -32,7 +32,7 @@ def report(
     from dfc.worlds import null_result
 
     notebook = Notebook(runs.notebook_path())
-    chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, feature or ())
+    chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, features or ())
     if title:
         chosen = replace(chosen, title=title)
     runs.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))

@@ -64,7 +64,8 @@ def screen(
     from dfc.report import findings
     from dfc.report.said import named
     from dfc.report.words import in_own_words
-    from dfc.screen import decided, flags, triage
+    from dfc.screen import decided, flags, near, triage
+    from dfc.screen.queue import counted
     from dfc.store.notes import Notebook
     from dfc.store.own_words import OwnWords
     from dfc.store.reader import Store
@@ -82,6 +83,7 @@ def screen(
         tell(findings.lacking(store.facts(), store.tested(), run.name).replace("`", ""))
         return
     names = own_words.names(run)
+    tell(counted(subjects))
     tell("      score  " + "  ".join(f"{factor:>11}" for factor in triage.FACTORS) + "  feature  model")
     for place, one in enumerate(queue, 1):
         subject, figures = one.subject, [f"{factor.value:11.2f}" for factor in one.factors.values()]
@@ -90,6 +92,8 @@ def screen(
         tell(f"{row}  {subject.title}")
         for mark in one.flags:
             tell(f"             {mark.title}: {mark.reason}")
+        for near_to in one.near:
+            tell(f"             {near_to.title}, in meaning: {near_to.reason}")
         for said_by in one.named:
             tell(f"             {named(said_by)}")
         if subject.feature_id in seen:
@@ -98,6 +102,8 @@ def screen(
             tell(f"             {_said(said)}")
     tell()
     tell(f"{decided.progress(held, subjects, None)} by anybody; flags beside {kept.sample:,} contexts of all features.")
+    if lacking := near.lacking(Store(run.store).meaning(), run.name):
+        tell(f"Flags were {lacking.replace('`', '')}.")
     for agreement in decided.agreements(held):
         tell(f"{agreement.words}.")
 
@@ -132,6 +138,7 @@ def _plain(
         "causal": None if one.checked is None else one.checked.plain(),
         "exclusivity": [way.plain() for way in one.alike],
         "flags": [asdict(mark) | {"reason": mark.reason} for mark in one.flags],
+        "flags_near": [asdict(mark) | {"reason": mark.reason} for mark in one.near],
         "flags_named": [asdict(mark) for mark in one.named],
         "explanation": None if one.told.explanation is None else asdict(one.told.explanation),
         "decisions": [asdict(decision) for decision in said.values()],

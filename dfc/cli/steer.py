@@ -10,7 +10,7 @@ import typer
 
 from dfc import runs
 from dfc.cli import steered
-from dfc.cli.base import app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json
 from dfc.config import SIDES, JudgeConfig, Side, UserError
 from dfc.machine import progress
 from dfc.requests import Edit, Mode, Prompt, Sampling, Sweep, Trial, Turn, Where
@@ -23,7 +23,7 @@ from dfc.steering.measures import Measure
 def steer(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
     prompt: Annotated[str, typer.Option(help="what the models go on from")] = "What's on your mind?",
-    feature: Annotated[list[int] | None, typer.Option(help="number of a feature; may be given several times")] = None,
+    features: Features = None,
     side: Annotated[Literal["a", "b", "both"], typer.Option(help="which model is steered")] = "a",
     strength: Annotated[float, typer.Option(help="in units of the feature's largest activation")] = 2.0,
     mode: Annotated[Mode, typer.Option(help="what is done")] = "add",
@@ -101,7 +101,7 @@ def steer(
             content = corpus.decoded(edits.expanduser().read_bytes(), str(edits))
         chosen = edit_table.from_csv(run, content)
     else:
-        chosen = tuple(Edit(s, f, mode, strength, where, threshold) for f in feature or () for s in sides)
+        chosen = tuple(Edit(s, f, mode, strength, where, threshold) for f in features or () for s in sides)
         if top is not None:
             chosen = tuple(
                 Edit(s, f, mode, strength, where, threshold)

@@ -8,7 +8,7 @@ be none that a model ever has.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +43,11 @@ def firsts(store: Store, number: int, sides: Sequence[Side] = SIDES) -> list[int
 
 
 def measure(
-    run: Run, features: Collection[int], texts: int = TEXTS, positions: int = POSITIONS
+    run: Run,
+    features: Collection[int],
+    texts: int = TEXTS,
+    positions: int = POSITIONS,
+    step: Callable[[int, int], object] = lambda done, total: None,
 ) -> Generator[int, None, None]:
     """Take features away, one after another, and keep what that does; of which it was kept already is not done again.
 
@@ -52,6 +56,7 @@ def measure(
         features: each in every model that has a vector of it.
         texts: documents at most, held-out ones first.
         positions: of each, from the first firing on, over which is averaged.
+        step: told after each text how many of how many are read; what it raises ends it, and what is kept stays.
 
     Yields:
         Each feature, after what was measured of it is kept.
@@ -75,7 +80,7 @@ def measure(
     opened = live.open_run(run, progress.say)
     found = firings.documents(run, opened.crosscoder, left, texts)
     others = {side: opened.crosscoder.raw_vectors(side)[1].detach() for side in SIDES}
-    total = sum(len(found[one]) * len(_sides(store, one)) for one in left)
+    done_texts, total = 0, sum(len(found[one]) * len(_sides(store, one)) for one in left)
     with progress.bar("without each feature", total, "texts") as bar:
         for feature in left:
             rows = []
@@ -84,6 +89,8 @@ def measure(
                 for row in _taken(opened.models[side], vector, others[side], found[feature], positions):
                     rows.append(row)
                     bar.update()
+                    done_texts += 1
+                    step(done_texts, total)
             kept.add_ablation(feature, prints[feature], texts, positions, rows)
             yield feature
 

@@ -1,20 +1,23 @@
 """The paper's exclusivity score (arXiv 2602.11729): both models steered with a feature of one of them, and compared.
 
-The other model's vector is what the stitch makes of the feature's. Texts are kept as they come, and how alike they are
-apart from them: another judge or encoder reads what was written.
+The other model's vector is what the stitch makes of the feature's. Beside them both models write under random
+directions as long, carried over likewise, another one at each place: what steering as such makes of their likeness.
+Texts are kept as they come, and how alike they are apart from them: another judge or encoder reads what was written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from dfc import models
 from dfc.config import SIDES, RunConfig, Side, UserError
+from dfc.crosscoder import model as crosscoder_model
+from dfc.crosscoder.model import Crosscoder
 from dfc.machine import progress
 from dfc.models import LoadedModel, together
 from dfc.requests import Edit, Prompt, Sampling
@@ -25,6 +28,7 @@ from dfc.steering.edits import Program
 from dfc.steering.generation import BASELINE, Row
 from dfc.steering.prompt_sets import OPEN
 from dfc.steering.sweeps import scaled
+from dfc.steering.vectors import random_pairs
 from dfc.store.effects import ALONE, EffectStore
 from dfc.store.reader import Store
 
@@ -65,16 +69,22 @@ class Setting:
 
 @dataclass(frozen=True)
 class _Whose:
-    """Whose texts these are: a feature's under a stitch, or those of models left alone.
+    """Whose texts these are: a feature's or random directions' under a stitch, or those of models left alone.
 
     Attributes:
-        units: of each model, what is done to it at strength 1.
+        unit: what is done to a model at strength 1 in the text of a seed.
+        random: whether random directions stand in the place of the feature's vectors.
     """
 
     feature: int
     fingerprint: str
     r2: float | None
-    units: Mapping[Side, Program]
+    unit: Callable[[Side, int], Program]
+    random: bool = False
+
+    def drawn(self, setting: Setting) -> str:
+        """How tokens are drawn, and that directions are, as JSON."""
+        return json.dumps(json.loads(setting.drawn) | ({"direction": "random"} if self.random else {}))
 
     def places(self, setting: Setting) -> list[Place]:
         """Of its texts."""
@@ -83,7 +93,8 @@ class _Whose:
 
     def row(self, setting: Setting, place: Place) -> dict[str, Any]:
         """What of a text tells it from others, by the columns of the store."""
-        about = {"feature_id": self.feature, "fingerprint": self.fingerprint, "r2": self.r2, "drawn": setting.drawn}
+        about: dict[str, Any] = {"feature_id": self.feature, "fingerprint": self.fingerprint, "r2": self.r2}
+        about["drawn"] = self.drawn(setting)
         return about | dict(zip(("prompt", "strength", "seed"), place, strict=True))
 
 
@@ -135,25 +146,37 @@ def measure(run: Run, features: Collection[int], setting: Setting, way: Way) -> 
             raise UserError(f"feature {feature} is dead: it never fires on this run's texts; choose one that is alive.")
         stitch_file.load(run, row.partition)  # refuses before anything is written
     prints, config = store.fingerprints(list(features)), run.config()
-    alone = _Whose(ALONE, "", None, dict.fromkeys(SIDES, BASELINE))
-    total = 2 * len(setting.places) * (len(features) + 1)
+    crosscoder = crosscoder_model.load(run.crosscoder)
+    alone = _Whose(ALONE, "", None, lambda side, seed: BASELINE)
+    total = 2 * len(setting.places) * (2 * len(features) + 1)
     with progress.bar("exclusivity", total, "texts") as bar:
         _write(kept, config, alone, setting, bar.update)
         _compare(kept, alone, setting, way)
         for feature in features:
-            origin: Any = store.feature(feature).partition
-            units = {side: edits.program(run, [Edit(side, feature)], side) for side in SIDES}
-            whose = _Whose(feature, prints[feature], stitch_file.load(run, origin).r2, units)
-            _write(kept, config, whose, setting, bar.update)
-            _compare(kept, whose, setting, way)
+            for whose in _steered(run, feature, prints[feature], crosscoder):
+                _write(kept, config, whose, setting, bar.update)
+                _compare(kept, whose, setting, way)
             yield feature
+
+
+def _steered(run: Run, feature: int, fingerprint: str, crosscoder: Crosscoder) -> Iterator[_Whose]:
+    """The texts under a feature, and those under random directions in its place."""
+    units = {side: edits.program(run, [Edit(side, feature)], side) for side in SIDES}
+    [r2] = [one.vector.transfer for unit in units.values() for one in unit.actions if one.vector.transfer is not None]
+    yield _Whose(feature, fingerprint, r2, lambda side, seed: units[side])
+    draw = random_pairs(run, feature, crosscoder)
+
+    def random(side: Side, seed: int) -> Program:
+        return Program(tuple(replace(one, vector=draw(seed)[side]) for one in units[side].actions))
+
+    yield _Whose(feature, fingerprint, r2, random, random=True)
 
 
 def _write(
     kept: EffectStore, config: RunConfig, whose: _Whose, setting: Setting, advance: Callable[[int], object]
 ) -> None:
     """Write what is missing of some texts, and keep it."""
-    there = kept.written(whose.feature, whose.fingerprint, whose.r2, setting.drawn)
+    there = kept.written(whose.feature, whose.fingerprint, whose.r2, whose.drawn(setting))
     known = set(zip(there["side"], there["prompt"], there["strength"], there["seed"], strict=True))
     places, sampling = whose.places(setting), Sampling(setting.tokens, TEMPERATURE, TOP_P)
     for side in SIDES:
@@ -164,7 +187,7 @@ def _write(
         model = models.shared(config.models.side(side))
         for batch in _batches(model, missing, setting.tokens):
             rows = [
-                Row(Prompt(prompt, chat=True), scaled(whose.units[side], strength), seed)
+                Row(Prompt(prompt, chat=True), scaled(whose.unit(side, seed), strength), seed)
                 for prompt, strength, seed in batch
             ]
             answers = [Answer() for _ in rows]
@@ -194,12 +217,14 @@ def _batches(model: LoadedModel, places: Sequence[Place], tokens: int) -> Iterat
 def _compare(kept: EffectStore, whose: _Whose, setting: Setting, way: Way) -> None:
     """Tell how alike the texts of both models are where that is not kept, and keep it."""
     known = kept.alike({whose.feature: whose.fingerprint})
-    mine = (known["feature_id"] == whose.feature) & (known["way"] == way.kept) & (known["drawn"] == setting.drawn)
+    mine = (
+        (known["feature_id"] == whose.feature) & (known["way"] == way.kept) & (known["drawn"] == whose.drawn(setting))
+    )
     if whose.r2 is not None:
         mine &= known["r2"] == whose.r2
     known = known[mine]
     done = set(zip(known["prompt"], known["strength"], known["seed"], strict=True))
-    texts = kept.written(whose.feature, whose.fingerprint, whose.r2, setting.drawn).to_dict("records")
+    texts = kept.written(whose.feature, whose.fingerprint, whose.r2, whose.drawn(setting)).to_dict("records")
     said = {(row["prompt"], row["strength"], row["seed"], row["side"]): row["text"] for row in texts}
     left = [place for place in whose.places(setting) if place not in done]
     for number, value in way.compare([(place[0], said[*place, "a"], said[*place, "b"]) for place in left]):

@@ -1,4 +1,5 @@
-"""Which flags findings carry: words near where they fire, beside how often contexts of all features hold such words.
+"""Which flags findings carry: words near where they fire, beside how often contexts of all features hold such words;
+and, where it is known what features are about, those that they come near to in meaning (`near`).
 
 The words of a flag are looked for around the peaks of strongest contexts, one of each document. Whether they stand
 there more often than in strongest contexts of all features is asked by Fisher's exact test (R. A. Fisher, J. R. Stat.
@@ -22,7 +23,8 @@ from dfc import runs
 from dfc.machine import progress
 from dfc.report.heatmap import excerpt
 from dfc.runs import Run
-from dfc.screen import words
+from dfc.screen import near, words
+from dfc.screen.near import Near
 from dfc.screen.queue import Subject, subjects
 from dfc.screen.words import Flag
 from dfc.store import attached
@@ -79,10 +81,16 @@ class Flagged:
 
 @dataclass(frozen=True)
 class Looked:
-    """The flags of one finding; `members` are the features whose contexts were looked through."""
+    """The flags of one finding; `members` are the features whose contexts were looked through.
+
+    Attributes:
+        flags: by words.
+        near: by meaning; none where that was not compared.
+    """
 
     members: tuple[int, ...]
     flags: tuple[Flagged, ...]
+    near: tuple[Near, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Screening:
         made: when, ISO 8601, UTC.
         sample: contexts of all features that were looked through.
         looked: by the best feature of each finding.
+        encoder: digest of the one by which findings were compared with flags in meaning; empty where none did.
     """
 
     identity: str
@@ -102,6 +111,7 @@ class Screening:
     made: str
     sample: int
     looked: Mapping[int, Looked] = field(default_factory=dict)
+    encoder: str = ""
 
     def of(self, subject: Subject) -> Looked | None:
         """What was found for a finding; None where it, as it stands today, was not looked at."""
@@ -113,10 +123,10 @@ def screen(run: Run) -> Screening:
     """Look for the flags of all that stands in a run's queue, and keep what was found in its screening.json.
 
     Raises:
-        UserError: if the store or the flags cannot be read.
+        UserError: if the store, the flags or the encoder cannot be read.
     """
     store, flags = Store(run.store), words.load()
-    listed = subjects(store)
+    listed, facts = subjects(store), store.meaning()
     sample, base = store.some_contexts(SAMPLE, _SEED), []
     with progress.bar("flags: all contexts", len(sample), "contexts") as bar:
         for context in sample:
@@ -124,9 +134,14 @@ def screen(run: Run) -> Screening:
             bar.update()
     own = [[_held(context, flags) for context in _contexts(store, subject.members)] for subject in listed]
     found = judged([flagged(contexts, base, flags) for contexts in own])
-    looked = {one.feature_id: Looked(one.members, marks) for one, marks in zip(listed, found, strict=True)}
+    known = "" if near.lacking(facts, run.name) else str(facts["digest"])
+    meant = near.measured(store, [one.feature_id for one in listed], flags) if known else {}
+    looked = {
+        one.feature_id: Looked(one.members, marks, meant.get(one.feature_id, ()))
+        for one, marks in zip(listed, found, strict=True)
+    }
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    made = Screening(attached.identity(store.path), digest(flags), now, len(base), looked)
+    made = Screening(attached.identity(store.path), digest(flags), now, len(base), looked, known)
     runs.write_json(run.screening, asdict(made))
     return made
 
@@ -146,7 +161,9 @@ def read(run: Run) -> Screening | None:
             return None
         looked = {
             int(feature): Looked(
-                tuple(one["members"]), tuple(Flagged(**mark | {"words": tuple(mark["words"])}) for mark in one["flags"])
+                tuple(one["members"]),
+                tuple(Flagged(**mark | {"words": tuple(mark["words"])}) for mark in one["flags"]),
+                tuple(Near(**mark) for mark in one.get("near", ())),  # which older files have not
             )
             for feature, one in kept["looked"].items()
         }

@@ -81,6 +81,7 @@ def write(run: Run, embedder: Embedder) -> None:
                 "model": encoders.name(embedder.folder),
                 "digest": embedder.digest,
                 "query_centre": (queries.mean(axis=0) if len(queries) else np.zeros(embedder.width)).tolist(),
+                "features": int(known.sum()),
                 "documents": sums.done,
                 "contexts": int(sums.contexts.sum()),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +55,17 @@ def subjects(store: Store) -> tuple[Subject, ...]:
         listed += [row for row in further if pd.isna(row["finding"])][:lacking]
     prints = store.fingerprints([int(row["feature_id"]) for row in listed])
     return tuple(_subject(store, row, found.get(int(row["feature_id"])), prints) for row in listed)
+
+
+def counted(listed: Sequence[Subject]) -> str:
+    """What is to be decided on, and why there is more than findings, as a sentence."""
+    found = sum(one.finding is not None for one in listed)
+    others, findings_are = len(listed) - found, f"{found:,} finding{'' if found == 1 else 's'}"
+    if not others:
+        return f"To decide on: {findings_are}."
+    after = f"{others:,} exclusive feature{'' if others == 1 else 's'} in no finding, by evidence score"
+    why = f"there are fewer than {FEW} findings"
+    return f"To decide on: {findings_are if found else 'no findings'}, then {after}, for {why}."
 
 
 def _listed(store: Store, query: FeatureQuery, most: int) -> list[dict[str, Any]]:

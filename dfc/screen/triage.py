@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from dfc.report.kinds import SURE
 from dfc.runs import Run
 from dfc.screen import flags
 from dfc.screen.flags import Flagged, Looked
+from dfc.screen.near import Near
 from dfc.screen.queue import Subject, subjects
 from dfc.store.explanations import NOTHING, Detection, ExplanationStore, Said, Told
 from dfc.store.reader import Store
@@ -35,7 +37,8 @@ WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
 MOST_WEIGHT = 4.0
 """Of a weight; with 0 a factor takes no part."""
 _UNREADABLE = 0.25  # where nothing distinctive was found: a person may still see what it is
-_NAMED = 0.5  # of a flag that a judge or a person names, which has no score
+_NAMED = 0.5  # of a flag by meaning, or that a judge or a person names: of these no share of contexts is known
+_Mark = TypeVar("_Mark", Flagged, Near)
 _HALF = 0.1  # nats a character, of a gap that counts half
 _BEHIND, _UNSURE = 0.5, 0.75
 
@@ -54,7 +57,7 @@ class Candidate:
 
     Attributes:
         factors: by the names of FACTORS.
-        looked: its flags by words; None where they were not looked for.
+        looked: its flags by words and by meaning; None where they were not looked for.
         told: what judges and people say of its best feature.
         checked: what taking its best feature away does; None where that was not measured.
         alike: how alike both models write under that feature, in each way in which it was measured.
@@ -70,7 +73,17 @@ class Candidate:
     @property
     def flags(self) -> tuple[Flagged, ...]:
         """Those that pass by words, but for what a person says does not apply."""
-        return _passing(self.looked, self.told)
+        return () if self.looked is None else _standing(self.looked.flags, self.told)
+
+    @property
+    def near(self) -> tuple[Near, ...]:
+        """Those that pass by meaning, likewise."""
+        return () if self.looked is None else _standing(self.looked.near, self.told)
+
+    @property
+    def passing(self) -> tuple[str, ...]:
+        """The names of both."""
+        return tuple(dict.fromkeys([*(one.flag for one in self.flags), *(one.flag for one in self.near)]))
 
     @property
     def named(self) -> tuple[Said, ...]:
@@ -155,8 +168,12 @@ def detected(tested: Detection) -> Factor:
 
 
 def flag(looked: Looked | None, told: Told = NOTHING) -> Factor:
-    """1 and the score of the flag that passes with the highest; of one that a judge or a person names that is ½."""
-    scores = {one.title: one.score for one in _passing(looked, told)}
+    """1 and the score of the flag that passes with the highest; of one by meaning, or that a judge or a person names,
+    that is ½."""
+    scores: dict[str, float] = {}
+    if looked is not None:
+        scores |= {one.title: one.score for one in _standing(looked.flags, told)}
+        scores |= {f"{one.title}, in meaning": _NAMED for one in _standing(looked.near, told)}
     for one in told.standing.values():
         if one.applies:
             scores[f"{one.flag}, says {one.who}"] = _NAMED
@@ -166,9 +183,9 @@ def flag(looked: Looked | None, told: Told = NOTHING) -> Factor:
     return Factor(1.0, "none") if best is None else Factor(1 + scores[best], best)
 
 
-def _passing(looked: Looked | None, told: Told) -> tuple[Flagged, ...]:
+def _standing(flags: Sequence[_Mark], told: Told) -> tuple[_Mark, ...]:
+    """Those that pass, but for what a person says does not apply."""
     refused = {name for name, one in told.standing.items() if one.origin == "person" and not one.applies}
-    flags = () if looked is None else looked.flags
     return tuple(one for one in flags if one.passes and one.flag not in refused)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.activations.shards import ActivationStore
-from dfc.config import Side, UserError
+from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder, Dictionary
 from dfc.crosscoder.prediction import Prediction
@@ -103,7 +104,41 @@ def random_like(vector: Tensor, seed: int, among: Tensor | None = None) -> Tenso
     count = len(vector) if among is None else len(among)
     drawn = torch.randn(count, generator=torch.Generator().manual_seed(seed))
     drawn = drawn if among is None else drawn @ among
-    return drawn * (vector.norm() / drawn.norm())
+    return _as_long(drawn, vector)
+
+
+def random_pairs(run: Run, feature_id: int, crosscoder: Crosscoder) -> Callable[[int], dict[Side, SteeringVector]]:
+    """What draws random directions in the place of an exclusive feature's vectors, in both models, by a seed.
+
+    In the feature's own model it is a random sum of that model's decoder vectors, in the other what the stitch makes of
+    that sum; in each as long as the feature's own vector and the one that is carried over.
+
+    Raises:
+        UserError: if the feature does not exist, is dead or shared, or there is no stitch.
+    """
+    vectors = {side: steering_vector(run, feature_id, side) for side in SIDES}
+    [own] = [side for side in SIDES if vectors[side].transfer is None]
+    matrix, among = stitch_file.load(run, own).matrix, crosscoder.decoder_vectors(own)[1]
+
+    def drawn(seed: int) -> dict[Side, SteeringVector]:
+        direction = random_like(among[0], seed, among)
+        scaled = {side: direction if side == own else matrix @ direction for side in SIDES}
+        return {
+            side: replace(
+                vectors[side],
+                vector=_as_long(
+                    scaled[side] / crosscoder.scale[crosscoder_model.columns_of(side, crosscoder.widths)],
+                    vectors[side].vector,
+                ),
+            )
+            for side in SIDES
+        }
+
+    return drawn
+
+
+def _as_long(vector: Tensor, other: Tensor) -> Tensor:
+    return vector * (other.norm() / vector.norm())
 
 
 def gauge(run: Run, feature_id: int, side: Side) -> Gauge:

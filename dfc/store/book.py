@@ -1,4 +1,4 @@
-"""What a notebook holds: notes, marks, lists and decisions, as they are kept, and as one JSON document."""
+"""What a notebook holds: notes, marks, lists, decisions, labels, flags, as they are kept, and as one JSON document."""
 
 from __future__ import annotations
 
@@ -68,6 +68,31 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What somebody calls a feature; an empty text takes the label back."""
+
+    run: str
+    feature_id: FeatureId
+    fingerprint: str
+    written: Time
+    who: str
+    text: str
+
+
+@dataclass(frozen=True)
+class FlagSaid:
+    """Whether somebody says that a flag of data/screening.yaml applies to a feature."""
+
+    run: str
+    feature_id: FeatureId
+    fingerprint: str
+    written: Time
+    who: str
+    flag: str
+    applies: bool
+
+
+@dataclass(frozen=True)
 class NamedList:
     """A list, which may be empty, and what stands above its report."""
 
@@ -109,6 +134,8 @@ class Book(Section):
     marks: tuple[Mark, ...] = ()
     notes: tuple[Note, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    labels: tuple[Label, ...] = ()
+    flags: tuple[FlagSaid, ...] = ()
 
 
 def latest(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
@@ -188,4 +215,6 @@ def parse(text: str) -> Book:
         ),
         notes=tuple(replace(note, text=clean_text(note.text)) for note in book.notes),
         decisions=tuple(replace(one, who=clean_name(one.who), reason=clean_text(one.reason)) for one in book.decisions),
+        labels=tuple(replace(one, who=clean_name(one.who), text=clean_line(one.text)) for one in book.labels),
+        flags=tuple(replace(one, who=clean_name(one.who), flag=clean_name(one.flag)) for one in book.flags),
     )

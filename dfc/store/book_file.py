@@ -17,7 +17,7 @@ import pyarrow as pa
 from dfc import runs
 from dfc.config import UserError, VersionError
 from dfc.store import errors
-from dfc.store.book import Decision, Mark, NamedList, Note
+from dfc.store.book import Decision, FlagSaid, Label, Mark, NamedList, Note
 
 WAIT_SECONDS = 10.0
 COLUMNS = {
@@ -25,6 +25,8 @@ COLUMNS = {
     "marks": ("run", "feature_id", "kind", "name", "fingerprint", "added", "note", "place", "contexts"),
     "notes": ("run", "feature_id", "fingerprint", "written", "text"),
     "decisions": ("run", "feature_id", "fingerprint", "decided", "who", "choice", "reason"),
+    "labels": ("run", "feature_id", "fingerprint", "written", "who", "text"),
+    "flags": ("run", "feature_id", "fingerprint", "written", "who", "flag", "applies"),
 }
 """Of each table, in the order in which `dfc.store.book` has them as attributes."""
 _VERSION = 1
@@ -102,7 +104,7 @@ def _is_current(connection: duckdb.DuckDBPyConnection) -> bool:
     return {(table, name) for table, names in COLUMNS.items() for name in names} <= set(found)
 
 
-def table(entries: Iterable[Note | Mark | NamedList | Decision]) -> list[dict[str, Any]]:
+def table(entries: Iterable[Note | Mark | NamedList | Decision | Label | FlagSaid]) -> list[dict[str, Any]]:
     """Entries as rows of their table."""
     return [asdict(entry) for entry in entries]
 

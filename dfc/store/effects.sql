@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS written (  -- texts under a feature's vector, in its 
     feature_id  INTEGER NOT NULL,  -- -1: left alone
     fingerprint VARCHAR NOT NULL,  -- empty of those
     side        VARCHAR NOT NULL,  -- the model that wrote
-    drawn       VARCHAR NOT NULL,  -- JSON: how tokens were drawn
+    drawn       VARCHAR NOT NULL,  -- JSON: how tokens were drawn; with "direction": "random" under random directions
+                                   -- in the place of the feature's vectors, as long as these
     prompt      VARCHAR NOT NULL,
     strength    DOUBLE  NOT NULL,  -- 0: left alone
     seed        INTEGER NOT NULL,

@@ -219,7 +219,7 @@ class ExplanationStore:
 
     # -- what a person says
 
-    def label(self, feature_id: int, fingerprint: str, who: str, text: str) -> None:
+    def label(self, feature_id: int, fingerprint: str, who: str, text: str) -> Explanation:
         """Keep what a person calls a feature, in place of what they called it before; an empty text takes it away.
 
         Raises:
@@ -232,8 +232,9 @@ class ExplanationStore:
                 "DELETE FROM explanations WHERE feature_id = ? AND origin = 'person' AND who = ?", [feature_id, who]
             )
             _insert(connection, "explanations", [_row(one)] if text else [])
+        return one
 
-    def flag(self, feature_id: int, fingerprint: str, who: str, flag: str, applies: bool) -> None:
+    def flag(self, feature_id: int, fingerprint: str, who: str, flag: str, applies: bool) -> Said:
         """Keep whether a person says that a flag applies, in place of what they said before.
 
         Raises:
@@ -246,6 +247,51 @@ class ExplanationStore:
                 [feature_id, one.who, flag],
             )
             _insert(connection, "flags", [asdict(one)])
+        return one
+
+    # -- between runs and the notebook
+
+    def by_people(self) -> tuple[tuple[Explanation, ...], tuple[Said, ...]]:
+        """All that people say, whatever the fingerprints."""
+        if not self.path.exists():
+            return (), ()
+        with self._open(write=False) as connection:
+            texts, flags = (
+                connection.execute(f"SELECT {', '.join(names)} FROM {name} WHERE origin = 'person'").fetchall()
+                for name, names in (("explanations", (*_OWN, *_DETECTION)), ("flags", _FLAGS))
+            )
+        return tuple(map(_explanation, texts)), tuple(Said(*row) for row in flags)
+
+    def take(self, explanations: Sequence[Explanation], flags: Sequence[Said]) -> int:
+        """Keep what people said elsewhere, where the same person has said nothing later of it here; an empty text takes
+        a label away.
+
+        Returns:
+            How many words were new here.
+        """
+        labelled, flagged = self.by_people()
+        own: list[Explanation | Said] = [*labelled, *flagged]
+        said: list[Explanation | Said] = [*explanations, *flags]
+        here = {_key(one): one.written for one in own}
+        last = {_key(one): one for one in sorted(said, key=lambda one: one.written)}
+        new = [one for key, one in last.items() if one.written > here.get(key, "")]
+        new = [one for one in new if _key(one) in here or not isinstance(one, Explanation) or one.text]
+        if not new:
+            return 0
+        labels = [one for one in new if isinstance(one, Explanation)]
+        marks = [one for one in new if isinstance(one, Said)]
+        with self._open(write=True) as connection:
+            for name, rows, of in (("explanations", labels, ""), ("flags", marks, " AND flag = ?")):
+                for one in rows:
+                    values = [one.feature_id, one.fingerprint, one.who] + ([one.flag] if isinstance(one, Said) else [])
+                    connection.execute(
+                        f"""DELETE FROM {name} WHERE feature_id = ? AND fingerprint = ? AND origin = 'person'
+                            AND who = ?{of}""",
+                        values,
+                    )
+            _insert(connection, "explanations", [_row(one) for one in labels if one.text])
+            _insert(connection, "flags", [asdict(one) for one in marks])
+        return len(new)
 
     @contextmanager
     def _open(self, write: bool) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -256,6 +302,11 @@ class ExplanationStore:
 def now() -> str:
     """The time as it is kept."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _key(one: Explanation | Said) -> tuple[int, str, str, str]:
+    """What a later word of the same person takes the place of."""
+    return one.feature_id, one.fingerprint, one.who, one.flag if isinstance(one, Said) else ""
 
 
 def _explanation(row: Sequence[Any]) -> Explanation:

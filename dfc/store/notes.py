@@ -1,4 +1,4 @@
-"""The notebook, data/notes.duckdb: notes, tags, favourites, named lists of features, and decisions on findings.
+"""The notebook, data/notes.duckdb: notes, tags, favourites, named lists of features, decisions, labels and flags.
 
 It lies outside every run, so that nothing is lost when a run is indexed again; each entry keeps the
 fingerprint of the decoder that it was written about. DuckDB lets one process at a time open a file
@@ -23,7 +23,9 @@ from dfc.store.book import (
     Book,
     Choice,
     Decision,
+    FlagSaid,
     Kind,
+    Label,
     Mark,
     NamedList,
     Note,
@@ -36,6 +38,7 @@ from dfc.store.book import (
 from dfc.store.book_file import COLUMNS, WAIT_SECONDS, BookFile, insert, table
 
 _MARKS, _LISTS, _NOTES, _DECISIONS = (COLUMNS[name] for name in ("marks", "lists", "notes", "decisions"))
+_LABELS, _FLAGS = COLUMNS["labels"], COLUMNS["flags"]
 
 
 class Notebook:
@@ -87,6 +90,14 @@ class Notebook:
         sql = f"SELECT {', '.join(_DECISIONS)} FROM decisions {where} ORDER BY decided DESC, feature_id, who"
         [rows] = self._file.read((sql, values))
         return tuple(Decision(*row) for row in rows)
+
+    def said(self, run: str) -> tuple[tuple[Label, ...], tuple[FlagSaid, ...]]:
+        """What people called features of a run, and what they said of flags, the earliest first."""
+        labels, flags = self._file.read(
+            (f"SELECT {', '.join(_LABELS)} FROM labels WHERE run = ? ORDER BY written, feature_id, who", [run]),
+            (f"SELECT {', '.join(_FLAGS)} FROM flags WHERE run = ? ORDER BY written, feature_id, who", [run]),
+        )
+        return tuple(Label(*row) for row in labels), tuple(FlagSaid(*row) for row in flags)
 
     def lists(self) -> tuple[str, ...]:
         """Names of all lists, the empty ones too."""
@@ -197,6 +208,16 @@ class Notebook:
             )
         )
 
+    def keep(self, labels: Iterable[Label], flags: Iterable[FlagSaid]) -> None:
+        """Add what people say of features, as it stands in a run; what is there already is not added again."""
+        labelled, flagged = set(labels), set(flags)
+
+        def write(connection: duckdb.DuckDBPyConnection) -> None:
+            _add(connection, "labels", labelled)
+            _add(connection, "flags", flagged)
+
+        self._file.write(write)
+
     def begin_list(self, name: str) -> str:
         """A list, empty if it is new; returns its name without needless spaces.
 
@@ -284,17 +305,21 @@ class Notebook:
 
     def export(self) -> str:
         """The whole notebook as JSON, which `merge` takes."""
-        lists, marks, notes, decisions = self._file.read(
+        lists, marks, notes, decisions, labels, flags = self._file.read(
             (f"SELECT {', '.join(_LISTS)} FROM lists ORDER BY name", []),
             (f"SELECT {', '.join(_MARKS)} FROM marks ORDER BY ALL", []),
             (f"SELECT {', '.join(_NOTES)} FROM notes ORDER BY ALL", []),
             (f"SELECT {', '.join(_DECISIONS)} FROM decisions ORDER BY ALL", []),
+            (f"SELECT {', '.join(_LABELS)} FROM labels ORDER BY ALL", []),
+            (f"SELECT {', '.join(_FLAGS)} FROM flags ORDER BY ALL", []),
         )
         return Book(
             lists=tuple(NamedList(*row) for row in lists),
             marks=tuple(map(_mark, marks)),
             notes=tuple(Note(*row) for row in notes),
             decisions=tuple(Decision(*row) for row in decisions),
+            labels=tuple(Label(*row) for row in labels),
+            flags=tuple(FlagSaid(*row) for row in flags),
         ).model_dump_json(indent=1)
 
     def merge(self, text: str) -> Book:
@@ -329,8 +354,8 @@ class Notebook:
                 "note = excluded.note, place = excluded.place, contexts = excluded.contexts "
                 "WHERE excluded.added > marks.added",
             )
-            for name, entries in (("notes", book.notes), ("decisions", book.decisions)):
-                insert(connection, name, table(set(entries)), f"EXCEPT SELECT * FROM {name}")
+            for name in ("notes", "decisions", "labels", "flags"):
+                _add(connection, name, set(getattr(book, name)))
 
         self._file.write(write)
         return book
@@ -339,6 +364,11 @@ class Notebook:
 def _mark(row: Sequence[Any]) -> Mark:
     values: dict[str, Any] = dict(zip(_MARKS, row, strict=True))
     return Mark(**values | {"contexts": tuple(values["contexts"])})
+
+
+def _add(connection: duckdb.DuckDBPyConnection, name: str, entries: set[Any]) -> None:
+    """Those that are not there yet."""
+    insert(connection, name, table(entries), f"EXCEPT SELECT {', '.join(COLUMNS[name])} FROM {name}")
 
 
 def _erase(connection: duckdb.DuckDBPyConnection, note: Note) -> None:

@@ -37,6 +37,25 @@ CREATE TABLE IF NOT EXISTS decisions (   -- on findings: never changed, only add
     reason      VARCHAR NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS labels (   -- what people call features, as their runs have it, too: never changed, only added
+    run         VARCHAR NOT NULL,
+    feature_id  INTEGER NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    written     VARCHAR NOT NULL,     -- ISO 8601, UTC; of one person and feature the latest holds
+    who         VARCHAR NOT NULL,
+    text        VARCHAR NOT NULL      -- '': the label was taken back
+);
+
+CREATE TABLE IF NOT EXISTS flags (    -- of data/screening.yaml, whether people say that they apply; likewise
+    run         VARCHAR NOT NULL,
+    feature_id  INTEGER NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    written     VARCHAR NOT NULL,
+    who         VARCHAR NOT NULL,
+    flag        VARCHAR NOT NULL,
+    applies     BOOLEAN NOT NULL
+);
+
 -- What a list looks like as a report, and in which order; notebooks from before are given these when they are opened.
 ALTER TABLE lists ADD COLUMN IF NOT EXISTS title   VARCHAR DEFAULT '';   -- of the report; the name where there is none
 ALTER TABLE lists ADD COLUMN IF NOT EXISTS author  VARCHAR DEFAULT '';

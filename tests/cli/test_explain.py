@@ -39,7 +39,7 @@ def test_findings_are_explained_within_a_budget_and_the_key_stays_nowhere(
     monkeypatch.setenv("DFC_JUDGE_KEY", KEY)
     configure(tiny_copy, JudgeConfig(model="m", url=endpoint.url, key_variable="DFC_JUDGE_KEY"))
     endpoint.answer = answer
-    of = ("explain", str(tiny_copy.path), "--features", "1,2")
+    of = ("explain", str(tiny_copy.path), "--feature", "1", "--feature", "2", "--feature", "1")
     foreseen = dfc(*of, "--estimate")
     assert foreseen.returncode == 0, foreseen.stderr
     assert "requests about 2 features, about" in foreseen.stderr
@@ -93,9 +93,9 @@ def test_who_is_asked(tiny_copy: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--features", "one"], "'one' is no number of a feature"),
-        (["--features", "999999"], "feature 999999 does not exist"),
-        ([], "To explain features all the same, name them with --features."),
+        (["--feature", "one"], "Invalid value for '--feature'"),
+        (["--feature", "999999"], "feature 999999 does not exist"),
+        ([], "To explain features all the same, name them with --feature."),
     ],
 )
 def test_what_cannot_be_explained_is_said(tiny_copy: Run, arguments: list[str], sentence: str) -> None:

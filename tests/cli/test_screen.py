@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
+from dfc.models import embedder
+from dfc.models.embedder import unit
 from dfc.runs import Run
+from dfc.screen import words
+from dfc.store import attached
 from dfc.store.notes import Notebook
+from dfc.store.writer import meaning_writer
 from tests.processes import dfc
+from tests.tiny import make_encoder
 from tests.ui.folders import find, make_run
 from tests.ui.own_words.test_page import speak
 
@@ -20,10 +29,12 @@ def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert run.screening.exists()
     lines = shown.stdout.splitlines()
-    assert lines[0].split() == ["score", "evidence", "readability", "flag", "effect", "feature", "model"]
+    assert lines[0] == "To decide on: 13 findings."
+    assert lines[1].split() == ["score", "evidence", "readability", "flag", "effect", "feature", "model"]
     assert "contexts hold" in shown.stdout
     assert "a finding, says Ada" in shown.stdout
-    assert lines[-1].startswith("1 of 13 decided by anybody; flags beside 3,920 contexts")
+    assert lines[-2].startswith("1 of 13 decided by anybody; flags beside 3,920 contexts")
+    assert lines[-1] == "Flags were not compared in meaning, for python -m dfc meaning demo was not run."
 
     told = json.loads(dfc("screen", "demo", "--json").stdout)
     assert len(told) == 13
@@ -32,6 +43,7 @@ def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
     assert (decided["feature_id"], decided["decisions"][0]["who"]) == (60, "Ada")
     assert all(set(one["factors"]) == {"evidence", "readability", "flag", "effect"} for one in told)
     assert any(mark["reason"] for one in told for mark in one["flags"])
+    assert all(one["flags_near"] == [] for one in told)
 
 
 def test_a_run_that_is_not_judged_says_so(data: Path) -> None:
@@ -75,3 +87,24 @@ def test_options_that_would_do_nothing_are_refused(data: Path) -> None:
         refused = dfc("screen", "demo", *given)
         assert refused.returncode == 2
         assert sentence in refused.stderr
+
+
+def test_flags_by_meaning_are_printed_with_their_reason(data: Path) -> None:
+    run = make_run(data, features=200)
+    find(run.store)
+    reader = embedder.load(make_encoder(data / "models" / "tiny"), "cpu")
+    vectors = unit(np.random.default_rng(0).normal(size=(200, reader.width)).astype(np.float32))
+    [vectors[150]] = reader.queries([words.load()["code"].query])
+    with meaning_writer(attached.meaning_path(run.store)) as writer:
+        writer.append("meanings", pa.table({"feature_id": range(200), "vector": pa.array(vectors.tolist())}))
+        facts = {"identity": attached.identity(run.store), "model": "tiny", "digest": reader.digest}
+        writer.facts({**facts, "query_centre": [0.0] * reader.width})
+    shown = dfc("screen", "demo")
+    assert shown.returncode == 0, shown.stderr
+    assert "code, in meaning: likeness 1.00, nearer than 99.5 % of all 197 features" in shown.stdout
+    assert "not compared in meaning" not in shown.stdout
+    [first] = [one for one in json.loads(dfc("screen", "demo", "--json").stdout) if one["feature_id"] == 150]
+    [code] = [mark for mark in first["flags_near"] if mark["flag"] == "code"]
+    assert code["score"] >= 0.35
+    assert code["reason"].startswith("likeness 1.00, nearer than")
+    assert first["factors"]["flag"]["value"] >= 1.5

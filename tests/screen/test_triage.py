@@ -13,8 +13,10 @@ from dfc.report import causal, findings
 from dfc.runs import Run
 from dfc.screen import triage
 from dfc.screen.flags import Flagged, Looked
-from dfc.screen.queue import FEW, MEMBERS, Subject, subjects
+from dfc.screen.near import Near
+from dfc.screen.queue import FEW, MEMBERS, Subject, counted, subjects
 from dfc.screen.triage import Candidate, Factor
+from dfc.store.explanations import Said, Told
 from dfc.store.reader import Store
 from tests.ui.folders import FOUND, find, judge, make_run
 
@@ -49,6 +51,14 @@ def test_exclusive_features_follow_where_findings_are_few(data: Path) -> None:
         (40, "b", None, pytest.approx(0.9)),
     ]
     assert len(listed) <= FEW
+
+
+def test_what_is_queued_beyond_findings_is_said_with_the_reason(run: Run, first: Subject) -> None:
+    other = replace(first, finding=None)
+    beyond = "in no finding, by evidence score, for there are fewer than 30 findings."
+    assert counted([first, first]) == "To decide on: 2 findings."
+    assert counted([first, other]) == f"To decide on: 1 finding, then 1 exclusive feature {beyond}"
+    assert counted([other, other]) == f"To decide on: no findings, then 2 exclusive features {beyond}"
 
 
 def test_a_run_that_is_not_judged_has_nothing_to_decide_on(data: Path) -> None:
@@ -87,6 +97,15 @@ def test_a_flag_raises_by_its_score_where_it_passes() -> None:
     assert triage.flag(Looked((1,), (mark(0.4), mark(0.6), mark(0.9, rate=0.5)))) == Factor(1.6, "code")
     assert triage.flag(Looked((1,), (mark(0.9, rate=0.5),))) == Factor(1.0, "none")
     assert triage.flag(None) == Factor(1.0, "not looked for")
+
+
+def test_a_flag_by_meaning_counts_half_and_a_person_may_refuse_it() -> None:
+    meant = Near("code", "code", 0.6, 0.1, 4_000, 0.99, 0.5)
+    looked = Looked((1,), (), (meant, replace(meant, flag="safety", title="safety", score=0.1)))
+    assert triage.flag(looked) == Factor(1.5, "code, in meaning")
+    assert triage.flag(replace(looked, flags=(mark(0.6),))) == Factor(1.6, "code")
+    refused = Told(flags=(Said(1, "f", "person", "Ada", "2026-11-30T10:00", "code", False),))
+    assert triage.flag(looked, refused) == Factor(1.0, "none")
 
 
 def steps(*rows: tuple[str, float, float]) -> pd.DataFrame:

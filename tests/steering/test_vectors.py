@@ -15,7 +15,7 @@ from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.runs import Run
 from dfc.steering import stitch_file
-from dfc.steering.vectors import gauge, steering_vector
+from dfc.steering.vectors import gauge, random_like, random_pairs, steering_vector
 from dfc.store.reader import FeatureQuery, Store
 
 _NAMES = ("encoder", "decoder_weight", "bias")
@@ -37,6 +37,28 @@ def test_vectors_are_in_the_models_own_space(tiny_run: Run, side: Side) -> None:
         expected = Store(tiny_run.store).feature(feature).max * vectors[ids == feature][0]
         torch.testing.assert_close(scale * found.vector, expected)
         assert found.transfer is None
+
+
+def test_random_pairs_are_carried_over_and_as_long_as_the_features_vectors(tiny_copy: Run) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(32, 40)
+    stitch_file.save(tiny_copy, torch.randn(40, 32), matrix, {"r2_a_to_b": 0.5, "r2_b_to_a": 0.25})
+    crosscoder, feature = crosscoder_model.load(tiny_copy.crosscoder), alive(tiny_copy, "b")
+    draw = random_pairs(tiny_copy, feature, crosscoder)
+    pair, among = draw(3), crosscoder.decoder_vectors("b")[1]
+    for side in SIDES:
+        own = steering_vector(tiny_copy, feature, side)
+        torch.testing.assert_close(pair[side].vector.norm(), own.vector.norm())
+        assert (pair[side].transfer, pair[side].s_max) == (own.transfer, own.s_max)
+        torch.testing.assert_close(draw(3)[side].vector, pair[side].vector)
+        assert abs(cosine(draw(4)[side].vector, pair[side].vector)) < 0.99
+    scaled = pair["b"].vector * crosscoder.scale[32:]
+    assert cosine(scaled, random_like(among[0], 3, among)) == pytest.approx(1, abs=1e-5)
+    assert cosine(pair["a"].vector * crosscoder.scale[:32], matrix @ scaled) == pytest.approx(1, abs=1e-5)
+
+
+def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
 
 
 def _read_whole_streams(run: Run) -> None:

@@ -17,7 +17,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfc.config import UserError
-from dfc.store.book import Book, Choice, Decision, Mark, NamedList, Note, clean_name, clean_text, latest
+from dfc.store.book import (
+    Book,
+    Choice,
+    Decision,
+    FlagSaid,
+    Label,
+    Mark,
+    NamedList,
+    Note,
+    clean_line,
+    clean_name,
+    clean_text,
+    latest,
+)
 from dfc.store.notes import Notebook
 
 HOSTILE = ["'; DROP TABLE marks; --", "<script>alert(1)</script>", "=1+1", "党 & 廉", "a\x00b\u202e", "\ud800", "%_\\"]
@@ -172,6 +185,14 @@ books = st.builds(
         max_size=4,
         unique=True,
     ),
+    labels=st.lists(
+        st.builds(Label, runs, ids, words, times, words.map(clean_name), words.map(clean_line)), max_size=4, unique=True
+    ),
+    flags=st.lists(
+        st.builds(FlagSaid, runs, ids, words, times, words.map(clean_name), words.map(clean_name), st.booleans()),
+        max_size=4,
+        unique=True,
+    ),
 )
 few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -185,6 +206,9 @@ def test_export_and_import_round_trip(tmp_path: Path, book: Book) -> None:
     assert set(found.marks) == set(book.marks)
     assert set(found.notes) == set(book.notes)
     assert set(found.decisions) == set(book.decisions)
+    assert set(found.labels) == set(book.labels)
+    assert set(found.flags) == set(book.flags)
+    assert {one for run in ("demo", "null") for one in notebook.said(run)[0]} == set(book.labels)
     listed = {mark.name for mark in book.marks if mark.kind == "list"}
     assert {entry.name for entry in found.lists} == {entry.name for entry in book.lists} | listed
     before = notebook.export()

@@ -8,6 +8,8 @@ from html import escape
 import streamlit as st
 
 from dfc.report import said
+from dfc.runs import Run
+from dfc.store import along
 from dfc.store.book import NAME_LENGTH
 from dfc.store.explanations import LABEL_LENGTH, NOTHING, ExplanationStore, Told
 from dfc.store.reader import FeatureRow
@@ -29,10 +31,10 @@ def show(view: View, feature: FeatureRow) -> None:
         )
     if told.applying:
         st.html("".join(f'<div class="dfc-small"><b>flag</b> {escape(said.named(one))}</div>' for one in told.applying))
-    _own(kept, feature, told)
+    _own(view.run, feature, told)
 
 
-def _own(kept: ExplanationStore, feature: FeatureRow, told: Told) -> None:
+def _own(run: Run, feature: FeatureRow, told: Told) -> None:
     """Where a person gives the feature a label."""
     mine = next((one for one in told.explanations if one.origin == "person"), None)
     key = f"own_label_{feature.feature_id}"
@@ -46,10 +48,11 @@ def _own(kept: ExplanationStore, feature: FeatureRow, told: Told) -> None:
         )
         known = st.session_state.get(notebook.WHO, "")
         who = st.text_input("Your name", known, key=_BY, max_chars=NAME_LENGTH)
-        st.button("Keep", key="keep_label", disabled=not who.strip(), on_click=_keep, args=(kept, feature, key))
+        st.button("Keep", key="keep_label", disabled=not who.strip(), on_click=_keep, args=(run, feature, key))
 
 
-def _keep(kept: ExplanationStore, feature: FeatureRow, key: str) -> None:
+def _keep(run: Run, feature: FeatureRow, key: str) -> None:
     who, text = st.session_state[_BY], st.session_state[key]
-    if notebook.change(partial(kept.label, feature.feature_id, feature.fingerprint, who, text)):
+    of = feature.feature_id, feature.fingerprint
+    if notebook.change(partial(along.label, run, notebook.book(), *of, who, text)):
         st.session_state[notebook.WHO] = who.strip()

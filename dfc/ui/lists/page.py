@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from dfc import corpus
+from dfc import corpus, runs
 from dfc.report.document import Chosen
 from dfc.report.heatmap import side_of
+from dfc.runs import Run
+from dfc.store import along
 from dfc.store import query as queries
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, latest
+from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
 from dfc.ui.lists import arranging, said
 from dfc.ui.shell import (
@@ -33,7 +37,7 @@ from dfc.ui.shell.frame import View
 from dfc.ui.shell.list_address import DECISIONS, FAVOURITES, LIST, NOTES, TAG
 from dfc.ui.shell.look import section
 from dfc.ui.shell.notebook import Kept
-from dfc.ui.shell.text import count, plain
+from dfc.ui.shell.text import count, plain, sentence
 
 
 @dataclass(frozen=True)
@@ -276,10 +280,13 @@ def _elsewhere(run: str) -> None:
 def _along() -> None:
     section(
         "Take it along",
-        "All notes, tags, favourites, lists and decisions of all runs as one JSON file. Importing adds what a file "
-        "holds and takes nothing away; where both sides marked the same, the later one holds.",
+        "All notes, tags, favourites, lists and decisions of all runs, and what people call features and say of flags, "
+        "as one JSON file. Importing adds what a file holds and takes nothing away; where both sides marked the same, "
+        "the later one holds.",
     )
     book = notebook.book()
+    for problem in _exchanged(str(book.path), notebook.stamp(), _said_in_runs()):
+        st.warning(plain(sentence(problem)), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         downloads.button(
             "Export as JSON",
@@ -296,6 +303,18 @@ def _along() -> None:
         st.success(merged, icon=":material/check:")
 
 
+def _said_in_runs() -> tuple[tuple[str, int], ...]:
+    """Every run, with the time of what people and judges said in it; 0 where nobody did."""
+    files = [(run.path, run.explanations) for run in runs.all_runs()]
+    return tuple((str(path), file.stat().st_mtime_ns if file.exists() else 0) for path, file in files)
+
+
+@st.cache_data(max_entries=4, ttl=30, show_spinner=False)  # a file that is in use now is tried again
+def _exchanged(path: str, stamp: object, states: tuple[tuple[str, int], ...]) -> list[str]:
+    """Have the notebook and the runs know the same of what people say, once for each state of their files."""
+    return along.exchange(Notebook(Path(path)), [Run(Path(folder)) for folder, _ in states])
+
+
 def _merge() -> None:
     file = st.session_state["import"]
     books: list[Book] = []
@@ -303,5 +322,6 @@ def _merge() -> None:
         lambda: books.append(notebook.book().merge(corpus.decoded(file.getvalue(), file.name)))
     ):
         [read] = books
-        decided = f", and {len(read.decisions):,} decisions" if read.decisions else ""
-        st.session_state["merged"] = f"Read {len(read.notes):,} notes and {len(read.marks):,} marks{decided}."
+        further = {"decisions": read.decisions, "labels": read.labels, "words on flags": read.flags}
+        told = "".join(f", and {len(entries):,} {name}" for name, entries in further.items() if entries)
+        st.session_state["merged"] = f"Read {len(read.notes):,} notes and {len(read.marks):,} marks{told}."

@@ -10,14 +10,14 @@ import streamlit as st
 
 from dfc.report import findings, words
 from dfc.runs import Run
-from dfc.screen import decided, flags, triage
+from dfc.screen import decided, flags, near, triage
 from dfc.screen import words as flag_words
-from dfc.screen.queue import Subject
+from dfc.screen.queue import Subject, counted
 from dfc.screen.triage import Candidate
 from dfc.screen.words import Flag
 from dfc.store import attached
 from dfc.store.book import Decision
-from dfc.ui.screen import deciding, subject
+from dfc.ui.screen import checks, deciding, order, subject
 from dfc.ui.shell import address, data, likeness, notebook
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
@@ -32,7 +32,7 @@ def show(view: View) -> None:
     """Draw the page."""
     st.html(f'<div class="dfc-hero"><h1>Screen</h1><p>{_LEAD}</p></div>')
     notebook.opened()
-    run = view.run.name
+    run, arrived = view.run.name, deciding.arrived()
     listed = _candidates(view.run)
     if not listed:
         lacking = findings.lacking(data.facts(view.store), data.tested(view.store), run)
@@ -44,14 +44,15 @@ def show(view: View) -> None:
         weights = _weights()
         _subjects(view, known)
         st.space("stretch")
-        _look(view.run, listed, known)
-    queue = triage.ordered(listed, weights)
+        _look(view, listed, known)
+    queue, moved = order.fixed(view.run, listed, weights, arrived)
     subjects = [one.subject for one in queue]
     held = decided.standing(made, subjects)
     _progress(held, subjects, name)
+    checks.show(view.run, queue)
     here = _here(queue, held, name)
     place = queue.index(here)
-    _controls(queue, place)
+    _controls(queue, place, moved)
     st.html(subject.title(view, here))
     deciding.show(run, subjects, here.subject, held, name, list(made))
     _said(made, here.subject)
@@ -91,14 +92,15 @@ def _subjects(view: View, known: Mapping[str, Flag]) -> None:
             )
 
 
-def _look(run: Run, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> None:
-    """The button that looks for flags, where that was not done, or with others."""
-    kept = flags.read(run)
+def _look(view: View, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> None:
+    """The button that looks for flags, where that was not done, with others, or by words alone."""
+    kept, facts = flags.read(view.run), likeness.facts_of(view.store)
     lacking = sum(one.looked is None for one in listed)
     others = kept is not None and kept.asked != flags.digest(known)
-    if not lacking and not others:
+    by_words = kept is not None and not near.lacking(facts, view.run.name) and kept.encoder != facts["digest"]
+    if not lacking and not others and not by_words:
         return
-    why = "with the flags of today" if not lacking else f"in {lacking} of {len(listed)}"
+    why = f"in {lacking} of {len(listed)}" if lacking else "with the flags of today" if others else "in meaning, too"
     if st.button(
         f"Look for flags {why}",
         icon=":material/flag:",
@@ -106,7 +108,8 @@ def _look(run: Run, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> N
         help="As `python -m dfc screen` does; it takes some seconds.",
     ):
         with st.spinner("Looking for flags …"):
-            flags.screen(run)
+            flags.screen(view.run)
+        order.anew()
         st.rerun()
 
 
@@ -115,7 +118,7 @@ def _progress(held: deciding.Held, subjects: Sequence[Subject], name: str | None
     everybody = f"{decided.progress(held, subjects, None)} by anybody"
     told = [f"<b>{decided.progress(held, subjects, name)}</b> by {escape(name)}", everybody] if name else [everybody]
     told += [escape(one.words) for one in decided.agreements(held)]
-    st.html(f'<div class="dfc-small">{" · ".join(told)}</div>')
+    st.html(f'<div class="dfc-small">{escape(counted(subjects))} {" · ".join(told)}</div>')
 
 
 def _here(queue: Sequence[Candidate], held: deciding.Held, name: str | None) -> Candidate:
@@ -132,8 +135,8 @@ def _here(queue: Sequence[Candidate], held: deciding.Held, name: str | None) -> 
     return by_feature.get(asked if asked is not None else first, by_feature[first])
 
 
-def _controls(queue: Sequence[Candidate], place: int) -> None:
-    """Previous and next in the queue."""
+def _controls(queue: Sequence[Candidate], place: int, moved: bool) -> None:
+    """Previous and next in the queue, and where scores have another order by now, that order."""
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
         for title, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
             at = place + step
@@ -150,6 +153,15 @@ def _controls(queue: Sequence[Candidate], place: int) -> None:
             )
         kind = "" if queue[place].subject.finding else ", an exclusive feature after the findings"
         st.html(f'<span class="dfc-small">{place + 1} of {len(queue)} in the queue{kind}</span>', width="content")
+        if moved:
+            st.button(
+                "Sort anew",
+                icon=":material/sort:",
+                key="anew",
+                type="tertiary",
+                on_click=order.anew,
+                help="What was said or measured since you came has changed scores; the order stays until you ask.",
+            )
 
 
 def _go(feature: int) -> None:

@@ -10,12 +10,14 @@ import streamlit as st
 
 from dfc.report import causal, exclusivity, findings, outside, said
 from dfc.report.heatmap import context_html, excerpt
+from dfc.runs import Run
+from dfc.screen import near
 from dfc.screen.queue import Subject
 from dfc.screen.triage import FACTORS, Candidate
 from dfc.screen.words import Flag
-from dfc.store.explanations import ExplanationStore
+from dfc.store import along
 from dfc.store.reader import Context
-from dfc.ui.shell import data, finding_rows, links, notebook, own_words
+from dfc.ui.shell import data, finding_rows, likeness, links, notebook, own_words
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, side_name
 from dfc.ui.shell.text import number, plain
@@ -38,7 +40,7 @@ def show(view: View, one: Candidate, flags: Mapping[str, Flag], weights: Mapping
         _checked(view, one)
         _links(view, one, flags)
         own_words.show(view, one.subject.feature_id, one.subject.side)
-        _flags(one, flags)
+        _flags(view, one, flags)
         _name_flags(view, one, flags)
         _factors(one, weights)
         _outside(view, one, flags)
@@ -84,23 +86,24 @@ def _checked(view: View, one: Candidate) -> None:
 
 def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     subject = one.subject
-    sets = (flags[mark.flag].prompts for mark in one.flags if mark.flag in flags)
+    sets = (flags[name].prompts for name in one.passing if name in flags)
     with st.container(gap="xxsmall"):
         for place, member in enumerate(subject.members):
             links.feature(view.run.name, member, f"Feature {member}" + (", the best" if place == 0 else ""))
         links.steer(view, view.store.feature(subject.feature_id), next(filter(None, sets), _PROMPTS))
 
 
-def _flags(one: Candidate, flags: Mapping[str, Flag]) -> None:
+def _flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     if one.looked is None:
         words = '<span class="dfc-muted">not looked for yet</span>'
-    elif not one.flags:
+    elif not one.flags and not one.near:
         words = '<span class="dfc-muted">none of them</span>'
     else:
         words = "".join(
             f'<div class="dfc-small"><b title="{escape(flags[mark.flag].description if mark.flag in flags else "")}">'
-            f"{escape(mark.title)}</b> {escape(mark.reason)}</div>"
-            for mark in one.flags
+            f"{escape(mark.title)}</b> {kind}{escape(mark.reason)}</div>"
+            for kind, marks in (("", one.flags), ("in meaning: ", one.near))
+            for mark in marks
         )
     named = "".join(
         f'<div class="dfc-small"><b>{escape(flags[mark.flag].title if mark.flag in flags else mark.flag)}</b> '
@@ -108,12 +111,14 @@ def _flags(one: Candidate, flags: Mapping[str, Flag]) -> None:
         for mark in one.named
     )
     st.html(f'<div class="dfc-claim"><b>Flags</b></div>{words}{named}')
+    if one.looked is not None and (lacking := near.lacking(likeness.facts_of(view.store), view.run.name)):
+        st.caption(f"Flags are {lacking}.")
 
 
 def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     """Where a person says which flags apply; that holds before what words and judges say."""
     who, key = st.session_state.get(notebook.WHO, "").strip(), f"flags_of_{one.subject.feature_id}"
-    applying = {mark.flag for mark in one.flags} | {mark.flag for mark in one.named}
+    applying = {*one.passing, *(mark.flag for mark in one.named)}
     there = [name for name in flags if name in applying]
     st.session_state[key] = there
     st.multiselect(
@@ -125,14 +130,14 @@ def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
         placeholder="none of them" if who else "give your name first",
         help="What you say is kept with your name, and holds before what words and a judge say.",
         on_change=_say_flags,
-        args=(ExplanationStore(view.run.explanations), one.subject, who, there, key),
+        args=(view.run, one.subject, who, there, key),
     )
 
 
-def _say_flags(kept: ExplanationStore, subject: Subject, who: str, before: list[str], key: str) -> None:
+def _say_flags(run: Run, subject: Subject, who: str, before: list[str], key: str) -> None:
+    about = run, notebook.book(), subject.feature_id, subject.fingerprint, who
     for name in {*before} ^ {*st.session_state[key]}:
-        applies = name not in before
-        notebook.change(partial(kept.flag, subject.feature_id, subject.fingerprint, who, name, applies))
+        notebook.change(partial(along.flag, *about, name, name not in before))
 
 
 def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
@@ -150,7 +155,7 @@ def _factors(one: Candidate, weights: Mapping[str, float]) -> None:
 
 def _outside(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     """Whether the models behave differently without steering: on the prompts of its flags first, then on others."""
-    mine = [name for mark in one.flags if mark.flag in flags and (name := flags[mark.flag].prompts)]
+    mine = [prompts for name in one.passing if name in flags and (prompts := flags[name].prompts)]
     names = model_names(view.config)
     measured = sorted(outside.kept(view.store), key=lambda found: found.prompts not in mine)
     st.html(

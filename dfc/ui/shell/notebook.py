@@ -47,34 +47,34 @@ def marks(run: str | None = None) -> pd.DataFrame:
     """Every mark (of one run), a row each."""
     if st.session_state.get(_CLOSED):
         return pd.DataFrame(columns=list(Mark.__dataclass_fields__))
-    return _marks(str(book().path), _stamp(), run)
+    return _marks(str(book().path), stamp(), run)
 
 
 def notes(run: str | None = None) -> tuple[Note, ...]:
     """Every note (of one run), the latest first."""
-    return () if st.session_state.get(_CLOSED) else _notes(str(book().path), _stamp(), run)
+    return () if st.session_state.get(_CLOSED) else _notes(str(book().path), stamp(), run)
 
 
 def decisions(run: str | None = None) -> tuple[Decision, ...]:
     """Every decision (of one run), the latest first."""
-    return () if st.session_state.get(_CLOSED) else _decisions(str(book().path), _stamp(), run)
+    return () if st.session_state.get(_CLOSED) else _decisions(str(book().path), stamp(), run)
 
 
 def lists() -> tuple[str, ...]:
     """Names of all lists."""
-    return () if st.session_state.get(_CLOSED) else _lists(str(book().path), _stamp())
+    return () if st.session_state.get(_CLOSED) else _lists(str(book().path), stamp())
 
 
 def cover(name: str) -> NamedList:
     """What stands above the report of a list."""
-    return NamedList(name, "") if st.session_state.get(_CLOSED) else _cover(str(book().path), _stamp(), name)
+    return NamedList(name, "") if st.session_state.get(_CLOSED) else _cover(str(book().path), stamp(), name)
 
 
 def feature(run: str, feature_id: int) -> Remarks:
     """All that is kept about one feature."""
     if st.session_state.get(_CLOSED):
         return Remarks()
-    return _feature(str(book().path), _stamp(), run, feature_id)
+    return _feature(str(book().path), stamp(), run, feature_id)
 
 
 def names(kind: Kind, run: str | None = None) -> dict[str, int]:
@@ -161,7 +161,8 @@ def note_html(note: Note, fingerprint: str) -> str:
     )
 
 
-def _stamp() -> tuple[int, int]:
+def stamp() -> tuple[int, int]:
+    """Of the notebook's file as it is now."""
     path = book().path
     if not path.exists():
         return 0, 0

@@ -12,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from dfc.report.document import of_list, report_html
 from dfc.runs import Run
+from dfc.store.book import Book
+from dfc.store.explanations import ExplanationStore
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell import address, selection
@@ -307,3 +309,17 @@ class TestSelection:
 
 def selection_of(test: AppTest) -> set[int]:
     return set(calm(test).session_state["chosen_features"]["demo"])
+
+
+def test_what_people_call_features_leaves_with_the_export_and_comes_back(data: Path) -> None:
+    run = make_run(data)
+    ExplanationStore(run.explanations).label(3, f"{3:016x}", "Ada", "datelines")
+    calm(visit(LISTS, run="demo"))
+    [label] = Book.model_validate_json(Notebook(data / "notes.duckdb").export()).labels
+    assert (label.run, label.who, label.text) == ("demo", "Ada", "datelines")
+    run.explanations.unlink()
+    assert Store(run.store).feature(3).label != "datelines"
+    calm(visit(LISTS, run="demo"))
+    assert Store(run.store).feature(3).label == "datelines"
+    run.explanations.write_bytes(b"no database" * 100)
+    assert str(run.explanations) in text(visit(LISTS, run="demo"))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dfc import pipeline
+from dfc.report import causal
 from dfc.report.card import feature_card_html
 from dfc.report.document import of_features, report_html
 from dfc.runs import Run
-from dfc.screen import flags, words
+from dfc.screen import flags, near, triage, words
 from dfc.screen.queue import subjects
 from dfc.store.effects import EffectStore
 from dfc.store.notes import Notebook
 from dfc.store.reader import Store
+from dfc.ui.screen import checks
 from dfc.ui.shell.notebook import book
 from tests.tiny import make_encoder
-from tests.ui.folders import find, make_run
+from tests.ui.folders import find, judge, make_run
 from tests.ui.pages import FEATURE, SCREEN, calm, parameter, text, visit
 
 
@@ -190,17 +193,100 @@ def test_what_was_measured_is_shown_here_on_the_features_page_and_on_its_card(ru
     place = {"drawn": "{}", "prompt": "p", "way": way, "seed": 0}
     kept.add_alike([{**place, "feature_id": -1, "fingerprint": "", "strength": 0.0, "r2": None, "value": 3.0}])
     own = {"feature_id": one.feature_id, "fingerprint": one.fingerprint, "strength": 2.0, "r2": 0.5, "value": 1.5}
-    kept.add_alike([{**place, **own}])
+    kept.add_alike([{**place, **own}, {**place, **own, "drawn": '{"direction": "random"}', "value": 2.0}])
     kept.add_outside(
         "harmful", '{"measure": "refusal", "words": [], "regex": ""}', '{"samples": 4}', 2, [[1, 0], [1, 0]]
     )
     shown = text(calm(visit(SCREEN, run="demo", feature=str(one.feature_id))))
     assert "changes by 0.3 nats a token, by 0.1 without a random direction as long" in shown
     assert "Exclusivity score 4.5 of 5 (4.5 to 4.5) by the judge &lt;b&gt;m" in shown
+    assert "random directions as long have 4.0 (4.0 to 4.0)" in shown
     assert "on 2 prompts of harmful, 4 answers each: refuses" in shown
     assert "without it 0.3 nats a token, by chance 0.1" in shown
     page = text(calm(visit(FEATURE, run="demo", feature=str(one.feature_id))))
     assert "changes more than without a random direction: 3.0 times (3.0 to 3.0) as much" in page
-    assert "Carried over, it makes the models write less alike than left alone" in page
-    assert "Exclusivity score 4.5 of 5" in feature_card_html(store, one.feature_id, "demo")
-    assert "Exclusivity score 4.5 of 5" in report_html(run, of_features(run, [one.feature_id]), book(), None)
+    assert "Carried over, it makes the models write less alike than random directions do" in page
+    assert "random directions as long have 4.0" in feature_card_html(store, one.feature_id, "demo")
+    assert "random directions as long have 4.0" in report_html(run, of_features(run, [one.feature_id]), book(), None)
+
+
+def test_a_flag_of_ones_own_does_not_move_the_queue_until_one_asks_or_comes_back(run: Run) -> None:
+    test = as_person(visit(SCREEN, run="demo"), "Ada")
+    queue: list[int] = []
+    for _ in range(3):
+        queue.append(int(parameter(test, "feature")) if "feature" in test.query_params else first_of(run))
+        test.button(key="next").click().run()
+    third = queue[2]
+    test.query_params["feature"] = str(third)
+    calm(test.run())
+    assert "3 of 13 in the queue" in text(test)
+    test.multiselect(key=f"flags_of_{third}").set_value(["code"])
+    calm(test.run())
+    assert "code, says Ada" in text(test)
+    assert "3 of 13 in the queue" in text(test), "its score is higher, its place is not"
+    test.button(key="anew").click().run()
+    assert "1 of 13 in the queue" in text(calm(test))
+    assert not [button for button in test.button if button.key == "anew"]
+    test.multiselect(key=f"flags_of_{third}").set_value([])
+    calm(test.run())
+    assert "1 of 13 in the queue" in text(test)
+    test.switch_page(FEATURE).run()
+    test.switch_page(SCREEN).run()
+    test.query_params["feature"] = str(third)
+    assert "3 of 13 in the queue" in text(calm(test.run()))
+
+
+def first_of(run: Run) -> int:
+    return triage.ordered(triage.candidates(run))[0].subject.feature_id
+
+
+def test_what_is_queued_is_said_above_it(run: Run) -> None:
+    assert "To decide on: 13 findings." in text(calm(visit(SCREEN, run="demo")))
+
+
+def test_flags_by_meaning_are_offered_once_it_is_known_and_shown(
+    run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags.screen(run)
+    assert "not compared in meaning, for" in text(calm(visit(SCREEN, run="demo", feature="150")))
+    pipeline.meaning(run, make_encoder(data / "models" / "tiny"), "cpu")
+    monkeypatch.setattr(near, "ABOVE", -1e9)  # an encoder of random weights knows no subjects
+    test = calm(visit(SCREEN, run="demo", feature="150"))
+    assert test.button(key="look").label == "Look for flags in meaning, too"
+    test.button(key="look").click().run()
+    shown = text(calm(test))
+    assert "<b title=" in shown
+    assert "in meaning: likeness" in shown
+    assert "not compared in meaning" not in shown
+    assert not [button for button in test.button if button.key == "look"]
+
+
+def test_the_first_of_the_queue_are_checked_in_the_background(tiny_copy: Run) -> None:
+    judge(tiny_copy.store)
+    store = Store(tiny_copy.store)
+    features = [one.feature_id for one in subjects(store)]
+    test = calm(visit(SCREEN, run="tiny"))
+    test.button(key="check").click().run()
+    while checks.running(tiny_copy) is not None:
+        time.sleep(0.1)
+    test.run()
+    assert not test.exception, "it asks for the whole page"
+    assert set(causal.kept(store, features)) == set(features)
+    assert not [button for button in calm(visit(SCREEN, run="tiny")).button if button.key == "check"]
+
+
+def test_a_check_is_stopped_goes_on_and_says_what_is_wrong(tiny_copy: Run) -> None:
+    judge(tiny_copy.store)
+    store = Store(tiny_copy.store)
+    features = tuple(one.feature_id for one in subjects(store))
+    stopped = checks.Job(tiny_copy, features)
+    stopped.cancelled.set()
+    stopped.work()
+    assert (stopped.kept, stopped.done, stopped.problem, stopped.finished) == (0, 1, None, True)
+    whole = checks.Job(tiny_copy, features)
+    whole.work()
+    assert (whole.kept, whole.done, whole.problem) == (len(features), whole.total, None)
+    failed = checks.Job(tiny_copy, (999_999,))
+    failed.work()
+    assert failed.problem is not None
+    assert "feature 999999 does not exist" in failed.problem
