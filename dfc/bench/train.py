@@ -21,7 +21,7 @@ from dfc.bench.figures import Figure, high_water, milliseconds
 from dfc.config import SIDES, CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
-from dfc.crosscoder.training import fit, new_state
+from dfc.crosscoder.training import clip_gradients, fit, new_state
 from dfc.machine import devices
 
 K = 64
@@ -98,7 +98,7 @@ def step(size: Size, dtype: torch.dtype) -> Callable[[], object]:
         result.loss.backward()
         for part, threshold in zip(crosscoder.parts, result.thresholds, strict=True):
             part.threshold.copy_(threshold)  # the next step's first bound
-        torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), 1.0)
+        clip_gradients(crosscoder, 1.0)
         optimizer.step()
 
     return take

@@ -5,6 +5,9 @@ over the columns its features may use: A's exclusive features see and write the 
 x_a, B's those of x_b, shared ones all. What a feature may not do has no parameters, so no
 loss, weight decay or optimizer can leak into it. Global feature ids count A's exclusive
 features first, then B's, then the shared ones.
+
+Where several processes train, each has its share of every partition's features, with all that
+belongs to them, and what concerns no single feature.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dfc import runs
 from dfc.config import BEFORE, SIDES, CrosscoderConfig, DamagedError, MissingError, Part, Partition, SettingsError, Side
 from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
 from dfc.crosscoder.prediction import Prediction
+from dfc.machine.processes import ALONE, Group
 
 # Activations that are computed, ranked and dropped at once: on a CPU while they are in the cache.
 _BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 512 << 20}
@@ -41,9 +45,11 @@ class Dictionary(nn.Module):
 
     Attributes:
         name: which part.
+        size: features of all processes together; `len` counts those of this one, as do all shapes below.
+        own: which of them these are.
         columns: of x = [x_a, x_b] that it writes.
         reads: columns of what `Crosscoder.seen` gives that it is encoded from; its own columns, or as many others.
-        first_id: global id of its first feature.
+        ids: their global ids; `first_id` is the first.
         gain: factor on the encoder's product: shared features average their two encoders, or add them.
         encoder, bias: (features, own columns), (features,).
         threshold: the least ranking value that counts as active at inference.
@@ -52,10 +58,12 @@ class Dictionary(nn.Module):
     threshold: Tensor
 
     def __init__(
-        self, name: Part, features: int, first_id: int, config: CrosscoderConfig, widths: tuple[int, int]
+        self, name: Part, size: int, own: slice, first_id: int, config: CrosscoderConfig, widths: tuple[int, int]
     ) -> None:
         super().__init__()
         self.name = name
+        self.size = size
+        self.own = own
         self.first_id = first_id
         self.widths = widths
         self.columns = columns_of(name, widths)
@@ -63,7 +71,7 @@ class Dictionary(nn.Module):
         if config.exclusive_reads == "unpredicted" and self.partition != "shared":
             self.reads = slice(self.columns.start + sum(widths), self.columns.stop + sum(widths))
         self.gain = 0.5 if self.partition == "shared" and config.shared_combine == "mean" else 1.0
-        width = self.columns.stop - self.columns.start
+        features, width = own.stop - own.start, self.columns.stop - self.columns.start
         self.encoder = nn.Parameter(torch.zeros(features, width))
         self.bias = nn.Parameter(torch.zeros(features))
         # Designated features have one decoder vector for both models (kind: dsf).
@@ -72,6 +80,11 @@ class Dictionary(nn.Module):
 
     def __len__(self) -> int:
         return len(self.bias)
+
+    @property
+    def ids(self) -> slice:
+        """Global ids of its features."""
+        return slice(self.first_id, self.first_id + len(self))
 
     @property
     def partition(self) -> Partition:
@@ -98,11 +111,15 @@ class Dictionary(nn.Module):
 
     @torch.no_grad()
     def initialise(self, norm: float, generator: torch.Generator) -> None:
-        """Random decoder directions of one norm in each model; the encoder starts as their transpose."""
+        """Random decoder directions of one norm in each model; the encoder starts as their transpose.
+
+        They are drawn for all processes' features, so that each starts as it would in one process.
+        """
         blocks = [slice(None)] if self.name == "designated" else [self.of_side(side) for side in self.sides]
         for block in blocks:
-            shape = self.decoder_weight[:, block].shape
-            directions = nn.functional.normalize(torch.randn(shape, generator=generator), dim=1)
+            width = self.decoder_weight[:, block].shape[1]
+            drawn = torch.randn(self.size, width, generator=generator)[self.own]
+            directions = nn.functional.normalize(drawn, dim=1)
             self.decoder_weight[:, block] = norm * directions.to(self.decoder_weight)
         self.encoder.copy_(self.decoder)
         self.bias.zero_()
@@ -126,6 +143,7 @@ class Crosscoder(nn.Module):
         config: sizes and choices.
         widths: widths of the two residual streams.
         scale: what each column of both streams is multiplied by before it is encoded, (width_a + width_b,); None: 1.
+        group: the processes that share its features; this one has its own of each part.
 
     Raises:
         SettingsError: if decoders are to be tied between streams of different width.
@@ -133,7 +151,9 @@ class Crosscoder(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, config: CrosscoderConfig, widths: tuple[int, int], scale: Tensor | None = None) -> None:
+    def __init__(
+        self, config: CrosscoderConfig, widths: tuple[int, int], scale: Tensor | None = None, group: Group = ALONE
+    ) -> None:
         super().__init__()
         if config.kind == "dsf" and widths[0] != widths[1]:
             raise SettingsError(
@@ -142,10 +162,12 @@ class Crosscoder(nn.Module):
             )
         self.config = config
         self.widths = widths
+        self.group = group
         self.dictionaries = nn.ModuleDict()
         first_id = 0
         for name, size in config.part_sizes.items():
-            self.dictionaries[name] = Dictionary(name, size, first_id, config, widths)
+            own = group.share(size)
+            self.dictionaries[name] = Dictionary(name, size, own, first_id + own.start, config, widths)
             first_id += size
         self.decoder_bias = nn.Parameter(torch.zeros(sum(widths)))
         self.prediction = Prediction(widths) if any(part.reads != part.columns for part in self.parts) else None
@@ -174,6 +196,25 @@ class Crosscoder(nn.Module):
             part.initialise(self.config.decoder_norm, generator)
         self.decoder_bias.copy_(centre)
 
+    def by_part(self, features: Tensor) -> list[Tensor]:
+        """What there is of each of this process's features, (features, …), as a view for each part."""
+        return list(features.split([len(part) for part in self.parts]))
+
+    def spread(self) -> dict[str, Dictionary]:
+        """The parameters that each process has its own features' rows of, by name, and of which part they are."""
+        return {f"dictionaries.{part.name}.{name}": part for part in self.parts for name, _ in part.named_parameters()}
+
+    def whole_shapes(self) -> dict[str, list[int]]:
+        """Names and shapes of `state_dict` in one process."""
+        spread = self.spread()
+        shapes = shapes_of(self.state_dict())
+        return {name: [spread[name].size, *shape[1:]] if name in spread else shape for name, shape in shapes.items()}
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """In the first process all processes' rows of tensors that are named as parameters; elsewhere its own."""
+        spread = self.spread()
+        return {name: self.group.collect(tensor) if name in spread else tensor for name, tensor in tensors.items()}
+
     def seen(self, x: Tensor) -> Tensor:
         """What the parts are encoded from: scaled rows (rows, width_a + width_b), and what is unpredicted of each."""
         if self.prediction is None:
@@ -188,12 +229,12 @@ class Crosscoder(nn.Module):
 
         Yields:
             First feature of the block within the part, activations, and what BatchTopK ranks, both (rows, features)
-            and of `dtype`.
+            and of `dtype`. Of a part without features in this process, one block of none.
         """
         centred = (seen[:, part.reads] - self.decoder_bias[part.columns]).to(dtype)
         weight = part.rank_weight(self.config.rank_by)
         at_once = max(1, _BLOCK_BYTES[seen.device.type] // (4 * max(1, len(seen))))
-        for first in range(0, len(part), at_once):
+        for first in range(0, max(1, len(part)), at_once):
             own = slice(first, first + at_once)
             encoder, bias = part.encoder[own].to(dtype), part.bias[own].to(dtype)
             activations = torch.addmm(bias, centred, encoder.T, alpha=part.gain).relu_()
@@ -212,7 +253,7 @@ class Crosscoder(nn.Module):
         """Codes of rows (rows, width_a + width_b) with the threshold of inference.
 
         The rows are scaled: `loader.kept_rows` gives such, `scaled` makes them of the models' own streams. Of others
-        the codes are wrong, and nothing says so.
+        the codes are wrong, and nothing says so. They are of this process's features.
         """
         seen = self.seen(x)
         by_part = [(part, reaching(self.blocks(part, seen), float(part.threshold))) for part in self.parts]
@@ -224,13 +265,17 @@ class Crosscoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Codes, rows: int) -> Tensor:
-        """Reconstruction in the scaled space, (rows, width_a + width_b), from codes as `encode` gives them."""
-        result = self.decoder_bias.repeat(rows, 1)
+        """Reconstruction in the scaled space, (rows, width_a + width_b), from codes as `encode` gives them.
+
+        It is the sum over processes; the first has the bias.
+        """
+        start = self.decoder_bias if self.group.leads else torch.zeros_like(self.decoder_bias)
+        result = start.repeat(rows, 1)
         for part in self.parts:
-            mine = (codes.features >= part.first_id) & (codes.features < part.first_id + len(part))
+            mine = (codes.features >= part.ids.start) & (codes.features < part.ids.stop)
             columns = codes.features[mine] - part.first_id
             result[:, part.columns] += weighted_sums(codes.rows[mine], columns, codes.values[mine], part.decoder, rows)
-        return result
+        return self.group.sum(result)
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Rows of the two streams side by side, in the space the crosscoder sees."""
@@ -275,11 +320,17 @@ def column_scale(stored: Tensor, widths: tuple[int, int]) -> Tensor:
 
 
 def save(crosscoder: Crosscoder, folder: Path) -> None:
-    """Write config.json and model.safetensors; the weights last, since they mark the training as done."""
+    """Write config.json and model.safetensors; the weights last, since they mark the training as done.
+
+    All processes that share its features call it, and the first writes the whole.
+    """
+    tensors = crosscoder.whole(crosscoder.state_dict())
+    if not crosscoder.group.leads:
+        return
     content = {"crosscoder": crosscoder.config.model_dump(mode="json"), "widths": crosscoder.widths}
     runs.write_json(folder / "config.json", content)
     with runs.replacing(folder / "model.safetensors") as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in crosscoder.state_dict().items()}, temporary)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
 
 
 def load(folder: Path) -> Crosscoder:
