@@ -108,7 +108,7 @@ def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, x: Tens
         origins = torch.cat([where, columns.expand(len(x), -1)], dim=1)
         best, place = candidates.topk(min(k, candidates.shape[1]), dim=1)
         where = origins.gather(1, place)
-    if group.size > 1:
+    if group.size > 1:  # ties are broken alike in all, since each looks at the same numbers
         everywhere = [values.view(len(x), -1) for values in group.gather(best.flatten())]
         strongest = torch.cat(everywhere, dim=1)
         places = strongest.topk(min(k, strongest.shape[1]), dim=1).indices
