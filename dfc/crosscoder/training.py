@@ -107,11 +107,11 @@ def fit(
 
 def clip_gradients(crosscoder: Crosscoder, limit: float) -> None:
     """Scale all gradients down to `limit`, if their norm, over all processes' features, is larger."""
-    own = [part.grad for part in crosscoder.parameters() if part is not crosscoder.decoder_bias]
-    counted = [*own, crosscoder.decoder_bias.grad] if crosscoder.group.leads else own  # it is the same everywhere
-    square = torch.nn.utils.get_total_norm(counted).double().square()
-    norm = crosscoder.group.sum(square).sqrt().float()
-    torch.nn.utils.clip_grads_with_norm_(crosscoder.parameters(), limit, norm)
+    common = crosscoder.decoder_bias  # counted once, in the first process: it is the same in all
+    counted = [weight for weight in crosscoder.parameters() if weight is not common or crosscoder.group.leads]
+    gradients = [weight.grad for weight in counted if weight.grad is not None]
+    norms = crosscoder.group.gather(torch.nn.utils.get_total_norm(gradients)[None])
+    torch.nn.utils.clip_grads_with_norm_(crosscoder.parameters(), limit, torch.cat(norms).norm())
 
 
 def train(run: Run, group: Group = ALONE) -> None:

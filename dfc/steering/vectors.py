@@ -181,15 +181,13 @@ def _read(run: Run, feature_id: int) -> _Piece:
     with torch.device("meta"):  # sizes alone
         sizes = Crosscoder(config, widths)
         [whole] = (p for p in sizes.parts if p.first_id <= feature_id < p.first_id + len(p))
-    part, place = Dictionary(whole.name, 1, feature_id, config, widths), feature_id - whole.first_id
+    own = slice(feature_id - whole.first_id, feature_id - whole.first_id + 1)
+    part = Dictionary(whole.name, whole.size, own, feature_id, config, widths)
     with runs.reading(weights, remedy, SafetensorError), safe_open(weights, framework="pt") as file:
         shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dictionary)
         crosscoder_model.check_weights(run.crosscoder, crosscoder_model.shapes_of(sizes.state_dict()), shapes)
         prefix = f"dictionaries.{whole.name}"
-        rows = {
-            name: file.get_slice(f"{prefix}.{name}")[place : place + 1]
-            for name in ("encoder", "bias", "decoder_weight")
-        }
+        rows = {name: file.get_slice(f"{prefix}.{name}")[own] for name in ("encoder", "bias", "decoder_weight")}
         part.load_state_dict({**rows, "threshold": file.get_tensor(f"{prefix}.threshold")})
         scale = crosscoder_model.column_scale(file.get_tensor("scale"), widths)
         prediction = None
