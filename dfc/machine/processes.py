@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """The processes that work together, as one of them sees them.
 
