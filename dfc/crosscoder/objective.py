@@ -25,7 +25,8 @@ from dfc.crosscoder.batch_topk import (
     largest_in_each_row,
     reaching,
 )
-from dfc.crosscoder.model import Crosscoder, Dictionary
+from dfc.crosscoder.dictionary import Dictionary
+from dfc.crosscoder.model import Crosscoder
 
 _SAMPLED_ROWS = 64
 _DEAD_AT_ONCE = 4_096

@@ -17,7 +17,7 @@ import torch
 from gguf import GGUFReader, GGUFValueType, ReaderTensor
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedConfig
 from transformers.integrations.gguf.utils import is_gguf_arch_supported
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -36,6 +36,10 @@ _OF_TORCH = {"format": "pt"}
 _PART = 1 << 22  # bytes of a quantised tensor that are turned at a time
 _EMBEDDING = "token_embd.weight"
 _ROPE = "rope_freqs.weight"
+_EXPERTS = {
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+}
 _COPIES = 3  # of the largest tensor in float32, while it is turned
 _BESIDE = re.compile(r"nextn|rot_embd|rope_freqs")  # what says tokens ahead, and what follows from the settings
 
@@ -80,6 +84,7 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
     parsed = load_gguf_checkpoint(str(file))
     settings = AutoConfig.for_model(**parsed["config"])
     settings.dtype = dtype
+    _widen_experts(reader, settings)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings)
     settings.architectures = [type(model).__name__]
@@ -115,6 +120,14 @@ def on_disk(reader: GGUFReader, dtype: torch.dtype) -> int:
 
 def _architecture(reader: GGUFReader) -> str:
     return str(reader.fields["general.architecture"].contents())
+
+
+def _widen_experts(reader: GGUFReader, settings: PreTrainedConfig) -> None:
+    """Make a mixture's experts as wide as the header says; transformers leaves them as wide as the class's default."""
+    for key, name in _EXPERTS.items():
+        width = reader.fields.get(f"{_architecture(reader)}.{key}")
+        if width is not None and hasattr(settings, name):
+            setattr(settings, name, int(width.contents()))
 
 
 def _is_read_as_needed(reader: GGUFReader) -> bool:

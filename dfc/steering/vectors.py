@@ -12,7 +12,8 @@ from dfc import runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import Side, UserError
 from dfc.crosscoder import model as crosscoder_model
-from dfc.crosscoder.model import Crosscoder, Dictionary
+from dfc.crosscoder.dictionary import Dictionary, columns_of
+from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.prediction import Prediction
 from dfc.runs import Run
 from dfc.steering import stitch_file
@@ -88,7 +89,7 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     else:
         carrier = stitch_file.load(run, part.sides[0])
         vector, transfer = carrier.matrix @ part.decoder.detach()[0], carrier.r2
-    own_scale = piece.scale[crosscoder_model.columns_of(side, part.widths)]
+    own_scale = piece.scale[columns_of(side, part.widths)]
     return SteeringVector(side, feature_id, feature.max * vector / own_scale, feature.max, transfer)
 
 
@@ -124,7 +125,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     rank = part.rank_weight(piece.rank_by)
     threshold = float(part.threshold)
     return Gauge(
-        weight=part.gain * weight * piece.scale[crosscoder_model.columns_of(side, part.widths)],
+        weight=part.gain * weight * piece.scale[columns_of(side, part.widths)],
         bias=float(part.bias.detach()[0] + part.gain * offset),
         least=threshold if rank is None else threshold / max(float(rank[0]), torch.finfo(torch.float32).tiny),
         limit=ActivationStore(run.activations).manifest.side(side).norm_limit,

@@ -36,11 +36,12 @@ def write_gguf(
     beside: tuple[str, ...] = (),
     factors: tuple[float, ...] = (),
     header: dict[str, Any] | None = None,
+    of_experts: int = OF_EXPERTS,
 ) -> Path:
     """A tiny random model as a GGUF file, some of its tensors quantised.
 
-    `beside` names tensors that are surplus, by `factors` the frequencies of positions are divided, and `header` holds
-    further settings of the architecture.
+    `beside` names tensors that are surplus, by `factors` the frequencies of positions are divided, `header` holds
+    further settings of the architecture, and a mixture's experts are `of_experts` wide.
     """
     tokenizer = tiny.byte_level_tokenizer()
     writer = gguf.GGUFWriter(path, arch)
@@ -61,7 +62,7 @@ def write_gguf(
     if arch == "qwen3moe":
         writer.add_expert_count(EXPERTS)
         writer.add_expert_used_count(2)
-        writer.add_expert_feed_forward_length(OF_EXPERTS)
+        writer.add_expert_feed_forward_length(of_experts)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
     pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -87,9 +88,9 @@ def write_gguf(
             add(f"blk.{block}.{name}.weight", WIDTH, WIDTH, quantised=True)
         if arch == "qwen3moe":
             add(f"blk.{block}.ffn_gate_inp.weight", EXPERTS, WIDTH)
-            add(f"blk.{block}.ffn_gate_exps.weight", EXPERTS, OF_EXPERTS, WIDTH, quantised=True)
-            add(f"blk.{block}.ffn_down_exps.weight", EXPERTS, WIDTH, OF_EXPERTS, quantised=True)
-            add(f"blk.{block}.ffn_up_exps.weight", EXPERTS, OF_EXPERTS, WIDTH, quantised=True)
+            add(f"blk.{block}.ffn_gate_exps.weight", EXPERTS, of_experts, WIDTH, quantised=True)
+            add(f"blk.{block}.ffn_down_exps.weight", EXPERTS, WIDTH, of_experts, quantised=True)
+            add(f"blk.{block}.ffn_up_exps.weight", EXPERTS, of_experts, WIDTH, quantised=True)
         else:
             for name in ("ffn_gate", "ffn_up"):
                 add(f"blk.{block}.{name}.weight", 2 * WIDTH, WIDTH)
@@ -178,6 +179,16 @@ def test_it_is_what_transformers_makes_of_it_in_files_of_a_few_tensors(
         assert [file.read_bytes() for file in files] == [(tmp_path / "plain" / "model.safetensors").read_bytes()]
     else:
         assert len(files) > 3
+
+
+def test_experts_are_as_wide_as_the_header_says(tmp_path: Path, tiny_models: tuple[Path, Path]) -> None:
+    """transformers 5.23 leaves `expert_feed_forward_length` out (findings/gguf_expert_width_is_left_out.sh)."""
+    made = models.load(
+        config(write_gguf(tmp_path / "t.gguf", "qwen3moe", of_experts=64), tokenizer=str(tiny_models[0]))
+    )
+    assert made.model.config.moe_intermediate_size == 64
+    widths = [tensor.shape[1:] for name, tensor in made.model.state_dict().items() if name.endswith("down_proj")]
+    assert widths == [(WIDTH, 64)] * LAYERS
 
 
 def test_a_header_without_its_lists_has_all_else(file: Path) -> None:
