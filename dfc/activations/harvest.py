@@ -61,7 +61,7 @@ def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
     for side in SIDES:
         missing = {
             shard: [run for run in sites if not shards.is_written(run.activations, side, shard)]
-            for shard in range(count)[group.share]
+            for shard in range(count)[group.share(count)]
         }
         if any(missing.values()):
             _harvest_side(sites, side, {shard: lacking for shard, lacking in missing.items() if lacking}, group.leads)

@@ -16,7 +16,6 @@ from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
 
 Item = TypeVar("Item")
-_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class KeptRows:
 
 
 def training_batches(
-    store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int = 0, share: slice = _ALL
+    store: ActivationStore, batch: int, window_shards: int, seed: int, skip: int = 0
 ) -> Iterator[Tensor]:
     """Endless batches (batch, width_a + width_b) of scaled training rows, in an order fixed by the seed.
 
@@ -52,7 +51,6 @@ def training_batches(
         window_shards: shards shuffled together.
         seed: of the order.
         skip: batches to leave out at the start, without reading what they alone need.
-        share: rows of each batch that are wanted.
 
     Raises:
         UserError: if there are fewer training rows than one batch.
@@ -61,7 +59,7 @@ def training_batches(
     windows = _windows(store, batch, window_shards, seed, skip)
     read = ((torch.cat([store.raw(s)[_training_places(store, s)] for s in shards]), order) for shards, order in windows)
     ahead = ((rows, indices) for rows, chosen in read_ahead(read) for indices in chosen)
-    yield from read_ahead(rows[indices[share]].float() * scale for rows, indices in ahead)
+    yield from read_ahead(rows[indices].float() * scale for rows, indices in ahead)
 
 
 def rows_of_batch(

@@ -1,8 +1,12 @@
-"""A training step against the floor (its one dense product) and against dense autograd; waiting for the loader."""
+"""A training step against the floor (its one dense product) and against dense autograd; waiting for the loader; what
+two processes send each other.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +25,9 @@ from dfc.bench.figures import Figure, high_water, milliseconds
 from dfc.config import SIDES, CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
-from dfc.crosscoder.training import fit, new_state
+from dfc.crosscoder.training import clip_gradients, fit, new_state
 from dfc.machine import devices
+from dfc.machine.processes import ALONE, Group, joined
 
 K = 64
 _TRAINING = TrainingConfig()
@@ -38,8 +43,10 @@ class Size:
     widths: tuple[int, int] = (576, 640)
     batch: int = 2_048
     device: str = "cpu"
+    group: Group = ALONE
 
 
+_SHARED = [4_096, 16_384]
 _LOADED = {"features": 4_096, "shards": 12, "pairs": 8_192, "window": 4, "steps": 36}
 
 
@@ -66,13 +73,14 @@ def run() -> list[Figure]:
     share = waited / (waited + seconds)
     return [
         *figures,
+        *map(_exchanged, _SHARED),
         Figure("waiting for batches", 1e3 * waited / _LOADED["steps"], "ms", "a step's time", share, 0.05),
     ]
 
 
 def _crosscoder(size: Size) -> tuple[Crosscoder, Tensor]:
     torch.manual_seed(0)
-    crosscoder = Crosscoder(CrosscoderConfig(features=size.features, k=K), size.widths)
+    crosscoder = Crosscoder(CrosscoderConfig(features=size.features, k=K), size.widths, group=size.group)
     crosscoder.initialise(0, torch.zeros(sum(size.widths)))
     return crosscoder.to(size.device), torch.randn(size.batch, sum(size.widths)).to(size.device)
 
@@ -90,7 +98,7 @@ def step(size: Size, dtype: torch.dtype) -> Callable[[], object]:
     """Ours: forward, backward, clipping and fused Adam."""
     crosscoder, x = _crosscoder(size)
     optimizer = torch.optim.Adam(crosscoder.parameters(), lr=1e-4, fused=True)
-    dead = torch.zeros(size.features, dtype=torch.bool, device=size.device)
+    dead = torch.zeros(sum(map(len, crosscoder.parts)), dtype=torch.bool, device=size.device)
 
     def take() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -98,7 +106,7 @@ def step(size: Size, dtype: torch.dtype) -> Callable[[], object]:
         result.loss.backward()
         for part, threshold in zip(crosscoder.parts, result.thresholds, strict=True):
             part.threshold.copy_(threshold)  # the next step's first bound
-        torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), 1.0)
+        clip_gradients(crosscoder, 1.0)
         optimizer.step()
 
     return take
@@ -150,6 +158,32 @@ def _loader_wait() -> tuple[float, float]:
             if state.step == 1:
                 state.waited = state.seconds = 0.0
     return state.waited, state.seconds
+
+
+def _exchanged(features: int) -> Figure:
+    """What each of two processes gives the other in a step, beside one reconstruction of the batch."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    among = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": ""}
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        each = [({**among, "RANK": rank, "LOCAL_RANK": rank}, features) for rank in "01"]
+        sent = max(pool.starmap(_sent, each, chunksize=1)) / 1e6
+    size = Size(features)
+    floor = 4e-6 * size.batch * sum(size.widths)
+    return Figure(f"sent a step, 2 processes, {features:,} features", sent, "MB", "rows × width", sent / floor, 1.5)
+
+
+def _sent(environment: dict[str, str], features: int) -> int:
+    """Bytes that a process of this environment gives the others in its third step, when bounds have settled."""
+    os.environ.update(environment)
+    with joined() as group:
+        take = step(Size(features, group=group), torch.float32)
+        take()
+        take()
+        before = group.sent
+        take()
+        return group.sent - before
 
 
 def _random_store(folder: Path, widths: tuple[int, int]) -> ActivationStore:

@@ -89,13 +89,17 @@ def argsort(numbers: Tensor) -> Tensor:
     return torch.argsort(numbers, stable=True)
 
 
-def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, x: Tensor) -> Entries:
+def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, x: Tensor, group: Group = ALONE) -> Entries:
     """The k largest positive activations of each row (AuxK's choice among dead features).
 
     Args:
         blocks: (columns, activations), (some,) and (rows, some), each used before the next is asked for.
-        k: how many of each row.
+        k: how many of each row, of all processes' activations.
         x: what the rows are of, (rows, …).
+        group: the processes, which have the same rows.
+
+    Returns:
+        This process's.
     """
     best = x.new_zeros(len(x), 0)
     where = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
@@ -104,6 +108,12 @@ def largest_in_each_row(blocks: Iterable[tuple[Tensor, Tensor]], k: int, x: Tens
         origins = torch.cat([where, columns.expand(len(x), -1)], dim=1)
         best, place = candidates.topk(min(k, candidates.shape[1]), dim=1)
         where = origins.gather(1, place)
+    if group.size > 1:  # ties are broken alike in all, since each looks at the same numbers
+        everywhere = [values.view(len(x), -1) for values in group.gather(best.flatten())]
+        strongest = torch.cat(everywhere, dim=1)
+        places = strongest.topk(min(k, strongest.shape[1]), dim=1).indices
+        chosen = torch.zeros_like(strongest, dtype=torch.bool).scatter(1, places, True)
+        best = best * chosen.split([values.shape[1] for values in everywhere], dim=1)[group.rank]
     positive = best > 0
     return Entries(positive.nonzero()[:, 0], where[positive], best[positive], best[positive])
 
@@ -122,6 +132,31 @@ def weighted_sums(rows: Tensor, columns: Tensor, weights: Tensor, vectors: Tenso
         return vectors.new_zeros(count, vectors.shape[1])
     starts = torch.searchsorted(rows, torch.arange(count, device=rows.device))
     return embedding_bag(columns, vectors, starts, mode="sum", per_sample_weights=weights)
+
+
+class Summed(torch.autograd.Function):
+    """The sum over processes. Each computes the same loss of it, whose gradient is therefore that of each summand."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, group: Group) -> Tensor:
+        return group.sum(own)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+class Common(torch.autograd.Function):
+    """What all processes have alike, as each uses it for its own features: its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, common: Tensor, group: Group) -> Tensor:
+        ctx.group = group
+        return common.view_as(common)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.group.sum(gradients[0]), None
 
 
 class SparsePass(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """Training state on disk: everything needed to go on as if nothing had happened.
 
-The order of the pairs follows from the seed and the step alone, and nothing else in training is random.
+The order of the pairs follows from the seed and the step alone, and nothing else in training is random. The file is of
+the whole dictionary, however many processes share it: any number of them may go on from it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.config import SettingsError
-from dfc.crosscoder.model import Crosscoder, column_scale, misfit, shapes_of
+from dfc.crosscoder.model import Crosscoder, column_scale, misfit
 
 
 @dataclass
@@ -28,7 +29,7 @@ class TrainingState:
         step: optimizer steps done.
         seconds, waited: time spent on them, and waiting for their batches.
         optimizer: Adam.
-        pairs_since_fired: for each feature, (features,).
+        pairs_since_fired: for each of this process's features, (features,).
         stream: position in the corpus, where training reads on in it.
     """
 
@@ -41,12 +42,20 @@ class TrainingState:
 
 
 def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
-    """Write checkpoint.safetensors in place of the one before."""
-    tensors = {f"model.{name}": tensor for name, tensor in crosscoder.state_dict().items()}
-    for name, parameter in crosscoder.named_parameters():
-        for key, tensor in state.optimizer.state[parameter].items():
-            tensors[f"adam.{key}.{name}"] = tensor
-    tensors["pairs_since_fired"] = state.pairs_since_fired
+    """Write checkpoint.safetensors in place of the one before.
+
+    All processes that share the features call it, and the first writes the whole.
+    """
+    parameters = dict(crosscoder.named_parameters())
+    tensors = _named("model", crosscoder.whole(crosscoder.state_dict()))
+    for key in ("exp_avg", "exp_avg_sq"):
+        moments = {name: state.optimizer.state[parameter][key] for name, parameter in parameters.items()}
+        tensors |= _named(f"adam.{key}", crosscoder.whole(moments))
+    tensors |= _named("adam.step", {name: state.optimizer.state[of]["step"] for name, of in parameters.items()})
+    since = [crosscoder.group.collect(part) for part in crosscoder.by_part(state.pairs_since_fired)]
+    if not crosscoder.group.leads:
+        return
+    tensors["pairs_since_fired"] = torch.cat(since)
     kept = ("step", "seconds", "waited", "stream")
     facts = json.dumps({name: getattr(state, name) for name in kept})
     with runs.replacing(folder / "checkpoint.safetensors") as temporary:
@@ -69,33 +78,48 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
         safe_open(path, framework="pt") as file,
     ):
         facts = json.loads(file.metadata()["facts"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-        if "model.scale" in tensors:
-            tensors["model.scale"] = column_scale(tensors["model.scale"], crosscoder.widths)
-        if difference := misfit(_expected(crosscoder), shapes_of(tensors)):
+        expected = _expected(crosscoder)
+        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if found.get("model.scale") == [2]:  # of the older form, which `column_scale` reads
+            found["model.scale"] = expected["model.scale"]
+        if difference := misfit(expected, found):
             raise SettingsError(
                 f"{path}: is of a crosscoder with other settings, or of another version of dfc ({difference}); "
                 f"put the settings back in {folder.parent / 'run.yaml'}, or train under another `name`."
             )
-        crosscoder.load_state_dict(
-            {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        )
+        spread = crosscoder.spread()
+
+        def own(kind: str, name: str) -> Tensor:
+            """This process's rows of what is written of a parameter or buffer."""
+            key = f"{kind}.{name}"
+            if name not in spread or not found[key]:
+                return file.get_tensor(key)
+            return file.get_slice(key)[spread[name].own]
+
+        weights = {name: own("model", name) for name in crosscoder.state_dict()}
+        crosscoder.load_state_dict({**weights, "scale": column_scale(weights["scale"], crosscoder.widths)})
         for name, parameter in crosscoder.named_parameters():
             state.optimizer.state[parameter] = {
-                key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
+                key: own(f"adam.{key}", name).to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
             }
-        state.pairs_since_fired = tensors["pairs_since_fired"].to(crosscoder.device)
+        since = file.get_tensor("pairs_since_fired")
+        state.pairs_since_fired = torch.cat([since[part.ids] for part in crosscoder.parts]).to(crosscoder.device)
     for name, value in facts.items():
         setattr(state, name, value)
     return True
 
 
+def _named(kind: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that they have in the file."""
+    return {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
+
+
 def _expected(crosscoder: Crosscoder) -> dict[str, list[int]]:
     """Names and shapes of what `save` writes for this crosscoder."""
-    shapes = {f"model.{name}": shape for name, shape in shapes_of(crosscoder.state_dict()).items()}
-    for name, parameter in crosscoder.named_parameters():
-        shape = list(parameter.shape)
-        shapes |= {f"adam.step.{name}": [], f"adam.exp_avg.{name}": shape, f"adam.exp_avg_sq.{name}": shape}
+    whole = crosscoder.whole_shapes()
+    shapes = {f"model.{name}": shape for name, shape in whole.items()}
+    for name, _ in crosscoder.named_parameters():
+        shapes |= {f"adam.step.{name}": [], f"adam.exp_avg.{name}": whole[name], f"adam.exp_avg_sq.{name}": whole[name]}
     return {**shapes, "pairs_since_fired": [crosscoder.config.features]}
 
 

@@ -13,7 +13,6 @@ from dfc.config import UserError
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult
 from dfc.crosscoder.variance import ExplainedVariance
-from dfc.machine.processes import Group
 from dfc.runs import Run
 
 
@@ -22,6 +21,7 @@ class StepMeans:
 
     def __init__(self, crosscoder: Crosscoder) -> None:
         self._parts = [part.name for part in crosscoder.parts]
+        self._group = crosscoder.group
         self._variance = ExplainedVariance(crosscoder.widths)
         self._losses = torch.zeros(2, device=crosscoder.device)
         self._active = torch.zeros(len(self._parts))
@@ -31,14 +31,14 @@ class StepMeans:
         """Take in a step."""
         self._steps += 1
         self._losses += torch.stack([result.loss, result.aux_loss]).detach()
-        self._active += result.active
+        self._active += torch.tensor([float(len(fired)) for fired in result.fired])
         self._variance.add(result.x, result.residual)
 
-    def over(self, group: Group) -> dict[str, float]:
-        """Their means over all processes' rows."""
-        loss, aux_loss = (group.sum(self._losses) / self._steps).tolist()
-        fve_a, fve_b = self._variance.fve(group)
-        l0 = (group.sum(self._active) / group.total(self._variance.rows)).tolist()
+    def taken(self) -> dict[str, float]:
+        """Their means, over all processes' features."""
+        loss, aux_loss = (self._losses / self._steps).tolist()
+        fve_a, fve_b = self._variance.fve()
+        l0 = (self._group.sum(self._active) / self._variance.rows).tolist()
         result = {"loss": loss, "aux_loss": aux_loss, "fve_a": fve_a, "fve_b": fve_b}
         return result | {f"l0_{name}": value for name, value in zip(self._parts, l0, strict=True)}
 

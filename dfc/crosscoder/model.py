@@ -5,6 +5,9 @@ over the columns its features may use: A's exclusive features see and write the 
 x_a, B's those of x_b, shared ones all. What a feature may not do has no parameters, so no
 loss, weight decay or optimizer can leak into it. Global feature ids count A's exclusive
 features first, then B's, then the shared ones.
+
+Where several processes train, each has its share of every partition's features, with all that
+belongs to them, and what concerns no single feature.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dfc import runs
-from dfc.config import BEFORE, SIDES, CrosscoderConfig, DamagedError, MissingError, Part, Partition, SettingsError, Side
+from dfc.config import BEFORE, SIDES, CrosscoderConfig, DamagedError, MissingError, Partition, SettingsError, Side
 from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
+from dfc.crosscoder.dictionary import Dictionary, columns_of
 from dfc.crosscoder.prediction import Prediction
+from dfc.machine.processes import ALONE, Group
 
 # Activations that are computed, ranked and dropped at once: on a CPU while they are in the cache.
 _BLOCK_BYTES = {"cpu": 8 << 20, "cuda": 512 << 20}
@@ -37,87 +42,6 @@ class Codes:
     values: Tensor
 
 
-class Dictionary(nn.Module):
-    """One part of the dictionary: encoder and decoder over the columns its features may use.
-
-    Attributes:
-        name: which part.
-        columns: of x = [x_a, x_b] that it writes.
-        reads: columns of what `Crosscoder.seen` gives that it is encoded from; its own columns, or as many others.
-        first_id: global id of its first feature.
-        gain: factor on the encoder's product: shared features average their two encoders, or add them.
-        encoder, bias: (features, own columns), (features,).
-        threshold: the least ranking value that counts as active at inference.
-    """
-
-    threshold: Tensor
-
-    def __init__(
-        self, name: Part, features: int, first_id: int, config: CrosscoderConfig, widths: tuple[int, int]
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.first_id = first_id
-        self.widths = widths
-        self.columns = columns_of(name, widths)
-        self.reads = self.columns
-        if config.exclusive_reads == "unpredicted" and self.partition != "shared":
-            self.reads = slice(self.columns.start + sum(widths), self.columns.stop + sum(widths))
-        self.gain = 0.5 if self.partition == "shared" and config.shared_combine == "mean" else 1.0
-        width = self.columns.stop - self.columns.start
-        self.encoder = nn.Parameter(torch.zeros(features, width))
-        self.bias = nn.Parameter(torch.zeros(features))
-        # Designated features have one decoder vector for both models (kind: dsf).
-        self.decoder_weight = nn.Parameter(torch.zeros(features, widths[0] if name == "designated" else width))
-        self.register_buffer("threshold", torch.zeros(()))
-
-    def __len__(self) -> int:
-        return len(self.bias)
-
-    @property
-    def partition(self) -> Partition:
-        """Whose features these are."""
-        return "shared" if self.name == "designated" else self.name
-
-    @property
-    def sides(self) -> tuple[Side, ...]:
-        """The models in which these features act."""
-        return SIDES if self.partition == "shared" else (self.partition,)
-
-    @property
-    def decoder(self) -> Tensor:
-        """Decoder vectors, (features, own columns)."""
-        if self.name == "designated":
-            return torch.cat([self.decoder_weight, self.decoder_weight], dim=1)
-        return self.decoder_weight
-
-    def of_side(self, side: Side) -> slice:
-        """Which of its own columns belong to one of its models."""
-        if self.partition != "shared":
-            return slice(None)
-        return slice(0, self.widths[0]) if side == "a" else slice(self.widths[0], None)
-
-    @torch.no_grad()
-    def initialise(self, norm: float, generator: torch.Generator) -> None:
-        """Random decoder directions of one norm in each model; the encoder starts as their transpose."""
-        blocks = [slice(None)] if self.name == "designated" else [self.of_side(side) for side in self.sides]
-        for block in blocks:
-            shape = self.decoder_weight[:, block].shape
-            directions = nn.functional.normalize(torch.randn(shape, generator=generator), dim=1)
-            self.decoder_weight[:, block] = norm * directions.to(self.decoder_weight)
-        self.encoder.copy_(self.decoder)
-        self.bias.zero_()
-
-    @torch.no_grad()
-    def rank_weight(self, rank_by: str) -> Tensor | None:
-        """What BatchTopK multiplies activations with for ranking, (features,); None: nothing."""
-        if rank_by == "value":
-            return None
-        decoder = self.decoder
-        norms = torch.stack([decoder[:, self.of_side(side)].norm(dim=1) for side in self.sides])
-        return {"norm_sum": norms.sum(0), "norm_mean": norms.mean(0), "norm_max": norms.amax(0)}[rank_by]
-
-
 class Crosscoder(nn.Module):
     """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF.
 
@@ -127,6 +51,7 @@ class Crosscoder(nn.Module):
         config: sizes and choices.
         widths: widths of the two residual streams.
         scale: what each column of both streams is multiplied by before it is encoded, (width_a + width_b,); None: 1.
+        group: the processes that share its features; this one has its own of each part.
 
     Raises:
         SettingsError: if decoders are to be tied between streams of different width.
@@ -134,7 +59,9 @@ class Crosscoder(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, config: CrosscoderConfig, widths: tuple[int, int], scale: Tensor | None = None) -> None:
+    def __init__(
+        self, config: CrosscoderConfig, widths: tuple[int, int], scale: Tensor | None = None, group: Group = ALONE
+    ) -> None:
         super().__init__()
         if config.kind == "dsf" and widths[0] != widths[1]:
             raise SettingsError(
@@ -143,10 +70,12 @@ class Crosscoder(nn.Module):
             )
         self.config = config
         self.widths = widths
+        self.group = group
         self.dictionaries = nn.ModuleDict()
         first_id = 0
         for name, size in config.part_sizes.items():
-            self.dictionaries[name] = Dictionary(name, size, first_id, config, widths)
+            own = group.share(size)
+            self.dictionaries[name] = Dictionary(name, size, own, first_id + own.start, config, widths)
             first_id += size
         self.decoder_bias = nn.Parameter(torch.zeros(sum(widths)))
         self.prediction = Prediction(widths) if any(part.reads != part.columns for part in self.parts) else None
@@ -175,6 +104,25 @@ class Crosscoder(nn.Module):
             part.initialise(self.config.decoder_norm, generator)
         self.decoder_bias.copy_(centre)
 
+    def by_part(self, features: Tensor) -> list[Tensor]:
+        """What there is of each of this process's features, (features, …), as a view for each part."""
+        return list(features.split([len(part) for part in self.parts]))
+
+    def spread(self) -> dict[str, Dictionary]:
+        """The parameters that each process has its own features' rows of, by name, and of which part they are."""
+        return {f"dictionaries.{part.name}.{name}": part for part in self.parts for name, _ in part.named_parameters()}
+
+    def whole_shapes(self) -> dict[str, list[int]]:
+        """Names and shapes of `state_dict` in one process."""
+        spread = self.spread()
+        shapes = shapes_of(self.state_dict())
+        return {name: [spread[name].size, *shape[1:]] if name in spread else shape for name, shape in shapes.items()}
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """In the first process all processes' rows of tensors that are named as parameters; elsewhere its own."""
+        spread = self.spread()
+        return {name: self.group.collect(tensor) if name in spread else tensor for name, tensor in tensors.items()}
+
     def seen(self, x: Tensor) -> Tensor:
         """What the parts are encoded from: scaled rows (rows, width_a + width_b), and what is unpredicted of each."""
         if self.prediction is None:
@@ -189,12 +137,12 @@ class Crosscoder(nn.Module):
 
         Yields:
             First feature of the block within the part, activations, and what BatchTopK ranks, both (rows, features)
-            and of `dtype`.
+            and of `dtype`. Of a part without features in this process, one block of none.
         """
         centred = (seen[:, part.reads] - self.decoder_bias[part.columns]).to(dtype)
         weight = part.rank_weight(self.config.rank_by)
         at_once = max(1, _BLOCK_BYTES[seen.device.type] // (4 * max(1, len(seen))))
-        for first in range(0, len(part), at_once):
+        for first in range(0, max(1, len(part)), at_once):
             own = slice(first, first + at_once)
             encoder, bias = part.encoder[own].to(dtype), part.bias[own].to(dtype)
             activations = torch.addmm(bias, centred, encoder.T, alpha=part.gain).relu_()
@@ -213,7 +161,7 @@ class Crosscoder(nn.Module):
         """Codes of rows (rows, width_a + width_b) with the threshold of inference.
 
         The rows are scaled: `loader.kept_rows` gives such, `scaled` makes them of the models' own streams. Of others
-        the codes are wrong, and nothing says so.
+        the codes are wrong, and nothing says so. They are of this process's features.
         """
         seen = self.seen(x)
         by_part = [(part, reaching(self.blocks(part, seen), float(part.threshold))) for part in self.parts]
@@ -225,13 +173,17 @@ class Crosscoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Codes, rows: int) -> Tensor:
-        """Reconstruction in the scaled space, (rows, width_a + width_b), from codes as `encode` gives them."""
-        result = self.decoder_bias.repeat(rows, 1)
+        """Reconstruction in the scaled space, (rows, width_a + width_b), from codes as `encode` gives them.
+
+        It is the sum over processes; the first has the bias.
+        """
+        start = self.decoder_bias if self.group.leads else torch.zeros_like(self.decoder_bias)
+        result = start.repeat(rows, 1)
         for part in self.parts:
-            mine = (codes.features >= part.first_id) & (codes.features < part.first_id + len(part))
+            mine = (codes.features >= part.ids.start) & (codes.features < part.ids.stop)
             columns = codes.features[mine] - part.first_id
             result[:, part.columns] += weighted_sums(codes.rows[mine], columns, codes.values[mine], part.decoder, rows)
-        return result
+        return self.group.sum(result)
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Rows of the two streams side by side, in the space the crosscoder sees."""
@@ -263,24 +215,23 @@ class Crosscoder(nn.Module):
         return [part.partition for part in self.parts for _ in range(len(part))]
 
 
-def columns_of(part: Part, widths: tuple[int, int]) -> slice:
-    """The columns of x = [x_a, x_b] that a part of the dictionary writes: one model's, or all."""
-    width_a, width_b = widths
-    own = {"a": slice(0, width_a), "b": slice(width_a, width_a + width_b)}
-    return own.get(part, slice(0, width_a + width_b))
-
-
 def column_scale(stored: Tensor, widths: tuple[int, int]) -> Tensor:
     """The scale of each column, (width_a + width_b,), from a file; older ones hold a factor for each model, (2,)."""
     return stored.repeat_interleave(torch.tensor(widths)) if stored.shape == (2,) else stored
 
 
 def save(crosscoder: Crosscoder, folder: Path) -> None:
-    """Write config.json and model.safetensors; the weights last, since they mark the training as done."""
+    """Write config.json and model.safetensors; the weights last, since they mark the training as done.
+
+    All processes that share its features call it, and the first writes the whole.
+    """
+    tensors = crosscoder.whole(crosscoder.state_dict())
+    if not crosscoder.group.leads:
+        return
     content = {"crosscoder": crosscoder.config.model_dump(mode="json"), "widths": crosscoder.widths}
     runs.write_json(folder / "config.json", content)
     with runs.replacing(folder / "model.safetensors") as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in crosscoder.state_dict().items()}, temporary)
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
 
 
 def load(folder: Path) -> Crosscoder:

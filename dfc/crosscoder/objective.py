@@ -1,10 +1,14 @@
 """What a training step computes: BatchTopK over the whole dictionary, reconstruction, AuxK.
 
 All as in arXiv 2602.11729, training, but for the way to the largest values (docs/training.md).
+
+Of several processes each encodes all rows of the batch with its own features. They agree on which entries are the
+strongest of all, and add up their reconstructions; from the residual each has its own features' gradients.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -12,9 +16,17 @@ import torch
 from torch import Tensor
 
 from dfc.config import TrainingConfig
-from dfc.crosscoder.batch_topk import Entries, SparsePass, exactly, largest_in_each_row, reaching
-from dfc.crosscoder.model import Crosscoder, Dictionary
-from dfc.machine.processes import ALONE, Group
+from dfc.crosscoder.batch_topk import (
+    Common,
+    Entries,
+    SparsePass,
+    Summed,
+    exactly,
+    largest_in_each_row,
+    reaching,
+)
+from dfc.crosscoder.dictionary import Dictionary
+from dfc.crosscoder.model import Crosscoder
 
 _SAMPLED_ROWS = 64
 _DEAD_AT_ONCE = 4_096
@@ -25,11 +37,10 @@ class StepResult:
     """What one forward pass of training gives.
 
     Attributes:
-        loss, aux_loss: this process's share of the losses per pair of the whole batch, differentiable.
-        x: its rows, less the decoder bias.
+        loss, aux_loss: per pair, of the whole dictionary, differentiable in this process's weights.
+        x: the rows, less the decoder bias.
         residual: what the reconstruction leaves of them, detached.
-        active: entries kept of each part, for L0.
-        fired: global ids of these entries, (entries,).
+        fired: of each part, which of this process's features each kept entry is of, (entries,).
         thresholds: the smallest kept ranking value of each part.
     """
 
@@ -37,8 +48,7 @@ class StepResult:
     aux_loss: Tensor
     x: Tensor
     residual: Tensor
-    active: Tensor
-    fired: Tensor
+    fired: list[Tensor]
     thresholds: list[Tensor]
 
 
@@ -49,7 +59,6 @@ def forward(
     dead: Tensor,
     training: TrainingConfig,
     dtype: torch.dtype = torch.float32,
-    group: Group = ALONE,
 ) -> StepResult:
     """One forward pass of training.
 
@@ -58,22 +67,22 @@ def forward(
 
     Args:
         crosscoder: trained.
-        x: this process's scaled rows, (rows, width_a + width_b).
+        x: scaled rows, (rows, width_a + width_b), the same in all processes.
         k: active features per pair.
-        dead: which features AuxK revives, (features,).
+        dead: which of this process's features AuxK revives, (features,).
         training: AuxK's settings.
         dtype: of the dense product that finds candidates; all that is kept is computed in float32.
-        group: processes that share the batch.
     """
-    rows, seen = group.total(len(x)), crosscoder.seen(x)
-    entries, thresholds = select(crosscoder, seen, k, dtype, group)
+    seen = crosscoder.seen(x)
+    entries, thresholds = select(crosscoder, seen, k, dtype)
+    pre_bias = Common.apply(crosscoder.decoder_bias, crosscoder.group)
     centred = x - crosscoder.decoder_bias
-    residual = centred - _decode(crosscoder, seen, entries)
-    loss = residual.square().sum() / rows
+    residual = centred - _decode(crosscoder, seen, pre_bias, entries)
+    loss = residual.square().sum() / len(x)
     aux_loss = loss.new_zeros(())
-    if training.aux_weight and bool(dead.any()):
+    if training.aux_weight and crosscoder.group.total(int(dead.sum())):
         revived = _strongest_dead(crosscoder, seen, dead, training)
-        aux_loss = (residual.detach() - _decode(crosscoder, seen, revived)).square().sum() / rows
+        aux_loss = (residual.detach() - _decode(crosscoder, seen, pre_bias, revived)).square().sum() / len(x)
         if not bool(aux_loss.isfinite()):  # counts as 0 (arXiv 2602.11729), and so do its gradients
             aux_loss = loss.new_zeros(())
     return StepResult(
@@ -81,23 +90,22 @@ def forward(
         aux_loss,
         centred.detach(),
         residual.detach(),
-        torch.tensor([float(len(part.rows)) for part in entries]),
-        torch.cat([part.first_id + chosen.columns for part, chosen in zip(crosscoder.parts, entries, strict=True)]),
+        [chosen.columns for chosen in entries],
         thresholds,
     )
 
 
 @torch.no_grad()
 def select(
-    crosscoder: Crosscoder, seen: Tensor, k: float, dtype: torch.dtype = torch.float32, group: Group = ALONE
+    crosscoder: Crosscoder, seen: Tensor, k: float, dtype: torch.dtype = torch.float32
 ) -> tuple[list[Entries], list[Tensor]]:
-    """BatchTopK over the batch of all processes: this one's entries and the smallest kept ranking value of each part.
+    """BatchTopK over all processes' features: this one's entries and the smallest kept ranking value of each part.
 
-    `seen` is what `Crosscoder.seen` gives of this process's rows. Exact for the ranking values in float32, as long as
+    `seen` is what `Crosscoder.seen` gives of the rows. Exact for the ranking values in float32, as long as
     those in `dtype` are right to a few percent.
     """
     parts, budgets = crosscoder.parts, crosscoder.config.part_budgets
-    search = _Search(crosscoder, seen, group.total(len(seen)), dtype, group)
+    search = _Search(crosscoder, seen, dtype)
     if crosscoder.config.budget == "joint":
         entries, threshold = search.strongest(parts, k)
         return entries, [threshold] * len(parts)
@@ -111,30 +119,30 @@ class _Search:
 
     crosscoder: Crosscoder
     seen: Tensor
-    rows: int  # of all processes
     dtype: torch.dtype
-    group: Group
 
     def strongest(self, parts: list[Dictionary], k: float) -> tuple[list[Entries], Tensor]:
         """The k · rows strongest entries of some parts together, among those above a bound that leaves enough."""
-        wanted = max(1, round(k * self.rows))
+        group, wanted = self.crosscoder.group, max(1, round(k * len(self.seen)))
         for bound in self._bounds(parts, wanted):
             candidates = [self._reaching(part, bound) for part in parts]
-            if self.group.total(sum(len(entries.rows) for entries in candidates)) >= wanted:
+            if group.total(sum(len(entries.rows) for entries in candidates)) >= wanted:
                 break
-        return exactly(candidates, wanted, self.group)
+        return exactly(candidates, wanted, group)
 
     def _bounds(self, parts: list[Dictionary], wanted: int) -> Iterator[float]:
         """A little below the last threshold; what twice as many entries of a few rows reach; 0."""
         last = min(float(part.threshold) for part in parts)
         if last > 0:
             yield 0.9 * last
-        if self.rows // self.group.size > _SAMPLED_ROWS:
+        if len(self.seen) > _SAMPLED_ROWS:
             sample = self.seen[:_SAMPLED_ROWS]
             blocks = (self.crosscoder.blocks(part, sample, self.dtype) for part in parts)
             scores = torch.cat([scores.flatten() for part in blocks for _, _, scores in part]).float()
-            twice = 2 * wanted * _SAMPLED_ROWS // self.rows
-            yield self.group.least(float(scores.kthvalue(max(1, len(scores) - twice)).values))
+            group = self.crosscoder.group
+            twice = 2 * wanted * _SAMPLED_ROWS // (len(self.seen) * group.size)  # those of this process's features
+            reached = float(scores.kthvalue(max(1, len(scores) - twice)).values) if len(scores) else math.inf
+            yield group.least(reached)
         yield 0.0
 
     def _reaching(self, part: Dictionary, bound: float) -> Entries:
@@ -153,31 +161,31 @@ def _strongest_dead(crosscoder: Crosscoder, seen: Tensor, dead: Tensor, training
 
     def blocks(parts: list[Dictionary]) -> Iterator[tuple[Tensor, Tensor]]:
         for part in parts:
-            ids = dead[part.first_id : part.first_id + len(part)].nonzero()[:, 0]
-            for own in ids.split(_DEAD_AT_ONCE):
+            for own in of_part[part.name].nonzero()[:, 0].split(_DEAD_AT_ONCE):
                 x = seen[:, part.reads] - crosscoder.decoder_bias[part.columns]
                 yield own + part.first_id, torch.addmm(part.bias[own], x, part.encoder[own].T, alpha=part.gain).relu_()
 
     parts = crosscoder.parts
+    of_part = {part.name: mask for part, mask in zip(parts, crosscoder.by_part(dead), strict=True)}
     together = [parts] if training.aux_scope == "total" else [[part] for part in parts]
-    strongest = [largest_in_each_row(blocks(some), training.aux_k, seen) for some in together]
+    strongest = [largest_in_each_row(blocks(some), training.aux_k, seen, crosscoder.group) for some in together]
     everything = strongest * len(parts) if training.aux_scope == "total" else strongest
     return [_within(entries, part) for entries, part in zip(everything, parts, strict=True)]
 
 
 def _within(entries: Entries, part: Dictionary) -> Entries:
     """Those of a part, of entries with global ids, counted within it."""
-    own = entries.take((entries.columns >= part.first_id) & (entries.columns < part.first_id + len(part)))
+    own = entries.take((entries.columns >= part.ids.start) & (entries.columns < part.ids.stop))
     return replace(own, columns=own.columns - part.first_id)
 
 
-def _decode(crosscoder: Crosscoder, seen: Tensor, entries: list[Entries]) -> Tensor:
-    """Sum of the parts' contributions, without the decoder bias; differentiable in all weights."""
+def _decode(crosscoder: Crosscoder, seen: Tensor, pre_bias: Tensor, entries: list[Entries]) -> Tensor:
+    """Sum of all parts' and processes' contributions, without the decoder bias; differentiable in own weights."""
     total = seen.new_zeros(len(seen), sum(crosscoder.widths))
     for part, chosen in zip(crosscoder.parts, entries, strict=True):
-        bias = crosscoder.decoder_bias[part.columns]
+        bias = pre_bias[part.columns]
         contribution = SparsePass.apply(
             seen[:, part.reads], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
         )
         total[:, part.columns] = total[:, part.columns] + contribution
-    return total
+    return Summed.apply(total, crosscoder.group)

@@ -55,9 +55,9 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
 
 
 def new_state(crosscoder: Crosscoder, training: TrainingConfig) -> TrainingState:
-    """A training state at step 0, on the crosscoder's device."""
+    """A training state at step 0, on the crosscoder's device, of the features that are this process's."""
     optimizer = torch.optim.Adam(crosscoder.parameters(), lr=training.learning_rate, fused=True)
-    since = torch.zeros(crosscoder.config.features, dtype=torch.long, device=crosscoder.device)
+    since = torch.zeros(sum(map(len, crosscoder.parts)), dtype=torch.long, device=crosscoder.device)
     return TrainingState(0, 0.0, 0.0, optimizer, since)
 
 
@@ -66,15 +66,13 @@ def fit(
     state: TrainingState,
     batches: Iterator[Tensor],
     training: TrainingConfig,
-    group: Group = ALONE,
 ) -> Iterator[StepResult]:
     """Take the remaining steps, one for each item: what a step measured.
 
     Args:
         crosscoder, state: changed in place.
-        batches: scaled rows, of each batch this process's share.
+        batches: scaled rows, the same in all processes that share the crosscoder's features.
         training: how.
-        group: processes that share the batches.
 
     Raises:
         NotFiniteError: before the weights are touched.
@@ -86,25 +84,34 @@ def fit(
         state.waited += started - asked
         dead = state.pairs_since_fired >= training.dead_after_pairs
         k = k_at(state.step, crosscoder.config, training)
-        result = forward(crosscoder, x, k, dead, training, dtype, group)
-        loss = float(group.sum(result.loss.detach()))
+        result = forward(crosscoder, x, k, dead, training, dtype)
+        loss = float(result.loss.detach())
         if not math.isfinite(loss):
             raise NotFiniteError(f"the loss is {loss} at step {state.step}", state.step)
         for parameters in state.optimizer.param_groups:
             parameters["lr"] = learning_rate_at(state.step, training)
         state.optimizer.zero_grad(set_to_none=True)
         (result.loss + training.aux_weight * result.aux_loss).backward()
-        group.sum_gradients(crosscoder.parameters())
         if training.clip_gradient is not None:
-            torch.nn.utils.clip_grad_norm_(crosscoder.parameters(), training.clip_gradient)
+            clip_gradients(crosscoder, training.clip_gradient)
         state.optimizer.step()
         state.step += 1
-        state.pairs_since_fired += group.total(len(x))
-        state.pairs_since_fired[_fired_anywhere(result, len(dead), group)] = 0
+        state.pairs_since_fired += len(x)
+        for since, fired in zip(crosscoder.by_part(state.pairs_since_fired), result.fired, strict=True):
+            since[fired] = 0
         _follow_threshold(crosscoder, result.thresholds, state.step, training)
         asked = time.monotonic()
         state.seconds += asked - started
         yield result
+
+
+def clip_gradients(crosscoder: Crosscoder, limit: float) -> None:
+    """Scale all gradients down to `limit`, if their norm, over all processes' features, is larger."""
+    common = crosscoder.decoder_bias  # counted once, in the first process: it is the same in all
+    counted = [weight for weight in crosscoder.parameters() if weight is not common or crosscoder.group.leads]
+    gradients = [weight.grad for weight in counted if weight.grad is not None]
+    norms = crosscoder.group.gather(torch.nn.utils.get_total_norm(gradients)[None])
+    torch.nn.utils.clip_grads_with_norm_(crosscoder.parameters(), limit, torch.cat(norms).norm())
 
 
 def train(run: Run, group: Group = ALONE) -> None:
@@ -112,7 +119,7 @@ def train(run: Run, group: Group = ALONE) -> None:
 
     Args:
         run: its folder.
-        group: processes that train together; the first writes.
+        group: processes that share its features; the first writes.
 
     Raises:
         MemoryShortError: if there is no memory for a step.
@@ -123,27 +130,24 @@ def train(run: Run, group: Group = ALONE) -> None:
     config = run.config()
     training = config.training
     store = ActivationStore(run.activations)
-    crosscoder = new_crosscoder(config.crosscoder, training, store)
+    crosscoder = new_crosscoder(config.crosscoder, training, store, group)
     state = new_state(crosscoder, training)
     if checkpoint.restore(run.crosscoder, crosscoder, state) and group.leads:
         progress.say(f"going on from step {state.step}")
     order = store, training.batch, training.window_shards, training.seed
-    if not training.stream:
-        batches = training_batches(*order, skip=state.step, share=group.share)
-    else:
-        batches = _streamed(run, state)
+    batches = _streamed(run, state) if training.stream else training_batches(*order, skip=state.step)
     batches = (x.to(crosscoder.device) for x in batches)
     held_out = held_out_rows(store, _HELD_OUT_ROWS).to(crosscoder.device)
     log = MetricsLog(run, state.step, training.tensorboard and group.leads, writes=group.leads)
     means = StepMeans(crosscoder)
     try:
         with log, progress.bar("training", training.steps, "steps", state.step, shown=group.leads) as bar:
-            for result in fit(crosscoder, state, batches, training, group):
+            for result in fit(crosscoder, state, batches, training):
                 means.add(result)
                 bar.update()
                 saves = state.step == training.steps or state.step % training.checkpoint_every == 0
                 if saves or state.step % training.log_every == 0:  # a checkpoint leaves no step unlogged
-                    line = _metrics(crosscoder, state, means, training, group)
+                    line = _metrics(crosscoder, state, means, training)
                     log.add(line)
                     bar.set_postfix({key: f"{line[key]:.3f}" for key in ("fve_a", "fve_b")}, refresh=False)
                     means = StepMeans(crosscoder)
@@ -151,8 +155,7 @@ def train(run: Run, group: Group = ALONE) -> None:
                     measured = held_out_fve(crosscoder, held_out)
                     _check_finite(crosscoder, measured, state.step)
                     log.add({"step": state.step, **measured})
-                    if group.leads:  # last: what the checkpoint counts is not logged again
-                        checkpoint.save(run.crosscoder, crosscoder, state)
+                    checkpoint.save(run.crosscoder, crosscoder, state)  # last: what it counts is not logged again
     except NotFiniteError as error:
         where = state.stream if training.stream else {"rows": rows_of_batch(*order, number=error.batch)}
         raise UserError(_explain(error, run, where)) from None
@@ -164,9 +167,9 @@ def train(run: Run, group: Group = ALONE) -> None:
             f"{config.crosscoder.features:,} features; close other programs or change training.device, and start again "
             f"to go on from the last checkpoint, or lower training.batch or crosscoder.features under another `name`."
         ) from error
+    measured = held_out_fve(crosscoder, held_out)
+    model.save(crosscoder, run.crosscoder)
     if group.leads:
-        model.save(crosscoder, run.crosscoder)
-        measured = held_out_fve(crosscoder, held_out)
         runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), processes=group.size, **measured)
 
 
@@ -200,10 +203,12 @@ def compute_dtype(training: TrainingConfig, device: torch.device) -> torch.dtype
     return torch.bfloat16 if training.compute == "bfloat16" else torch.float32
 
 
-def new_crosscoder(config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore) -> Crosscoder:
-    """A crosscoder at step 0, its decoder bias at the median of the first batch."""
+def new_crosscoder(
+    config: CrosscoderConfig, training: TrainingConfig, store: ActivationStore, group: Group = ALONE
+) -> Crosscoder:
+    """A crosscoder at step 0, its decoder bias at the median of the first batch; of its features, this process's."""
     a, b = store.manifest.a, store.manifest.b
-    crosscoder = Crosscoder(config, (a.width, b.width), store.column_scale())
+    crosscoder = Crosscoder(config, (a.width, b.width), store.column_scale(), group)
     batches = partial(training_batches, store, training.batch, training.window_shards, training.seed)
     if crosscoder.prediction is not None:
         crosscoder.prediction.fit(batches())
@@ -219,13 +224,6 @@ def _streamed(run: Run, state: TrainingState) -> Iterator[Tensor]:
         yield x
 
 
-def _fired_anywhere(result: StepResult, features: int, group: Group) -> Tensor:
-    """Which features fired in any process's rows, (features,)."""
-    fired = torch.zeros(features, device=result.fired.device)
-    fired[result.fired] = 1
-    return group.sum(fired) > 0
-
-
 @torch.no_grad()
 def _follow_threshold(crosscoder: Crosscoder, thresholds: list[Tensor], step: int, training: TrainingConfig) -> None:
     """Moving average of the smallest kept ranking values; before it starts, the last batch's."""
@@ -235,18 +233,18 @@ def _follow_threshold(crosscoder: Crosscoder, thresholds: list[Tensor], step: in
 
 
 def _metrics(
-    crosscoder: Crosscoder, state: TrainingState, means: StepMeans, training: TrainingConfig, group: Group
+    crosscoder: Crosscoder, state: TrainingState, means: StepMeans, training: TrainingConfig
 ) -> dict[str, float]:
     """One line of metrics.jsonl."""
-    dead = (state.pairs_since_fired >= training.dead_after_pairs).float()
+    dead = crosscoder.by_part(state.pairs_since_fired >= training.dead_after_pairs)
     return {
         "step": state.step,
-        **means.over(group),
+        **means.taken(),
         "k": k_at(state.step - 1, crosscoder.config, training),
         "learning_rate": learning_rate_at(state.step - 1, training),
         **{
-            f"dead_{part.name}": float(dead[part.first_id : part.first_id + len(part)].mean())
-            for part in crosscoder.parts
+            f"dead_{part.name}": crosscoder.group.total(int(own.sum())) / part.size
+            for part, own in zip(crosscoder.parts, dead, strict=True)
         },
         "seconds": round(state.seconds, 2),
         "waited": round(state.waited, 2),
@@ -255,8 +253,8 @@ def _metrics(
 
 def _check_finite(crosscoder: Crosscoder, measured: dict[str, float], step: int) -> None:
     """Raise before a checkpoint of weights that nothing can go on from replaces a good one."""
-    weights = all(bool(parameter.isfinite().all()) for parameter in crosscoder.parameters())
-    if not weights or not all(map(math.isfinite, measured.values())):
+    broken = sum(not bool(parameter.isfinite().all()) for parameter in crosscoder.parameters())
+    if crosscoder.group.total(broken) or not all(map(math.isfinite, measured.values())):
         raise NotFiniteError(f"weights or held-out FVE are no longer finite after step {step}", step - 1)
 
 

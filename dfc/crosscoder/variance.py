@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfc.machine.processes import ALONE, Group
-
 
 class ExplainedVariance:
     """FVE in each model, 1 − Σ‖x − x̂‖² / Σ‖x − mean‖², over rows that come in pieces.
@@ -28,11 +26,10 @@ class ExplainedVariance:
         sums = torch.stack([residual.square().sum(0), x.sum(0), x.square().sum(0)])
         self.sums += sums.to(self.sums)
 
-    def fve(self, group: Group = ALONE) -> tuple[float, float]:
-        """FVE of model A and of model B, over the rows of all processes."""
-        rows = group.total(self.rows)
-        error, total, squares = group.sum(self.sums)
-        variance = (squares - total.square() / rows).split(self.widths)
+    def fve(self) -> tuple[float, float]:
+        """FVE of model A and of model B."""
+        error, total, squares = self.sums
+        variance = (squares - total.square() / self.rows).split(self.widths)
         a, b = (
             1 - float(left.sum() / all_.sum()) for left, all_ in zip(error.split(self.widths), variance, strict=True)
         )

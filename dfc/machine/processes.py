@@ -1,6 +1,6 @@
 """Several processes of `torchrun` on one run.
 
-In training each holds the whole crosscoder and takes its share of every batch's rows; in
+In training each holds its share of every partition's features and sees all rows of a batch; in
 harvesting each takes its share of the shards. Whatever is decided or measured over all goes
 through a Group; with one process it changes nothing.
 
@@ -10,7 +10,7 @@ Torch is imported where processes talk to each other: who leads is asked for eve
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,17 +21,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Group:
-    """The processes that train together, as one of them sees them."""
+    """The processes that work together, as one of them sees them.
+
+    Attributes:
+        rank, size: which of how many it is.
+        sent: bytes of all tensors that it has given to the others; grows with every exchange.
+    """
 
     rank: int = 0
     size: int = 1
+    sent: int = 0
 
-    @property
-    def share(self) -> slice:
-        """This process's rows of every batch."""
-        return slice(self.rank, None, self.size)
+    def share(self, count: int) -> slice:
+        """Which of so many things, in their order, are this process's: as many as any other's, or one more or less."""
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     @property
     def leads(self) -> bool:
@@ -57,14 +62,34 @@ class Group:
         import torch
         import torch.distributed as dist
 
-        lengths = torch.zeros(self.size, dtype=torch.long)
-        lengths[self.rank] = len(values)
-        lengths = self._reduced(lengths, "SUM")
-        padded = values.new_zeros(int(lengths.max()))
+        lengths = self._lengths(values)
+        padded = values.new_zeros(max(lengths))
         padded[: len(values)] = values
         gathered = [torch.empty_like(padded) for _ in range(self.size)]
+        self.sent += padded.nbytes
         dist.all_gather(gathered, padded)
-        return [part[:length] for part, length in zip(gathered, lengths.tolist(), strict=True)]
+        return [part[:length] for part, length in zip(gathered, lengths, strict=True)]
+
+    def collect(self, own: Tensor) -> Tensor:
+        """In the first process the rows of all, (all rows, …), in their order, on the CPU; elsewhere its own."""
+        if self.size == 1:
+            return own
+        import torch
+        import torch.distributed as dist
+
+        lengths, on_device = self._lengths(own), own.detach().to(_device()).contiguous()
+        if not self.leads:
+            self.sent += on_device.nbytes
+            if len(own):
+                dist.send(on_device, 0)
+            return own
+        parts = [on_device.cpu()]
+        for rank, length in enumerate(lengths[1:], start=1):
+            theirs = on_device.new_empty(length, *own.shape[1:])
+            if length:
+                dist.recv(theirs, rank)
+            parts.append(theirs.cpu())
+        return torch.cat(parts)
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -73,13 +98,13 @@ class Group:
 
             dist.barrier()
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace every gradient by its sum over processes."""
-        if self.size > 1:
-            import torch.distributed as dist
+    def _lengths(self, values: Tensor) -> list[int]:
+        """How many rows each process has."""
+        import torch
 
-            for parameter in parameters:
-                dist.all_reduce(parameter.grad)
+        lengths = torch.zeros(self.size, dtype=torch.long)
+        lengths[self.rank] = len(values)
+        return self._reduced(lengths, "SUM").tolist()
 
     def _reduced(self, values: Tensor, operation: str) -> Tensor:
         if self.size == 1:
@@ -87,6 +112,7 @@ class Group:
         import torch.distributed as dist
 
         on_device = values.to(_device(), copy=True)
+        self.sent += on_device.nbytes
         dist.all_reduce(on_device, getattr(dist.ReduceOp, operation))
         return on_device.to(values.device)
 

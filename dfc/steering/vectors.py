@@ -13,7 +13,8 @@ from dfc import runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
-from dfc.crosscoder.model import Crosscoder, Dictionary
+from dfc.crosscoder.dictionary import Dictionary, columns_of
+from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.prediction import Prediction
 from dfc.runs import Run
 from dfc.steering import stitch_file
@@ -89,7 +90,7 @@ def steering_vector(run: Run, feature_id: int, side: Side) -> SteeringVector:
     else:
         carrier = stitch_file.load(run, part.sides[0])
         vector, transfer = carrier.matrix @ part.decoder.detach()[0], carrier.r2
-    own_scale = piece.scale[crosscoder_model.columns_of(side, part.widths)]
+    own_scale = piece.scale[columns_of(side, part.widths)]
     return SteeringVector(side, feature_id, feature.max * vector / own_scale, feature.max, transfer)
 
 
@@ -159,7 +160,7 @@ def gauge(run: Run, feature_id: int, side: Side) -> Gauge:
     rank = part.rank_weight(piece.rank_by)
     threshold = float(part.threshold)
     return Gauge(
-        weight=part.gain * weight * piece.scale[crosscoder_model.columns_of(side, part.widths)],
+        weight=part.gain * weight * piece.scale[columns_of(side, part.widths)],
         bias=float(part.bias.detach()[0] + part.gain * offset),
         least=threshold if rank is None else threshold / max(float(rank[0]), torch.finfo(torch.float32).tiny),
         limit=ActivationStore(run.activations).manifest.side(side).norm_limit,
@@ -216,15 +217,13 @@ def _read(run: Run, feature_id: int) -> _Piece:
     with torch.device("meta"):  # sizes alone
         sizes = Crosscoder(config, widths)
         [whole] = (p for p in sizes.parts if p.first_id <= feature_id < p.first_id + len(p))
-    part, place = Dictionary(whole.name, 1, feature_id, config, widths), feature_id - whole.first_id
+    own = slice(feature_id - whole.first_id, feature_id - whole.first_id + 1)
+    part = Dictionary(whole.name, whole.size, own, feature_id, config, widths)
     with runs.reading(weights, remedy, SafetensorError), safe_open(weights, framework="pt") as file:
         shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dictionary)
         crosscoder_model.check_weights(run.crosscoder, crosscoder_model.shapes_of(sizes.state_dict()), shapes)
         prefix = f"dictionaries.{whole.name}"
-        rows = {
-            name: file.get_slice(f"{prefix}.{name}")[place : place + 1]
-            for name in ("encoder", "bias", "decoder_weight")
-        }
+        rows = {name: file.get_slice(f"{prefix}.{name}")[own] for name in ("encoder", "bias", "decoder_weight")}
         part.load_state_dict({**rows, "threshold": file.get_tensor(f"{prefix}.threshold")})
         scale = crosscoder_model.column_scale(file.get_tensor("scale"), widths)
         prediction = None
