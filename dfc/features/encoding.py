@@ -45,7 +45,8 @@ def encode(run: Run, group: Group = ALONE) -> None:
     """
     store, config = ActivationStore(run.activations), run.config()
     origins = _origins(run, len(store))
-    missing = [shard for shard in range(len(store))[group.share] if codes.made_from(run.codes, shard) != origins[shard]]
+    own = group.share(len(store))
+    missing = [shard for shard in range(len(store))[own] if codes.made_from(run.codes, shard) != origins[shard]]
     manifest = run.codes / "manifest.json"
     if group.total(len(missing)) == 0 and manifest.exists():
         return
@@ -53,7 +54,7 @@ def encode(run: Run, group: Group = ALONE) -> None:
         manifest.unlink(missing_ok=True)
     device = devices.pick(config.training.device)
     kept = [facts.train + facts.held_out for facts in store.manifest.shards]
-    left, mine = sum(kept[shard] for shard in missing), sum(kept[group.share])
+    left, mine = sum(kept[shard] for shard in missing), sum(kept[own])
     _check_disk(run.codes, group.total(left), config.crosscoder.k)
     try:
         crosscoder = crosscoder_model.load(run.crosscoder).to(device)
