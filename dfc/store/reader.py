@@ -32,9 +32,8 @@ class Store(Attached):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        found = self._rows("SELECT value FROM store.run WHERE key = 'schema_version'")
-        version = found[0]["value"] if found else None  # as JSON, which of a number is the number
-        if version not in map(str, READABLE):
+        version = self.facts().get("schema_version")
+        if version not in READABLE:
             raise VersionError(
                 f"{path}: was written with schema {version}, this version reads {READABLE[-1]}; "
                 f"make it again with `python -m dfc index --again {path.parent}`."
