@@ -289,4 +289,4 @@ def test_a_check_is_stopped_goes_on_and_says_what_is_wrong(tiny_copy: Run) -> No
     failed = checks.Job(tiny_copy, (999_999,))
     failed.work()
     assert failed.problem is not None
-    assert "feature 999999 does not exist" in failed.problem
+    assert "Feature 999999 does not exist" in failed.problem
