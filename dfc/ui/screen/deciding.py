@@ -24,11 +24,6 @@ _WHO, _WHY, _KEPT = "who", "why", notebook.WHO
 Held = Mapping[int, Mapping[str, Decision]]
 
 
-def arrived() -> bool:
-    """Whether somebody has come to the page just now: the field for their name was not on the one before."""
-    return _WHO not in st.session_state
-
-
 def who(decisions: Sequence[Decision]) -> str | None:
     """Draw the field for the name of who decides, and give it, written as it is known.
 
