@@ -128,7 +128,7 @@ def random_pairs(run: Run, feature_id: int, crosscoder: Crosscoder) -> Callable[
             side: replace(
                 vectors[side],
                 vector=_as_long(
-                    scaled[side] / crosscoder.scale[crosscoder_model.columns_of(side, crosscoder.widths)],
+                    scaled[side] / crosscoder.scale[columns_of(side, crosscoder.widths)],
                     vectors[side].vector,
                 ),
             )
