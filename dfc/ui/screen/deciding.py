@@ -19,6 +19,8 @@ KEYS: dict[Choice, tuple[str, str, str]] = {
     "later": ("Later", "L", "It comes again after all that is not decided."),
 }
 """Of each decision the button, its key, and what it means."""
+UNDO = "undo"
+"""The key of a button that no other page has."""
 _WHO, _WHY, _KEPT = "who", "why", notebook.WHO
 
 Held = Mapping[int, Mapping[str, Decision]]
@@ -72,7 +74,7 @@ def show(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: st
         last = next((one for one in made if one.who == name), None)
         st.button(
             "Undo",
-            key="undo",
+            key=UNDO,
             icon=":material/undo:",
             type="tertiary",
             shortcut="Z",

@@ -26,7 +26,6 @@ _LEAD = (
     "One finding at a time, those first that are sure, can be read, carry a flag, and do something when steered with. "
     "Read its contexts, the weaker ones too, and decide. Decisions are kept outside the run, with who, when and why."
 )
-_NEXT = "next"
 
 
 def show(view: View) -> None:
@@ -34,7 +33,7 @@ def show(view: View) -> None:
     st.html(f'<div class="dfc-hero"><h1>Screen</h1><p>{_LEAD}</p></div>')
     notebook.opened()
     run = view.run.name
-    arrived = _NEXT not in st.session_state  # the state of a button goes with the page that draws it
+    arrived = deciding.UNDO not in st.session_state  # the state of a button goes with the page that draws it
     listed = _candidates(view.run)
     if not listed:
         lacking = findings.lacking(data.facts(view.store), data.tested(view.store), run)
@@ -140,14 +139,14 @@ def _here(queue: Sequence[Candidate], held: deciding.Held, name: str | None) -> 
 def _controls(queue: Sequence[Candidate], place: int, moved: bool) -> None:
     """Previous and next in the queue, and where scores have another order by now, that order."""
     with st.container(horizontal=True, vertical_alignment="center", key="controls"):
-        for title, name, key, step in (("Previous", "previous", "Left", -1), ("Next", _NEXT, "Right", 1)):
+        for title, key, step in (("Previous", "Left", -1), ("Next", "Right", 1)):
             at = place + step
             there = 0 <= at < len(queue)
             st.button(
                 title,
                 icon=f":material/chevron_{key.lower()}:",
                 icon_position="left" if step < 0 else "right",
-                key=name,
+                key=title.lower(),
                 shortcut=key,
                 disabled=not there,
                 on_click=_go,
