@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What only a GPU can show: the tests marked cuda, then how fast the large case is there. Ten minutes at most; it installs
-# nothing where there is a Python with dfc's requirements (PYTHON=...). The figures belong into docs/performance.md, with
-# the card's name.
+# nothing where there is a Python with dfc's requirements (PYTHON=...). The figures belong into docs/scale.md, with the
+# card's name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
