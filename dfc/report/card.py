@@ -20,7 +20,6 @@ from markupsafe import Markup
 from dfc.config import SIDES, Partition, Side
 from dfc.report import causal, exclusivity, findings, palette, render, said, weighing
 from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
-from dfc.report.kinds import SURE
 from dfc.report.palette import Theme
 from dfc.report.words import acts
 from dfc.store import attached
@@ -209,19 +208,11 @@ def _numbers(feature: FeatureRow, evidence: EvidenceRow | None = None) -> list[t
 
 
 def _gap(feature: FeatureRow, evidence: EvidenceRow | None) -> list[tuple[str, str, str]]:
-    """The gap beyond matched places, with the model that it speaks for; none where it speaks for neither for sure, or
-    of a shared feature without a finding."""
-    if evidence is None or evidence.matched_gap is None or evidence.matched_error is None:
+    """The gap beyond matched places, where it speaks for one of the models for sure."""
+    found = findings.favour(evidence, feature.partition)
+    if found is None:
         return []
-    gap, error = evidence.matched_gap, evidence.matched_error
-    if abs(gap) < SURE * error:
-        return []
-    own, other = ("a", "b") if feature.partition == "a" else ("b", "a")
-    knows = evidence.knows or ("" if feature.partition == "shared" else own if gap > 0 else other)
-    if not knows:
-        return []
-    remark = f"± {error:.3f} nats a character beyond matched places"
-    return [(f"{knows.upper()} does better", f"{abs(gap):.3f}", remark)]
+    return [(found.title, f"{found.gap:.3f}", f"± {found.error:.3f} nats a character beyond matched places")]
 
 
 def lens_notes(facts: Mapping[str, Any], models: Any, logits: pd.DataFrame, partition: Partition) -> dict[Side, str]:

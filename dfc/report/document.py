@@ -18,7 +18,7 @@ from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
 from dfc.report import card, causal, exclusivity, findings, palette, render, said, score, steered, weighing, words
 from dfc.report.causal import Causal
 from dfc.report.exclusivity import Likeness
-from dfc.report.findings import Finding
+from dfc.report.findings import Favour, Finding
 from dfc.report.heatmap import HEATMAP_CSS, called, side_of
 from dfc.report.reference_strip import STRIP_CSS, Population, key, position, strip
 from dfc.report.steered import Steered
@@ -107,6 +107,7 @@ class Entry:
     finding: str
     """To which finding it belongs, as a sentence; empty where to none."""
     weighed: Weighed | None
+    favour: Favour | None
 
     @property
     def side(self) -> Side:
@@ -295,6 +296,7 @@ def _entry(read: _Read, identity: int, remarks: Remarks, list_name: str | None) 
         read.tried.get(identity, Steered()),
         "" if evidence is None else findings.belonging(evidence, read.found, names),
         None if evidence is None else weighing.of(evidence, feature.partition, facts, names, checked, alike),
+        findings.favour(evidence, feature.partition),
     )
 
 

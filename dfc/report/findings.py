@@ -196,11 +196,13 @@ def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Si
     if finding is None:
         return ""
     of_side = sum(one.side == finding.side for one in found)
+    other: Side = "b" if finding.side == "a" else "a"
     here = "the best" if evidence.place == 0 else f"number {int(evidence.place) + 1:,}"
     which = "its only feature" if finding.members == 1 else f"{here} of its {finding.members:,} features"
     return (
-        f"Finding {finding.rank:,} of {of_side:,} where {names[finding.side]} does better than in like texts; this is "
-        f"{which}. {gaps(evidence)}"
+        f"Finding {finding.rank:,} of {of_side:,} where {names[finding.side]} does better than in like texts"
+        f"{f', though it falls behind {names[other]} there, too' if falls_behind(finding) else ''}; this is {which}. "
+        f"{gaps(evidence)}"
     )
 
 
@@ -216,6 +218,47 @@ def gaps(evidence: EvidenceRow) -> str:
         f"By {told('matched')} {UNIT} beyond matched places ({told('held_out')} on held-out documents); by "
         f"{told('plain')} compared with nothing."
     )
+
+
+@dataclass(frozen=True)
+class Favour:
+    """In whose favour a feature's gap speaks.
+
+    Attributes:
+        side: the model that does better than in like texts.
+        gap, error: by how much, in nats a character beyond matched places.
+        behind: whether it surely expects what follows less well than the other one all the same.
+    """
+
+    side: Side
+    gap: float
+    error: float
+    behind: bool
+
+    @property
+    def title(self) -> str:
+        """What is claimed, in a few words."""
+        return f"{self.side.upper()} {'falls behind by less' if self.behind else 'does better'}"
+
+
+def favour(evidence: EvidenceRow | None, partition: Partition) -> Favour | None:
+    """In whose favour a feature's gap speaks; None where it speaks for neither for sure, or of a shared feature without
+    a finding."""
+    if evidence is None or evidence.matched_gap is None or evidence.matched_error is None:
+        return None
+    gap, error = evidence.matched_gap, evidence.matched_error
+    if abs(gap) < SURE * error:
+        return None
+    own: Side
+    other: Side
+    own, other = ("a", "b") if partition == "a" else ("b", "a")
+    side = evidence.knows or (None if partition == "shared" else own if gap > 0 else other)
+    if side is None:
+        return None
+    plain: float | None = evidence.values.get("plain_gap")
+    uncertain: float | None = evidence.values.get("plain_error")
+    behind = plain is not None and uncertain is not None and math.copysign(plain, gap * plain) <= -SURE * uncertain
+    return Favour(side, abs(gap), error, behind)
 
 
 def frame(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -138,11 +138,21 @@ def explain(
     """
     stop = threading.Event()
     asker = ask.opened(judge, budget, stop)
-    state, failed, unheard, answers = Progress(len(gathered)), None, 0, kept.answers()
+    state, failed, answers = Progress(len(gathered)), None, kept.answers()
+    unheard: list[UserError] = []  # of the latest features of which nothing was heard
+    counting = threading.Lock()
 
     def work(one: Material) -> _Outcome:
         try:
-            return _Chain(kept, answers, judge, asker, stop).about(one, flags)
+            outcome = _Chain(kept, answers, judge, asker, stop).about(one, flags)
+            with counting:
+                if outcome.asked or not outcome.problems:
+                    unheard.clear()
+                elif len(unheard) < _IN_A_ROW:
+                    unheard.append(outcome.problems[0])
+                if len(unheard) == _IN_A_ROW:
+                    stop.set()
+            return outcome
         except Exception:  # whatever it is, it is raised again; no other thread begins anything more
             stop.set()
             raise
@@ -158,11 +168,9 @@ def explain(
                         failed = failed or (None if isinstance(outcome, StoppedError) else outcome)
                     else:
                         _count(state, outcome)
-                        unheard = unheard + 1 if outcome.problems and not outcome.asked else 0
-                        if unheard >= _IN_A_ROW:
-                            failed = failed or outcome.problems[0]
-                            stop.set()
                 yield state
+        if failed is None and len(unheard) == _IN_A_ROW:
+            failed = unheard[0]
         if failed is not None:
             raise failed
     finally:

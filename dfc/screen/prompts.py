@@ -93,6 +93,7 @@ def _enough(prompts: PromptSet) -> PromptSet:
     if len(prompts.documents) < LEAST:
         raise UserError(
             f"{prompts.name}: holds {len(prompts.documents)} of the prompts that a contrast needs, at least {LEAST}; "
-            "twenty or more of each set are a good beginning."
+            "twenty or more of each set are a good beginning. Each row of JSONL, CSV or Parquet is a prompt, a file of "
+            "plain text is one as a whole."
         )
     return prompts

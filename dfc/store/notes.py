@@ -41,6 +41,13 @@ _MARKS, _LISTS, _NOTES, _DECISIONS = (COLUMNS[name] for name in ("marks", "lists
 _LABELS, _FLAGS = COLUMNS["labels"], COLUMNS["flags"]
 
 
+_AS_IT_STANDS = """UPDATE marks SET place = standing.place FROM (
+    SELECT feature_id, row_number() OVER (ORDER BY place, added, feature_id) - 1 AS place FROM marks
+    WHERE run = ? AND kind = 'list' AND name = ?) AS standing
+    WHERE marks.run = ? AND marks.kind = 'list' AND marks.name = ? AND marks.feature_id = standing.feature_id"""
+"""Keeps a list's order, whatever is changed of its marks later."""
+
+
 class Notebook:
     """The notebook in one file, made when something is first written.
 
@@ -137,6 +144,7 @@ class Notebook:
         def write(connection: duckdb.DuckDBPyConnection) -> None:
             if kind == "list":
                 connection.execute("INSERT INTO lists (name, added) VALUES (?, ?) ON CONFLICT DO NOTHING", [name, now])
+                connection.execute(_AS_IT_STANDS, [run, name, run, name])
             insert(
                 connection,
                 "marks",

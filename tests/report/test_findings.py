@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dfc.config import Partition
 from dfc.report import findings, tables
 from dfc.report.card import feature_card_html
 from dfc.report.document import Chosen, report_html
@@ -180,6 +181,39 @@ def test_a_card_says_which_model_knows_better_where_it_is_sure(feature: int, til
     words = Page(feature_card_html(store, feature, "demo")).text
     assert tile in words
     assert ("does better" in words) is bool(tile)
+
+
+@pytest.mark.parametrize(
+    ("partition", "gap", "plain", "knows", "title"),
+    [
+        ("a", 0.2, 0.3, "a", "A does better"),
+        ("a", 0.2, 0.01, "a", "A does better"),
+        ("a", 0.2, -0.3, "a", "A falls behind by less"),
+        ("a", -0.2, -0.3, "", "B does better"),
+        ("b", -0.2, 0.3, "", "A falls behind by less"),
+        ("shared", -0.2, -0.3, "b", "B does better"),
+        ("shared", -0.2, 0.3, "b", "B falls behind by less"),
+        ("shared", 0.2, 0.3, "", ""),
+        ("a", 0.01, 0.3, "a", ""),
+    ],
+)
+def test_in_whose_favour_a_gap_speaks(
+    partition: Partition, gap: float, plain: float, knows: str, title: str, store: Store
+) -> None:
+    """Gaps are kept as of one model; both turn with it."""
+    known = store.evidence(60)
+    assert known is not None
+    figures = {"matched_gap": gap, "matched_error": 0.01, "plain_gap": plain, "plain_error": 0.01}
+    found = findings.favour(replace(known, values={**known.values, **figures, "knows": knows or None}), partition)
+    assert ("" if found is None else found.title) == title
+
+
+def test_a_model_that_falls_behind_is_said_to_wherever_its_finding_is(store: Store) -> None:
+    found = [replace(one, plain_gap=-1.0) for one in findings.of(store)]
+    evidence = store.evidence(60)
+    assert evidence is not None
+    told = findings.belonging(evidence, found, {"a": "Ay", "b": "Bee"})
+    assert "where Bee does better than in like texts, though it falls behind Ay there, too; this is" in told
 
 
 def test_a_report_has_the_gap_beyond_matched_places_first_and_the_finding(run: Run, tmp_path: Path) -> None:

@@ -331,6 +331,20 @@ def test_waits_for_another_program_and_says_so_when_it_takes_too_long(notebook: 
     assert [note.text for note in notebook.notes()] == ["after", "before"]
 
 
+def test_a_reason_that_is_given_later_moves_nothing(notebook: Notebook) -> None:
+    for feature in (5, 3, 9):
+        notebook.mark("demo", {feature: "f"}, "list", "report")
+    for feature in (5, 3):
+        notebook.mark("demo", {feature: "f"}, "list", "report", "why")
+    notebook.mark("demo", {1: "f"}, "list", "report")
+    notebook.mark("demo", {9: "f"}, "list", "report", "why")
+    assert notebook.marks("demo")["feature_id"].tolist() == [5, 3, 9, 1]
+    notebook.put_in_order("demo", "report", [9, 1])
+    notebook.mark("demo", {3: "f"}, "list", "report", "another why")
+    notebook.mark("demo", {7: "f"}, "list", "report")
+    assert notebook.marks("demo")["feature_id"].tolist() == [9, 1, 5, 3, 7]
+
+
 def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook) -> None:
     notebook.mark("demo", {1: "f", 2: "f", 3: "f"}, "list", "report")
     notebook.put_in_order("demo", "report", [3, 1])

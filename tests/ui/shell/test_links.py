@@ -218,7 +218,7 @@ def test_a_link_to_what_was_judged_opens_what_it_opened(data: Path, monkeypatch:
     assert seen(test, "order") == "gap compared with nothing"
     assert tables(test)[0]["feature_id"].tolist() == [A_FEATURE]
     norms = read.norms
-    monkeypatch.setattr(read, "norms", lambda store: norms(store).assign(decoder_cosine=0.5))
+    monkeypatch.setattr(read, "norms", lambda *of: norms(*of).assign(decoder_cosine=0.5))
     test = follow("Decoder_norms?run=demo&axes=relative+norm+and+cosine&colour=verdict")
     assert (seen(test, "axes"), seen(test, "colour")) == ("relative norm and cosine", "verdict")
 
