@@ -39,8 +39,6 @@ from dfc.store.book_file import COLUMNS, WAIT_SECONDS, BookFile, insert, table
 
 _MARKS, _LISTS, _NOTES, _DECISIONS = (COLUMNS[name] for name in ("marks", "lists", "notes", "decisions"))
 _LABELS, _FLAGS = COLUMNS["labels"], COLUMNS["flags"]
-
-
 _AS_IT_STANDS = """UPDATE marks SET place = standing.place FROM (
     SELECT feature_id, row_number() OVER (ORDER BY place, added, feature_id) - 1 AS place FROM marks
     WHERE run = ? AND kind = 'list' AND name = ?) AS standing

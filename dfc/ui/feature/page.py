@@ -175,9 +175,9 @@ def _neighbours(
         near = [_of(listed, address.neighbour(place, step)) for step in (-1, 1)]
         return near[0], near[1], f"{place.position + 1:,} of {len(listed):,} selected in the norms, by density"
     if place is not None:
-        steps = [_at(view, address.neighbour(place, step)) or _beyond(view, place, step) for step in (-1, 1)]
-        total = _length(view, place, place.query)
-        return steps[0], steps[1], f"{place.position + 1:,} of {total:,} {_listed(place.query)}"
+        query = list_address.narrowed(view, place.query, place.kept)
+        steps = [_at(store, query, address.neighbour(place, step)) or _beyond(view, place, step) for step in (-1, 1)]
+        return steps[0], steps[1], f"{place.position + 1:,} of {data.count(store, query):,} {_listed(place.query)}"
     before, after = (
         None if i is None else {"feature": str(i)} for i in store.beside(feature.feature_id, feature.partition)
     )
@@ -193,22 +193,20 @@ def _listed(query: FeatureQuery) -> str:
     return f"findings of {query.found.upper()}{by}" if query.found is not None else f"in the list{by}"
 
 
-def _length(view: View, place: Place, query: FeatureQuery) -> int:
-    """How many features a list has that is narrowed as that of a place is."""
-    return data.count(view.store, list_address.narrowed(view, query, place.kept))
-
-
 def _beyond(view: View, place: Place, step: int) -> dict[str, str] | None:
     """The feature that follows an end of a list in the one that stood beside it."""
-    there = list_address.beyond(place, step, lambda query: _length(view, place, query))
-    return None if there is None else _at(view, there)
+    there = list_address.beyond(place, step)
+    if there is None:
+        return None
+    query = list_address.narrowed(view, there.query, there.kept)
+    last = replace(there, position=data.count(view.store, query) - 1)
+    return _at(view.store, query, there if step > 0 else last)
 
 
-def _at(view: View, place: Place) -> dict[str, str] | None:
+def _at(store: Store, query: FeatureQuery, place: Place) -> dict[str, str] | None:
     if place.position < 0:
         return None
-    query = list_address.narrowed(view, place.query, place.kept)
-    ids = data.page_ids(view.store, replace(query, limit=1, offset=place.position))
+    ids = data.page_ids(store, replace(query, limit=1, offset=place.position))
     return {"feature": str(ids[0]), "list": address.pack(place)} if ids else None
 
 

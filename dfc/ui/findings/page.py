@@ -172,7 +172,7 @@ def _download(view: View, tools: Any, narrowed: list[FeatureQuery]) -> None:
 def _rule(settings: str) -> str:
     return plain(
         f"{settings} The surest come first, by the gap less two standard errors; those last in which their model falls "
-        "behind the other all the same. What a gap is beyond: what follows at "
-        "matched places, in texts of the same source, said by the same speaker, at a token of the same kind, as far "
-        "into the document, where the feature does not fire, and what the rarity of the words that follow explains."
+        "behind the other all the same. What a gap is beyond: what follows at matched places, in texts of the same "
+        "source, said by the same speaker, at a token of the same kind, as far into the document, where the feature "
+        "does not fire, and what the rarity of the words that follow explains."
     )

@@ -7,7 +7,6 @@ browser ends between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -63,15 +62,14 @@ def findings(view: View, place: Place) -> Params:
     return {**run, **params, **({"claim": claim} if claim != "any" else {})}
 
 
-def beyond(place: Place, step: int, length: Callable[[FeatureQuery], int]) -> Place | None:
-    """Where two lists stand beside each other, the place in the other one that follows an end of a list, if any does.
+def beyond(place: Place, step: int) -> Place | None:
+    """Where two lists stand beside each other, the beginning of the one that follows an end of a list, if any does.
 
     A's list is followed by B's.
 
     Args:
         place: the first or the last of its list.
         step: 1 for what comes after it, -1 for what comes before.
-        length: how many a list has.
     """
     side = place.query.found or place.query.partitions[0]
     if not place.beside or (side, step) not in (("a", 1), ("b", -1)):
@@ -81,7 +79,7 @@ def beyond(place: Place, step: int, length: Callable[[FeatureQuery], int]) -> Pl
     partitions = tuple(partition for partition in PARTITIONS if partition in own)
     found = place.query.found and ("b" if place.query.found == "a" else "a")
     query = replace(place.query, partitions=partitions, found=found)
-    return replace(place, query=query, position=0 if step > 0 else length(query) - 1)
+    return replace(place, query=query, position=0)
 
 
 def marked(view: View, place: Place) -> Params:
