@@ -91,8 +91,8 @@ def test_a_shared_feature_is_told_from_the_side_that_does_better_after_it() -> N
     behind = {"matched_gap": -0.126, "plain_gap": -1.26, "held_out_gap": -0.11, "probe_ratio": 0.8, "auroc_ratio": 0.95}
     case = weighed(partition="shared", mirror_correlation=None, **behind)
     assert case.sentence.startswith(
-        "Qwen is 0.126 ± 0.010 nats a character more surprised after it than Gemma, beyond like texts (1.260 ± 0.100 "
-        "more"
+        "Qwen is 0.126 ± 0.010 nats a character more surprised after it than Gemma, beyond like texts (without "
+        "those taken off, 1.260 ± 0.100 more"
     )
     assert any(point.startswith("Gemma does better after it than in like texts: 0.126") for point in case.for_it)
     assert "On held-out documents, too: 0.110 ± 0.020." in case.for_it
