@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfc.config import SIDES, Side
+from dfc.config import SIDES, Side, opposite
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure, Numbers
 from dfc.report.words import numeral
@@ -160,7 +160,7 @@ def sentence(causal: Causal, names: Mapping[Side, str]) -> str:
 
 def weigh(causal: Causal, own: Side, names: Mapping[Side, str], good: list[str], bad: list[str]) -> None:
     """Add what speaks for a feature's being one that only its own model has, and what against."""
-    other: Side = "b" if own == "a" else "a"
+    other = opposite(own)
     if (mine := causal.of(own)) is not None:
         (good if mine.sure else bad).append(_does(mine, names[own]))
     if (theirs := causal.of(other)) is not None:

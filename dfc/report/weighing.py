@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfc.config import EvidenceConfig, Partition, Side
+from dfc.config import EvidenceConfig, Partition, Side, opposite
 from dfc.report import exclusivity, score
 from dfc.report.causal import Causal, sentence, weigh
 from dfc.report.exclusivity import Likeness
@@ -67,7 +67,7 @@ def of(
     asked = thresholds(facts)
     surprised = facts.get("rule") != "probes"
     own, turned = _own(evidence, partition)
-    case = _Case(evidence, partition, asked, surprised, names[own], names["b" if own == "a" else "a"], turned)
+    case = _Case(evidence, partition, asked, surprised, names[own], names[opposite(own)], turned)
     good: list[str] = []
     bad: list[str] = []
     for says in (_gap, _held_out, _probes, _alike, _readable):
@@ -138,7 +138,7 @@ def _own(evidence: EvidenceRow, partition: Partition) -> tuple[Side, bool]:
     predicted: Side = "a" if _more(evidence.probe_r2_a, evidence.probe_r2_b) else "b"
     gap = evidence.values.get("matched_gap")
     turned = gap is not None and gap < 0
-    return ("b" if predicted == "a" else "a") if turned else predicted, turned
+    return opposite(predicted) if turned else predicted, turned
 
 
 def _more(one: float | None, other: float | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dfc.config import SIDES, Partition, Side, Verdict
+from dfc.config import SIDES, Partition, Side, Verdict, opposite
 from dfc.store.book import Choice, Decision, latest
 from dfc.store.own_words import Seen
 
@@ -128,7 +128,7 @@ def told_apart(names: Mapping[Side, str], places: Mapping[Side, str]) -> dict[Si
 
 def in_own_words(seen: Seen, side: Side, names: Mapping[Side, str]) -> str:
     """In how many continuations of its own model and of the other one a feature fires, without an end."""
-    other: Side = "b" if side == "a" else "a"
+    other = opposite(side)
     return (
         f"seen in its own words: {seen.own:,} of {seen.of_own:,} continuations that {names[side]} wrote, where "
         f"{seen.other:,} of {seen.of_other:,} of {names[other]}'s have it"

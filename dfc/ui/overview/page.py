@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dfc import corpus
-from dfc.config import PARTITIONS, SIDES, Side
+from dfc.config import PARTITIONS, SIDES, Side, opposite
 from dfc.report.words import numeral, whose
 from dfc.store.reader import FeatureQuery
 from dfc.ui.overview import findings, verdicts
@@ -235,7 +235,7 @@ def _found(view: View, side: Side, names: dict[Side, str], number_shown: int) ->
         verdicts=("exclusive",) if standing else (),
     )
     table = data.features(view.store, query)
-    other = names["b" if side == "a" else "a"]
+    other = names[opposite(side)]
     section(
         f"What only {names[side]} may use",
         f"Features that the dictionary lets {side_name(side, names)} use and {escape(other)} not, "
