@@ -88,6 +88,8 @@ def repair(run: Run) -> None:
 def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
     """Write the evidence for each feature beside a run's feature store; anew if it is there, unless not `again`.
 
+    Under `torchrun`, its processes share the shards, and the first does the rest.
+
     Args:
         run: indexed.
         again: also if there is evidence for these features.
@@ -98,12 +100,17 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
     """
     from dfc.store.reader import Store
 
-    if again or not Store(run.store).facts().get("verified"):
+    with processes.joined() as group, ExitStack() as locks:
+        # Asked for together, before the first begins to write.
+        if group.least(not again and bool(Store(run.store).facts().get("verified"))):
+            return
         from dfc.evidence import verify as evidence
 
         threads.settle()
-        with run.lock():
-            evidence.verify(run, surprised)
+        if group.leads:
+            locks.enter_context(run.lock())
+        evidence.verify(run, surprised, group)
+        group.wait()
 
 
 def meaning(run: Run, encoder: Path, device: str = "auto") -> None:
