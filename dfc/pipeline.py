@@ -43,10 +43,6 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
                 from dfc.activations import harvest
 
                 harvest.check_processes(run, group)
-            if "train" in stages and not run.done()["train"]:
-                from dfc.crosscoder import training
-
-                training.check_processes(run, group)
         for run in sites if group.leads else ():
             locks.enter_context(run.lock())
         for stage in stages:
@@ -163,8 +159,8 @@ def _encode(sites: Sequence[Run], group: Group) -> None:
 def _index(sites: Sequence[Run], group: Group) -> None:
     from dfc.features import index
 
-    for run in sites if group.leads else ():
-        index.index(run)
+    for run in sites:
+        index.index(run, group)
 
 
 _STAGES: dict[str, Callable[[Sequence[Run], Group], None]] = {

@@ -181,10 +181,10 @@ def test_sums_over_pairs_are_the_same() -> None:
 
 
 def assert_near(there: torch.Tensor, here: torch.Tensor) -> None:
-    """Sums of some hundred float32 products in another order: within a millionth of the largest."""
+    """Sums of some hundred float32 products in another order: within five millionths of the largest."""
     assert there.device.type == "cpu"
     assert there.dtype == here.dtype
-    assert torch.allclose(there, here, rtol=0, atol=1e-6 * float(here.abs().max()))
+    assert torch.allclose(there, here, rtol=0, atol=5e-6 * float(here.abs().max()))
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def index(
     name: RunName,
     again: Annotated[bool, typer.Option("--again", help="write the feature store anew even if there is one")] = False,
 ) -> None:
-    """Write features.duckdb: statistics, contexts and logit lens of every feature."""
+    """Write features.duckdb: statistics, contexts and logit lens of every feature; under `torchrun`, partly shared."""
     stage = "index" if again else None
     pipeline.run_sites(find(name, stage), until="index", again=stage)
 

@@ -326,13 +326,13 @@ def _batches(
     for shard in shards:
         rows, codes = kept_rows(encoded.store, shard), encoded.shard(shard)
         coming = None if follows is None else follows(shard).take(rows.row)
-        for out in (False, True):
-            mine = (rows.held_out == out).nonzero()[:, 0]
-            for chosen in mine.split(batch) if len(mine) else ():
-                document = rows.document[chosen]
-                after = None if coming is None else coming.take(chosen)
-                own = codes.of_rows(rows.row[chosen].numpy())
-                yield Batch(out, rows.x[chosen], own, document, source_of[document], after)
+        kinds = ((out, (rows.held_out == out).nonzero()[:, 0]) for out in (False, True))
+        parts = [(out, chosen) for out, mine in kinds if len(mine) for chosen in mine.split(batch)]
+        of_each = codes.of_each([rows.row[chosen].numpy() for _, chosen in parts])
+        for (out, chosen), own in zip(parts, of_each, strict=True):
+            document = rows.document[chosen]
+            after = None if coming is None else coming.take(chosen)
+            yield Batch(out, rows.x[chosen], own, document, source_of[document], after)
 
 
 class _Places:

@@ -91,6 +91,17 @@ class Group:
             parts.append(theirs.cpu())
         return torch.cat(parts)
 
+    def from_first(self, values: Tensor) -> Tensor:
+        """In all processes the first one's values; the others give a tensor of that shape and type."""
+        if self.size == 1:
+            return values
+        import torch.distributed as dist
+
+        on_device = values.to(_device(), copy=True)
+        self.sent += on_device.nbytes if self.leads else 0
+        dist.broadcast(on_device, 0)
+        return on_device.to(values.device)
+
     def added(self, own: Tensor) -> Tensor:
         """In the first process the sum over processes, on the CPU; elsewhere its own."""
         if self.size == 1:
