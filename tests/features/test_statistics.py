@@ -24,7 +24,7 @@ SUMMED = ("mean", "variance")
 def tables(run: Run) -> dict[str, list[dict[str, Any]]]:
     """All tables of a run's store, without the time when it was made."""
     with duckdb.connect(str(run.store), read_only=True) as connection:
-        content = {name: connection.execute(f"SELECT * FROM {name}").to_arrow_table().to_pylist() for name in TABLES}
+        content = {name: connection.sql(f"SELECT * FROM {name}").to_arrow_table().to_pylist() for name in TABLES}
     content["run"] = [row for row in content["run"] if row["key"] != "created"]
     return content
 
