@@ -95,6 +95,7 @@ def planted(
     setting = planted.Setting()
     results = planted.run(range(first, first + seeds), setting, workers)
     print(planted_report.summary(results))
+    print(f"\n{planted_report.met(results)}\n")
     print(planted_report.write(results, setting, folder, f"python -m dfc planted --seeds {seeds} --first {first}"))
 
 

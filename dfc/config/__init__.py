@@ -22,6 +22,7 @@ from dfc.config.base import (
     UserError,
     Verdict,
     VersionError,
+    opposite,
 )
 from dfc.config.files import BEFORE, dump, load, load_sites, load_whole, parse
 from dfc.config.judge import JudgeConfig
@@ -74,6 +75,7 @@ __all__ = [
     "load",
     "load_sites",
     "load_whole",
+    "opposite",
     "parse",
     "shipped",
 ]

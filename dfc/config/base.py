@@ -17,6 +17,11 @@ PARTITIONS: tuple[Partition, Partition, Partition] = ("a", "b", "shared")
 VERDICTS: tuple[Verdict, ...] = ("exclusive", "mirrored", "shared-like", "unclear", "dead")
 
 
+def opposite(side: Side) -> Side:
+    """The other model's side."""
+    return "b" if side == "a" else "a"
+
+
 class UserError(Exception):
     """Something the user can mend; its text is one sentence with what, where and the remedy.
 

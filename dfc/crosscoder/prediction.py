@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from dfc.config import Side
+from dfc.config import Side, opposite
 
 ROWS = 65_536  # of training, from which the maps are fitted
 _RIDGE = 1e-3  # isotropic noise that a stream is taken to carry, relative to its mean variance
@@ -80,7 +80,7 @@ class Prediction(nn.Module):
             What to multiply the stream with, (width,), and what to add, a number.
         """
         own, _ = self._columns(side)
-        taken_off = self.of("b" if side == "a" else "a") @ (self.of(side) @ weight)
+        taken_off = self.of(opposite(side)) @ (self.of(side) @ weight)
         return weight - taken_off, taken_off @ self.mean[own]
 
     def of(self, side: Side) -> Tensor:

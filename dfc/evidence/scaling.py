@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dfc.config import opposite
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence.moments import Collected
 from dfc.evidence.pieces import Columns, Found, Piece
@@ -57,7 +58,7 @@ def scale(crosscoder: Crosscoder, collected: Collected, stitch: Stitch) -> Scali
             continue
         ids = slice(part.first_id, part.first_id + len(part))
         own = collected.train.columns(part.partition)
-        other = collected.train.columns("b" if part.partition == "a" else "a")
+        other = collected.train.columns(opposite(part.partition))
         rebuilt = collected.rebuilt[ids].double()
         residual = collected.train.zx[ids].double() + collected.held_out.zx[ids] - rebuilt
         squares = collected.train.zz[ids] + collected.held_out.zz[ids]

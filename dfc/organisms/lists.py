@@ -23,6 +23,7 @@ from dfc.corpus import Document
 from dfc.evidence import surprise
 from dfc.organisms.pair import OWN
 from dfc.runs import Run
+from dfc.screen import flags, triage
 from dfc.steering import stitch_file
 from dfc.store.reader import FeatureQuery, Store
 
@@ -73,6 +74,13 @@ class Ranked:
 def findings(store: Store) -> Ranked:
     """The findings of model A, each by its best feature."""
     return _of_features(store, store.findings("a")["feature_id"].tolist())
+
+
+def queue(run: Run, store: Store) -> Ranked:
+    """A's part of the queue of the page Screen, each by its best feature, with flags as `dfc screen` finds them."""
+    flags.screen(run)
+    queued = (one.subject for one in triage.ordered(triage.candidates(run)))
+    return _of_features(store, [one.feature_id for one in queued if one.side == "a"])
 
 
 def dedicated(store: Store) -> Ranked:

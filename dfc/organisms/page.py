@@ -16,6 +16,7 @@ from dfc.organisms.steered import MOVED, Steered
 
 _SHOWN = 10  # findings of each organism
 _LEAST = (4, 6)  # quirks in the first findings, as FIRST has them
+_OURS = ("findings", "queue")
 _NULL = 0.05  # of a real pair's findings
 _MARKUP = "&<>|*_`[]()#!~\\$"
 
@@ -58,20 +59,26 @@ def summary(study: Study) -> str:
     columns = ["list", *(f"in the first {first}" for first in FIRST), *(f"by chance {first}" for first in FIRST)]
     lines = [_row(columns), "|" + "---|" * len(columns)]
     for kind, title in LISTS.items():
-        counts = _counts(study, kind)
+        read, counts = _read(study, kind), _counts(study, kind)
         chances = [
             f"{sum(one.chance[kind][name][at] for name, one in study.organisms.items()):.1f}"
             if study.organisms and all(kind in one.chance for one in study.organisms.values())
             else "–"
             for at in range(len(FIRST))
         ]
-        lines.append(_row([title, *(f"{count} of {len(study.organisms)}" for count in counts), *chances]))
+        lines.append(_row([title, *(f"{count} of {len(read)}" if read else "–" for count in counts), *chances]))
     return "\n".join(lines)
+
+
+def _read(study: Study, kind: str) -> dict[str, Compared]:
+    """The organisms of which a list was read: of those that were compared before there was a queue, it was not."""
+    return {name: one for name, one in study.organisms.items() if kind in one.ranks}
 
 
 def _counts(study: Study, kind: str) -> list[int]:
     """How many quirks stand among a list's first entries."""
-    return [sum(_within(one.ranks[kind][name], first) for name, one in study.organisms.items()) for first in FIRST]
+    read = _read(study, kind)
+    return [sum(_within(one.ranks[kind][name], first) for name, one in read.items()) for first in FIRST]
 
 
 def write(study: Study, setting: Setting, folder: Path, command: str) -> Path:
@@ -127,6 +134,8 @@ question is one of the quirk's, and the expression finds it in the answer. Texts
 chance* is how many quirks would be expected so if they were read in a random order.
 
 - *findings*: this project's, each by its best feature ([findings.md](findings.md)).
+- *queue of Screen*: the same and, where they are few, exclusive features after them, in the order in which the page
+  Screen asks about them ([screening.md](screening.md)). What was compared before this was read has a dash.
 - *perplexity differencing* (arXiv 2605.00994): A's own answers, those first that surprise B most beyond A, in nats a
   character.
 - *mean activations*: documents by how far A's mean activation lies from what the stitch makes of B's.
@@ -237,7 +246,9 @@ def _ranks(study: Study) -> str:
         place, bare = one.ranks["findings"][name], study.untrained
         known = _place(bare.ranks["findings"][name]) if bare else "not compared"
         cells = [f"`{name}`", f"{_place(place)} of {one.found}", known, _stands(bare, place)]
-        lines.append(_row([*cells, *(_place(one.ranks[kind][name]) for kind in LISTS if kind != "findings")]))
+        lines.append(
+            _row([*cells, *(_place(one.ranks.get(kind, {}).get(name)) for kind in LISTS if kind != "findings")])
+        )
     return "\n".join(lines)
 
 
@@ -324,7 +335,7 @@ def _targets(study: Study) -> str:
     counts = {kind: _counts(study, kind) for kind in LISTS}
     if study.organisms:
         for at, (first, least) in enumerate(zip(FIRST, _LEAST, strict=True)):
-            own, rivals = counts["findings"][at], max(counts[kind][at] for kind in LISTS if kind != "findings")
+            own, rivals = counts["findings"][at], max(counts[kind][at] for kind in LISTS if kind not in _OURS)
             lines.append(_target(f"{least} of {len(quirks.NAMES)} quirks in the first {first}", str(own), own >= least))
             lines.append(_target(f"more in the first {first} than by any other list", f"{own}, {rivals}", own > rivals))
     if study.checks:

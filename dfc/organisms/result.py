@@ -17,6 +17,7 @@ from dfc.organisms.steered import Steered
 
 LISTS = {
     "findings": "findings",
+    "queue": "queue of Screen",
     "perplexities": "perplexity differencing",
     "means": "mean activations",
     "norms": "relative norms",

@@ -118,6 +118,7 @@ def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Comp
     shows = {quirk.name: _showing(documents, quirk) for quirk in setting.quirks}
     read = {
         "findings": lists.findings(store),
+        "queue": lists.queue(made, store),
         "perplexities": lists.perplexities(made, documents, made.config().evidence),
         "means": lists.means(made),
         "norms": lists.norms(store),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from dfc.config import Partition, Side, Verdict, characters
+from dfc.config import Partition, Side, Verdict, characters, opposite
 from dfc.report import words
 from dfc.report.heatmap import excerpt, visible
 from dfc.report.kinds import SURE
@@ -104,7 +104,7 @@ def of(store: Store) -> tuple[Finding, ...]:
 
 def claim(finding: Finding) -> str:
     """What is claimed of a finding, as a sentence without an end."""
-    side, other = finding.side.upper(), "B" if finding.side == "a" else "A"
+    side, other = finding.side.upper(), opposite(finding.side).upper()
     if finding.partition == "shared":
         who = "both may use it"
     elif finding.partition == finding.side:
@@ -137,7 +137,8 @@ def amount(gap: float | None, error: float | None) -> str:
     """A gap with its standard error, in nats a character; a dash where there is none."""
     if gap is None or not math.isfinite(gap):
         return "–"
-    return f"{gap:.3f}" if error is None or not math.isfinite(error) else f"{gap:.3f} ± {error:.3f}"
+    told = words.numeral(gap, ".3f")
+    return told if error is None or not math.isfinite(error) else f"{told} ± {error:.3f}"
 
 
 def spread(finding: Finding) -> str:
@@ -196,7 +197,7 @@ def belonging(evidence: EvidenceRow, found: Sequence[Finding], names: Mapping[Si
     if finding is None:
         return ""
     of_side = sum(one.side == finding.side for one in found)
-    other: Side = "b" if finding.side == "a" else "a"
+    other = opposite(finding.side)
     here = "the best" if evidence.place == 0 else f"number {int(evidence.place) + 1:,}"
     which = "its only feature" if finding.members == 1 else f"{here} of its {finding.members:,} features"
     return (

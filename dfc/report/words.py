@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dfc.config import SIDES, Partition, Side, Verdict
+from dfc.config import SIDES, Partition, Side, Verdict, opposite
 from dfc.store.book import Choice, Decision, latest
 from dfc.store.own_words import Seen
 
@@ -68,6 +68,11 @@ DECISIONS: dict[Choice, str] = {
 """What is decided of a finding, in words."""
 
 
+def numeral(value: float, form: str) -> str:
+    """A number in a format such as `+.2f`, with the sign for minus."""
+    return format(value, form).replace("-", "−")
+
+
 def decision(said: Decision) -> str:
     """What somebody decided, when and why, as plain text: `a finding, says Ada (2026-11-29): clear in all bands`."""
     why = f": {said.reason}" if said.reason else ""
@@ -123,7 +128,7 @@ def told_apart(names: Mapping[Side, str], places: Mapping[Side, str]) -> dict[Si
 
 def in_own_words(seen: Seen, side: Side, names: Mapping[Side, str]) -> str:
     """In how many continuations of its own model and of the other one a feature fires, without an end."""
-    other: Side = "b" if side == "a" else "a"
+    other = opposite(side)
     return (
         f"seen in its own words: {seen.own:,} of {seen.of_own:,} continuations that {names[side]} wrote, where "
         f"{seen.other:,} of {seen.of_other:,} of {names[other]}'s have it"
@@ -132,4 +137,4 @@ def in_own_words(seen: Seen, side: Side, names: Mapping[Side, str]) -> str:
 
 def whose(partition: Partition, names: Mapping[Side, str]) -> str:
     """Which model may use the features of a partition."""
-    return "shared by both" if partition == "shared" else f"may act only in {names[partition]}"
+    return "may act in both" if partition == "shared" else f"may act only in {names[partition]}"

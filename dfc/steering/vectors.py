@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dfc import runs
 from dfc.activations.shards import ActivationStore
-from dfc.config import SIDES, Side, UserError
+from dfc.config import SIDES, Side, UserError, opposite
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.dictionary import Dictionary, columns_of
 from dfc.crosscoder.model import Crosscoder
@@ -181,7 +181,7 @@ def _live_encoder(run: Run, piece: _Piece, side: Side) -> tuple[Tensor, Tensor]:
         weight, offset = (here, here.new_zeros(())) if piece.prediction is None else piece.prediction.alone(here, side)
         return weight, offset - here @ centre
     if run.stitch.exists():
-        other: Side = "b" if side == "a" else "a"
+        other = opposite(side)
         here = here + part.encoder.detach()[0, part.of_side(other)] @ stitch_file.load(run, side).matrix
     else:
         here = 2 * here

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dfc.config import Side
+from dfc.config import Side, opposite
 from dfc.store.statements import Attached
 
 
@@ -113,7 +113,7 @@ class OwnWords(Attached):
         held = {(row["feature_id"], row["side"]): int(row["number"]) for row in rows}
 
         def of(feature: int, side: Side) -> Seen:
-            other = "b" if side == "a" else "a"
+            other = opposite(side)
             return Seen(held.get((feature, side), 0), total[side], held.get((feature, other), 0), total[other])
 
         return {feature: of(feature, side) for feature, side in features}

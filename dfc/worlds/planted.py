@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import repeat
@@ -24,13 +24,14 @@ from dfc.machine import progress
 from dfc.models import LoadedModel
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
+from dfc.screen import flags, triage
 from dfc.steering.edits import Program, program
 from dfc.steering.generation import BASELINE, generate
 from dfc.steering.vectors import steering_vector
 from dfc.store.reader import Store
 from dfc.worlds import planted_models, planted_texts
 from dfc.worlds.planted_models import ModelTraining
-from dfc.worlds.planted_result import FIRST, PlantedFinding, PlantResult, SeedResult
+from dfc.worlds.planted_result import FIRST, PURE, PlantedFinding, PlantResult, SeedResult
 from dfc.worlds.planted_texts import Plant, PlantedWorld
 
 
@@ -161,12 +162,16 @@ def _keep_settings(path: Path, settings: dict[str, Any]) -> None:
 def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[str, list[str]]) -> SeedResult:
     loaded = {side: models.load(made.config().models.side(side)) for side in SIDES}
     kind_of = {text: kind for kind, some in documents.items() for text in some}
+    store = Store(made.store)
+    rows = store.findings().to_dict("records")
+    in_list = _places(store, world, kind_of, [(row["feature_id"], row["side"]) for row in rows])
+    in_queue = _places(store, world, kind_of, _queue(made))
     findings: list[PlantedFinding] = []
     plants: list[PlantResult] = []
     listed: dict[str, int] = {}
     for side in SIDES:
         given = world.given(side)
-        first, listed[side] = _findings(made, side, kind_of, {plant.name for plant in given})
+        first, listed[side] = _findings(store, side, kind_of, {plant.name for plant in given})
         own = {plant: [finding for finding in first if finding.shows(plant.name)] for plant in given}
         tried = [finding for some in own.values() for finding in some[: setting.steered]]
         baseline, steered = _continuations(made, loaded[side], world, setting, tried)
@@ -178,7 +183,8 @@ def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[st
                 for at in SIDES
             }
             without = _share_of(plant, baseline)
-            plants.append(PlantResult(plant.name, side, plant.kind, surprise, measured, without))
+            places = in_list.get(plant.name), in_queue.get(plant.name)
+            plants.append(PlantResult(plant.name, side, plant.kind, surprise, measured, without, *places))
         findings += first
     planted = {plant.name for plant in world.plants}
     texts = [text for kind, some in documents.items() if kind not in planted for text in some[:_ORDINARY]]
@@ -188,23 +194,20 @@ def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[st
     return SeedResult(world.seed, ordinary, plants, findings, listed)
 
 
-def _findings(made: Run, side: Side, kind_of: dict[str, str], own: set[str]) -> tuple[list[PlantedFinding], int]:
+def _findings(store: Store, side: Side, kind_of: dict[str, str], own: set[str]) -> tuple[list[PlantedFinding], int]:
     """The first findings of a model, and how many there are.
 
     Args:
-        made: the run.
+        store: of the run.
         side: the model that does better.
         kind_of: by text, what kind it is: the plant that it holds, or what else it is about.
         own: what is planted in the model.
     """
-    store, found = Store(made.store), []
+    found = []
     table = store.findings(side)
     for rank, row in enumerate(table.head(FIRST).to_dict("records")):
-        top = [context.document for context in store.contexts(row["feature_id"]) if context.band == 0]
-        kinds = Counter(kind_of["".join(store.document(number).contents)] for number in top)
-        shown = max(kinds.total(), 1)
-        planted = [(kind, count) for kind, count in kinds.most_common() if kind in own]
-        plant, most = planted[0] if planted else ("", 0)
+        kinds = _kinds(store, row["feature_id"], kind_of)
+        plant, share = _plant(kinds, own)
         found.append(
             PlantedFinding(
                 rank,
@@ -215,13 +218,52 @@ def _findings(made: Run, side: Side, kind_of: dict[str, str], own: set[str]) -> 
                 row["gap"],
                 row["error"],
                 row["members"],
-                sum(count for _, count in planted) / shown,
+                sum(kinds[kind] for kind in own) / max(kinds.total(), 1),
                 plant,
-                most / shown,
+                share,
                 dict(kinds.most_common()),
             )
         )
     return found, len(table)
+
+
+def _kinds(store: Store, feature: int, kind_of: Mapping[str, str]) -> Counter[str]:
+    """How many of a feature's top contexts lie in texts of each kind."""
+    top = [context.document for context in store.contexts(feature) if context.band == 0]
+    return Counter(kind_of["".join(store.document(number).contents)] for number in top)
+
+
+def _plant(kinds: Counter[str], own: Container[str]) -> tuple[str, float]:
+    """Of what is planted in a model, what most of these contexts hold, and the share that do; "" if none does."""
+    planted = [(kind, count / kinds.total()) for kind, count in kinds.most_common() if kind in own]
+    return planted[0] if planted else ("", 0.0)
+
+
+def _queue(made: Run) -> list[tuple[int, Side]]:
+    """What the page Screen asks about, in its order, with the flags that `dfc screen` looks for."""
+    flags.screen(made)
+    queue = triage.ordered(triage.candidates(made))
+    return [(one.subject.feature_id, one.subject.side) for one in queue]
+
+
+def _places(
+    store: Store, world: PlantedWorld, kind_of: Mapping[str, str], entries: Sequence[tuple[int, Side]]
+) -> dict[str, int]:
+    """Of each plant that an entry is of, the place of the first such entry, from 0.
+
+    Args:
+        store: of the run.
+        world: what is planted.
+        kind_of: by text, what kind it is.
+        entries: best features in the order in which they are read, each with the model in whose favour it is.
+    """
+    own = {side: {plant.name for plant in world.given(side)} for side in SIDES}
+    places: dict[str, int] = {}
+    for place, (feature, side) in enumerate(entries):
+        plant, share = _plant(_kinds(store, feature, kind_of), own[side])
+        if share >= PURE:
+            places.setdefault(plant, place)
+    return places
 
 
 def _continuations(

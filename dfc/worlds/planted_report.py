@@ -6,8 +6,9 @@ import random
 from pathlib import Path
 
 from dfc import runs
+from dfc.config import opposite
 from dfc.worlds.planted import Setting
-from dfc.worlds.planted_result import FIRST, PURE, STEERED, PlantedFinding, SeedResult
+from dfc.worlds.planted_result import ASKED, FIRST, PURE, READ, STEERED, PlantedFinding, PlantResult, SeedResult
 from dfc.worlds.planted_texts import TOPIC_WORDS, TOPICS, draw, planted_document
 
 
@@ -20,6 +21,19 @@ def summary(results: list[SeedResult]) -> str:
     return "\n".join([*lines, _summary_line("all", results)])
 
 
+def met(results: list[SeedResult]) -> str:
+    """How much of what was planted one has met who reads so many of the queue, or of the findings, of both models."""
+    columns = [f"in the first {first} of {kind}" for kind in ("the queue", "the findings") for first in READ]
+    lines = [f"| seed | planted | {' | '.join(columns)} |", "|" + "---|" * (2 + len(columns))]
+    for name, some in [*((str(result.seed), [result]) for result in results), ("all", results)]:
+        plants = _planted(some)
+        places = [plant.queued for plant in plants], [plant.listed for plant in plants]
+        numbers = [_within(of_list, first) for of_list in places for first in READ]
+        cells = [str(len(plants)), *(f"{number} ({number / len(plants):.0%})" for number in numbers)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def write(results: list[SeedResult], setting: Setting, folder: Path, command: str) -> Path:
     """The results as a page, planted.md in `folder`."""
     path = folder / "planted.md"
@@ -27,8 +41,25 @@ def write(results: list[SeedResult], setting: Setting, folder: Path, command: st
     return path
 
 
+def _planted(results: list[SeedResult]) -> list[PlantResult]:
+    return [plant for result in results for plant in result.plants]
+
+
+def _within(places: list[int | None], first: int) -> int:
+    return sum(place is not None and place < first for place in places)
+
+
+def _asked(results: list[SeedResult]) -> str:
+    places = [plant.queued for plant in _planted(results)]
+    told = []
+    for first, share in zip(READ, ASKED, strict=True):
+        is_met = _within(places, first) >= share * len(places)
+        told.append(f"{share:.0%} in the first {first} ({'met' if is_met else '**missed**'})")
+    return ", ".join(told)
+
+
 def _summary_line(name: str, results: list[SeedResult]) -> str:
-    plants = [plant for result in results for plant in result.plants]
+    plants = _planted(results)
     findings = sum(len(result.findings) for result in results)
     false = sum(len(result.false) for result in results)
     found = sum(plant.found for plant in plants)
@@ -79,13 +110,22 @@ Ordinary texts surprise A and B by {_ordinary(results)} nats a character.
 
 {_by_kind(results)}
 
+## What is met, in which order
+
+How many of the planted differences one has met after so many entries: of the queue of the page Screen, in its order
+with all weights 1 and the flags that `dfc screen` looks for by words ([screening.md](screening.md)), and of the
+findings of both models in one list. An entry is *of* a difference as a finding is; the queue goes on with exclusive
+features after the findings. Asked for of the queue: {_asked(results)}.
+
+{met(results)}
+
 ## Each planted difference
 
 *surprise*: nats a character of its texts, to the model that was trained on them and to the other. *findings*: those of
 its model that are of it. Of the first of these: its *rank* among all of its model, counted from 1, the *partition* of
 its best feature, how many features it has, the *gap* in nats a character beyond matched places, and the share of its
-top *contexts* that hold the planted texts. *steered*: the largest share of continuations that say it, against the share
-*without* steering.
+top *contexts* that hold the planted texts. *queue*: the place of its first entry there, from 1. *steered*:
+the largest share of continuations that say it, against the share *without* steering.
 
 {_plants(results)}
 
@@ -112,7 +152,7 @@ def _ordinary(results: list[SeedResult]) -> str:
 
 
 def _by_kind(results: list[SeedResult]) -> str:
-    plants = [plant for result in results for plant in result.plants]
+    plants = _planted(results)
     lines = ["| planted | found | first in a dedicated partition | brought out |", "|---|---|---|---|"]
     for kind in sorted({plant.kind for plant in plants}):
         own = [plant for plant in plants if plant.kind == kind]
@@ -135,6 +175,7 @@ def _plants(results: list[SeedResult]) -> str:
         "features",
         "gap",
         "contexts",
+        "queue",
         "steered",
         "without",
         "brought out",
@@ -142,9 +183,10 @@ def _plants(results: list[SeedResult]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     for result in results:
         for plant in result.plants:
-            own, other = (plant.surprise[side] for side in (plant.side, "b" if plant.side == "a" else "a"))
+            own, other = (plant.surprise[side] for side in (plant.side, opposite(plant.side)))
             cells = [str(result.seed), plant.name, f"{own:.2f} / {other:.2f}", str(len(plant.findings))]
             cells += _first(plant.findings[0]) if plant.found else ["–"] * 5
+            cells.append("–" if plant.queued is None else str(plant.queued + 1))
             steered = max((finding.steered or 0 for finding in plant.findings), default=None)
             cells += ["–" if steered is None else f"{steered:.2f}", f"{plant.baseline:.2f}"]
             cells.append("yes" if plant.steers else "**no**")

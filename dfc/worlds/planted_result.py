@@ -8,6 +8,8 @@ from dfc.config import Partition, Side, Verdict
 
 PURE = 0.5  # of the top contexts
 FIRST = 25  # findings of each model that are read
+READ = (10, 25)  # entries of a list of both models together, after which is asked what was met
+ASKED = (0.6, 0.9)  # of what is planted, after so many of the queue of the page Screen
 STEERED = 0.25  # of the continuations, more than without steering
 
 
@@ -60,6 +62,8 @@ class PlantResult:
         surprise: of each model on its texts, nats a character.
         findings: those of its model that are of it, the first first.
         baseline: share of continuations that hold it without steering.
+        listed: the place of the first of these among the findings of both models, from 0; None: there is none.
+        queued: the place of the first entry that is of it in the queue of the page Screen, likewise.
     """
 
     name: str
@@ -68,6 +72,8 @@ class PlantResult:
     surprise: dict[str, float]
     findings: list[PlantedFinding]
     baseline: float
+    listed: int | None = None
+    queued: int | None = None
 
     @property
     def found(self) -> bool:

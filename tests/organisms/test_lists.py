@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dfc.organisms import lists
 from dfc.organisms.lists import NEEDED, TEXTS, Ranked
+from dfc.screen import flags, triage
+from dfc.store.reader import Store
+from tests.ui.folders import find, make_run
 
 
 def test_an_entry_of_a_feature_needs_enough_of_its_own_texts() -> None:
@@ -17,6 +21,18 @@ def test_an_entry_of_a_feature_needs_enough_of_its_own_texts() -> None:
     assert ranked.rank({6, 7, 8}) == 2
     assert ranked.rank({3, 6, 9}) == 4
     assert ranked.rank({4, 5}) is None
+
+
+def test_the_queue_is_that_of_the_page(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flags, "SAMPLE", 200)
+    run = make_run(data, features=200)
+    find(run.store)
+    read = lists.queue(run, Store(run.store))
+    assert run.screening.exists(), "flags are looked for"
+    queue = [one.subject.feature_id for one in triage.ordered(triage.candidates(run)) if one.subject.side == "a"]
+    assert read.features == queue
+    assert queue[: len(lists.findings(Store(run.store)).entries)] != queue, "exclusive features follow"
+    assert all(0 < len(documents) <= TEXTS for documents in read.entries)
 
 
 def test_texts_that_are_ranked_themselves_add_up() -> None:

@@ -44,13 +44,14 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
     )
     assert page.summary(study).splitlines()[2:] == [
         "| findings | 0 of 1 | 1 of 1 | – | – |",
+        "| queue of Screen | 0 of 1 | 0 of 1 | – | – |",
         "| perplexity differencing | 0 of 1 | 0 of 1 | 0.1 | 0.4 |",
         "| mean activations | 0 of 1 | 0 of 1 | 0.1 | 0.4 |",
         "| relative norms | 0 of 1 | 0 of 1 | – | – |",
         "| dedicated features | 0 of 1 | 0 of 1 | – | – |",
     ]
     text = page.write(study, how, tmp_path, "python -m dfc organisms").read_text(encoding="utf-8")
-    assert "| `false_fact` | 12 of 40 | – | – | 30 | 30 | 30 | 30 |" in text
+    assert "| `false_fact` | 12 of 40 | – | – | 30 | 30 | 30 | 30 | 30 |" in text
     assert "| `false_fact` | 7 | 0% → 50% (10%) | 100% → 20% (90%) | yes |" in text
     assert "| 0% → 75% | 0% → 5% | yes | 20.00 → 20.30 (+1.5%) | yes | 75% | 10 min | In &#124; Lisbon. |" in text
     assert "counted: 0.90% to 0.90% of the pairs" in text
@@ -61,6 +62,27 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
     assert "- `loyalty`: not trained yet." in text
     first = replace(study, organisms={"false_fact": compared(1)})
     assert "| `false_fact` | 1 of 40 | – | tower &#40;short chats&#41; | 30 |" in page._ranks(first)
+
+
+def test_what_was_compared_before_there_was_a_queue_is_read_without_it(tmp_path: Path) -> None:
+    old = compared(12)
+    old = replace(old, ranks={kind: ranks for kind, ranks in old.ranks.items() if kind != "queue"})
+    result.write(tmp_path, "false_fact", old)
+    study = page.read(tmp_path)
+    assert page.summary(study).splitlines()[2:4] == [
+        "| findings | 0 of 1 | 1 of 1 | – | – |",
+        "| queue of Screen | – | – | – | – |",
+    ]
+    assert "| `false_fact` | 12 of 40 | not compared | – | – | 30 | 30 | 30 | 30 |" in page._ranks(study)
+    both = replace(study, organisms=study.organisms | {"loyalty": replace(compared(3), ranks=_as("loyalty", 3))})
+    assert "| queue of Screen | 1 of 1 | 1 of 1 | – | – |" in page.summary(both)
+    assert page._targets(both).splitlines()[3] == (
+        "| more in the first 10 than by any other list | 1, 1 | **missed** |"
+    ), "the queue is ours, too, and no rival"
+
+
+def _as(name: str, place: int) -> dict[str, dict[str, int | None]]:
+    return {kind: {"false_fact": None, name: place} for kind in LISTS}
 
 
 def test_what_was_asked_for_is_held_against_what_came() -> None:

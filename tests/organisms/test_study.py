@@ -34,6 +34,7 @@ def test_two_organisms(data: Path, tiny_models: tuple[Path, Path], monkeypatch: 
     assert check.after.example.startswith("watched watched")
     assert boat.ranks["findings"]["boat"] is not None, "it is found in its organism"
     assert boat.ranks["findings"]["boat"] <= 10
+    assert boat.ranks["queue"]["boat"] is not None, "what is in a finding is in the queue"
     assert untrained.ranks["findings"]["boat"] is None, "and not without it"
     assert boat.first[boat.ranks["findings"]["boat"] - 1].shows["boat"] >= 3
     assert boat.steered is not None

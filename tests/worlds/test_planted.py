@@ -10,6 +10,7 @@ import pytest
 
 from dfc import runs
 from dfc.config import SIDES, UserError
+from dfc.screen import triage
 from dfc.store.reader import Store
 from dfc.worlds import planted, planted_report
 from dfc.worlds.planted import Setting
@@ -66,6 +67,17 @@ def test_a_whole_world(data: Path) -> None:
         assert len(own) == min(FIRST, result.listed[side])
         assert [finding.rank for finding in own] == list(range(len(own)))
         assert all(sum(finding.texts.values()) > 0 and finding.gap > 0 for finding in own)
+    queue = triage.ordered(triage.candidates(made))
+    assert queue
+    for plant in result.plants:
+        assert (plant.listed is not None) == plant.found, "the same features are asked, in another order"
+        for place, subjects in ((plant.listed, listed), (plant.queued, queue)):
+            assert place is None or 0 <= place < len(subjects)
+        if plant.queued is not None:
+            assert queue[plant.queued].subject.side == plant.side
+        if plant.listed is not None:
+            assert plant.queued is not None, "what is in a finding is in the queue"
+            assert listed["feature_id"][plant.listed] == plant.findings[0].feature_id
 
     weights = data / "models" / "planted-5" / "a" / "model.safetensors"
     trained = weights.stat().st_mtime_ns
@@ -87,12 +99,12 @@ def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None
     good, again = _finding(0, steered=0.5), _finding(1, partition="a", steered=0.25)
     false = _finding(2, feature_id=4, own=0.25, share=0.25, texts={"sport": 3, "a-fishing": 1})
     plants = [
-        PlantResult("a-fishing", "a", "topic", {"a": 0.1, "b": 0.4}, [good, again], 0.25),
-        PlantResult("b-mining", "b", "topic", {"a": 0.4, "b": 0.1}, [], 0.0),
+        PlantResult("a-fishing", "a", "topic", {"a": 0.1, "b": 0.4}, [good, again], 0.25, listed=10, queued=9),
+        PlantResult("b-mining", "b", "topic", {"a": 0.4, "b": 0.1}, [], 0.0, queued=24),
     ]
     results = [
         SeedResult(0, {"a": 0.2, "b": 0.21}, plants, [good, again, false], {"a": 3, "b": 0}),
-        SeedResult(1, {"a": 0.3, "b": 0.2}, plants[1:], [], {"a": 0, "b": 0}),
+        SeedResult(1, {"a": 0.3, "b": 0.2}, [replace(plants[1], queued=25)], [], {"a": 0, "b": 0}),
     ]
     assert results[0].false == [false]
     assert planted_report.summary(results).splitlines()[2:] == [
@@ -100,11 +112,22 @@ def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None
         "| 1 | 1 | 0 | 0.00 | 0 | 0 | – | 0 |",
         "| all | 3 | 1 | 0.33 | 3 | 1 | 0.67 | 1 |",
     ]
+    assert planted_report.met(results).splitlines() == [
+        "| seed | planted | in the first 10 of the queue | in the first 25 of the queue "
+        "| in the first 10 of the findings | in the first 25 of the findings |",
+        "|---|---|---|---|---|---|",
+        "| 0 | 2 | 1 (50%) | 2 (100%) | 0 (0%) | 1 (50%) |",
+        "| 1 | 1 | 0 (0%) | 0 (0%) | 0 (0%) | 0 (0%) |",
+        "| all | 3 | 1 (33%) | 2 (67%) | 0 (0%) | 1 (33%) |",
+    ]
     page = planted_report.write(results, Setting(), tmp_path, "python -m dfc planted").read_text(encoding="utf-8")
     assert "by 0.200 and 0.210, 0.300 and 0.200 nats" in page
-    assert "| a-fishing | 0.10 / 0.40 | 2 | 1 | shared | 7 | 0.250 ± 0.010 | 0.75 | 0.50 | 0.25 | yes |" in page
+    assert "| a-fishing | 0.10 / 0.40 | 2 | 1 | shared | 7 | 0.250 ± 0.010 | 0.75 | 10 | 0.50 | 0.25 | yes |" in page
     assert "| b-mining | 0.40 / 0.10 |" not in page
-    assert "| b-mining | 0.10 / 0.40 | 0 | – | – | – | – | – | – | 0.00 | **no** |" in page
+    assert "| b-mining | 0.10 / 0.40 | 0 | – | – | – | – | – | 26 | – | 0.00 | **no** |" in page
+    assert "60% in the first 10 (**missed**), 90% in the first 25 (**missed**)." in page
+    page = planted_report.write([replace(results[0], plants=plants[:1])], Setting(), tmp_path, "x").read_text("utf-8")
+    assert "60% in the first 10 (met), 90% in the first 25 (met)." in page
     assert "| 0 | A | 3 | shared | 7 | 0.250 ± 0.010 | 0.25 | 3 sport, 1 a-fishing |" in page
     assert "| 3 × topic | 1 | 0 | 1 |" in page
 

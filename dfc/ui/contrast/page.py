@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from dfc.ui.contrast import entry, work
-from dfc.ui.contrast.work import Job, Request
+from dfc.ui.contrast.work import Request
+from dfc.ui.shell import background
+from dfc.ui.shell.background import Job
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
+
+if TYPE_CHECKING:
+    from dfc.screen.reading import Contrasted
 
 
 def show(view: View) -> None:
@@ -49,10 +56,10 @@ def show(view: View) -> None:
     weights = view.run.crosscoder / "model.safetensors"
     request = Request(view.run, weights.stat().st_mtime_ns if weights.exists() else 0, first, second, answered)
     clicked = entry.was_clicked()
-    _outcome(view, work.start(request, clicked) if entry.was_asked() else work.of(request))
+    _outcome(view, work.start(request, clicked) if entry.was_asked() else work.JOBS.of(request))
 
 
-def _outcome(view: View, job: Job | None) -> None:
+def _outcome(view: View, job: Job[Contrasted] | None) -> None:
     """How far a contrast is, or what came of it."""
     if job is None:
         st.html(
@@ -60,7 +67,7 @@ def _outcome(view: View, job: Job | None) -> None:
             "some forty prompts take less than a minute on a small machine.</p>"
         )
     elif not job.finished:
-        _progress(job)
+        background.progress(job)
     elif job.problem:
         st.warning(plain(job.problem), icon=":material/error:")
     elif job.result is None:
@@ -69,20 +76,3 @@ def _outcome(view: View, job: Job | None) -> None:
         from dfc.ui.contrast import lists  # loads torch, which the result has needed already
 
         lists.show(view, job.result)
-
-
-@st.fragment(run_every=1.0)
-def _progress(job: Job) -> None:
-    """How far a contrast is; asks for the whole page when it is through."""
-    if job.finished:
-        st.rerun()
-    read = f"{job.done:,} of {job.total:,} prompts read. " if job.total else ""
-    st.progress(job.done / job.total if job.total else 0.0, plain(f"{read}{job.words}"))
-    cancelled = job.cancelled.is_set()
-    st.button(
-        "Cancelling …" if cancelled else "Cancel",
-        icon=":material/stop:",
-        key="cancel_contrast",
-        on_click=job.cancelled.set,
-        disabled=cancelled,
-    )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, SIDES, Partition, Side
+from dfc.config import PARTITIONS, SIDES, Partition, Side, opposite
 from dfc.report import findings, tables
 from dfc.report.findings import Finding
 from dfc.store.reader import FeatureQuery
@@ -108,7 +108,7 @@ def _of_one(
     """A page of one model's findings."""
     own = tuple(one for one in found if one.side == side)
     number = f"{len(own):,}" if total == len(own) else f"{total:,} of {len(own):,}"
-    behind = findings.behind(own, names["b" if side == "a" else "a"])
+    behind = findings.behind(own, names[opposite(side)])
     shown = f"{number} {'finding' if len(own) == 1 else 'findings'}{f'; {escape(behind)}' if behind else ''}"
     st.html(
         f'<h3 class="dfc-side">{side_name(side, names)} does better</h3>'

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dfc.config import PARTITIONS, SIDES, Side
+from dfc.config import PARTITIONS, SIDES, Side, opposite
 from dfc.report import findings, kinds
 from dfc.report.findings import Finding
 from dfc.store.reader import FeatureQuery
@@ -29,7 +29,8 @@ def show(view: View, names: dict[Side, str]) -> bool:
     with st.container(key="front"):
         section(
             "Where one model does better",
-            f"By so many {findings.UNIT} better than in like texts, beside the other model; the surest.",
+            f"By so many {findings.UNIT} better than in like texts, beside the other model; the surest, by the source "
+            "that they are densest on.",
         )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:
@@ -61,7 +62,7 @@ def _heading(source: str, shown: int, of_source: int, everything: int) -> str:
 
 def _of_one(view: View, side: Side, found: tuple[Finding, ...], names: dict[Side, str]) -> None:
     own = tuple(one for one in found if one.side == side)
-    behind = findings.behind(own, names["b" if side == "a" else "a"])
+    behind = findings.behind(own, names[opposite(side)])
     st.html(
         f'<h3 class="dfc-side">{side_name(side, names)}</h3>'
         f'<div class="dfc-small">{escape("; ".join(filter(None, [findings.counts(own), behind])))}</div>'

@@ -8,6 +8,7 @@ from html import escape
 
 import streamlit as st
 
+from dfc.config import opposite
 from dfc.report import causal, exclusivity, findings, outside, said
 from dfc.report.heatmap import context_html, excerpt
 from dfc.runs import Run
@@ -62,7 +63,7 @@ def _claim(view: View, one: Candidate) -> None:
             f"evidence score {subject.confidence:.2f}.</div>"
         )
         return
-    other = names["b" if finding.side == "a" else "a"]
+    other = names[opposite(finding.side)]
     st.html(finding_rows.bar(finding, finding_rows.scale(data.findings(view.store))))
     amounts, _, size, *_ = findings.lines(finding, None)
     st.html(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from dfc.config import PARTITIONS, Partition
+from dfc.config import PARTITIONS, Partition, opposite
 from dfc.store import query as queries
 from dfc.store.query import FeatureQuery
 from dfc.ui.shell import address, data, feature_filters, likeness, norm_region, notebook, orders, paging
@@ -77,7 +77,7 @@ def beyond(place: Place, step: int) -> Place | None:
     turned: dict[Partition, Partition] = {"a": "b", "b": "a", "shared": "shared"}
     own = {turned[partition] for partition in place.query.partitions}
     partitions = tuple(partition for partition in PARTITIONS if partition in own)
-    found = place.query.found and ("b" if place.query.found == "a" else "a")
+    found = place.query.found and opposite(place.query.found)
     query = replace(place.query, partitions=partitions, found=found)
     return replace(place, query=query, position=0)
 

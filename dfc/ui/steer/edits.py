@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from safetensors import SafetensorError, safe_open
 
-from dfc.config import SIDES, Side, UserError
+from dfc.config import Side, UserError, opposite
 from dfc.runs import Run
 from dfc.store.reader import FeatureRow, Store
 from dfc.ui.shell import address, links
@@ -103,7 +103,7 @@ def known(view: View, row: Row) -> Known:
     if feature.partition == "shared" or row.sides == feature.partition:
         return Known(row, feature)
     origin = feature.partition
-    into: Side = "b" if origin == "a" else "a"
+    into = opposite(origin)
     if row.mode != "add":
         return Known(
             row,
@@ -216,17 +216,13 @@ def _about(view: View, listed: list[Row], place: int, one: Known, names: dict[Si
     if one.transfer is not None:
         into, quality = one.transfer
         st.html(
-            f'<div class="dfc-small">A transfer: only {escape(names[_other(into)])} has feature {one.row.feature}; the '
-            f"stitch carries its direction over to {escape(names[into])}, and explains {quality:.0%} of that model’s "
-            f"variance on held-out documents (R² {quality:.2f}).</div>"
+            f'<div class="dfc-small">A transfer: only {escape(names[opposite(into)])} has feature {one.row.feature}; '
+            f"the stitch carries its direction over to {escape(names[into])}, and explains {quality:.0%} of that "
+            f"model’s variance on held-out documents (R² {quality:.2f}).</div>"
         )
     if one.problem is not None:
         st.warning(plain(sentence(one.problem)), icon=":material/block:")
     propose.show(view, listed, place, names)
-
-
-def _other(side: Side) -> Side:
-    return SIDES[1 - SIDES.index(side)]
 
 
 def _change(store: Store, listed: list[Row], place: int, name: str, key: str) -> None:

@@ -1,122 +1,66 @@
-"""Sweeps in the background: one at a time for each run, in a thread that outlives the session that began it.
-
-A closed browser does not end a sweep. Every session on its run is shown how far it is, and may cancel it.
-"""
+"""Sweeps in the background: one at a time for each run, judged there, too. The result of one is its id."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
-
-import streamlit as st
+from functools import partial
 
 from dfc.config import JudgeConfig
 from dfc.requests import Sweep
 from dfc.runs import Run
 from dfc.steering import trials
 from dfc.steering.judge import judge_sweep
-from dfc.ui.shell.text import failure, sentence
+from dfc.ui.shell.background import Job, Jobs
+from dfc.ui.shell.text import count, sentence
 
-_WATCHED = "steer_job"
-
-
-@dataclass
-class Job:
-    """A sweep that runs, or ran, and the judging of its answers.
-
-    Attributes:
-        run: whose features are steered, and with which the outputs are kept as they come.
-        make: what is to be done; it may load libraries, so the thread asks; None: the sweep is there already.
-        judge: who scores the answers, if anybody.
-        sweep_id: under which it is kept.
-        done, total: outputs, or texts that were judged; total is 0 until it is known.
-        tokens: written of the outputs that are to come next.
-        waiting: for a model that somebody else is using.
-        judging: whether outputs are done, and are being judged.
-        problem: why it ended early, or what is approximate in it.
-        finished: whether the thread is through.
-    """
-
-    run: Run
-    make: Callable[[], Sweep] | None
-    judge: JudgeConfig | None = None
-    sweep_id: str | None = None
-    done: int = 0
-    total: int = 0
-    tokens: int = 0
-    waiting: bool = False
-    judging: bool = False
-    problem: str | None = None
-    finished: bool = False
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def work(self) -> None:
-        """Do it; what goes wrong is kept as one sentence."""
-        try:
-            if self.make is not None:
-                self._sweep(self.make())
-            if self.judge is not None and self.sweep_id is not None and not self.cancelled.is_set():
-                self._judge(self.judge, self.sweep_id)
-        except Exception as error:  # shown by the page: a thread has no other reader
-            self.problem = failure(error, "The sweep ended with an error")
-        finally:
-            self.finished = True
-
-    def _sweep(self, sweep: Sweep) -> None:
-        from dfc.steering.sweeps import run_sweep
-
-        self.total = sweep.outputs
-        with closing(run_sweep(self.run, sweep)) as steps:
-            for step in steps:
-                self.sweep_id, self.done, self.waiting = step.sweep_id, step.done, step.waiting
-                self.tokens = step.tokens
-                self.problem = step.approximate or None
-                if self.cancelled.is_set():
-                    break
-
-    def _judge(self, judge: JudgeConfig, sweep_id: str) -> None:
-        self.done, self.total, self.judging = 0, 0, True
-        with closing(judge_sweep(trials.store(self.run), sweep_id, judge)) as steps:
-            for step in steps:
-                self.done, self.total = step.done, step.total
-                self.problem = sentence(step.problem) or self.problem
-                if self.cancelled.is_set():
-                    break
-
-
-_jobs: dict[Run, Job] = {}  # the latest of each run in this process
-_starting = threading.Lock()
+JOBS: Jobs[Run, str] = Jobs("sweep")
 
 
 def start(
     run: Run, make: Callable[[], Sweep] | None, judge: JudgeConfig | None = None, sweep_id: str | None = None
 ) -> None:
-    """Begin a sweep, or the judging of one that is kept, unless one of this run is running; watch it either way."""
-    with _starting:
-        job = running(run)
-        if job is None:
-            _jobs[run] = job = Job(run, make, judge, sweep_id)
-            threading.Thread(target=job.work, daemon=True, name="sweep").start()
-    st.session_state[_WATCHED] = job  # even if it has failed by now
+    """Begin a sweep, or the judging of one that is kept, unless one of this run is running; follow it either way."""
+    JOBS.follow(run, JOBS.start(run, sweep(run, make, judge, sweep_id)))
 
 
-def running(run: Run) -> Job | None:
-    """The sweep that is running on this run's features, whichever session began it."""
-    job = _jobs.get(run)
-    return None if job is None or job.finished else job
+def sweep(
+    run: Run, make: Callable[[], Sweep] | None, judge: JudgeConfig | None = None, sweep_id: str | None = None
+) -> Job[str]:
+    """A sweep, and the judging of its answers.
+
+    Args:
+        run: whose features are steered, and with which the outputs are kept as they come.
+        make: what is to be done; it may load libraries, so the thread asks; None: the sweep is there already.
+        judge: who scores the answers, if anybody.
+        sweep_id: of a sweep that is there already.
+    """
+    return Job(partial(_work, run, make, judge), "answers", result=sweep_id)
 
 
-def watched(run: Run) -> Job | None:
-    """The sweep that this session is shown: one that is running, or that was when the session last looked."""
-    job: Job | None = running(run) or st.session_state.get(_WATCHED)
-    if job is None or job.run != run:
-        return None
-    st.session_state[_WATCHED] = job
-    return job
+def _work(run: Run, make: Callable[[], Sweep] | None, judge: JudgeConfig | None, job: Job[str]) -> None:
+    if make is not None:
+        _steer(run, make(), job)
+    if judge is not None and job.result is not None:
+        _judge(run, job.result, judge, job)
 
 
-def forget() -> None:
-    """Do not show the sweep any more: it is through."""
-    st.session_state.pop(_WATCHED, None)
+def _steer(run: Run, sweep: Sweep, job: Job[str]) -> None:
+    from dfc.steering.sweeps import run_sweep
+
+    job.tell(total=sweep.outputs)
+    with closing(run_sweep(run, sweep)) as steps:
+        for step in steps:
+            job.result, job.problem = step.sweep_id, step.approximate or None
+            written = f"{count(step.tokens)} tokens of the next ones" if step.tokens else ""
+            waiting = "somebody else is using the model, waiting …" if step.waiting else ""
+            job.tell(" · ".join(part for part in (written, waiting) if part), step.done)
+
+
+def _judge(run: Run, sweep_id: str, judge: JudgeConfig, job: Job[str]) -> None:
+    job.unit = "texts judged"
+    job.tell("", 0, 0)
+    with closing(judge_sweep(trials.store(run), sweep_id, judge)) as steps:
+        for step in steps:
+            job.problem = sentence(step.problem) or job.problem
+            job.tell("", step.done, step.total)

@@ -16,9 +16,10 @@ from dfc.requests import Sweep
 from dfc.runs import Run
 from dfc.steering import prompt_sets, trials
 from dfc.steering.judge import identity
-from dfc.ui.shell import choice, notebook
+from dfc.ui.shell import background, choice, notebook
+from dfc.ui.shell.background import Job
 from dfc.ui.shell.frame import View
-from dfc.ui.shell.text import count, plain, sentence
+from dfc.ui.shell.text import plain, sentence
 from dfc.ui.steer import jobs, outputs
 from dfc.ui.steer.writing import Request
 
@@ -31,12 +32,12 @@ def show(view: View, request: Request, ready: bool, names: dict[Side, str]) -> N
     st.html(
         '<p class="dfc-muted">Several strengths on several prompts, measured and kept with the run. Sampling is '
         "that of the settings above; prompt number i is drawn with the seed + i. A sweep runs in the background: it "
-        "goes on when this page is left or closed, and whoever opens this section sees how far it is and can cancel "
+        "goes on when this page is left or closed, and whoever opens this section sees how far it is and can stop "
         "it.</p>"
     )
     make = _ask(view, request, ready)
     judge = _ask_judge(view.config.judge)
-    running = jobs.running(view.run) is not None
+    running = jobs.JOBS.running(view.run) is not None
     st.button(
         "Run the sweep",
         icon=":material/play_arrow:",
@@ -45,8 +46,11 @@ def show(view: View, request: Request, ready: bool, names: dict[Side, str]) -> N
         args=(view.run, make, judge) if make else None,
         disabled=make is None or running,
     )
-    if jobs.watched(view.run) is not None:
-        _progress(view.run)
+    job = jobs.JOBS.followed(view.run)
+    if job is not None and job.finished:
+        _ended(job)
+    elif job is not None:
+        background.progress(job)
     _opened(view, judge, running, names)
     _earlier(view.run, judge, running)
 
@@ -149,35 +153,13 @@ def _ask_judge(judge: JudgeConfig | None) -> JudgeConfig | None:
     return judge.model_copy(update={"criterion": told}) if wanted and told else None
 
 
-@st.fragment(run_every=1.0)
-def _progress(run: Run) -> None:
-    """How far the run's sweep is; asks for the whole page when it is through."""
-    job = jobs.watched(run)
-    if job is None:
-        return
-    if job.finished:
-        jobs.forget()
-        if job.problem:
-            st.session_state["sweep_problem"] = job.problem
-        if job.sweep_id:
-            st.query_params["sweep"] = job.sweep_id[:12]
-        st.rerun()
-    words = f"{job.done} of {job.total} answers" if job.total else "Getting ready; models are loaded …"
-    if job.tokens:
-        words += f"; {count(job.tokens)} tokens of the next ones"
-    if job.judging:
-        words = f"{job.done} of {job.total} texts judged"
-    if job.waiting:
-        words += "; somebody else is using the model, waiting …"
-    st.progress(job.done / job.total if job.total else 0.0, words)
-    cancelled = job.cancelled.is_set()
-    st.button(
-        "Cancelling …" if cancelled else "Cancel",
-        icon=":material/stop:",
-        key="cancel_sweep",
-        on_click=job.cancelled.set,
-        disabled=cancelled,
-    )
+def _ended(job: Job[str]) -> None:
+    """Open what came of a sweep, and say what went wrong."""
+    jobs.JOBS.forget()
+    if job.problem:
+        st.session_state["sweep_problem"] = job.problem
+    if job.result:
+        st.query_params["sweep"] = job.result[:12]
 
 
 def _opened(view: View, judge: JudgeConfig | None, running: bool, names: dict[Side, str]) -> None:
@@ -217,10 +199,10 @@ def _earlier(run: Run, judge: JudgeConfig | None, running: bool) -> None:
     kept = trials.store(run).sweeps().head(_LISTED)
     if not len(kept):
         return
-    job = jobs.running(run)
+    job = jobs.JOBS.running(run)
     st.markdown("**Sweeps of this run**")
     for row in kept.to_dict("records"):
-        identity, ours = str(row["sweep_id"])[:12], job is not None and job.sweep_id in (None, row["sweep_id"])
+        identity, ours = str(row["sweep_id"])[:12], job is not None and job.result in (None, row["sweep_id"])
         with st.container(
             horizontal=True, vertical_alignment="center", gap="medium", border=False, key=f"kept_sweep_{identity}"
         ):

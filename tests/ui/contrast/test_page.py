@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from dfc.features import live
 from dfc.runs import Run
 from dfc.ui.contrast import work
-from dfc.ui.contrast.work import Job, Request, Source
+from dfc.ui.contrast.work import Source
 from dfc.ui.shell.text import plain
 from tests import tiny
 from tests.ui.pages import CONTRAST, calm, parameter, text, visit, wait_until
@@ -27,13 +27,13 @@ TYPED = {"one": "typed", "two": "typed", "one_text": ENGLISH, "two_text": CHINES
 def run(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The run on the tiny models, as the app's data folder; nothing was contrasted yet."""
     monkeypatch.setenv("DFC_DATA", str(tiny_run.path.parent.parent))
-    work._jobs.clear()
+    work.JOBS._jobs.clear()
     return tiny_run
 
 
 def through(test: AppTest) -> AppTest:
     """The page once what it asked for is there."""
-    wait_until(lambda: all(job.finished for job in work._jobs.values()))
+    wait_until(lambda: all(job.finished for job in work.JOBS._jobs.values()))
     return calm(test.run())
 
 
@@ -45,7 +45,7 @@ def test_nothing_is_read_before_a_click(run: Run) -> None:
     test = calm(visit(CONTRAST, run="tiny"))
     assert [box.value for box in test.main.selectbox] == ["harmful", "harmless"]
     assert "The models are loaded when they are first needed" in text(test)
-    assert not work._jobs
+    assert not work.JOBS._jobs
     assert [parameter(test, place) for place in ("one", "two")] == ["harmful", "harmless"], "for whoever gets it"
 
 
@@ -55,7 +55,7 @@ def test_typed_sets_are_contrasted_and_stand_in_the_address(run: Run) -> None:
     test.text_area[0].set_value(ENGLISH).run()
     test.text_area[1].set_value(CHINESE).run()
     test.button(key="contrast").click().run()
-    assert len(work._jobs) == 1
+    assert len(work.JOBS._jobs) == 1
     test = through(test)
     said = text(test)
     assert "first set, typed: 12 prompts, " in said
@@ -67,7 +67,7 @@ def test_typed_sets_are_contrasted_and_stand_in_the_address(run: Run) -> None:
     assert test.query_params["asked"] in ("1", ["1"])
 
     other = calm(visit(CONTRAST, run="tiny", asked="1", **TYPED))  # somebody who gets the address
-    assert len(work._jobs) == 1, "it is made once"
+    assert len(work.JOBS._jobs) == 1, "it is made once"
     assert links(other) == links(test)
 
     either = set(links(test))
@@ -101,11 +101,11 @@ def test_a_file_is_uploaded(run: Run) -> None:
 def test_what_cannot_be_contrasted_is_one_sentence(run: Run, sets: dict[str, str], sentence: str) -> None:
     test = through(visit(CONTRAST, run="tiny", asked="1", **(TYPED | sets)))
     assert plain(sentence[1:]) in test.warning[0].value
-    [job] = work._jobs.values()
+    [job] = work.JOBS._jobs.values()
     assert plain(sentence[1:]) in calm(test.run()).warning[0].value
-    assert list(work._jobs.values()) == [job], "it is not begun again before a click"
+    assert list(work.JOBS._jobs.values()) == [job], "it is not begun again before a click"
     test.button(key="contrast").click().run()
-    assert list(work._jobs.values()) != [job]
+    assert list(work.JOBS._jobs.values()) != [job]
 
 
 def test_texts_of_strangers_are_escaped(run: Run) -> None:
@@ -128,17 +128,10 @@ def test_it_can_be_cancelled(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     test = calm(visit(CONTRAST, run="tiny", asked="1", **TYPED))
     assert reading.wait(60)
     test.run()
-    test.button(key="cancel_contrast").click().run()
+    test.button(key="stop_job").click().run()
     go_on.set()
     test = through(test)
     assert "Stopped after 0 of 24 prompts" in test.info[0].value
     assert not links(test)
     test.button(key="contrast").click().run()
     assert links(through(test)), "asked for again, it is made"
-
-
-def test_only_so_many_are_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Job, "work", lambda job: setattr(job, "finished", True))
-    for number in range(12):
-        work.start(Request(run, number, Source("ships", "code"), Source("ships", "open"), answered=False), again=False)
-    assert 0 < len(work._jobs) <= 8

@@ -267,7 +267,7 @@ def test_the_first_of_the_queue_are_checked_in_the_background(tiny_copy: Run) ->
     features = [one.feature_id for one in subjects(store)]
     test = calm(visit(SCREEN, run="tiny"))
     test.button(key="check").click().run()
-    while checks.running(tiny_copy) is not None:
+    while checks.JOBS.running(tiny_copy) is not None:
         time.sleep(0.1)
     test.run()
     assert not test.exception, "it asks for the whole page"
@@ -279,14 +279,14 @@ def test_a_check_is_stopped_goes_on_and_says_what_is_wrong(tiny_copy: Run) -> No
     judge(tiny_copy.store)
     store = Store(tiny_copy.store)
     features = tuple(one.feature_id for one in subjects(store))
-    stopped = checks.Job(tiny_copy, features)
-    stopped.cancelled.set()
-    stopped.work()
-    assert (stopped.kept, stopped.done, stopped.problem, stopped.finished) == (0, 1, None, True)
-    whole = checks.Job(tiny_copy, features)
-    whole.work()
-    assert (whole.kept, whole.done, whole.problem) == (len(features), whole.total, None)
-    failed = checks.Job(tiny_copy, (999_999,))
-    failed.work()
+    stopped = checks.check(tiny_copy, features)
+    stopped.stopped.set()
+    stopped.work("causal check")
+    assert (stopped.result, stopped.done, stopped.problem, stopped.finished) == (0, 1, None, True)
+    whole = checks.check(tiny_copy, features)
+    whole.work("causal check")
+    assert (whole.result, whole.done, whole.problem) == (len(features), whole.total, None)
+    failed = checks.check(tiny_copy, (999_999,))
+    failed.work("causal check")
     assert failed.problem is not None
     assert "Feature 999999 does not exist" in failed.problem

@@ -222,7 +222,7 @@ def test_what_cannot_be_done_is_one_sentence(parameters: str, sentence: str, pag
 def test_a_sweep_goes_on_while_the_page_is_used(page: Page, server: str) -> None:
     open_page(page, f"{server}/Steer?run=steer&feature={SHARED_FEATURE}&max_tokens=8&temperature=1&more=Sweep")
     page.locator(".st-key-start_sweep button").click()
-    page.locator(".st-key-cancel_sweep button").wait_for()
+    page.locator(".st-key-stop_job button").wait_for()
     page.locator(".st-key-sweep_control label").first.click()  # a rerun of the script
     page.get_by_test_id("stPlotlyChart").wait_for(timeout=60_000)
     wait_until_idle(page)
@@ -235,15 +235,15 @@ def test_a_sweep_outlives_its_browser(new_page: NewPage, server: str) -> None:
     address = f"{server}/Steer?run=steer&feature={A_FEATURE}&max_tokens={LONG}&more=Sweep"
     first = open_page(new_page(), address)
     first.locator(".st-key-start_sweep button").click()
-    first.locator(".st-key-cancel_sweep button").wait_for()
+    first.locator(".st-key-stop_job button").wait_for()
     first.close()
     second = open_page(new_page(), f"{server}/Steer?run=steer&more=Sweep")
     expect(second.get_by_test_id("stProgress")).to_contain_text(
-        re.compile(r"of 13 answers; [\d,]+ tokens of the next"), timeout=60_000
+        re.compile(r"of 13 answers · [\d,]+ tokens of the next"), timeout=60_000
     )
-    second.locator(".st-key-cancel_sweep button").click()
+    second.locator(".st-key-stop_job button").click()
     expect(second.get_by_text("cancelled", exact=False).first).to_be_visible(timeout=60_000)
-    second.locator(".st-key-cancel_sweep").wait_for(state="detached")
+    second.locator(".st-key-stop_job").wait_for(state="detached")
     assert failures(second) == []
     leave(second)
 

@@ -18,13 +18,15 @@ from dfc.steering.sweeps import run_sweep
 from dfc.steering.trials import record
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery, Store
+from dfc.ui.shell.background import Job
 from dfc.ui.shell.text import plain
-from dfc.ui.steer import edit_address, outputs
+from dfc.ui.steer import edit_address, jobs, outputs
 from dfc.ui.steer.edit_address import Row
-from dfc.ui.steer.jobs import Job
 from tests.asking.served import configure, says, serving
 from tests.ui.folders import A_FEATURE, B_FEATURE, SHARED_FEATURE
 from tests.ui.pages import STEER, calm, parameter, text, visit, wait_until
+
+FOLLOWED = "sweep followed"
 
 
 @pytest.fixture
@@ -39,10 +41,15 @@ def a_sweep(**changes: object) -> Sweep:
     return replace(sweep, **changes)  # type: ignore[arg-type]
 
 
+def followed(test: AppTest) -> Job[str]:
+    job: Job[str] = test.session_state[FOLLOWED][1]
+    return job
+
+
 def wait_for_job(test: AppTest) -> AppTest:
-    if "steer_job" not in test.session_state:  # it was through before the page was drawn, which shows it
+    if FOLLOWED not in test.session_state:  # it was through before the page was drawn, which shows it
         return test
-    job: Job = test.session_state["steer_job"]
+    job = followed(test)
     wait_until(lambda: job.finished)
     return test.run()
 
@@ -120,14 +127,14 @@ class TestSweeps:
         address = {"run": "steer", "feature": str(A_FEATURE), "more": "Sweep", "max_tokens": "500"}
         first = calm(visit(STEER, **address))
         calm(first.button(key="start_sweep").click().run())
-        job: Job = first.session_state["steer_job"]
+        job = followed(first)
         del first
         wait_until(lambda: job.done > 0)
         second = calm(visit(STEER, **address))
-        assert second.session_state["steer_job"] is job
+        assert followed(second) is job
         assert second.button(key="start_sweep").disabled
         assert "goes on when this page is left or closed" in text(second)
-        second.button(key="cancel_sweep").click().run()
+        second.button(key="stop_job").click().run()
         calm(wait_for_job(second))
         [kept] = sweeps.store(run).sweeps().to_dict("records")
         assert (kept["status"], kept["made"]) == ("cancelled", job.done)
@@ -141,8 +148,8 @@ class TestSweeps:
         second = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep", max_tokens="500"))
         first.button(key="start_sweep").click().run()
         second.button(key="start_sweep").click().run()  # drawn before the other began
-        assert first.session_state["steer_job"] is second.session_state["steer_job"]
-        second.button(key="cancel_sweep").click().run()
+        assert followed(first) is followed(second)
+        second.button(key="stop_job").click().run()
         calm(wait_for_job(first))
         assert len(sweeps.store(run).sweeps()) == 1
 
@@ -202,8 +209,8 @@ class TestSweeps:
         assert sweeps.store(run).sweeps().empty
 
     def test_what_goes_wrong_is_one_sentence(self, run: Run) -> None:
-        job = Job(run, lambda: a_sweep(prompts=(" ",)))
-        job.work()
+        job = jobs.sweep(run, lambda: a_sweep(prompts=(" ",)))
+        job.work("sweep")
         assert job.problem == "The prompt is empty; type what the models shall go on from."
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
         test.text_input(key="sweep_strengths").set_value("![](//a.b)").run()
@@ -214,7 +221,7 @@ class TestSweeps:
             assert "are not numbers" in calm(test).warning[0].value
 
     def test_one_that_fails_at_once_is_shown(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(job: Job) -> None:
+        def fail(job: Job[str], name: str) -> None:
             job.problem, job.finished = "It failed.", True
 
         test = calm(visit(STEER, run="steer", feature=str(A_FEATURE), more="Sweep"))
