@@ -43,10 +43,6 @@ def run_sites(sites: Sequence[Run], until: str = STAGES[-1], again: str | None =
                 from dfc.activations import harvest
 
                 harvest.check_processes(run, group)
-            if "train" in stages and not run.done()["train"]:
-                from dfc.crosscoder import training
-
-                training.check_processes(run, group)
         for run in sites if group.leads else ():
             locks.enter_context(run.lock())
         for stage in stages:
@@ -88,6 +84,8 @@ def repair(run: Run) -> None:
 def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
     """Write the evidence for each feature beside a run's feature store; anew if it is there, unless not `again`.
 
+    Under `torchrun`, its processes share the shards, and the first does the rest.
+
     Args:
         run: indexed.
         again: also if there is evidence for these features.
@@ -98,12 +96,17 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
     """
     from dfc.store.reader import Store
 
-    if again or not Store(run.store).facts().get("verified"):
+    with processes.joined() as group, ExitStack() as locks:
+        # Asked for together, before the first begins to write.
+        if group.least(not again and bool(Store(run.store).facts().get("verified"))):
+            return
         from dfc.evidence import verify as evidence
 
         threads.settle()
-        with run.lock():
-            evidence.verify(run, surprised)
+        if group.leads:
+            locks.enter_context(run.lock())
+        evidence.verify(run, surprised, group)
+        group.wait()
 
 
 def meaning(run: Run, encoder: Path, device: str = "auto") -> None:
@@ -156,8 +159,8 @@ def _encode(sites: Sequence[Run], group: Group) -> None:
 def _index(sites: Sequence[Run], group: Group) -> None:
     from dfc.features import index
 
-    for run in sites if group.leads else ():
-        index.index(run)
+    for run in sites:
+        index.index(run, group)
 
 
 _STAGES: dict[str, Callable[[Sequence[Run], Group], None]] = {

@@ -1,4 +1,5 @@
-"""On a GPU everything is as on a CPU: selection, gradients, training, harvest, codes and steered texts."""
+"""On a GPU everything is as on a CPU: selection, gradients, training, harvest, codes, sums of the evidence and
+steered texts."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from dfc.config import SIDES, CrosscoderConfig, ModelConfig, TrainingConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult, forward, select
 from dfc.crosscoder.training import fit, held_out_fve, new_state
+from dfc.evidence import moments
+from dfc.evidence.moments import Batch, Count, Rows, by_feature
 from dfc.features.codes import HeldOut
 from dfc.features.encoding import encode_shard
 from dfc.requests import Edit, Prompt, Sampling
@@ -148,6 +151,40 @@ def test_a_shard_is_encoded_the_same() -> None:
     assert np.allclose(made[0][both], made[1][both], atol=ROUNDING)
     assert np.allclose(*explained, rtol=1e-2, atol=1e-2)
     assert made[0].any()
+
+
+def test_sums_over_pairs_are_the_same() -> None:
+    """Of the same codes: second moments, what is drawn and what is counted. All of it ends on the CPU."""
+    here, there = crosscoders()
+    for part in here.parts:
+        part.threshold.fill_(0.3)
+    batches = []
+    for number in range(6):
+        x, document = rows(200, number), torch.arange(200) // 10 + 20 * number
+        codes = by_feature(here.encode(x))
+        batches.append(Batch(number >= 4, x, codes, document, document % 3))
+    one, other = (
+        moments.collect(crosscoder, Rows(batches, [Count(1_200, 400)], 3), 100, 300) for crosscoder in (here, there)
+    )
+    assert one.firings.sum() > 5_000
+    for mine, theirs in ((one.train, other.train), (one.held_out, other.held_out)):
+        for name in ("rows", "firings"):
+            assert torch.equal(torch.as_tensor(getattr(theirs, name)), torch.as_tensor(getattr(mine, name))), name
+        for name in ("x", "xx", "z", "zz", "zx"):
+            assert_near(getattr(theirs, name), getattr(mine, name))
+    assert_near(other.rebuilt, one.rebuilt)
+    assert torch.allclose(other.sample, one.sample, atol=1e-6)
+    for name in ("by_source", "source_pairs", "documents"):
+        assert torch.equal(getattr(other, name), getattr(one, name)), name
+    for mine, theirs in ((one.sample_codes, other.sample_codes), (one.codes, other.codes)):
+        assert all(torch.equal(getattr(theirs, name), column) for name, column in vars(mine).items())
+
+
+def assert_near(there: torch.Tensor, here: torch.Tensor) -> None:
+    """Sums of some hundred float32 products in another order: within five millionths of the largest."""
+    assert there.device.type == "cpu"
+    assert there.dtype == here.dtype
+    assert torch.allclose(there, here, rtol=0, atol=5e-6 * float(here.abs().max()))
 
 
 @pytest.fixture(scope="module")

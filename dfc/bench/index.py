@@ -1,4 +1,4 @@
-"""The pass over all features against encoding alone, and writing the store against the pass."""
+"""The pass over all features against encoding alone, what evidence reads, and writing the store against the pass."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dfc.bench import large_store
 from dfc.bench.figures import Figure
 from dfc.config import SIDES, CrosscoderConfig
 from dfc.crosscoder.model import Crosscoder
+from dfc.evidence import moments
 from dfc.features import coactivation, encoding, statistics
 from dfc.features.codes import CodesOnDisk
 from dfc.store.writer import StoreWriter
@@ -51,7 +52,10 @@ def measure(features: int, k: int, pairs: int, shard_pairs: int) -> list[Figure]
         collected = statistics.collect(codes, source_of, _SOURCES, top=20)
         counted, started = time.process_time() - started, time.process_time()
         coactivation.strongest(coactivation.sample(codes, pairs), 10)
-        partners = time.process_time() - started
+        partners, started = time.process_time() - started, time.process_time()
+        for _ in moments.stored_rows(codes, source_of, _SOURCES, _BATCH).batches:
+            pass
+        batches = time.process_time() - started
         written = _writing(Path(folder) / "features.duckdb", features)
     whole = kept + counted + partners
     return [
@@ -60,6 +64,7 @@ def measure(features: int, k: int, pairs: int, shard_pairs: int) -> list[Figure]
         Figure("encoding, codes on disk, held-out pairs explained", kept, "s", "encoding alone", kept / alone),
         Figure("statistics from the codes", counted, "s", "encoding alone", counted / alone),
         Figure("partners", partners, "s", "encoding alone", partners / alone),
+        Figure("rows and codes of the evidence's batches", batches, "s", "encoding alone", batches / alone),
         Figure("the whole pass", whole, "s", "encoding alone", whole / alone, _TARGET),
         Figure("writing the store", written, "s", "the whole pass", written / whole, _WRITING),
     ]
@@ -101,6 +106,7 @@ def _synthetic(folder: Path, features: int, k: int, pairs: int, shard_pairs: int
         scores = torch.cat([scores for _, _, scores in crosscoder.blocks(part, crosscoder.seen(x))], dim=1).flatten()
         wanted = max(1, round(len(x) * k * len(part) / features))
         part.threshold.copy_(scores.kthvalue(max(1, len(scores) - wanted)).values)
+    facts = []
     for shard in range(pairs // shard_pairs):
         numbers = np.arange(shard * shard_pairs, (shard + 1) * shard_pairs, DOCUMENT_PAIRS) // DOCUMENT_PAIRS
         cuts = np.arange(0, shard_pairs + 1, DOCUMENT_PAIRS)
@@ -113,10 +119,11 @@ def _synthetic(folder: Path, features: int, k: int, pairs: int, shard_pairs: int
             roles=(np.repeat(numbers % len(stored.ROLES), DOCUMENT_PAIRS), cuts),
         )
         shards.write_tokens(folder, shard, tokens)
+        held_out = int(np.sum(numbers % 20 == 0)) * DOCUMENT_PAIRS
+        facts.append(ShardFacts(shard_pairs, shard_pairs - held_out, held_out))
         made = rows(shard_pairs).split(WIDTHS, dim=1)
         for side, own in zip(SIDES, made, strict=True):
             shards.write_rows(folder, side, shard, own)
     a, b = (SideFacts("", "", None, "", "", "", False, 0, 1, width, "float32", 1.0, 1e9, 1.0) for width in WIDTHS)
-    facts = tuple(ShardFacts(shard_pairs, shard_pairs, 0) for _ in range(pairs // shard_pairs))
-    manifest.write(folder, Manifest(a, b, 0, facts))
+    manifest.write(folder, Manifest(a, b, 0, tuple(facts)))
     return crosscoder, ActivationStore(folder)

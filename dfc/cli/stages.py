@@ -16,10 +16,12 @@ from dfc.machine import processes, progress
 def run(name: RunName) -> None:
     """Do everything: pair, harvest, train, encode, index, verify. What is done is not done again."""
     sites = find(name)
-    pipeline.run_sites(sites)
-    for made in sites if processes.leads() else ():
-        pipeline.verify(made, again=False)
-        progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
+    with processes.joined():  # once: those that have parted do not meet again
+        pipeline.run_sites(sites)
+        for made in sites:
+            pipeline.verify(made, again=False)
+            if processes.leads():
+                progress.say(f"{made.path}: ready; open it with `python -m dfc app`.")
 
 
 @app.command()
@@ -74,7 +76,7 @@ def index(
     name: RunName,
     again: Annotated[bool, typer.Option("--again", help="write the feature store anew even if there is one")] = False,
 ) -> None:
-    """Write features.duckdb: statistics, contexts and logit lens of every feature."""
+    """Write features.duckdb: statistics, contexts and logit lens of every feature; under `torchrun`, partly shared."""
     stage = "index" if again else None
     pipeline.run_sites(find(name, stage), until="index", again=stage)
 
@@ -86,6 +88,8 @@ def verify(
         bool, typer.Option("--without-surprise", help="judge by probes and correlations alone; no model is run")
     ] = False,
 ) -> None:
-    """Judge for every feature whether one model alone has it, and write the evidence to evidence.duckdb."""
-    for site in find(name):
-        pipeline.verify(site, surprised=not without_surprise)
+    """Judge for every feature whether one model alone has it, and write evidence.duckdb; under `torchrun`, shared."""
+    sites = find(name)
+    with processes.joined():
+        for site in sites:
+            pipeline.verify(site, surprised=not without_surprise)

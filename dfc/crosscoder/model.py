@@ -41,6 +41,10 @@ class Codes:
     features: Tensor
     values: Tensor
 
+    def to(self, device: torch.device) -> Codes:
+        """The same on a device."""
+        return Codes(self.rows.to(device), self.features.to(device), self.values.to(device))
+
 
 class Crosscoder(nn.Module):
     """Encoder, BatchTopK threshold and decoder of a DFC, a standard crosscoder or a DSF.

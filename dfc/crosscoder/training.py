@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,10 +122,8 @@ def train(run: Run, group: Group = ALONE) -> None:
 
     Raises:
         MemoryShortError: if there is no memory for a step.
-        UserError: if the store is too small, or a loss or a weight stops being finite, or several processes are to
-            stream.
+        UserError: if the store is too small, or a loss or a weight stops being finite.
     """
-    check_processes(run, group)
     config = run.config()
     training = config.training
     store = ActivationStore(run.activations)
@@ -135,7 +132,7 @@ def train(run: Run, group: Group = ALONE) -> None:
     if checkpoint.restore(run.crosscoder, crosscoder, state) and group.leads:
         progress.say(f"going on from step {state.step}")
     order = store, training.batch, training.window_shards, training.seed
-    batches = _streamed(run, state) if training.stream else training_batches(*order, skip=state.step)
+    batches = _streamed(run, state, crosscoder) if training.stream else training_batches(*order, skip=state.step)
     batches = (x.to(crosscoder.device) for x in batches)
     held_out = held_out_rows(store, _HELD_OUT_ROWS).to(crosscoder.device)
     log = MetricsLog(run, state.step, training.tensorboard and group.leads, writes=group.leads)
@@ -158,7 +155,9 @@ def train(run: Run, group: Group = ALONE) -> None:
                     checkpoint.save(run.crosscoder, crosscoder, state)  # last: what it counts is not logged again
     except NotFiniteError as error:
         where = state.stream if training.stream else {"rows": rows_of_batch(*order, number=error.batch)}
-        raise UserError(_explain(error, run, where)) from None
+        if group.leads:  # which alone knows how far a stream was read
+            runs.write_json(run.crosscoder / "failed_batch.json", {"what": str(error), **(where or {})})
+        raise UserError(_explain(error, run)) from None
     except Exception as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -171,19 +170,6 @@ def train(run: Run, group: Group = ALONE) -> None:
     model.save(crosscoder, run.crosscoder)
     if group.leads:
         runs.record(run, "train", steps=state.step, seconds=round(state.seconds, 1), processes=group.size, **measured)
-
-
-def check_processes(run: Run, group: Group) -> None:
-    """See that a run can be trained by these processes together.
-
-    Raises:
-        UserError: if it is to be trained on streamed batches: how far a stream was read is one process's position.
-    """
-    if group.size > 1 and run.config().training.stream:
-        raise UserError(
-            f"{run.path}: training.stream works in one process, and {group.size} were started; let these do the "
-            f"harvest alone (`dfc harvest`) and train in one, or set training.stream: false."
-        )
 
 
 @torch.no_grad()
@@ -217,11 +203,16 @@ def new_crosscoder(
     return crosscoder.to(devices.pick(training.device))
 
 
-def _streamed(run: Run, state: TrainingState) -> Iterator[Tensor]:
-    """Batches from both models as they read on; the state follows."""
+def _streamed(run: Run, state: TrainingState, crosscoder: Crosscoder) -> Iterator[Tensor]:
+    """Batches from both models as the first process reads on, whose state follows; the others are given them."""
+    group, device = crosscoder.group, crosscoder.device
+    if not group.leads:
+        shape = run.config().training.batch, sum(crosscoder.widths)
+        while True:
+            yield group.from_first(torch.empty(shape, device=device))
     for x, position in stream_batches(run, state.stream):
         state.stream = position
-        yield x
+        yield group.from_first(x.to(device))
 
 
 @torch.no_grad()
@@ -258,10 +249,9 @@ def _check_finite(crosscoder: Crosscoder, measured: dict[str, float], step: int)
         raise NotFiniteError(f"weights or held-out FVE are no longer finite after step {step}", step - 1)
 
 
-def _explain(error: NotFiniteError, run: Run, where: dict[str, Any] | None) -> str:
+def _explain(error: NotFiniteError, run: Run) -> str:
     """What happened, where, what is left, and what to do."""
     listed = run.crosscoder / "failed_batch.json"
-    runs.write_json(listed, {"what": str(error), **(where or {})})
     saved = checkpoint.saved_step(run.crosscoder)
     left = "there was no checkpoint yet" if saved is None else f"the last good checkpoint is of step {saved}"
     return (

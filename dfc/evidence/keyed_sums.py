@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dfc.machine.processes import Group
+
 _SHIFT = 32
 _PENDING = 1 << 20  # rows, and as many as there are sums already
 
@@ -34,6 +36,13 @@ class KeyedSums:
         """First and second number of each distinct pair, (pairs,), in their order, and its sums, (pairs, columns)."""
         self._merge()
         return self._keys[0] >> _SHIFT, self._keys[0] & (2**_SHIFT - 1), self._sums[0]
+
+    def gather(self, group: Group) -> None:
+        """In the first process, take in those of all."""
+        if group.size > 1:
+            self._merge()
+            keys, sums = _by_key(group.collect(self._keys[0]), group.collect(self._sums[0]))
+            self._keys, self._sums = [keys], [sums]
 
     def _merge(self) -> None:
         if len(self._keys) == 1:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from dfc.config import EvidenceConfig
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import stitch
-from dfc.evidence.moments import Batch, Collected
+from dfc.evidence.moments import Collected, Observer
 from dfc.evidence.stitch import Stitch
 
 Numbers = npt.NDArray[np.float64]
@@ -30,12 +30,12 @@ class Piece:
     """One kind of evidence, ready for one pass over the rows.
 
     Attributes:
-        columns: what it ends with, from all that is found.
-        observe: is shown every batch of rows; None: it needs no more than what all share.
+        columns: what it ends with, from all that is found; asked for in the first process alone.
+        observer: is shown every batch of rows; None: it needs no more than what all share.
     """
 
     columns: Callable[[Found], Columns]
-    observe: Callable[[Batch], None] | None = None
+    observer: Observer | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dfc.evidence.following import Following
 from dfc.evidence.keyed_sums import KeyedSums
 from dfc.evidence.moments import Batch
 from dfc.evidence.pieces import Columns, Found, Piece, Profiles
+from dfc.machine.processes import Group
 
 Numbers = npt.NDArray[np.float64]
 _REST = 0.1
@@ -47,7 +48,7 @@ def piece(crosscoder: Crosscoder) -> Piece:
             "held_out_error": gaps.held_out.error,
         }
 
-    return Piece(columns, sums.observe)
+    return Piece(columns, sums)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,12 @@ class SurpriseSums:
         self._rarer.add(features, own.slope, torch.stack([weighted[:, 3], out[:, 3]], 1))
         if held_out:
             self._held_out.update(torch.unique(document).tolist())
+
+    def gather(self, group: Group) -> None:
+        """In the first process, take in what all were shown."""
+        for sums in (self._fired, self._alike, self._rarer, self._cells, self._slopes, self._whole):
+            sums.gather(group)
+        self._held_out = set(group.collect(torch.tensor(sorted(self._held_out), dtype=torch.long)).tolist())
 
     def gaps(self) -> Gaps:
         """The gaps of every feature; ratios of sums, their errors by linearisation with documents as clusters.

@@ -13,7 +13,7 @@ import pyarrow as pa
 from dfc import runs
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
-from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig, UserError
+from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig, MemoryShortError, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import (
@@ -31,13 +31,14 @@ from dfc.evidence import (
     surprise_gap,
     verdict,
 )
-from dfc.evidence.moments import Rows
+from dfc.evidence.moments import Collected, Rows
 from dfc.evidence.pieces import Columns, Found, Numbers, Piece
 from dfc.evidence.reference import Reference
 from dfc.evidence.stitch import Stitch
 from dfc.features import encoding
 from dfc.features.codes import CodesOnDisk
-from dfc.machine import progress
+from dfc.machine import devices, memory, progress
+from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 from dfc.steering import stitch_file
 from dfc.store import attached, columns
@@ -110,7 +111,7 @@ class Judgement:
         return pa.table({"feature_id": np.arange(len(self.partitions)), **kept})
 
 
-def verify(run: Run, surprised: bool = True) -> None:
+def verify(run: Run, surprised: bool = True, group: Group = ALONE) -> None:
     """Write an indexed run's evidence.duckdb, and how the models were stitched. The features stay as they are.
 
     The evidence is replaced whole or not at all.
@@ -118,12 +119,16 @@ def verify(run: Run, surprised: bool = True) -> None:
     Args:
         run: indexed.
         surprised: whether the models are run to see how surprised each is by the text.
+        group: processes that share the shards; the first judges and writes.
 
     Raises:
+        MemoryShortError: if there is no memory for it.
         UserError: if the run is not indexed, its files are damaged, no document was held out, or a model does not load.
     """
     Store(run.store)  # refuses now what could not be judged later
-    judgement = judge(run, surprised)
+    judgement = _judge(run, surprised, group)
+    if judgement is None:
+        return
     progress.say(f"writing {attached.evidence_path(run.store).name}")
     with evidence_writer(attached.evidence_path(run.store)) as writer:
         writer.append("evidence", judgement.table())
@@ -134,7 +139,7 @@ def verify(run: Run, surprised: bool = True) -> None:
         settings = run.config().evidence.model_dump(mode="json")
         writer.facts(facts | {"evidence": settings, "identity": attached.identity(run.store)})
     stitch_file.save(run, judgement.stitch.a_to_b, judgement.stitch.b_to_a, judgement.quality)
-    runs.record(run, "verify", rule=judgement.rule, **judgement.quality)
+    runs.record(run, "verify", rule=judgement.rule, processes=group.size, **judgement.quality)
     say(judgement)
 
 
@@ -146,32 +151,61 @@ def judge(run: Run, surprised: bool = True) -> Judgement:
         surprised: run the models to see how surprised each is by the text.
 
     Raises:
+        MemoryShortError: if there is no memory for it.
         UserError: if its files are damaged, no document was held out, or a model does not load.
     """
+    judgement = _judge(run, surprised, ALONE)
+    assert judgement is not None, "this process is the first"
+    return judgement
+
+
+def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Judgement:
+    """Collect the evidence for every feature over any rows of one process, some of them held out, and judge."""
+    return _judged(crosscoder, *_gathered(crosscoder, rows, config), config)
+
+
+def _judge(run: Run, surprised: bool, group: Group) -> Judgement | None:
+    """The judgement in the first process; None in the others, which have collected for it."""
     settings, store = run.config(), ActivationStore(run.activations)
-    encoding.encode(run)  # nothing to do, unless the codes were deleted since, or the run is not indexed
+    encoding.encode(run, group)  # nothing to do, unless the codes were deleted since, or the run is not indexed
     sources = [source.name for source in settings.corpus.sources]
     documents = stored.read(run)
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
     matched = None
     if surprised and settings.evidence.surprise_pairs:
-        ahead = _what_follows(run, store, settings.evidence)
+        ahead = _what_follows(run, store, settings.evidence, group)
         matched = matching.match(store, documents, source_of, sources, ahead)
     follows = matched.following if matched else None
     encoded = CodesOnDisk(run.codes, crosscoder_model.load(run.crosscoder), store)
-    rows = moments.stored_rows(encoded, source_of, len(sources), settings.index.batch, follows)
-    judgement = judge_rows(encoded.crosscoder, rows, settings.evidence)
+    rows = moments.stored_rows(encoded, source_of, len(sources), settings.index.batch, follows, group)
+    device = devices.pick(settings.training.device)
+    try:
+        pieces, collected = _gathered(encoded.crosscoder.to(device), rows, settings.evidence)
+    except Exception as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        raise MemoryShortError(
+            f"{run.path}: {device} or this machine has no memory for the sums over pairs of {encoded.features:,} "
+            f"features; close other programs, or set training.device: cpu, and start again."
+        ) from error
+    if not group.leads:
+        return None
+    judgement = _judged(encoded.crosscoder.cpu(), pieces, collected, settings.evidence)
     if matched is None:
         return judgement
     further = {"texts": matched.texts, "pair_gaps": _pair_gaps(store, settings.evidence)}
     return replace(judgement, tables=judgement.tables | further)
 
 
-def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Judgement:
-    """Collect the evidence for every feature over any rows, some of them held out, and judge."""
+def _gathered(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> tuple[list[Piece], Collected]:
+    """What is summed over rows, where the crosscoder lies; of all processes' rows in the first one."""
     pieces = [make(crosscoder) for make in PIECES]
-    observers = [piece.observe for piece in pieces if piece.observe is not None]
-    collected = moments.collect(crosscoder, rows, config.auroc_pairs, config.correlation_pairs, observers)
+    observers = [piece.observer for piece in pieces if piece.observer is not None]
+    return pieces, moments.collect(crosscoder, rows, config.auroc_pairs, config.correlation_pairs, observers)
+
+
+def _judged(crosscoder: Crosscoder, pieces: list[Piece], collected: Collected, config: EvidenceConfig) -> Judgement:
+    """What follows from the sums, on the CPU."""
     found = Found(crosscoder, config, collected)
     for piece in pieces:
         found.columns |= piece.columns(found)
@@ -186,20 +220,22 @@ def judge_rows(crosscoder: Crosscoder, rows: Rows, config: EvidenceConfig) -> Ju
     )
 
 
-def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig) -> matching.Ahead:
-    """Measure how surprised the models are, and give what is asked of it for each shard.
+def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig, group: Group) -> matching.Ahead:
+    """Measure how surprised the models are, in the first process, and give what is asked of it for each shard.
 
     Raises:
         UserError: if it cannot be known, with the option that does without.
     """
     pairs, window = config.surprise_pairs, config.surprise_window
     try:
-        surprise.measure(run, pairs, window)
+        if group.leads:
+            surprise.measure(run, pairs, window)
     except UserError as error:
         raise UserError(
             f"how surprised the models are by the text, by which features are judged, could not be measured: {error} "
             f"To judge by probes and correlations alone: python -m dfc verify {run.name} --without-surprise"
         ) from error
+    group.wait()
     return lambda shard, rows: surprise.ahead(store, shard, rows, pairs, window)
 
 

@@ -10,8 +10,10 @@ Statistics, contexts, co-activation, evidence and stability read them here; `enc
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,26 @@ class ShardCodes:
         place = number[self.rows]
         mine = place >= 0
         return Codes(*(torch.from_numpy(column[mine]) for column in (place, self.features, self.values)))
+
+    def of_each(self, parts: Sequence[Ints]) -> Iterator[Codes]:
+        """What `of_rows` gives of each of several parts of the shard, without going through the whole for each.
+
+        Args:
+            parts: rows, increasing within a part; none in two of them.
+        """
+        most = max((rows.max(initial=-1) for rows in (*parts, self.rows)), default=-1)
+        part, number = np.full(1 + most, len(parts), dtype=np.int32), np.zeros(1 + most, dtype=np.int64)
+        for index, rows in enumerate(parts):
+            part[rows], number[rows] = index, np.arange(len(rows))
+        # numpy sorts small numbers several times as fast.
+        of_part = part[self.rows].astype(np.min_scalar_type(len(parts)))
+        order = np.argsort(of_part, kind="stable")
+        cuts = np.append(0, np.cumsum(np.bincount(of_part, minlength=len(parts))))
+        features = self.features
+        for begin, end in pairwise(cuts[: len(parts) + 1].tolist()):
+            own = order[begin:end]
+            columns = number[self.rows[own]], features[own], self.values[own]
+            yield Codes(*map(torch.from_numpy, columns))
 
 
 @dataclass(frozen=True)

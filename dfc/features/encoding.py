@@ -83,7 +83,7 @@ def encode_shard(crosscoder: Crosscoder, rows: KeptRows, batch: int, held_out: H
     for own, row, kept_out in zip(rows.x.split(batch), rows.row.split(batch), rows.held_out.split(batch), strict=True):
         x, out = own.to(device), kept_out.to(device)
         found = crosscoder.encode(x)
-        encoded.append(Codes(found.rows.cpu(), found.features.cpu(), found.values.cpu()))
+        encoded.append(found.to(torch.device("cpu")))
         where.append(row[encoded[-1].rows])
         if held_out is not None and bool(out.any()):
             mine = out[found.rows]

@@ -26,16 +26,21 @@ from dfc.features.labels import Labels
 from dfc.features.statistics import EVEN_FIRINGS, HISTOGRAM_EDGES, QUANTILE_LEVELS, Statistics
 from dfc.features.unfinished import Unfinished
 from dfc.machine import progress
+from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 from dfc.store.writer import StoreWriter
 
 _SET_APART = 3  # of so many of a feature's strongest contexts one is not looked at when its label is made
 
 
-def index(run: Run) -> None:
+def index(run: Run, group: Group = ALONE) -> None:
     """Collect statistics, contexts, labels and logit lens of every feature and write features.duckdb.
 
     A killed one goes on where it was: logits are kept in index.part until the store is written.
+
+    Args:
+        run: trained.
+        group: processes that share the shards for the statistics; the first does the rest.
 
     Raises:
         UserError: if an earlier stage has not finished, a model does not load, or the disk is too small.
@@ -47,9 +52,12 @@ def index(run: Run) -> None:
     sources = [source.name for source in config.corpus.sources]
     source_of = np.array([sources.index(name) for name in documents["source"].to_pylist()], dtype=np.int64)
 
-    encoding.encode(run)  # nothing to do, unless they were deleted since, or are of another crosscoder
-    codes, unfinished = CodesOnDisk(run.codes, crosscoder, store), Unfinished(run)
-    collected = statistics.collect(codes, source_of, len(sources), config.index.top_contexts)
+    encoding.encode(run, group)  # nothing to do, unless they were deleted since, or are of another crosscoder
+    codes = CodesOnDisk(run.codes, crosscoder, store)
+    collected = statistics.collect(codes, source_of, len(sources), config.index.top_contexts, group)
+    if not group.leads:
+        return
+    unfinished = Unfinished(run)
     chosen = contexts.choose(collected, config.index.band_contexts)
     named = _labels(chosen, store, documents, crosscoder.config.features)
     firings = coactivation.sample(codes, config.index.partner_pairs)
@@ -79,7 +87,7 @@ def index(run: Run) -> None:
         writer.append("phrases", named.phrases)
         writer.append("coactivations", partners)
     fve_a, fve_b = collected.held_out.all.fve()
-    runs.record(run, "index", fve_a=fve_a, fve_b=fve_b)
+    runs.record(run, "index", fve_a=fve_a, fve_b=fve_b, processes=group.size)
     unfinished.discard()
 
 

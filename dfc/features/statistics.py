@@ -1,19 +1,23 @@
 """Statistics of all features in one pass over the sparse codes.
 
-Memory grows with the dictionary, not with the corpus; time with the entries of the codes.
+Memory grows with the dictionary, not with the corpus; time with the entries of the codes. Several processes take a
+share of the shards each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from dfc.activations.documents import ROLES
 from dfc.activations.shards import Rows
 from dfc.features.codes import CodesOnDisk, Floats, HeldOut, Ints, ShardCodes
 from dfc.machine import progress
+from dfc.machine.processes import ALONE, Group
 
 # Four bins an octave from 2⁻⁶ to 2¹⁰: below and above, values fall into the first and the last bin.
 HISTOGRAM_EDGES = np.exp2(np.arange(-24, 41) / 4)
@@ -55,6 +59,18 @@ class LargestOfEach:
         self.values[touched] = np.take_along_axis(all_values, best, axis=1)
         self.rows[touched] = np.take_along_axis(all_rows, best, axis=1)
 
+    def merge(self, keys: Floats, values: Floats, rows: Ints) -> None:
+        """Take in what another has kept of candidates that came later; among equals those that came first stay."""
+        features, place = np.nonzero(rows >= 0)
+        self.offer(features, keys[features, place], values[features, place], rows[features, place])
+
+    def gather(self, group: Group) -> None:
+        """In the first process, take in what all have kept."""
+        own = (self.keys, self.values, self.rows)
+        parts = [group.collect(torch.from_numpy(array)).numpy().reshape(-1, *array.shape) for array in own]
+        for keys, values, rows in list(zip(*parts, strict=True))[1:]:
+            self.merge(keys, values, rows)
+
 
 @dataclass
 class Statistics:
@@ -88,6 +104,15 @@ class Statistics:
     total_variance: tuple[float, float]
     pairs: int = 0
 
+    def gather(self, group: Group) -> None:
+        """In the first process, take in what all have counted; elsewhere what is left is of no use."""
+        for name in ("count", "total", "squares", "histogram", "by_source", "by_role", "source_pairs", "role_pairs"):
+            setattr(self, name, group.added(torch.from_numpy(getattr(self, name))).numpy())
+        self.maximum = group.collect(torch.from_numpy(self.maximum)[None]).amax(0).numpy()
+        self.pairs = group.total(self.pairs)
+        self.top.gather(group)
+        self.sample.gather(group)
+
     def mean(self) -> npt.NDArray[np.float64]:
         """Of the non-zero activations, (features,); 0 where there are none."""
         return self.total / np.maximum(self.count, 1)
@@ -110,16 +135,20 @@ class Statistics:
         return result
 
 
-def collect(codes: CodesOnDisk, source_of: Ints, sources: int, top: int) -> Statistics:
+def collect(codes: CodesOnDisk, source_of: Ints, sources: int, top: int, group: Group = ALONE) -> Statistics:
     """One pass over the codes of all kept rows.
+
+    Several processes first count what is drawn from, so that each draws as one process would; the first returns what
+    all have found, the others nothing of use.
 
     Args:
         codes: encoded.
         source_of: source number of each document, (documents,).
         sources: number of sources.
         top: strongest documents to keep for each feature.
+        group: processes that share the shards.
     """
-    features = codes.features
+    features, own = codes.features, range(len(codes))[group.share(len(codes))]
     statistics = Statistics(
         count=np.zeros(features, dtype=np.int64),
         total=np.zeros(features),
@@ -135,15 +164,18 @@ def collect(codes: CodesOnDisk, source_of: Ints, sources: int, top: int) -> Stat
         held_out=codes.held_out(),
         total_variance=codes.total_variance(),
     )
-    generator = np.random.default_rng(0)
-    with progress.bar("features: statistics", codes.store.manifest.kept, "pairs") as bar:
-        for shard in range(len(codes)):
+    generator = _keys_after(_drawn_before(codes, own, group) if group.size > 1 else 0)
+    mine = sum(facts.train + facts.held_out for facts in codes.store.manifest.shards[own.start : own.stop])
+    with progress.bar("features: statistics", mine, "pairs", shown=group.leads) as bar:
+        for shard in own:
             rows = codes.store.rows(shard)
             kept = np.flatnonzero(codes.store.keep(shard, rows))
             shard_codes = codes.shard(shard)
             _count(statistics, shard_codes, source_of[rows.document], rows, kept)
             _keep_documents(statistics, shard_codes, shard, rows, generator)
             bar.update(len(kept))
+    if group.size > 1:
+        statistics.gather(group)
     return statistics
 
 
@@ -188,16 +220,36 @@ def _keep_documents(
     """Offer each feature's peak in each document, so that no document is shown twice."""
     if not len(codes.values):
         return
-    # A shard's documents follow each other, so the entries of a feature in a document do too.
-    groups = (codes.features << 32) + rows.document[codes.rows]
-    starts = _starts(groups)
+    starts = _firings_in_documents(codes, rows)
     highest = np.maximum.reduceat(codes.values, starts)
-    sizes = np.diff(np.append(starts, len(groups)))
+    sizes = np.diff(np.append(starts, len(codes.values)))
     reached = np.flatnonzero(codes.values == np.repeat(highest, sizes))
     peaks = reached[np.searchsorted(reached, starts)]  # the first of equals
     features, origin = codes.features[peaks], global_row(shard, codes.rows[peaks])
     statistics.top.offer(features, highest, highest, origin)
     statistics.sample.offer(features, generator.random(len(peaks), dtype=np.float32), highest, origin)
+
+
+def _firings_in_documents(codes: ShardCodes, rows: Rows) -> Ints:
+    """Where the entries of each feature in each document begin."""
+    # A shard's documents follow each other, so the entries of a feature in a document do too.
+    return _starts((codes.features << 32) + rows.document[codes.rows])
+
+
+def _drawn_before(codes: CodesOnDisk, shards: Iterable[int], group: Group) -> int:
+    """How many keys the processes before this one draw: one for each feature and document in which it fires."""
+    own = sum(len(_firings_in_documents(codes.shard(shard), codes.store.rows(shard))) for shard in shards)
+    counts = torch.cat(group.gather(torch.tensor([own])))
+    return int(counts[: group.rank].sum())
+
+
+def _keys_after(drawn: int) -> np.random.Generator:
+    """What draws the sample's keys, as it is after so many of them; each takes 32 of the 64 bits of a step."""
+    bits = np.random.PCG64(0)
+    bits.advance(drawn // 2)
+    generator = np.random.Generator(bits)
+    generator.random(drawn % 2, dtype=np.float32)
+    return generator
 
 
 def _starts(groups: Ints) -> Ints:

@@ -1,7 +1,7 @@
 """Several processes of `torchrun` on one run.
 
 In training each holds its share of every partition's features and sees all rows of a batch; in
-harvesting each takes its share of the shards. Whatever is decided or measured over all goes
+harvesting, encoding and measuring each takes its share of the shards. Whatever is decided or measured over all goes
 through a Group; with one process it changes nothing.
 
 Torch is imported where processes talk to each other: who leads is asked for every error of the command line.
@@ -91,6 +91,28 @@ class Group:
             parts.append(theirs.cpu())
         return torch.cat(parts)
 
+    def from_first(self, values: Tensor) -> Tensor:
+        """In all processes the first one's values; the others give a tensor of that shape and type."""
+        if self.size == 1:
+            return values
+        import torch.distributed as dist
+
+        on_device = values.to(_device(), copy=True)
+        self.sent += on_device.nbytes if self.leads else 0
+        dist.broadcast(on_device, 0)
+        return on_device.to(values.device)
+
+    def added(self, own: Tensor) -> Tensor:
+        """In the first process the sum over processes, on the CPU; elsewhere its own."""
+        if self.size == 1:
+            return own.cpu()
+        import torch.distributed as dist
+
+        on_device = own.to(_device(), copy=True)
+        self.sent += 0 if self.leads else on_device.nbytes
+        dist.reduce(on_device, 0)
+        return on_device.cpu() if self.leads else own
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
@@ -127,13 +149,16 @@ def leads() -> bool:
 
 @contextmanager
 def joined() -> Iterator[Group]:
-    """The group that `torchrun` started this process in, or this process alone."""
+    """The group that `torchrun` started this process in, or this process alone; within another, its group."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
     import torch
     import torch.distributed as dist
 
+    if dist.is_initialized():
+        yield Group(dist.get_rank(), dist.get_world_size())
+        return
     # One process may work for hours on what the others wait for.
     settings: dict[str, Any] = {"timeout": timedelta(days=30)}
     settings["backend"] = "nccl" if torch.cuda.is_available() else "gloo"

@@ -19,7 +19,7 @@ from dfc import runs
 from dfc.config import CrosscoderConfig, EvidenceConfig, Side
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import verify
-from dfc.evidence.moments import Batch, Rows, by_feature
+from dfc.evidence.moments import Batch, Count, Rows, by_feature
 from dfc.evidence.verify import Judgement
 from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
@@ -70,7 +70,7 @@ def by_verdict(judgement: Judgement) -> dict[Side, Tensor]:
 def sample(world: World, crosscoder: Crosscoder) -> Rows:
     """Fresh rows of a world and their codes, the last quarter of them held out; every row is a document of its own."""
     total = _TRAINING_BATCHES + _HELD_OUT_BATCHES
-    return Rows(_batches(world, crosscoder, total), total * _BATCH, _HELD_OUT_BATCHES * _BATCH, 1)
+    return Rows(_batches(world, crosscoder, total), [Count(total * _BATCH, _HELD_OUT_BATCHES * _BATCH)], 1)
 
 
 def write(rows: list[Row], experiment: Experiment, folder: Path, command: str) -> Path:

@@ -72,8 +72,7 @@ def written(run: Run) -> int:
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_store(many_shards: dict[str, object]) -> None:
-    training = {"training": {"stream": True}}  # what is refused is training so, not harvesting for it
-    one, two = made(many_shards, "one"), made({**many_shards, **training}, "two")
+    one, two = made(many_shards, "one"), made(many_shards, "two")
     pipeline.run_stages(one, until="harvest")
     for done in together(2, "-m", "dfc", "harvest", str(two.path)):
         assert done.returncode == 0, done.stderr

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dfc import config, pipeline, runs
 from dfc.activations import documents, shards
 from dfc.activations.streaming import stream_batches
 from dfc.config import UserError
+from dfc.crosscoder import checkpoint, training
 from dfc.runs import Run
 from tests import tiny
 from tests.processes import together
 
 
-def made(models: tuple[Path, Path], folder: Path, pairs: int, **training: object) -> Run:
+def made(models: tuple[Path, Path], folder: Path, pairs: int, **choices: object) -> Run:
     settings = tiny.tiny_settings(
         folder / "texts",
         models,
         name=f"pairs-{pairs}",
         corpus={"pairs": pairs},
         harvest={"shard_pairs": 200, "outlier_factor": None},
-        training={"batch": 10, "window_shards": 2, **training},
+        training={"batch": 10, "window_shards": 2, **choices},
     )
     run = runs.create(config.parse(settings, origin="test"))
     pipeline.run_stages(run, until="harvest")
@@ -96,13 +101,36 @@ def test_a_batch_that_no_window_holds(tiny_models: tuple[Path, Path], tmp_path: 
 
 
 @pytest.mark.slow
-def test_several_processes_do_not_begin_what_streams(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
-    """Refused before anything is paired, in one sentence."""
-    settings = tiny.tiny_settings(tmp_path / "texts", tiny_models, name="streams", training={"stream": True})
-    described = tmp_path / "streams.yaml"
-    described.write_text(yaml.safe_dump(settings))
-    ended = together(2, "-m", "dfc", "run", str(described))
-    assert all(process.returncode != 0 for process in ended)
-    said = "".join(process.stderr for process in ended)
-    assert said.count("training.stream works in one process, and 2 were started") == 1
-    assert not any(runs.find("streams").done().values())
+def test_several_processes_train_on_one_stream(
+    tiny_models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first reads on, and all take the same steps; from the beginning, and from where one process was stopped."""
+    one = made(tiny_models, tmp_path, 1_500, stream=True, steps=60, checkpoint_every=20)
+    several, further = (Run(Path(shutil.copytree(one.path, one.path.parent / name))) for name in ("several", "further"))
+    training.train(one)
+    with monkeypatch.context() as patch:
+        saved = checkpoint.save
+
+        def save_and_stop(*state: Any) -> None:
+            saved(*state)
+            raise KeyboardInterrupt
+
+        patch.setattr(checkpoint, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(further)
+    assert checkpoint.saved_step(further.crosscoder) == 20
+    for run, number in ((several, 3), (further, 2)):
+        for done in together(number, "-m", "dfc", "train", str(run.path)):
+            assert done.returncode == 0, done.stderr
+        assert runs.read_json(run.provenance)["train"]["processes"] == number
+        left, right = (load_file(each.crosscoder / "model.safetensors") for each in (one, run))
+        assert left.keys() == right.keys()
+        for name, tensor in left.items():
+            torch.testing.assert_close(right[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        assert position(run) == position(one)
+
+
+def position(run: Run) -> dict[str, Any]:
+    """Where in the corpus the last checkpoint is."""
+    with safe_open(run.crosscoder / "checkpoint.safetensors", "pt") as file:
+        return dict(json.loads(file.metadata()["facts"])["stream"])

@@ -14,6 +14,7 @@ from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import verify
 from dfc.evidence.moments import Batch
 from dfc.evidence.pieces import Found, Piece
+from dfc.machine.processes import Group
 from dfc.report import columns_page, document
 from dfc.runs import Run
 from dfc.store import columns
@@ -36,20 +37,30 @@ EVENNESS = Column(
 )
 
 
-def evenness(crosscoder: Crosscoder) -> Piece:
-    """Counts firings on the way: all of them, and those on held-out documents."""
-    counts = torch.zeros(2, crosscoder.config.features)
+class Firings:
+    """All of them, and those on held-out documents, (2, features)."""
 
-    def observe(batch: Batch) -> None:
-        fired = torch.bincount(batch.codes.features, minlength=counts.shape[1])
-        counts[0] += fired
-        counts[1] += fired * batch.held_out
+    def __init__(self, features: int) -> None:
+        self.counts = torch.zeros(2, features)
+
+    def observe(self, batch: Batch) -> None:
+        fired = torch.bincount(batch.codes.features, minlength=self.counts.shape[1])
+        self.counts[0] += fired
+        self.counts[1] += fired * batch.held_out
+
+    def gather(self, group: Group) -> None:
+        self.counts = group.added(self.counts)
+
+
+def evenness(crosscoder: Crosscoder) -> Piece:
+    """Counts firings on the way."""
+    firings = Firings(crosscoder.config.features)
 
     def end(found: Found) -> dict[str, np.ndarray]:
         assert "own_r2" in found.columns, "pieces before it have ended"
-        return {"evenness": (counts[1] / counts[0]).double().numpy()}
+        return {"evenness": (firings.counts[1] / firings.counts[0]).double().numpy()}
 
-    return Piece(end, observe)
+    return Piece(end, firings)
 
 
 @pytest.fixture

@@ -56,6 +56,16 @@ def test_the_codes_of_some_rows(encoded: CodesOnDisk) -> None:
         torch.testing.assert_close(own.values, dense[own.rows, own.features])
 
 
+def test_the_codes_of_each_of_several_parts(encoded: CodesOnDisk) -> None:
+    """As of one after another; rows that are in none have none."""
+    kept, stored = kept_rows(encoded.store, 1).row.numpy(), encoded.shard(1)
+    for parts in ([], [kept[:0]], [kept], [kept[1::3], kept[:0], kept[0::3]], [*np.array_split(kept[:99], 7)]):
+        for rows, found in zip(parts, stored.of_each(parts), strict=True):
+            expected = stored.of_rows(rows)
+            assert all(torch.equal(column, getattr(expected, name)) for name, column in vars(found).items())
+            assert found.features.dtype == expected.features.dtype
+
+
 def test_rows_on_which_nothing_fires_have_no_codes() -> None:
     stored = ShardCodes(np.array([0, 2]), np.array([1, 3]), np.array([0.5, 2.0], dtype=np.float32))
     own = stored.of_rows(np.array([0, 3, 9]))
