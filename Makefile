@@ -9,6 +9,8 @@ RUN := $(VENV)/bin/python
 TRIED := build/tried
 # Processes that share the tests, each of one thread; more than four only wait for the longest file.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, len(os.sched_getaffinity(0))))")
+# What the figures of `make bench` are kept as, in docs/performance/.
+BUILD ?= $(shell git describe --always --dirty 2>/dev/null || echo here)
 TESTS = $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 .PHONY: demo demo-data app test check bench package clean
@@ -33,7 +35,9 @@ check: $(VENV)/.ready-dev
 	$(TESTS) -m "not real and not browser and not slow"
 
 bench: $(VENV)/.ready
-	for name in train align harvest index store app steer sweep rollouts; do $(RUN) -m dfc bench $$name || exit 1; done
+	for name in train align harvest index store app steer sweep rollouts; do \
+		$(RUN) -m dfc bench $$name --keep $(BUILD) || exit 1; done
+	$(RUN) -m dfc performance
 
 package: $(VENV)/.ready
 	rm -rf dist $(TRIED)

@@ -68,11 +68,12 @@ def machine() -> str:
 
 
 def as_json(name: str, figures: list[Figure]) -> str:
-    """One object with everything that was measured."""
+    """One object with everything that was measured, and when."""
     content = {figure.name: {**asdict(figure), "met": figure.met} for figure in figures}
     for entry in content.values():
         del entry["name"]
-    return json.dumps({"name": name, "machine": machine(), "figures": content}, indent=1)
+    measured = time.strftime("%Y-%m-%dT%H:%M:%S")
+    return json.dumps({"name": name, "machine": machine(), "measured": measured, "figures": content}, indent=1)
 
 
 def as_table(name: str, figures: list[Figure]) -> str:

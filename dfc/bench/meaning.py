@@ -124,14 +124,8 @@ def demo() -> tuple[Store, dict[str, Any]]:
         ) from None
     store = Store(run.store)
     facts = store.meaning()
-    if not facts:
-        raise MissingError(
-            f"bench meaning: what the features of {run.path} are about is not known; run `python -m dfc meaning demo`."
-        )
-    if not ((folder := encoders.folder(facts["model"])) / "config.json").exists():
-        raise MissingError(
-            f"bench meaning: the encoder of {run.path} is not at {folder}; `python -m dfc meaning demo` fetches it."
-        )
+    if lacking := encoders.lacking(run.store, facts, "demo"):
+        raise MissingError(f"bench meaning: {run.path}: {lacking}")
     return store, facts
 
 

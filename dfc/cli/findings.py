@@ -91,14 +91,12 @@ def _by_theme(store: Store, number: int | None, as_json: bool) -> None:
         MissingError: if what features mean was not read.
     """
     from dfc.report.heatmap import called
-    from dfc.screen import themes
+    from dfc.screen import encoders, themes
 
     made = themes.of(store, number)
     if made is None:
         folder = store.path.parent
-        raise MissingError(
-            f"{folder}: what its features are about is not known; run `python -m dfc meaning {folder}`, then ask again."
-        )
+        raise MissingError(f"{folder}: {encoders.lacking(store.path, {}, str(folder))}")
     if as_json:
         tell_json({"run": store.path.parent.name, **_plain(made)})
         return

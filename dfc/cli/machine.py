@@ -93,12 +93,27 @@ def bench(
         typer.Argument(help="what to measure"),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")] = False,
+    keep: Annotated[
+        str | None, typer.Option(metavar="BUILD", help="keep it in docs/performance/BUILD/, for `dfc performance`")
+    ] = None,
 ) -> None:
     """Measure side by side with the floor and a peer, or against what was promised."""
-    from dfc.bench import figures
+    from dfc.bench import figures, page
 
     measured = import_module(f"dfc.bench.{name}").run()
     print(figures.as_json(name, measured) if as_json else figures.as_table(name, measured))
+    if keep is not None:
+        page.keep(Path("docs"), keep, name, measured)
+
+
+@app.command()
+def performance(
+    folder: Annotated[Path, typer.Option(help="where performance.md is written")] = Path("docs"),
+) -> None:
+    """Write docs/performance.md: what the benchmarks measured, builds beside each other."""
+    from dfc.bench import page
+
+    print(page.write(folder))
 
 
 @app.command()

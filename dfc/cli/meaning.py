@@ -38,15 +38,14 @@ def meaning(
 def _found(path: Path, words: str, first: int, device: str) -> str:
     """The features that come nearest, a line each."""
     from dfc.report.heatmap import called
+    from dfc.screen import encoders
     from dfc.store.reader import FeatureQuery, Store
 
     store = Store(path)
-    if not (facts := store.meaning()):
-        raise UserError(
-            f"{path.parent}: what its features are about is not known; run `python -m dfc meaning {path.parent}`."
-        )
+    facts = store.meaning()
+    if lacking := encoders.lacking(path, facts, str(path.parent)):
+        raise UserError(f"{path.parent}: {lacking}")
     from dfc.models import embedder
-    from dfc.screen import encoders
     from dfc.screen import meaning as features_meaning
 
     near = features_meaning.asked(embedder.load(encoders.folder(facts["model"]), device), facts, words)

@@ -20,7 +20,7 @@ from dfc.config import DamagedError, MemoryShortError, MissingError, NotLoadedEr
 from dfc.machine import locks, memory, pointers, progress
 from dfc.models import gguf_tensors
 
-_CONVERTER = 4  # another number where the same file would be converted to something else
+_CONVERTER = 5  # another number where the same file would be converted to something else
 _MARK = "converted.json"
 _INSTEAD = "give the model's safetensors instead"
 

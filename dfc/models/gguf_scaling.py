@@ -1,7 +1,13 @@
-"""How a GGUF file says that positions are scaled for long texts, carried over into a model's settings."""
+"""What a GGUF file says of positions, carried over into a model's settings where transformers leaves it out.
+
+How many dimensions of a head turn with them, and how they are scaled for long texts: by the header, or by a tensor of
+factors, of which some models have one for long texts and one for short ones.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,23 @@ from dfc.config import NotLoadedError
 _AS_NAMED = {"factor": "factor", "yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
 _CHANGES_NOTHING = {"finetuned": (True, False), "attn_factor": (1.0,), "yarn_attn_factor": (1.0,)}
 _ORIGINAL = "original_context_length"
+_DIVIDED, _LONG, _SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
+TENSORS = frozenset({_DIVIDED, _LONG, _SHORT})
+"""Names of the tensors of factors."""
+
+
+def turn(reader: GGUFReader, settings: PreTrainedConfig) -> None:
+    """Have as many dimensions of a head turn with positions as the header says, where the settings have a place."""
+    said = reader.fields.get(f"{architecture(reader)}.rope.dimension_count")
+    rope = getattr(settings, "rope_parameters", None)
+    if said is None or not isinstance(rope, dict) or "partial_rotary_factor" not in rope:
+        return
+    turning = int(said.contents())
+    head = getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads
+    share = turning / head
+    if int(head * share) < turning:  # as models round it
+        share = math.nextafter(share, 1.0)
+    settings.rope_parameters = {**rope, "partial_rotary_factor": share}
 
 
 def carry_over(file: Path, reader: GGUFReader, settings: PreTrainedConfig) -> bool:
@@ -46,29 +69,54 @@ def carry_over(file: Path, reader: GGUFReader, settings: PreTrainedConfig) -> bo
     return True
 
 
-def divide(settings: PreTrainedConfig, factors: list[float]) -> bool:
+def divide(reader: GGUFReader, settings: PreTrainedConfig, factors: Mapping[str, list[float]]) -> bool:
     """Put by what a file divides the frequencies of its positions into the settings; whether they take it.
 
-    Llama 3.1 and later keep their long-context scaling in such a tensor and nowhere else; transformers leaves it out.
+    Llama 3.1 and later keep their long-context scaling in such a tensor and nowhere else, Phi 3 and 4 in two, with what
+    attention is scaled by in the header.
+
+    Args:
+        reader: of the file.
+        settings: of the model.
+        factors: what the file has of `TENSORS`, by name.
     """
     rope = getattr(settings, "rope_parameters", None)
     if not isinstance(rope, dict) or rope.get("rope_type") != "default":
         return False
-    # The one kind that takes a factor for each frequency; the same for all lengths, and no other change with them.
-    given: dict[str, Any] = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors, "factor": 1.0}
-    lengths = {"attention_factor": 1.0, "original_max_position_embeddings": settings.max_position_embeddings}
-    settings.rope_parameters = {**rope, **given, **lengths}
+    said, longest = _said(reader), settings.max_position_embeddings
+    if factors.keys() == {_DIVIDED}:  # the same for all lengths, and no other change with them
+        long = short = factors[_DIVIDED]
+        original, attention = longest, 1.0
+    elif factors.keys() == {_LONG, _SHORT}:
+        long, short = factors[_LONG], factors[_SHORT]
+        original, attention = int(said.get(_ORIGINAL) or longest), float(said.get("attn_factor", 1.0))
+        settings.original_max_position_embeddings = original
+    else:
+        return False
+    settings.rope_parameters = {
+        **rope,
+        "rope_type": "longrope",  # the one kind that takes a factor for each frequency
+        "short_factor": short,
+        "long_factor": long,
+        "factor": longest / original,
+        "attention_factor": attention,
+        "original_max_position_embeddings": original,
+    }
     return True
+
+
+def architecture(reader: GGUFReader) -> str:
+    """What a file says it is, as `llama`."""
+    return str(reader.fields["general.architecture"].contents())
 
 
 def _said(reader: GGUFReader) -> dict[str, Any]:
     """What the header says of scaling, by the last parts of its keys."""
-    architecture = reader.fields["general.architecture"].contents()
-    begin = f"{architecture}.rope.scaling."
+    begin = f"{architecture(reader)}.rope.scaling."
     found = {
         name.removeprefix(begin): reader.fields[name].contents() for name in reader.fields if name.startswith(begin)
     }
-    if "factor" not in found and (older := reader.fields.get(f"{architecture}.rope.scale_linear")) is not None:
+    if "factor" not in found and (older := reader.fields.get(f"{architecture(reader)}.rope.scale_linear")) is not None:
         found["factor"] = older.contents()
     return found
 

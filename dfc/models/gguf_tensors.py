@@ -35,7 +35,6 @@ WHOLE = 1 << 33  # bytes of a model that is one file, as transformers writes it
 _OF_TORCH = {"format": "pt"}
 _PART = 1 << 22  # bytes of a quantised tensor that are turned at a time
 _EMBEDDING = "token_embd.weight"
-_ROPE = "rope_freqs.weight"
 _EXPERTS = {
     "expert_feed_forward_length": "moe_intermediate_size",
     "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
@@ -85,15 +84,20 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
     settings = AutoConfig.for_model(**parsed["config"])
     settings.dtype = dtype
     _widen_experts(reader, settings)
+    gguf_scaling.turn(reader, settings)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings)
     settings.architectures = [type(model).__name__]
     model.generation_config.save_pretrained(folder)
-    factors = next((tensor for tensor in reader.tensors if tensor.name == _ROPE), None)
-    left = [] if factors is None or gguf_scaling.divide(settings, _values(factors).flatten().tolist()) else [_ROPE]
+    factors = {
+        tensor.name: _values(tensor).flatten().tolist()
+        for tensor in reader.tensors
+        if tensor.name in gguf_scaling.TENSORS
+    }
+    left = [] if not factors or gguf_scaling.divide(reader, settings, factors) else sorted(factors)
     gguf_scaling.carry_over(file, reader, settings)
     settings.save_pretrained(folder)
-    processor = TENSOR_PROCESSORS.get(_architecture(reader), TensorProcessor)(config=parsed["config"])
+    processor = TENSOR_PROCESSORS.get(gguf_scaling.architecture(reader), TensorProcessor)(config=parsed["config"])
     names: dict[str, str] = get_gguf_hf_weights_map(model, processor)
     _write_shards(folder, _converted(reader, processor, names, dtype, left))
     if lost := [name for name in left if _block_of(name) >= 0 and not _BESIDE.search(name)]:
@@ -118,21 +122,17 @@ def on_disk(reader: GGUFReader, dtype: torch.dtype) -> int:
     return 2 * total if total <= WHOLE else total
 
 
-def _architecture(reader: GGUFReader) -> str:
-    return str(reader.fields["general.architecture"].contents())
-
-
 def _widen_experts(reader: GGUFReader, settings: PreTrainedConfig) -> None:
     """Make a mixture's experts as wide as the header says; transformers leaves them as wide as the class's default."""
     for key, name in _EXPERTS.items():
-        width = reader.fields.get(f"{_architecture(reader)}.{key}")
+        width = reader.fields.get(f"{gguf_scaling.architecture(reader)}.{key}")
         if width is not None and hasattr(settings, name):
             setattr(settings, name, int(width.contents()))
 
 
 def _is_read_as_needed(reader: GGUFReader) -> bool:
     """Whether transformers reads the tensors of this architecture one by one itself."""
-    return bool(is_gguf_arch_supported(_architecture(reader)))
+    return bool(is_gguf_arch_supported(gguf_scaling.architecture(reader)))
 
 
 def _write_whole(file: Path, folder: Path, dtype: torch.dtype) -> None:
@@ -171,7 +171,7 @@ def _converted(
         )
         if result.name in names:
             yield names[result.name], torch.from_numpy(np.ascontiguousarray(result.weights)).to(dtype)
-        elif result.name is not None and tensor.name != _ROPE:
+        elif result.name is not None and tensor.name not in gguf_scaling.TENSORS:
             left.append(tensor.name)
     yield from ((name, value.to(dtype)) for name, value in made.items())
 

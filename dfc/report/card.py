@@ -21,7 +21,7 @@ from dfc.config import SIDES, Partition, Side
 from dfc.report import causal, exclusivity, findings, palette, render, said, weighing
 from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
 from dfc.report.palette import Theme
-from dfc.report.words import acts
+from dfc.report.words import acts, numeral
 from dfc.store import attached
 from dfc.store.explanations import NOTHING, ExplanationStore
 from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
@@ -246,7 +246,7 @@ def token_lists(logits: pd.DataFrame) -> list[TokenList]:
             if len(rows):
                 largest = float(rows["value"].abs().max()) or 1.0
                 bars = [
-                    Bar(label(token), abs(value) / largest, f"{value:+.2f}")
+                    Bar(label(token), abs(value) / largest, numeral(value, "+.2f"))
                     for token, value in zip(rows["token"], rows["value"], strict=True)
                 ]
                 lists.append(TokenList(side, direction, bars))

@@ -11,6 +11,7 @@ import pandas as pd
 from dfc.config import SIDES, Side, opposite
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure, Numbers
+from dfc.report.words import numeral
 from dfc.store.effects import beside_store
 from dfc.store.reader import Store
 
@@ -150,9 +151,10 @@ def sentence(causal: Causal, names: Mapping[Side, str]) -> str:
     alike = ""
     if (found := causal.agreement) is not None:
         alike = (
-            f"; over texts the two correlate by {between(found.rank)} in ranks and {found.linear.value:.2f} plainly, "
-            f"random directions by {found.random_rank.value:.2f}"
-        ).replace("-", "−")
+            f"; over texts the two correlate by {between(found.rank)} in ranks and "
+            f"{numeral(found.linear.value, '.2f')} plainly, random directions by "
+            f"{numeral(found.random_rank.value, '.2f')}"
+        )
     return f"Without it, on {texts} texts, {told}{alike}."
 
 
@@ -165,7 +167,7 @@ def weigh(causal: Causal, own: Side, names: Mapping[Side, str], good: list[str],
         (bad if theirs.sure else good).append(_does(theirs, names[other]))
     if (found := causal.agreement) is None:
         return
-    against = f"{between(found.rank)} against {found.random_rank.value:.2f}".replace("-", "−")
+    against = f"{between(found.rank)} against {numeral(found.random_rank.value, '.2f')}"
     if found.beyond.low > 0:
         bad.append(f"Without it both change on the same texts, more than without random directions: {against}.")
     elif found.beyond.high < 0:
@@ -185,4 +187,4 @@ def nats(value: float) -> str:
 
 def between(one: Figure) -> str:
     """A correlation with its interval."""
-    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+    return f"{numeral(one.value, '.2f')} ({numeral(one.low, '.2f')} to {numeral(one.high, '.2f')})"

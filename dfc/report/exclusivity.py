@@ -16,6 +16,7 @@ import pandas as pd
 
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure
+from dfc.report.words import numeral
 from dfc.store.effects import ALONE, beside_store
 from dfc.store.reader import Store
 
@@ -151,7 +152,7 @@ def weigh(found: Sequence[Likeness], good: list[str], bad: list[str]) -> None:
     for one in found[:1]:
         by = f"the judge {one.name}" if one.by == "judge" else f"the encoder {one.name}"
         beyond, what = (one.above, "random directions do") if one.above else (one.beyond, "left alone")
-        figures = f"{beyond.value:+.2g} ({beyond.low:+.2g} to {beyond.high:+.2g})".replace("-", "−")
+        figures = f"{numeral(beyond.value, '+.2g')} ({numeral(beyond.low, '+.2g')} to {numeral(beyond.high, '+.2g')})"
         if beyond.low > 0:
             bad.append(f"Carried over, it makes the models write more alike than {what}, by {by}: {figures}.")
         elif beyond.high < 0:

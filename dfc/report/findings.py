@@ -137,7 +137,8 @@ def amount(gap: float | None, error: float | None) -> str:
     """A gap with its standard error, in nats a character; a dash where there is none."""
     if gap is None or not math.isfinite(gap):
         return "–"
-    return f"{gap:.3f}" if error is None or not math.isfinite(error) else f"{gap:.3f} ± {error:.3f}"
+    told = words.numeral(gap, ".3f")
+    return told if error is None or not math.isfinite(error) else f"{told} ± {error:.3f}"
 
 
 def spread(finding: Finding) -> str:

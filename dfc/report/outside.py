@@ -12,6 +12,7 @@ import numpy as np
 from dfc.config import Side
 from dfc.report import bootstrap
 from dfc.report.bootstrap import Figure
+from dfc.report.words import numeral
 from dfc.store.effects import beside_store
 from dfc.store.reader import Store
 
@@ -88,9 +89,9 @@ def sentence(one: Outside, names: Mapping[Side, str]) -> str:
     """It in one sentence."""
     what = MEASURES[one.measure] + (f" ({one.words})" if one.words else "")
     left = f" of {one.asked}" if one.asked > one.answered else ""
-    told = (
+    return (
         f"Left alone on {one.answered}{left} prompts of {one.prompts}, {one.draws} answers each: {what}: "
-        f"{names['a']} {one.a.value:.3g}, {names['b']} {one.b.value:.3g}; difference {one.difference.value:+.3g} "
-        f"({one.difference.low:+.3g} to {one.difference.high:+.3g}), {'they differ' if one.sure else 'not sure'}."
+        f"{names['a']} {numeral(one.a.value, '.3g')}, {names['b']} {numeral(one.b.value, '.3g')}; difference "
+        f"{numeral(one.difference.value, '+.3g')} ({numeral(one.difference.low, '+.3g')} to "
+        f"{numeral(one.difference.high, '+.3g')}), {'they differ' if one.sure else 'not sure'}."
     )
-    return told.replace("-", "−")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from dfc.config import Partition
+from dfc.report.words import numeral
 
 STRIP_CSS = """
 .dfc-spread { display: flex; flex-direction: column; gap: 3px; position: relative; padding: 2px 0; }
@@ -129,7 +130,7 @@ def _tone(population: Population) -> str:
 
 def _end(value: float) -> str:
     """An end of the axis, as it is written."""
-    return f"{value:g}".replace("-", "−")
+    return numeral(value, "g")
 
 
 def _at(quantiles: Sequence[float], level: float) -> float:

@@ -13,7 +13,7 @@ from dfc.report.causal import Causal, sentence, weigh
 from dfc.report.exclusivity import Likeness
 from dfc.report.findings import UNIT, amount
 from dfc.report.kinds import SURE
-from dfc.report.words import acts, verdict_means
+from dfc.report.words import acts, numeral, verdict_means
 from dfc.store.reader import EvidenceRow
 
 _GAPS, _SHARES = ("matched_gap", "held_out_gap", "plain_gap"), ("probe_ratio", "auroc_ratio")
@@ -154,7 +154,7 @@ def _sentence(case: _Case) -> str:
         told += f" than {case.own}, beyond like texts"
         if plain is not None:
             plainly = f"{amount(abs(plain), case.value('plain_error'))} {'more' if plain >= 0 else 'less'}"
-            told += f" ({plainly} with nothing taken off)"
+            told += f" (without those taken off, {plainly})"
         pieces.append(told)
     elif case.surprised:
         pieces.append("too little of its firing has like places for the models' surprise to be compared")
@@ -185,7 +185,7 @@ def _gap(case: _Case, good: list[str], bad: list[str]) -> None:
     elif gap <= -SURE * error:
         bad.append(f"{case.other} does better after it than in like texts: {amount(-gap, error)}.")
     else:
-        bad.append(f"{case.own} does not do better enough after it: {amount(gap, error)} ({needs}).".replace("-", "−"))
+        bad.append(f"{case.own} does not do better enough after it: {amount(gap, error)} ({needs}).")
 
 
 def _held_out(case: _Case, good: list[str], bad: list[str]) -> None:
@@ -193,7 +193,7 @@ def _held_out(case: _Case, good: list[str], bad: list[str]) -> None:
     gap, error = case.value("held_out_gap"), case.value("held_out_error")
     if gap is None or error is None:
         return
-    shown = amount(gap, error).replace("-", "−")
+    shown = amount(gap, error)
     if gap >= SURE * error and gap > 0:
         good.append(f"On held-out documents, too: {shown}.")
     else:
@@ -237,7 +237,7 @@ def _readable(case: _Case, good: list[str], bad: list[str]) -> None:
     """Whether there is enough to judge by."""
     own_r2, held_out = case.value("own_r2"), case.value("held_out_count") or 0
     if own_r2 is None or own_r2 < case.asked.own_r2:
-        told = "nothing" if own_r2 is None else f"R² {own_r2:.2f}".replace("-", "−")
+        told = "nothing" if own_r2 is None else f"R² {numeral(own_r2, '.2f')}"
         bad.append(f"Its own model's activations hardly predict it: {told} ({case.asked.own_r2:g} is asked).")
     if held_out < case.asked.min_held_out_firings:
         bad.append(f"Only {int(held_out):,} held-out firings ({case.asked.min_held_out_firings} are asked).")

@@ -68,6 +68,11 @@ DECISIONS: dict[Choice, str] = {
 """What is decided of a finding, in words."""
 
 
+def numeral(value: float, form: str) -> str:
+    """A number in a format such as `+.2f`, with the sign for minus."""
+    return format(value, form).replace("-", "−")
+
+
 def decision(said: Decision) -> str:
     """What somebody decided, when and why, as plain text: `a finding, says Ada (2026-11-29): clear in all bands`."""
     why = f": {said.reason}" if said.reason else ""
@@ -132,4 +137,4 @@ def in_own_words(seen: Seen, side: Side, names: Mapping[Side, str]) -> str:
 
 def whose(partition: Partition, names: Mapping[Side, str]) -> str:
     """Which model may use the features of a partition."""
-    return "shared by both" if partition == "shared" else f"may act only in {names[partition]}"
+    return "may act in both" if partition == "shared" else f"may act only in {names[partition]}"

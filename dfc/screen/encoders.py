@@ -1,10 +1,36 @@
-"""Where the encoder lies by which a run's features were read; without torch, since the app asks it on every page."""
+"""Whether a run's features were read by an encoder, and where that lies; without torch, since every page asks it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dfc import runs
+from dfc.store import attached
+
+_ENCODER = "a model of 91 MB"
+
+
+def lacking(store: Path, facts: Mapping[str, Any], run: str) -> str:
+    """Why nothing can be looked for by meaning, as a sentence with the command that mends it; empty if it can.
+
+    Args:
+        store: the run's features.duckdb.
+        facts: about the features' vectors, `Store.meaning`.
+        run: its name or folder, for the command.
+    """
+    command = f"`python -m dfc meaning {run}`"
+    if not facts and attached.meaning_sums(store).exists():
+        return (
+            f"What features are about is read in part: wait for {command} if it runs, or start it again; it goes on "
+            "where it was."
+        )
+    if not facts:
+        return f"What features are about is not known: {command} reads it, with {_ENCODER} that it fetches once."
+    if not ((there := folder(facts["model"])) / "config.json").exists():
+        return f"The model by which features were read is not at {there}: {command} fetches it."
+    return ""
 
 
 def folder(name: str) -> Path:

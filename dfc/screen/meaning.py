@@ -63,7 +63,7 @@ def write(run: Run, embedder: Embedder) -> None:
     """
     store, path = Store(run.store), attached.meaning_path(run.store)
     labels, features = _labels(store), int(store.facts()["features"])
-    sums = _read(store, embedder, features, path.with_name(path.name + ".sums"), attached.identity(run.store))
+    sums = _read(store, embedder, features, attached.meaning_sums(run.store), attached.identity(run.store))
     known = sums.contexts > 0
     means = sums.vectors[known] / sums.contexts[known, None]
     centre = means.mean(axis=0) if len(means) else np.zeros(embedder.width, np.float32)
@@ -86,7 +86,7 @@ def write(run: Run, embedder: Embedder) -> None:
                 "contexts": int(sums.contexts.sum()),
             }
         )
-    path.with_name(path.name + ".sums").unlink(missing_ok=True)
+    attached.meaning_sums(run.store).unlink(missing_ok=True)
     progress.say(f"{path}: {int(known.sum()):,} features can be looked for by meaning.")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dfc.report.words import numeral
 from dfc.screen import encoders
 from dfc.screen.words import Flag
 from dfc.store.reader import FeatureQuery, Store
@@ -52,7 +53,7 @@ class Near:
     def reason(self) -> str:
         """Why it passes, as a sentence without an end."""
         beside = f"nearer than {100 * self.nearer:.1f} % of all {self.features:,} features, of which the middle is"
-        return f"likeness {self.likeness:.2f}, {beside} {self.middle:.2f}".replace("-", "−")
+        return f"likeness {numeral(self.likeness, '.2f')}, {beside} {numeral(self.middle, '.2f')}"
 
 
 def lacking(facts: Mapping[str, Any], run: str) -> str:

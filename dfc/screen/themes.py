@@ -2,7 +2,8 @@
 
 A name is of words that stand around the peaks of a theme's findings more often than around those of all others. As a
 feature's label it is given only if these words tell further contexts of the theme, in documents from which no word was
-taken, from contexts of the other findings. Where none do, a theme is called as its most central finding is.
+taken, from contexts of the other findings. Where none do, a theme is called as its most central finding with a
+label is.
 """
 
 from __future__ import annotations
@@ -51,15 +52,18 @@ class Theme:
 
     @property
     def name(self) -> str:
-        """What it is called; empty where its most central finding has no label either."""
-        return self.words or self.findings[0].label
+        """What it is called: its words, or else the label of its most central finding that has one; empty without."""
+        return self.words or next((one.label for one in self.findings if one.label), "")
 
     @property
     def named_by(self) -> str:
         """Where the name comes from, in words."""
         if self.words:
             return f"named by distinctive words, AUROC {self.auroc:.2f}"
-        return "named by its most central finding" if self.name else "no words tell it from the rest"
+        if not self.name:
+            return "no words tell it from the rest, and none of its findings has a label"
+        which = "" if self.findings[0].label else " that has a label"
+        return f"named by its most central finding{which}"
 
     def of(self, side: Side) -> int:
         """How many of its findings are a model's."""

@@ -45,6 +45,11 @@ def meaning_path(features: Path) -> Path:
     return features.with_name("meaning.duckdb")
 
 
+def meaning_sums(features: Path) -> Path:
+    """Where a reading of what features mean keeps what it has so far."""
+    return features.with_name("meaning.duckdb.sums")
+
+
 def explanations_path(features: Path) -> Path:
     """Where what judges and people say of features lies."""
     return features.with_name("explanations.duckdb")

@@ -35,12 +35,12 @@ def test_without_the_demos_run_its_vectors_or_their_encoder_one_sentence_says_so
     with pytest.raises(MissingError, match="asks about texts of the demo's run, which is not there; `make demo` makes"):
         meaning.run()
     run = make_run(data, features=12)
-    with pytest.raises(MissingError, match="are about is not known; run `python -m dfc meaning demo`"):
+    with pytest.raises(MissingError, match="are about is not known: `python -m dfc meaning demo` reads it"):
         meaning.run()
     encoder = make_encoder(data / "models" / "tiny")
     pipeline.meaning(run, encoder, "cpu")
     shutil.rmtree(encoder)
-    with pytest.raises(MissingError, match=r"is not at .*tiny; `python -m dfc meaning demo` fetches it"):
+    with pytest.raises(MissingError, match=r"is not at .*tiny: `python -m dfc meaning demo` fetches it"):
         meaning.run()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from dfc.models.weights import weight_bytes
 from tests import tiny
 
 WIDTH, LAYERS, HEADS, EXPERTS = 32, 3, 4, 4
+_ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
 OF_EXPERTS = 768  # as transformers has it, whatever the header says
 
 
@@ -34,14 +35,14 @@ def write_gguf(
     arch: str = "llama",
     blocks: int = LAYERS,
     beside: tuple[str, ...] = (),
-    factors: tuple[float, ...] = (),
+    factors: Mapping[str, Sequence[float]] | None = None,
     header: dict[str, Any] | None = None,
     of_experts: int = OF_EXPERTS,
 ) -> Path:
     """A tiny random model as a GGUF file, some of its tensors quantised.
 
-    `beside` names tensors that are surplus, by `factors` the frequencies of positions are divided, `header` holds
-    further settings of the architecture, and a mixture's experts are `of_experts` wide.
+    `beside` names tensors that are surplus, `factors` are tensors by which the frequencies of positions are divided,
+    `header` holds further settings of the architecture, and a mixture's experts are `of_experts` wide.
     """
     tokenizer = tiny.byte_level_tokenizer()
     writer = gguf.GGUFWriter(path, arch)
@@ -72,6 +73,7 @@ def write_gguf(
     writer.add_token_merges([" ".join(pair) for pair in described["model"]["merges"]])
     writer.add_bos_token_id(tokenizer.bos_token_id)
     writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.eos_token_id)
     random = np.random.default_rng(0)
 
     def add(name: str, *shape: int, quantised: bool = False) -> None:
@@ -84,18 +86,19 @@ def write_gguf(
 
     add("token_embd.weight", len(pieces), WIDTH, quantised=True)
     for block in reversed(range(blocks)):  # the order is the file's own
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            add(f"blk.{block}.{name}.weight", WIDTH, WIDTH, quantised=True)
+        attention = {"attn_qkv": 3, "attn_output": 1} if arch == "phi3" else dict.fromkeys(_ATTENTION, 1)
+        for name, wide in attention.items():
+            add(f"blk.{block}.{name}.weight", wide * WIDTH, WIDTH, quantised=True)
         if arch == "qwen3moe":
             add(f"blk.{block}.ffn_gate_inp.weight", EXPERTS, WIDTH)
             add(f"blk.{block}.ffn_gate_exps.weight", EXPERTS, of_experts, WIDTH, quantised=True)
             add(f"blk.{block}.ffn_down_exps.weight", EXPERTS, WIDTH, of_experts, quantised=True)
             add(f"blk.{block}.ffn_up_exps.weight", EXPERTS, of_experts, WIDTH, quantised=True)
         else:
-            for name in ("ffn_gate", "ffn_up"):
-                add(f"blk.{block}.{name}.weight", 2 * WIDTH, WIDTH)
+            for name, wide in ({"ffn_up": 4} if arch == "phi3" else {"ffn_gate": 2, "ffn_up": 2}).items():
+                add(f"blk.{block}.{name}.weight", wide * WIDTH, WIDTH)
             add(f"blk.{block}.ffn_down.weight", WIDTH, 2 * WIDTH)
-        if arch != "llama":
+        if arch not in ("llama", "phi3"):
             for name in ("attn_q_norm", "attn_k_norm"):
                 add(f"blk.{block}.{name}.weight", WIDTH // HEADS)
         for name in ("attn_norm", "ffn_norm", *(("post_attention_norm", "post_ffw_norm") if arch == "gemma3" else ())):
@@ -104,8 +107,8 @@ def write_gguf(
     add("output.weight", len(pieces), WIDTH)
     for name in beside:
         add(name, WIDTH)
-    if factors:
-        writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
+    for name, values in (factors or {}).items():
+        writer.add_tensor(name, np.array(values, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -339,7 +342,7 @@ def test_the_frequencies_of_positions_are_divided_as_the_file_says(tmp_path: Pat
     """As those of Llama 3.1 are, for short texts and for texts longer than the model is said to read."""
     factors = (1.0, 2.0, 5.0, 8.0)
     plain = models.load(config(write_gguf(tmp_path / "plain.gguf"))).model
-    divided = models.load(config(write_gguf(tmp_path / "divided.gguf", factors=factors))).model
+    divided = models.load(config(write_gguf(tmp_path / "divided.gguf", factors={"rope_freqs.weight": factors}))).model
     ids = torch.arange(150)[None] % plain.config.vocab_size
     with torch.inference_mode():
         before = plain(input_ids=ids).logits
@@ -348,6 +351,39 @@ def test_the_frequencies_of_positions_are_divided_as_the_file_says(tmp_path: Pat
             expected = plain(input_ids=ids[:, :length]).logits
             torch.testing.assert_close(divided(input_ids=ids[:, :length]).logits, expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(before, expected, atol=1e-2)
+
+
+def test_phi_turns_a_part_of_each_head_and_scales_it_by_two_tensors(tmp_path: Path) -> None:
+    """As in Phi 4 mini: three quarters turn, by other factors where a text is longer than it first learned."""
+    turning, short, long = 6, (1.0, 1.5, 2.0), (3.0, 4.0, 5.0)
+    header = {"rope.dimension_count": turning, "rope.scaling.original_context_length": 32}
+    header |= {"rope.scaling.attn_factor": 1.25}
+    factors = {"rope_factors_short.weight": short, "rope_factors_long.weight": long}
+    found = models.load(config(write_gguf(tmp_path / "phi.gguf", "phi3", header=header, factors=factors))).model
+    expected = {
+        "rope_theta": 10_000.0,
+        "rope_type": "longrope",
+        "partial_rotary_factor": 0.75,
+        "short_factor": [*short],
+        "long_factor": [*long],
+        "factor": 4.0,
+        "attention_factor": 1.25,
+        "original_max_position_embeddings": 32,
+    }
+    assert {key: found.config.rope_parameters[key] for key in expected} == expected
+    frequencies = 10_000.0 ** -(torch.arange(0, turning, 2) / turning)
+    states, places = torch.zeros(1, 20, WIDTH), torch.arange(20)[None]
+    cos, _ = found.model.rotary_emb(states, places)
+    torch.testing.assert_close(cos[0, :, :3], 1.25 * torch.cos(places[0, :, None] * frequencies / torch.tensor(short)))
+    cos, _ = found.model.rotary_emb(torch.zeros(1, 40, WIDTH), torch.arange(40)[None])
+    torch.testing.assert_close(
+        cos[0, :, :3], 1.25 * torch.cos(torch.arange(40)[:, None] * frequencies / torch.tensor(long))
+    )
+
+
+def test_without_factors_a_part_of_each_head_turns_all_the_same(tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "phi.gguf", "phi3", header={"rope.dimension_count": 2})
+    assert len(models.load(config(file)).model.model.rotary_emb.inv_freq) == 1
 
 
 def scaled(folder: Path, name: str, arch: str = "llama", **said: Any) -> Any:

@@ -68,7 +68,7 @@ def test_every_kind_of_feature_is_reported_in_order_and_nothing_is_loaded(run: R
     assert head == card[: card.index("<title>")], "a card and a report may load as little"
     assert set(re.findall(r'href="(.)', html)) == {"#"}
     assert "url(" not in html
-    whose = ("may act only in SmolLM2", "may act only in Gemma", "shared by both")
+    whose = ("may act only in SmolLM2", "may act only in Gemma", "may act in both")
     for words in ("Strongest contexts", *whose, "This feature is dead"):
         assert words in page.text
     assert "prefers-color-scheme:dark" in html

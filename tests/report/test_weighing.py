@@ -28,8 +28,8 @@ def weighed(facts: dict[str, Any] = SURPRISE, partition: Any = "a", **changed: A
 
 def test_one_sentence_is_made_of_the_numbers() -> None:
     assert weighed().sentence == (
-        "Gemma is 0.126 ± 0.010 nats a character more surprised after it than Qwen, beyond like texts (1.260 ± 0.100 "
-        "more with nothing taken off); a probe of Gemma finds its firings 88 % as well as one of Qwen; the likest "
+        "Gemma is 0.126 ± 0.010 nats a character more surprised after it than Qwen, beyond like texts (without those "
+        "taken off, 1.260 ± 0.100 more); a probe of Gemma finds its firings 88 % as well as one of Qwen; the likest "
         "feature correlates 0.12; 41 held-out firings."
     )
 
@@ -91,8 +91,8 @@ def test_a_shared_feature_is_told_from_the_side_that_does_better_after_it() -> N
     behind = {"matched_gap": -0.126, "plain_gap": -1.26, "held_out_gap": -0.11, "probe_ratio": 0.8, "auroc_ratio": 0.95}
     case = weighed(partition="shared", mirror_correlation=None, **behind)
     assert case.sentence.startswith(
-        "Qwen is 0.126 ± 0.010 nats a character more surprised after it than Gemma, beyond like texts (1.260 ± 0.100 "
-        "more"
+        "Qwen is 0.126 ± 0.010 nats a character more surprised after it than Gemma, beyond like texts (without "
+        "those taken off, 1.260 ± 0.100 more"
     )
     assert any(point.startswith("Gemma does better after it than in like texts: 0.126") for point in case.for_it)
     assert "On held-out documents, too: 0.110 ± 0.020." in case.for_it
@@ -102,7 +102,7 @@ def test_a_shared_feature_is_told_from_the_side_that_does_better_after_it() -> N
 
 
 def test_a_gap_the_other_way_with_nothing_taken_off_is_said_in_words() -> None:
-    assert "beyond like texts (0.500 ± 0.100 less with nothing taken off)" in weighed(plain_gap=-0.5).sentence
+    assert "beyond like texts (without those taken off, 0.500 ± 0.100 less)" in weighed(plain_gap=-0.5).sentence
 
 
 def test_what_was_not_compared_is_not_claimed() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dfc.report.words import asked, told_apart, unjudged, whose
+from dfc.report.words import asked, numeral, told_apart, unjudged, whose
 
 
 def test_models_of_one_name_are_told_apart_by_where_they_are_read() -> None:
@@ -9,12 +9,17 @@ def test_models_of_one_name_are_told_apart_by_where_they_are_read() -> None:
     assert told_apart({"a": "Qwen", "b": "Qwen"}, places) == {"a": "Qwen (A, layer 15)", "b": "Qwen (B, layer 9)"}
 
 
+def test_what_is_negative_has_a_minus_sign() -> None:
+    assert [numeral(value, "+.2f") for value in (-1.249, 0.5)] == ["−1.25", "+0.50"]
+    assert numeral(-1e-5, "g") == "−1e−05"
+
+
 def test_whose_a_feature_is() -> None:
     names = {"a": "Qwen", "b": "Gemma"}
     assert [whose(partition, names) for partition in ("a", "b", "shared")] == [
         "may act only in Qwen",
         "may act only in Gemma",
-        "shared by both",
+        "may act in both",
     ]
 
 

@@ -85,7 +85,11 @@ def test_interrupted_it_goes_on_where_it_was(run: Run, small: Embedder, monkeypa
         meaning.write(run, small)
     assert not attached.meaning_path(run.store).exists()
     stop = -1
+    assert "is read in part: wait for `python -m dfc meaning demo`" in encoders.lacking(run.store, {}, "demo")
     meaning.write(run, small)
+    facts = Store(run.store).meaning()
+    assert "is not at" in encoders.lacking(run.store, facts | {"model": "elsewhere"}, "demo")
+    assert encoders.lacking(run.store, facts, "demo") == ""
     number = Store(run.store).stretches()["document"].nunique()
     assert len(read) == number + 1  # one document of the third pair was read twice
     again = vectors(Store(run.store))

@@ -11,6 +11,7 @@ import streamlit as st
 from dfc.config import SIDES, Side
 from dfc.report.card import lens_notes, times
 from dfc.report.heatmap import label
+from dfc.report.words import numeral
 from dfc.store import columns
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui.feature import evidence, finding, nearest, related, said
@@ -185,7 +186,7 @@ def _logit_lens(view: View, facts: dict[str, Any], feature: FeatureRow) -> None:
             bars = "".join(
                 f'<span class="dfc-word dfc-token">{escape(label(token[:24]))}</span>'
                 f'<span class="dfc-bar"><i style="width:{100 * abs(value) / top:.1f}%"></i></span>'
-                f'<span class="dfc-value">{value:+.2f}</span>'
+                f'<span class="dfc-value">{numeral(value, "+.2f")}</span>'
                 for token, value in zip(chosen["token"], chosen["value"], strict=True)
             )
             tone = f"dfc-{side}" if direction == "promoted" else ""

@@ -14,7 +14,7 @@ from dfc.config import PARTITIONS, SIDES, Side
 from dfc.report.findings import Finding
 from dfc.report.heatmap import called
 from dfc.report.palette import THEMES, Theme, run_marks
-from dfc.screen import clusters, themes
+from dfc.screen import clusters, encoders, themes
 from dfc.screen.themes import Themes
 from dfc.store import attached
 from dfc.store.reader import FeatureQuery, Store
@@ -52,11 +52,7 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
         colouring = choice.one_of("Colour by", _COLOURS, "theme_colour")
     made = _made(str(view.store.path), attached.stamp(view.store.path), number)
     if made is None:
-        st.info(
-            f"What the findings are about is not known yet: `python -m dfc meaning {view.run.name}` reads it, then "
-            "reload. It fetches a model of 91 MB once.",
-            icon=":material/hub:",
-        )
+        st.info(encoders.lacking(view.store.path, {}, view.run.name), icon=":material/hub:")
         return
     asked = address.whole(address.get(_THEME) or "")
     unfolded = asked if any(theme.key == asked for theme in made.themes) else None

@@ -29,7 +29,8 @@ def cover(name: str) -> None:
             key = f"{part}_{name}"
             st.session_state[key] = getattr(kept, part)
             field = st.text_area if part == "summary" else st.text_input
-            field(label, key=key, max_chars=most, on_change=_describe, args=(name,))
+            plainly = "Plain text, no Markdown; lines stay as they are written." if part == "summary" else None
+            field(label, key=key, max_chars=most, on_change=_describe, args=(name,), help=plainly)
 
 
 def _describe(name: str) -> None:

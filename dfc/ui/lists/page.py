@@ -201,6 +201,7 @@ def _features(view: View, chosen: Marked) -> None:
             with st.container(key=f"kept_{identity}"):
                 feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
                 _said(view, marks[identity], fingerprints[identity], chosen)
+                said.latest_note(notebook.feature(run, identity).notes, fingerprints[identity])
                 if chosen.kind == "list":
                     arranging.row(view, chosen.name, ordered, marks[identity], fingerprints[identity])
     for identity in sorted(set(marks) - set(fingerprints)):

@@ -28,6 +28,15 @@ def notes(view: View, written: Sequence[Note]) -> None:
     _page(view, written, notebook.note_html)
 
 
+def latest_note(written: Sequence[Note], fingerprint: str) -> None:
+    """The last note of one feature, and that there are more."""
+    if not written:
+        return
+    st.html(notebook.note_html(written[0], fingerprint))
+    if (more := len(written) - 1) > 0:
+        st.caption(f"{more} older {'note' if more == 1 else 'notes'} on its page.")
+
+
 def decisions(view: View, made: Sequence[Decision]) -> None:
     """What holds of what people decided in a run."""
     if not made:

@@ -29,7 +29,8 @@ def show(view: View, names: dict[Side, str]) -> bool:
     with st.container(key="front"):
         section(
             "Where one model does better",
-            f"By so many {findings.UNIT} better than in like texts, beside the other model; the surest.",
+            f"By so many {findings.UNIT} better than in like texts, beside the other model; the surest, by the source "
+            "that they are densest on.",
         )
     for column, side in zip(st.columns(2, gap="large"), SIDES, strict=True):
         with column:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfc import corpus
 from dfc.config import PARTITIONS, SIDES, Side, opposite
-from dfc.report.words import whose
+from dfc.report.words import numeral, whose
 from dfc.store.reader import FeatureQuery
 from dfc.ui.overview import findings, verdicts
 from dfc.ui.shell import address, charts, data, empty, feature_list, meaning
@@ -221,7 +221,7 @@ def _lopsided(facts: dict[str, Any], names: dict[Side, str]) -> str:
 
 def _points(share: float | None) -> str:
     """A difference of two shares in percentage points; a dash for none at all, as of a model without the features."""
-    return f"{100 * share:+.1f} points" if share else "–"
+    return f"{numeral(100 * share, '+.1f')} points" if share else "–"
 
 
 def _found(view: View, side: Side, names: dict[Side, str], number_shown: int) -> None:

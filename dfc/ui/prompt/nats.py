@@ -13,6 +13,7 @@ import streamlit as st
 from dfc.config import SIDES, Side
 from dfc.report.heatmap import Hue, label
 from dfc.report.palette import ramp
+from dfc.report.words import numeral
 from dfc.store.reader import Context
 from dfc.ui.prompt.token_strips import Span, pair_of_token
 from dfc.ui.shell import choice, gap_key, readers
@@ -108,7 +109,7 @@ def likeliest(view: View, reading: Reading, expected: Expected, span: Span) -> N
         bars = "".join(
             f'<span class="dfc-word dfc-token">{escape(label(word[:24]))}</span>'
             f'<span class="dfc-bar"><i style="width:{100 * np.exp(logp):.1f}%"></i></span>'
-            f'<span class="dfc-value">{logp:.2f}</span>'
+            f'<span class="dfc-value">{numeral(logp, ".2f")}</span>'
             for word, logp in rows
         )
         column.html(

@@ -9,7 +9,7 @@ import streamlit as st
 from dfc.screen import decided
 from dfc.screen.queue import Subject
 from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Choice, Decision, clean_line
-from dfc.ui.shell import notebook
+from dfc.ui.shell import manners, notebook
 
 KEYS: dict[Choice, tuple[str, str, str]] = {
     "finding": ("Finding", "F", "It is what it is said to be: one model knows or does it, the other does not."),
@@ -33,15 +33,15 @@ def who(decisions: Sequence[Decision]) -> str | None:
     """
     if _WHO not in st.session_state and st.session_state.get(_KEPT):  # as it was left when the page changed
         st.session_state[_WHO] = st.session_state[_KEPT]
-    text = st.text_input(
-        "Who decides",
-        key=_WHO,
-        max_chars=NAME_LENGTH,
-        bind="query-params",
-        placeholder="your name",
-        help="Decisions are kept with it. Enter keeps it; Tab leaves the field, so that keys decide.",
-        width=240,
-    )
+    with st.container(key=f"{manners.LEFT_BY_ENTER}_who", width=240):
+        text = st.text_input(
+            "Who decides",
+            key=_WHO,
+            max_chars=NAME_LENGTH,
+            bind="query-params",
+            placeholder="your name",
+            help="Decisions are kept with it. Enter keeps it and leaves the field; then keys decide.",
+        )
     st.session_state[_KEPT] = text
     name = clean_line(text)
     return next((one.who for one in decisions if one.who.casefold() == name.casefold()), name) or None
@@ -83,14 +83,15 @@ def show(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: st
             on_click=_undo,
             args=(last,),
         )
-    st.text_input(
-        "Why",
-        key=_WHY,
-        max_chars=TEXT_LENGTH,
-        placeholder="why, kept with the decision; press Tab, then a key" if name else "give your name first",
-        label_visibility="collapsed",
-        disabled=name is None,
-    )
+    with st.container(key=f"{manners.LEFT_BY_ENTER}_why"):
+        st.text_input(
+            "Why",
+            key=_WHY,
+            max_chars=TEXT_LENGTH,
+            placeholder="why, kept with the decision; press Enter, then a key" if name else "give your name first",
+            label_visibility="collapsed",
+            disabled=name is None,
+        )
 
 
 def _decide(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str, choice: Choice) -> None:

@@ -23,7 +23,8 @@ from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
 
 _LEAD = (
-    "One finding at a time, those first that are sure, can be read, carry a flag, and do something when steered with. "
+    "One finding at a time, those first that are sure, can be read, carry a flag, and do something when steered with: "
+    "a flag lifts one above surer ones, which Findings lists first. "
     "Read its contexts, the weaker ones too, and decide. Decisions are kept outside the run, with who, when and why."
 )
 

@@ -24,13 +24,7 @@ _lock = threading.Lock()
 
 def lacking(view: View) -> str:
     """Why features cannot be looked for by meaning, as a sentence with the command that mends it; empty if they can."""
-    command = f"`python -m dfc meaning {view.run.name}`"
-    facts = facts_of(view.store)
-    if not facts:
-        return f"{command} makes it possible to search by meaning; it fetches a model of 91 MB once."
-    if not ((folder := encoders.folder(facts["model"])) / "config.json").exists():
-        return f"The model by which this run's features were read is not at {folder}; {command} fetches it."
-    return ""
+    return encoders.lacking(view.store.path, facts_of(view.store), view.run.name)
 
 
 def resolved(view: View, query: FeatureQuery) -> FeatureQuery:

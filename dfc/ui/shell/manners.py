@@ -4,13 +4,15 @@ nothing typed is lost.
 Streamlit pushes an entry into the browser's history for every parameter that a script sets, and two where it changes
 the page; on a step back, an address half changed would be shown. Its keys of buttons are heard wherever the focus is.
 What is typed into a box is sent when the box is left, which a box that vanishes is not: by a step back, or with the
-popover around it by Escape. A tab that is closed says so before.
+popover around it by Escape. A tab that is closed says so before. Where keys are what a page is for, Enter leaves a box.
 """
 
 from __future__ import annotations
 
 import streamlit as st
 
+LEFT_BY_ENTER = "left_by_enter"
+"""Beginning of the key of a container: Enter in a box of its keeps what was typed and leaves it, so that keys count."""
 _JS = """
 export default function ({ data }) {
   if (!window.dfcManners) {
@@ -28,6 +30,9 @@ export default function ({ data }) {
     const leave = () => { if (document.activeElement?.matches("textarea, input")) document.activeElement.blur(); };
     window.addEventListener("popstate", leave, { capture: true });
     window.addEventListener("keydown", (event) => { if (event.key === "Escape") leave(); }, { capture: true });
+    window.addEventListener("keydown", (event) => {  // after Streamlit has kept it
+      if (event.key === "Enter" && event.target.closest(`[class*="st-key-${data.left}"]`)) setTimeout(leave);
+    }, { capture: true });
     window.addEventListener("beforeunload", (event) => {  // the words under a box that was not sent yet
       const box = document.activeElement?.closest("[data-testid=stTextArea]");
       if (box?.querySelector("[data-testid=InputInstructions]")?.innerText.includes("Enter")) event.preventDefault();
@@ -50,7 +55,7 @@ def mind(top: str | None = None) -> None:
     Args:
         top: what the page is about, if that changes while the page stays; another is shown from its top.
     """
-    _component()(key="manners", data={"top": top}, height="content")
+    _component()(key="manners", data={"top": top, "left": LEFT_BY_ENTER}, height="content")
 
 
 @st.cache_resource(show_spinner=False)

@@ -15,6 +15,7 @@ from dfc import corpus
 from dfc.config import Partition, Side
 from dfc.report.heatmap import token_html, visible
 from dfc.report.palette import LEVELS, heat_level
+from dfc.report.words import numeral
 from dfc.ui.shell import choice
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.text import plain
@@ -178,7 +179,7 @@ def _chance(probability: float) -> str:
 
 
 def _log(probability: float) -> str:
-    return f"{math.log(probability):.2f}" if probability > 0 else "−∞"
+    return numeral(math.log(probability), ".2f") if probability > 0 else "−∞"
 
 
 def _figures(pane: Pane, texts: Texts, on: bool, mute: int | None) -> str:

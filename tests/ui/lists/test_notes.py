@@ -173,6 +173,16 @@ class TestLists:
         assert html.index('id="f3"') < html.index(f'id="f{A_FEATURE}"')
         assert "Contexts, 1 chosen of 40" in html
 
+    def test_a_favourite_shows_its_last_note(self, data: Path, notebook: Notebook) -> None:
+        [(_, version)] = fingerprints = store(data).fingerprints([A_FEATURE]).items()
+        notebook.mark("demo", dict(fingerprints), "favourite")
+        for words in ("what it was", "what it is <b>now</b>"):
+            notebook.write("demo", A_FEATURE, version, words)
+        test = calm(visit(LISTS, run="demo", kept="favourites"))
+        assert "what it is &lt;b&gt;now&lt;/b&gt;" in text(test)
+        assert "what it was" not in text(test)
+        assert "1 older note on its page." in [caption.value for caption in test.caption]
+
     def test_notes_of_the_run_the_latest_first(self, notebook: Notebook) -> None:
         for number in range(25):
             notebook.write("demo", number, f"{number:016x}", f"said of {number}")

@@ -36,14 +36,14 @@ def test_keys_decide_and_undo_but_leave_typing_alone(
     assert notebook.decisions() == (), "nobody decides yet"
     page.locator(".st-key-who input").click()
     page.keyboard.type("Fnuld")
-    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     wait_until_idle(page)
     assert notebook.decisions() == ()
     assert "who=Fnuld" in page.url
     expect(page.locator(".st-key-deciding").get_by_role("button", name="Finding")).to_be_enabled()
     page.locator(".st-key-why input").click()
     page.keyboard.type("fun")
-    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     wait_until_idle(page)
     page.keyboard.press("f")
     wait_until_idle(page)
