@@ -28,9 +28,8 @@ from dfc.features.unfinished import Unfinished
 from dfc.machine import progress
 from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
+from dfc.store.contexts import set_apart
 from dfc.store.writer import StoreWriter
-
-_SET_APART = 3  # of so many of a feature's strongest contexts one is not looked at when its label is made
 
 
 def index(run: Run, group: Group = ALONE) -> None:
@@ -97,7 +96,7 @@ def _labels(chosen: Chosen, store: ActivationStore, documents: pa.Table, feature
     places = _places(store, label_check.PLACES)
     row = np.concatenate([strongest.row, places])
     feature = np.concatenate([strongest.feature, np.full(len(places), -1)])
-    apart = np.concatenate([strongest.rank % _SET_APART == _SET_APART - 1, np.zeros(len(places), dtype=bool)])
+    apart = np.concatenate([set_apart(strongest.rank), np.zeros(len(places), dtype=bool)])
     order = np.argsort(row, kind="stable")
     wanted = stretches.Rows(row[order], feature[order], apart[order])
     return labels.describe(stretches.read(wanted, store, documents, labels.SAMPLE_CHARACTERS), features)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from dfc.report import causal, exclusivity, findings
@@ -22,6 +23,7 @@ from dfc.screen import flags
 from dfc.screen.flags import Flagged, Looked
 from dfc.screen.near import Near
 from dfc.screen.queue import Subject, subjects
+from dfc.store.contexts import set_apart
 from dfc.store.explanations import NOTHING, Detection, ExplanationStore, Said, Told
 from dfc.store.reader import Store
 from dfc.store.steering import SteeringStore
@@ -152,7 +154,7 @@ def readability(counts: Mapping[str, int], contexts: int) -> Factor:
 
     Args:
         counts: strongest contexts that have a word or words in a row, by these.
-        contexts: strongest contexts.
+        contexts: strongest contexts in which these were counted.
     """
     if not counts:
         return Factor(_UNREADABLE, "nothing sets its strongest contexts apart")
@@ -235,7 +237,8 @@ def _share(own: float, random: float) -> float:
 
 def _readability(store: Store, subject: Subject, told: Told) -> Factor:
     """By words, or by a judge's explanation where that was tested and says more."""
-    strongest = sum(context.band == 0 for context in store.contexts(subject.feature_id))
+    ranks = np.array([one.rank for one in store.contexts(subject.feature_id) if one.band == 0], dtype=np.int64)
+    strongest = int((~set_apart(ranks)).sum())  # those in which words were counted
     phrases = store.phrases(subject.feature_id)
     counts = dict(zip(phrases["text"], phrases["count"].astype(int), strict=True)) if strongest else {}
     by_words = readability(counts, strongest)

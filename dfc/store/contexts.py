@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dfc.config import Side
@@ -65,6 +66,12 @@ class Context:
     def number(self) -> int:
         """What it is called among the contexts of its feature: its band and its rank there in one."""
         return self.band * 10_000 + self.rank
+
+
+def set_apart(rank: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which of a feature's strongest contexts are not looked at for words that they have in common, every third: its
+    label is tested on them, and the table `phrases` does not count them."""
+    return rank % 3 == 2
 
 
 def unpacked(row: dict[str, Any]) -> Context:

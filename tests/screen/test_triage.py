@@ -89,6 +89,15 @@ def test_readability_is_what_the_strongest_contexts_share() -> None:
     assert triage.readability({}, 0).value == 0.25
 
 
+def test_readability_is_of_the_contexts_in_which_words_were_counted(run: Run, first: Subject) -> None:
+    ranks = [one.rank for one in Store(run.store).contexts(first.feature_id) if one.band == 0]
+    counted_in = [rank for rank in ranks if rank % 3 != 2]
+    assert 1 < len(counted_in) < len(ranks)
+    factor = triage.candidates(run)[0].factors["readability"]
+    assert factor.value == 1.0, "20 are said to have the commonest, which is more than there are"
+    assert factor.reason.startswith(f"{len(counted_in)} of {len(counted_in)} strongest contexts have")
+
+
 def mark(score: float, rate: float = 0.001) -> Flagged:
     return Flagged("code", "code", 9, 12, 0.04, ("def",), 1e-5, rate, score)
 

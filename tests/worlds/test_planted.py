@@ -11,11 +11,13 @@ import pytest
 from dfc import runs
 from dfc.config import SIDES, UserError
 from dfc.screen import triage
+from dfc.screen.queue import subjects
 from dfc.store.reader import Store
-from dfc.worlds import planted, planted_report
+from dfc.worlds import planted, planted_report, planted_texts
 from dfc.worlds.planted import Setting
 from dfc.worlds.planted_models import ModelTraining
 from dfc.worlds.planted_result import FIRST, PlantedFinding, PlantResult, SeedResult
+from tests.ui.folders import find, make_run
 
 SMALL = Setting(
     training=ModelTraining(steps=12, batch=8, warmup_steps=2, width_a=16, width_b=24, layers=2),
@@ -68,11 +70,10 @@ def test_a_whole_world(data: Path) -> None:
         assert [finding.rank for finding in own] == list(range(len(own)))
         assert all(sum(finding.texts.values()) > 0 and finding.gap > 0 for finding in own)
     queue = triage.ordered(triage.candidates(made))
-    assert queue
     for plant in result.plants:
         assert (plant.listed is not None) == plant.found, "the same features are asked, in another order"
-        for place, subjects in ((plant.listed, listed), (plant.queued, queue)):
-            assert place is None or 0 <= place < len(subjects)
+        for place, entries in ((plant.listed, listed), (plant.queued, queue)):
+            assert place is None or 0 <= place < len(entries)
         if plant.queued is not None:
             assert queue[plant.queued].subject.side == plant.side
         if plant.listed is not None:
@@ -126,10 +127,31 @@ def test_the_page_counts_what_is_found_and_what_is_false(tmp_path: Path) -> None
     assert "| b-mining | 0.40 / 0.10 |" not in page
     assert "| b-mining | 0.10 / 0.40 | 0 | – | – | – | – | – | 26 | – | 0.00 | **no** |" in page
     assert "60% in the first 10 (**missed**), 90% in the first 25 (**missed**)." in page
-    page = planted_report.write([replace(results[0], plants=plants[:1])], Setting(), tmp_path, "x").read_text("utf-8")
-    assert "60% in the first 10 (met), 90% in the first 25 (met)." in page
     assert "| 0 | A | 3 | shared | 7 | 0.250 ± 0.010 | 0.25 | 3 sport, 1 a-fishing |" in page
     assert "| 3 × topic | 1 | 0 | 1 |" in page
+    other = planted_report.write([replace(results[0], plants=plants[:1])], Setting(), tmp_path, "x")
+    assert "60% in the first 10 (met), 90% in the first 25 (met)." in other.read_text(encoding="utf-8")
+
+
+def test_a_plant_stands_where_the_first_entry_of_its_own_model_is_of_it(data: Path) -> None:
+    run = make_run(data, features=200)
+    find(run.store)
+    store, world = Store(run.store), planted_texts.draw(5, topics=1)
+    entries = [(one.feature_id, one.side) for one in subjects(store)]
+    top = {
+        feature: [context.document for context in store.contexts(feature) if context.band == 0]
+        for feature, _ in entries
+    }
+    wanted = next(feature for feature, side in entries[3:] if side == "a")
+    texts = {number: "".join(store.document(number).contents) for some in top.values() for number in some}
+    kind_of = {text: "a-fishing" if number in top[wanted] else "sport" for number, text in texts.items()}
+    held = [
+        side == "a" and 2 * sum(kind_of[texts[number]] == "a-fishing" for number in top[feature]) >= len(top[feature])
+        for feature, side in entries
+    ]
+    assert planted._places(store, world, kind_of, entries) == {"a-fishing": held.index(True)}
+    assert planted._places(store, world, kind_of, entries[::-1]) == {"a-fishing": held[::-1].index(True)}
+    assert planted._places(store, world, kind_of, [(feature, "b") for feature, _ in entries]) == {}, "not planted in B"
 
 
 def test_a_difference_of_which_nothing_is_found_is_not_brought_out() -> None:

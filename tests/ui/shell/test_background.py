@@ -79,25 +79,24 @@ def test_a_key_has_one_at_a_time_and_of_those_that_are_through_some_are_kept() -
     wait_until(lambda: again.finished)
 
 
-def follow() -> None:
+def follow(jobs: object) -> None:
     import streamlit as st
 
-    from tests.ui.shell import test_background
+    from dfc.ui.shell import background
 
-    job = test_background.FOLLOWED.followed("run")
+    assert isinstance(jobs, background.Jobs)
+    job = jobs.followed("run")
     if job is None:
         st.markdown("none")
     elif job.finished:
-        test_background.FOLLOWED.forget()
+        jobs.forget()
         st.markdown(f"ended: {job.told}")
     else:
-        test_background.background.progress(job, "What is done stays.")
-
-
-FOLLOWED: Jobs[str, str] = Jobs("walk")
+        background.progress(job, "What is done stays.")
 
 
 def test_a_session_sees_it_stops_it_and_is_told_once_how_it_ended() -> None:
+    jobs: Jobs[str, str] = Jobs("walk")
     begun = threading.Event()
 
     def walk(job: Job[str]) -> None:
@@ -107,9 +106,9 @@ def test_a_session_sees_it_stops_it_and_is_told_once_how_it_ended() -> None:
             job.tell("<b>walking", step, 10**9)
             begun.set()
 
-    test = AppTest.from_function(follow).run()
+    test = AppTest.from_function(follow, args=(jobs,)).run()
     assert test.markdown[0].value == "none"
-    job = FOLLOWED.start("run", Job(walk, "steps"))
+    job = jobs.start("run", Job(walk, "steps"))
     assert begun.wait(60)
     test.run()
     button = test.button(key="stop_job")
