@@ -43,8 +43,8 @@ def write_gguf(
     """A tiny random model as a GGUF file, some of its tensors quantised.
 
     It says that it has `layers`, and holds as many `blocks` if no other number is given. `beside` names tensors that
-    are surplus, `factors` are tensors by which the frequencies of positions are divided, `header` holds further settings
-    of the architecture, and a mixture's experts are `of_experts` wide.
+    are surplus, `factors` are tensors by which the frequencies of positions are divided, `header` holds further
+    settings of the architecture, and a mixture's experts are `of_experts` wide.
     """
     tokenizer = tiny.byte_level_tokenizer()
     writer = gguf.GGUFWriter(path, arch)
