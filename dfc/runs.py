@@ -1,7 +1,4 @@
-"""A run's folder: where everything lies, what is done, and who is writing.
-
-Every file is written beside its place and renamed into it, so what exists is whole.
-"""
+"""A run's folder: where everything lies, what is done, and who is writing."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,22 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from dfc import __version__, config
-from dfc.config import (
-    SIDES,
-    DamagedError,
-    MemoryShortError,
-    MissingError,
-    ModelConfig,
-    RunConfig,
-    SettingsError,
-    UserError,
-    VersionError,
-    shipped,
-)
-from dfc.machine import memory, sources
+from dfc.config import SIDES, MissingError, ModelConfig, RunConfig, SettingsError, UserError, shipped
+from dfc.machine import disk, sources
 
 DEPENDS: dict[str, tuple[str, ...]] = {
     "pair": ("models", "corpus", "harvest"),
@@ -203,7 +186,7 @@ class Run:
         Raises:
             UserError: if another process is writing.
         """
-        make_folder(self.path)
+        disk.make_folder(self.path)
         with (self.path / ".lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,7 +220,7 @@ def create(run_config: RunConfig, again: str | None = None) -> Run:
                 f"{made[0]}: was made with other settings ({difference}); give the new run another `name`, "
                 f"or delete what was made ({', '.join(path.name for path in made)})."
             )
-    write_text(run.path / "run.yaml", config.dump(run_config))
+    disk.write_text(run.path / "run.yaml", config.dump(run_config))
     return run
 
 
@@ -296,14 +279,14 @@ def record(run: Run, stage: str, **facts: Any) -> None:
     """Add a finished stage to provenance.json, with the versions it ran under."""
     content: dict[str, Any] = {}
     if run.provenance.exists():
-        with reading(run.provenance, "delete it; a new one is begun"):
-            content = read_json(run.provenance)
+        with disk.reading(run.provenance, "delete it; a new one is begun"):
+            content = disk.read_json(run.provenance)
     content[stage] = {
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": versions(),
         **facts,
     }
-    write_json(run.provenance, content)
+    disk.write_json(run.provenance, content)
 
 
 def versions() -> dict[str, str]:
@@ -312,120 +295,6 @@ def versions() -> dict[str, str]:
     return {"dfc": __version__, "code": sources.fingerprint(), "python": platform.python_version()} | {
         name: metadata.version(name) for name in packages
     }
-
-
-@contextmanager
-def reading(path: Path, remedy: str, *errors: type[Exception], of_another_version: str | None = None) -> Iterator[None]:
-    """Say in one sentence why a file cannot be used; what it is read into may raise here, too.
-
-    Args:
-        path: the file that the block reads.
-        remedy: what the user can do if it is missing or damaged, an imperative without a full stop.
-        errors: what its parser raises when it is damaged, beside the usual.
-        of_another_version: what the user can do if it was made by another version; None: the same.
-
-    Raises:
-        MissingError: if it is not there.
-        MemoryShortError: if there is no memory for what it holds.
-        VersionError: if it holds keys that this version does not know, or lacks some.
-        DamagedError: if it is not what was written.
-        UserError: if the system does not let it be read.
-    """
-    damage: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, KeyError, TypeError, *errors)
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError:
-        problem = f"{path}: is missing"
-        raise MissingError(f"{problem}; {remedy}.", problem) from None
-    except Exception as error:
-        detail = (str(error).splitlines() or [""])[0]
-        if memory.is_out_of_memory(error):
-            raise MemoryShortError(
-                f"{path}: there is no memory for what it holds ({type(error).__name__}: {detail:.120}); close other "
-                f"programs, or take another device or machine: nothing is wrong with the file."
-            ) from None
-        if isinstance(error, OSError) and _is_refused(error):
-            raise UserError(
-                f"{path}: cannot be read ({error.strerror or detail:.120}); see that a file lies there, and that you "
-                f"may read it."
-            ) from None
-        if drift := _drift(error):
-            raise other_version(path, drift, of_another_version or remedy) from None
-        if isinstance(error, damage):
-            problem = f"{path}: is damaged ({type(error).__name__}: {detail:.120})"
-            raise DamagedError(f"{problem}; {remedy}.", problem) from None
-        raise
-
-
-def other_version(path: Path, difference: str, remedy: str) -> VersionError:
-    """The error of a file that another version made: what is not as this one writes it, and an imperative."""
-    problem = f"{path}: was made by another version of dfc ({difference})"
-    return VersionError(f"{problem}; {remedy}.", problem)
-
-
-def _is_refused(error: OSError) -> bool:
-    """Whether the system did not let a file be read; libraries raise OSError for damage, too, without a number."""
-    return error.errno is not None or "(os error " in str(error) or "is a directory" in str(error)
-
-
-def _drift(error: Exception) -> str:
-    """The first key in which settings or a dataclass have changed between versions; empty if it is not that."""
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        what = {"extra_forbidden": "is not known here", "missing": "is missing"}.get(first["type"], first["msg"])
-        return f"`{key}`: {what:.120}"
-    changed = re.search(r"(?:unexpected keyword argument|missing \d+ required \S+ arguments?):? .*", str(error))
-    return changed.group()[:120] if isinstance(error, TypeError) and changed else ""
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if they are not there.
-
-    Raises:
-        UserError: if nothing can be written there.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path.absolute()}: this folder cannot be made ({error.strerror}); "
-            f"set DFC_DATA to one that you may write to."
-        ) from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or folder to; renamed into place when the block ends without an error."""
-    make_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        yield temporary
-        if path.is_dir() and not temporary.is_dir():
-            raise UserError(f"{path}: is a folder; give the name of a file.")
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _first_difference(old: Any, new: Any, key: str) -> str:

@@ -19,7 +19,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dfc import runs
+from dfc.machine import disk
 from dfc.store.contexts import COLUMNS, unpacked
 from dfc.store.writer import StoreWriter
 from tests.shared import once, sharing
@@ -87,7 +87,7 @@ def make_store(path: Path, features: int = 60, seed: int = 0) -> None:
         write_store(path, features, seed)
         return
     kept = once(f"store-{features}-{seed}", lambda folder: write_store(folder / "features.duckdb", features, seed))
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         shutil.copyfile(kept / "features.duckdb", temporary)
 
 

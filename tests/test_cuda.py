@@ -21,6 +21,7 @@ from dfc.evidence import moments
 from dfc.evidence.moments import Batch, Count, Rows, by_feature
 from dfc.features.codes import HeldOut
 from dfc.features.encoding import encode_shard
+from dfc.machine import disk
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
 from dfc.steering.edits import Action, Program
@@ -208,7 +209,7 @@ def test_the_whole_line_is_the_same(pair: tuple[Path, Path], tmp_path: Path) -> 
         for side in SIDES:
             here, there = (read_rows(run.activations, side, shard) for run in made)
             assert torch.allclose(there, here, atol=1e-2 * float(here.abs().max())), "bfloat16 on the disk"
-    explained = [runs.read_json(run.provenance)["train"]["held_out_fve_a"] for run in made]
+    explained = [disk.read_json(run.provenance)["train"]["held_out_fve_a"] for run in made]
     assert explained[1] == pytest.approx(explained[0], abs=0.03)
     alive = [Store(run.store).count(FeatureQuery()) for run in made]
     assert alive[1] == pytest.approx(alive[0], abs=8)

@@ -30,7 +30,7 @@ from dfc.config import (
 )
 from dfc.crosscoder import checkpoint, training
 from dfc.crosscoder import model as crosscoder_model
-from dfc.machine import devices, memory
+from dfc.machine import devices, disk, memory
 from dfc.models import gguf_files, gguf_tensors, rollouts
 from dfc.runs import Run
 from dfc.steering.vectors import gauge
@@ -97,7 +97,7 @@ class TestMemory:
     def test_a_file_that_does_not_fit_is_not_called_damaged(self, take: Callable[[], object], tmp_path: Path) -> None:
         with (
             pytest.raises(MemoryShortError, match="there is no memory for what it holds") as error,
-            runs.reading(tmp_path, "delete it", RuntimeError),
+            disk.reading(tmp_path, "delete it", RuntimeError),
         ):
             take()
         assert "delete" not in str(error.value)
@@ -247,7 +247,7 @@ class TestDamage:
 
     def test_an_array_of_which_nothing_is_left(self, tmp_path: Path) -> None:
         (tmp_path / "x.npy").write_bytes(b"")
-        with pytest.raises(DamagedError, match="is damaged"), runs.reading(tmp_path / "x.npy", "make it again"):
+        with pytest.raises(DamagedError, match="is damaged"), disk.reading(tmp_path / "x.npy", "make it again"):
             np.load(tmp_path / "x.npy", allow_pickle=False)
 
     @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ class TestDamage:
         (tmp_path / "folder").mkdir()
         with (
             pytest.raises(UserError, match="folder: cannot be read") as error,
-            runs.reading(tmp_path / "folder", "delete it"),
+            disk.reading(tmp_path / "folder", "delete it"),
         ):
             read(tmp_path / "folder")
         assert type(error.value) is UserError
@@ -288,7 +288,7 @@ class TestMissing:
         ):
             with pytest.raises(MissingError):
                 read()
-        with pytest.raises(MissingError, match="x: is missing; make it"), runs.reading(tmp_path / "x", "make it"):
+        with pytest.raises(MissingError, match="x: is missing; make it"), disk.reading(tmp_path / "x", "make it"):
             (tmp_path / "x").read_text()
 
 

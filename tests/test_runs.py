@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import dfc.cli
 from dfc import config, pipeline, runs
 from dfc.config import RunConfig, Section, SettingsError, UserError
+from dfc.machine import disk
 from dfc.store.reader import FeatureQuery, Store
 from tests import processes
 from tests.test_config import SMALL
@@ -22,24 +23,6 @@ GLOSSARY = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text(encodi
 
 def settings(**sections: Any) -> RunConfig:
     return config.parse({**SMALL, **sections}, origin="test")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    runs.write_text(path, "old")
-    with pytest.raises(RuntimeError), runs.replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_failed_folder_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), runs.replacing(tmp_path / "folder") as temporary:
-        temporary.mkdir()
-        (temporary / "part").write_text("half")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_process_is_kept_out() -> None:
@@ -68,9 +51,9 @@ def test_a_run_from_before_a_setting_has_what_was_done_then(data: Path) -> None:
     run = runs.create(config.parse(SMALL, origin="small"))
     written = (run.path / "run.yaml").read_text(encoding="utf-8")
     assert "exclusive_reads: unpredicted" in written
-    runs.write_text(run.path / "run.yaml", re.sub(r".*exclusive_reads.*\n", "", written))
+    disk.write_text(run.path / "run.yaml", re.sub(r".*exclusive_reads.*\n", "", written))
     assert run.config().crosscoder.exclusive_reads == "stream"
-    runs.write_text(run.path / "run.yaml", written)
+    disk.write_text(run.path / "run.yaml", written)
     assert run.config().crosscoder.exclusive_reads == "unpredicted"
 
 
@@ -205,10 +188,3 @@ def test_stages_are_done_once_and_recorded(tiny_run: runs.Run, capsys: pytest.Ca
     assert {path for path in after if after[path] != before.get(path)} <= {tiny_run.path / ".lock"}
     for facts in json.loads(tiny_run.provenance.read_text()).values():
         assert facts["versions"] == runs.versions()
-
-
-def test_a_file_does_not_take_a_folders_place(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(UserError, match="taken: is a folder; give the name of a file"):
-        runs.write_text(tmp_path / "taken", "text")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

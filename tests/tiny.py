@@ -23,8 +23,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dfc import config, runs
+from dfc import config
 from dfc.config import RunConfig
+from dfc.machine import disk
 from dfc.models import LoadedModel
 
 CHATML = (
@@ -126,7 +127,7 @@ def make_encoder(folder: Path, seed: int = 0, **prompts: str) -> Path:
         max_position_embeddings=40,
     )
     save(folder, BertModel(settings), tokenizer)
-    runs.write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    disk.write_json(folder / "config_sentence_transformers.json", {"prompts": prompts})
     return folder
 
 

@@ -15,6 +15,7 @@ from dfc import runs
 from dfc.alignment import Pairs
 from dfc.config import UserError
 from dfc.corpus import PLAIN, THOUGHT, Document, Turn
+from dfc.machine import disk
 
 ROLES = (PLAIN, "system", "user", "assistant", THOUGHT)  # a row's role is an index into these
 CORPUS_SCHEMA = pa.schema(
@@ -36,7 +37,7 @@ def read(run: runs.Run) -> pa.Table:
         UserError: if corpus.parquet is missing or damaged.
     """
     again = f"delete {run.activations} and make both again with `python -m dfc harvest {run.path}`"
-    with runs.reading(run.corpus, again):
+    with disk.reading(run.corpus, again):
         return pq.read_table(run.corpus)
 
 
@@ -53,7 +54,7 @@ def find(run: runs.Run, number: int) -> Document:
     Raises:
         UserError: if there is no such document, or corpus.parquet is missing or damaged.
     """
-    with runs.reading(run.corpus, f"make it again with `python -m dfc harvest {run.path}`"):
+    with disk.reading(run.corpus, f"make it again with `python -m dfc harvest {run.path}`"):
         with pq.ParquetFile(run.corpus) as file:
             count = file.metadata.num_rows
         if 0 <= number < count:
@@ -85,12 +86,12 @@ def roles_of(documents: Sequence[Document], pairs: Pairs) -> npt.NDArray[np.int8
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
     """Write a part of corpus.parquet."""
-    with runs.replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=CORPUS_SCHEMA), temporary, compression="zstd")
 
 
 def merge(parts: Sequence[Path], path: Path) -> None:
     """Join parts of corpus.parquet, in their order, one of them in memory at a time."""
-    with runs.replacing(path) as temporary, pq.ParquetWriter(temporary, CORPUS_SCHEMA, compression="zstd") as writer:
+    with disk.replacing(path) as temporary, pq.ParquetWriter(temporary, CORPUS_SCHEMA, compression="zstd") as writer:
         for part in parts:
             writer.write_table(pq.read_table(part))

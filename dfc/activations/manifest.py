@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfc import runs
 from dfc.config import MissingError, Side
+from dfc.machine import disk
 
 Scale = float | tuple[float, ...]
 """What a model's stream is multiplied by before the crosscoder sees it: one factor, or one for each column."""
@@ -98,8 +98,8 @@ def read(folder: Path) -> Manifest:
         raise MissingError(
             f"{folder}: the activations are not complete; go on with `python -m dfc harvest {folder.parent}`."
         )
-    with runs.reading(path, f"delete it and run `python -m dfc harvest {folder.parent}`"):
-        content = runs.read_json(path)
+    with disk.reading(path, f"delete it and run `python -m dfc harvest {folder.parent}`"):
+        content = disk.read_json(path)
         return Manifest(
             _side(content["a"]),
             _side(content["b"]),
@@ -111,7 +111,7 @@ def read(folder: Path) -> Manifest:
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Mark the store as complete."""
-    runs.write_json(folder / "manifest.json", asdict(manifest))
+    disk.write_json(folder / "manifest.json", asdict(manifest))
 
 
 def _side(content: dict[str, Any]) -> SideFacts:

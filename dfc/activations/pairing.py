@@ -26,7 +26,7 @@ from dfc.activations import shards
 from dfc.alignment import Pairs, Tokens
 from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, SettingsError, Side, UserError, dump
 from dfc.corpus import Document, Tally
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.runs import Run
 
 _DOCUMENTS_AT_ONCE = 4
@@ -150,7 +150,7 @@ def pair(run: Run, sites: int = 1) -> None:
             shards.write_tokens(run.activations, len(position.shards), tokens)
             stored.write(drawn, part_path(run, len(position.shards)))
             position.shards.append(len(drawn))
-            runs.write_json(position_path(run), asdict(position))
+            disk.write_json(position_path(run), asdict(position))
             bar.update(position.found - bar.n)
     if not position.found:
         raise UserError(f"{run.path}: no token of either model could be paired; are the corpus's documents empty?")
@@ -158,7 +158,7 @@ def pair(run: Run, sites: int = 1) -> None:
     stored.merge([part_path(run, shard) for shard in range(len(position.shards))], run.corpus)
     shutil.rmtree(part_path(run, 0).parent)
     position.sources = {name: {"left_out": one.left_out, "noted": one.noted} for name, one in opened.items()}
-    runs.write_json(position_path(run), asdict(position))
+    disk.write_json(position_path(run), asdict(position))
     for sentence in corpus.remarks(remarks(position), config):
         progress.say(sentence)
     runs.record(run, "pair", documents=sum(position.shards), pairs=position.pairs, **remarks(position))
@@ -172,7 +172,7 @@ def keep_dates(run: Run, dates: Mapping[Side, datetime | None]) -> None:
             side: config.models.side(side).model_copy(update={"date": dates[side]}) for side in SIDES
         }
         config = config.model_copy(update={"models": config.models.model_copy(update=told)})
-        runs.write_text(run.path / "run.yaml", dump(config))
+        disk.write_text(run.path / "run.yaml", dump(config))
 
 
 def share(run: Run, others: Sequence[Run]) -> None:
@@ -182,7 +182,7 @@ def share(run: Run, others: Sequence[Run]) -> None:
         keep_dates(other, dates)
         for path in [*sorted((run.activations / "tokens").iterdir()), position_path(run), run.corpus]:
             target = other.path / path.relative_to(run.path)
-            with runs.replacing(target) as temporary:
+            with disk.replacing(target) as temporary:
                 shutil.copyfile(path, temporary)
 
 
@@ -208,8 +208,8 @@ def read_position(run: Run) -> Position:
     path = position_path(run)
     if not path.exists():
         return Position()
-    with runs.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
-        content = runs.read_json(path)
+    with disk.reading(path, f"delete {run.activations} and run `python -m dfc harvest {run.path}`"):
+        content = disk.read_json(path)
         noted = {side: Tally(**content["noted"][side]) for side in SIDES} if "noted" in content else None
         sources = {
             name: {kind: Tally(**tally) for kind, tally in tallies.items()}

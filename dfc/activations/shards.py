@@ -29,9 +29,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from dfc import runs
 from dfc.activations import int8, manifest
 from dfc.config import SIDES, DamagedError, MissingError, Side, UserError
+from dfc.machine import disk
 
 Format = Literal["bfloat16", "int8"]
 TOKENS_SCHEMA = pa.schema(
@@ -170,7 +170,7 @@ def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> p
         UserError: if the file is missing or damaged.
     """
     path = tokens_path(folder, shard)
-    with runs.reading(path, repair(folder)):
+    with disk.reading(path, repair(folder)):
         return pq.read_table(path, columns=columns)
 
 
@@ -184,7 +184,7 @@ def read_shown(folder: Path, shard: int) -> pa.Table:
     tokens = read_tokens(folder, shard)
     if "text_a" not in tokens.column_names:
         again = f"run `python -m dfc harvest --repair {folder.parent}`, which pairs its texts again"
-        raise runs.other_version(tokens_path(folder, shard), "`text_a` is missing", again)
+        raise disk.other_version(tokens_path(folder, shard), "`text_a` is missing", again)
     return tokens
 
 
@@ -209,7 +209,7 @@ def write_tokens(folder: Path, shard: int, tokens: pa.Table) -> None:
         if is_written(folder, side, shard) and not _belong(folder, side, shard, tokens):
             forget(folder, side, shard)
             (folder / "manifest.json").unlink(missing_ok=True)
-    with runs.replacing(tokens_path(folder, shard)) as temporary:
+    with disk.replacing(tokens_path(folder, shard)) as temporary:
         pq.write_table(tokens, temporary, compression="zstd")
 
 
@@ -222,11 +222,11 @@ def write_rows(folder: Path, side: Side, shard: int, rows: Tensor, form: Format 
     else:
         parts |= {"rows": rows.to(torch.bfloat16).contiguous().view(torch.int16).numpy()}
     for name, values in parts.items():
-        with runs.replacing(_path(folder, side, shard, name)) as temporary:
+        with disk.replacing(_path(folder, side, shard, name)) as temporary:
             values.tofile(temporary)
     sums = {name: _checksum(_path(folder, side, shard, name)) for name in parts}
     facts = {"format": form, "pairs": rows.shape[0], "width": rows.shape[1], "checksums": sums}
-    runs.write_json(_path(folder, side, shard, "json"), facts)
+    disk.write_json(_path(folder, side, shard, "json"), facts)
 
 
 def as_stored(folder: Path, side: Side, shard: int, rows: Tensor) -> Tensor:
@@ -339,8 +339,8 @@ def _path(folder: Path, side: Side, shard: int, name: str) -> Path:
 
 def _facts(folder: Path, side: Side, shard: int) -> dict[str, Any]:
     path = _path(folder, side, shard, "json")
-    with runs.reading(path, repair(folder)):
-        facts: dict[str, Any] = runs.read_json(path)
+    with disk.reading(path, repair(folder)):
+        facts: dict[str, Any] = disk.read_json(path)
         pairs, width = facts["pairs"], facts["width"]
         sizes = {"norms": 4 * pairs, "rows": pairs * width * _BYTES_PER_VALUE[facts["format"]]}
         return {**facts, "sizes": {**sizes, "scales": 4 * (pairs + width)}}

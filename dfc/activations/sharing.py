@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from dfc import runs
 from dfc.activations import documents as stored
 from dfc.activations import pairing
 from dfc.config import SIDES, CorpusConfig
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -64,7 +64,7 @@ def _begins_with(own: CorpusConfig, other: CorpusConfig) -> bool:
 
 def _link(run: Run, made: Run, files: Iterable[Path]) -> None:
     for path in files:
-        with runs.replacing(made.path / path.relative_to(run.path)) as temporary:
+        with disk.replacing(made.path / path.relative_to(run.path)) as temporary:
             temporary.unlink(missing_ok=True)
             try:
                 os.link(path, temporary)

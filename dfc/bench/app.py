@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dfc import config, demo, runs
+from dfc import config, demo
 from dfc.bench import large_store
 from dfc.bench.figures import Figure, high_water
+from dfc.machine import disk
 from dfc.runs import Run
 
 FEATURES = 131_072
@@ -78,11 +79,11 @@ def invent(data: Path, features: int) -> Run:
     settings = demo.settings()
     shape = settings.crosscoder.model_copy(update={"features": features})
     made = Run(data / "runs" / "large")
-    runs.write_text(
+    disk.write_text(
         made.path / "run.yaml", config.dump(settings.model_copy(update={"name": "large", "crosscoder": shape}))
     )
     lines = [{"step": step, "loss": 1e5 / step, "fve_a": 0.8, "fve_b": 0.8} for step in range(50, 100_000, 50)]
-    runs.write_text(made.metrics, "".join(json.dumps(line) + "\n" for line in lines))
+    disk.write_text(made.metrics, "".join(json.dumps(line) + "\n" for line in lines))
     large_store.write(made.store, features)
     return made
 

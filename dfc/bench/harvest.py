@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from dfc import config, demo, models, runs
+from dfc import config, demo, models
 from dfc.activations import harvest, pairing, shards
 from dfc.bench.figures import Figure, milliseconds
 from dfc.config import SIDES, HarvestConfig, RunConfig, Side
+from dfc.machine import disk
 from dfc.models import LoadedModel
 from dfc.runs import Run
 
@@ -34,7 +35,7 @@ def run() -> list[Figure]:
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         made = Run(Path(folder))
-        runs.write_text(made.path / "run.yaml", config.dump(config.parse(settings, origin="bench harvest")))
+        disk.write_text(made.path / "run.yaml", config.dump(config.parse(settings, origin="bench harvest")))
         pairing.pair(made)
         for side in SIDES:
             figures += _one_side(made, made.config(), side)

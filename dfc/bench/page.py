@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dfc import runs
 from dfc.bench import figures
 from dfc.bench.figures import Figure
 from dfc.config import MissingError
+from dfc.machine import disk
 
 _FOLDER = "performance"
 _LEAD = """# Performance
@@ -46,8 +46,8 @@ class Measured:
         Raises:
             UserError: if it is damaged.
         """
-        with runs.reading(path, "measure again, or delete it"):
-            content: dict[str, Any] = runs.read_json(path)
+        with disk.reading(path, "measure again, or delete it"):
+            content: dict[str, Any] = disk.read_json(path)
             made = {
                 name: Figure(name, entry["value"], entry["unit"], entry["against"], entry["ratio"], entry["target"])
                 for name, entry in content["figures"].items()
@@ -57,7 +57,7 @@ class Measured:
 
 def keep(folder: Path, build: str, name: str, measured: list[Figure]) -> None:
     """Leave what a benchmark measured among what is known of a build; what was there of that benchmark goes."""
-    runs.write_text(folder / _FOLDER / build / f"{name}.json", figures.as_json(name, measured) + "\n")
+    disk.write_text(folder / _FOLDER / build / f"{name}.json", figures.as_json(name, measured) + "\n")
 
 
 def write(folder: Path) -> Path:
@@ -76,7 +76,7 @@ def write(folder: Path) -> Path:
         )
     target = folder / "performance.md"
     parts = [_of_one(name, sorted(of_name[name], key=lambda one: one.when, reverse=True)) for name in sorted(of_name)]
-    runs.write_text(target, "\n".join([_LEAD, *parts]))
+    disk.write_text(target, "\n".join([_LEAD, *parts]))
     return target
 
 

@@ -11,7 +11,7 @@ import typer
 from dfc import runs
 from dfc.cli.base import Features, app
 from dfc.config import UserError
-from dfc.machine import progress
+from dfc.machine import disk, progress
 
 
 @app.command()
@@ -35,7 +35,7 @@ def report(
     chosen = document.of_list(notebook, run.name, listed) if listed else document.of_features(run, features or ())
     if title:
         chosen = replace(chosen, title=title)
-    runs.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))
+    disk.write_text(out, document.report_html(run, chosen, notebook, null_result.read(run)))
     if not Store(run.store).facts().get("verified"):
         progress.say(f"note: these features are not judged; python -m dfc verify {run.name} does it")
     size = len(chosen.features)

@@ -12,7 +12,7 @@ from dfc import runs
 from dfc.cli import steered
 from dfc.cli.base import Features, app, tell, tell_json
 from dfc.config import SIDES, JudgeConfig, Side, UserError
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.requests import Edit, Mode, Prompt, Sampling, Sweep, Trial, Turn, Where
 from dfc.runs import Run
 from dfc.steering.answers import Answer
@@ -97,7 +97,7 @@ def steer(
     if edits is not None:
         from dfc import corpus
 
-        with runs.reading(edits, "give a CSV table of edits"):
+        with disk.reading(edits, "give a CSV table of edits"):
             content = corpus.decoded(edits.expanduser().read_bytes(), str(edits))
         chosen = edit_table.from_csv(run, content)
     else:
@@ -111,7 +111,7 @@ def steer(
     if not chosen:
         raise UserError("steer: nothing is to be done; give --feature, --edits, or --top with --sweep.")
     if export is not None:
-        runs.write_text(export, edit_table.to_csv(run, chosen))
+        disk.write_text(export, edit_table.to_csv(run, chosen))
     if sweep:
         texts = tuple(prompt_sets.read(prompts, limit, split))
         listed = tuple(word for word in words.split(",") if word.strip())
@@ -137,7 +137,7 @@ def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:
         raise UserError(
             "steer: --earlier gives a chat's messages, and --plain asks for a text that is no chat; drop one."
         )
-    with runs.reading(path, "give a file with a chat's messages"):
+    with disk.reading(path, "give a file with a chat's messages"):
         path.expanduser().stat()
     try:
         said, left_out = corpus.read_chat(str(path))

@@ -18,12 +18,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from dfc import runs
 from dfc.config import MemoryShortError, MissingError, SourceConfig, UserError, shipped
 from dfc.corpus import files, formats, json_rows, splits
 from dfc.corpus.files import KINDS
 from dfc.corpus.tally import Asked, Tally, Unusable, named
-from dfc.machine import memory
+from dfc.machine import disk, memory
 
 _OF_A_DATASET = ("dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json")
 """What the library `datasets` writes beside a dataset's rows."""
@@ -203,7 +202,7 @@ def _file_rows(
                 yield from json_rows.held(row, place, of_files) or [(place, row)]
                 continue
         elif isinstance(row, formats.Text):
-            with runs.reading(row.file, _remedy(source)):
+            with disk.reading(row.file, _remedy(source)):
                 row = formats.whole_text(row, source, characters, noted)
         yield place, row
 
@@ -223,7 +222,7 @@ def _window_shuffled(rows: Iterator[tuple[str, Any]], draw: random.Random) -> It
 
 def _read(file: Path, place: str, source: SourceConfig, noted: Tally) -> Iterator[tuple[str, Any]]:
     empty = True
-    with runs.reading(file, _remedy(source), pa.ArrowException):
+    with disk.reading(file, _remedy(source), pa.ArrowException):
         for row in formats.read(file, place, source, noted):
             empty = False
             yield row
@@ -240,7 +239,7 @@ def _saved_rows(folder: Path, place: str, source: SourceConfig, seed: int | None
     """Rows of what `datasets` has saved in a folder; `place` is what their places begin with."""
     from datasets import DatasetDict, load_from_disk
 
-    with runs.reading(folder, _remedy(source), pa.ArrowException):
+    with disk.reading(folder, _remedy(source), pa.ArrowException):
         saved = load_from_disk(str(folder))
     splits.refuse(source, has_splits=isinstance(saved, DatasetDict))
     if isinstance(saved, DatasetDict):

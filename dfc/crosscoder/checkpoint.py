@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfc import runs
 from dfc.config import SettingsError
 from dfc.crosscoder.model import Crosscoder, column_scale, misfit
+from dfc.machine import disk
 
 
 @dataclass
@@ -58,7 +58,7 @@ def save(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> None:
     tensors["pairs_since_fired"] = torch.cat(since)
     kept = ("step", "seconds", "waited", "stream")
     facts = json.dumps({name: getattr(state, name) for name in kept})
-    with runs.replacing(folder / "checkpoint.safetensors") as temporary:
+    with disk.replacing(folder / "checkpoint.safetensors") as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata={"facts": facts})
 
 
@@ -74,7 +74,7 @@ def restore(folder: Path, crosscoder: Crosscoder, state: TrainingState) -> bool:
     if not path.exists():
         return False
     with (
-        runs.reading(path, "delete it and train again from the start", SafetensorError),
+        disk.reading(path, "delete it and train again from the start", SafetensorError),
         safe_open(path, framework="pt") as file,
     ):
         facts = json.loads(file.metadata()["facts"])

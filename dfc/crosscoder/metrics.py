@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import torch
 
-from dfc import runs
 from dfc.config import UserError
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult
 from dfc.crosscoder.variance import ExplainedVariance
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -63,7 +63,7 @@ class MetricsLog:
             self._events = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
         if writes:
             kept = [line for line in run.metric_lines() if line["step"] <= step]
-            runs.write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+            disk.write_text(run.metrics, "".join(json.dumps(line) + "\n" for line in kept))
 
     def add(self, line: dict[str, float]) -> None:
         """Write a line; it holds its `step`."""

@@ -22,11 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dfc import runs
 from dfc.config import BEFORE, SIDES, CrosscoderConfig, DamagedError, MissingError, Partition, SettingsError, Side
 from dfc.crosscoder.batch_topk import Entries, products, reaching, weighted_sums
 from dfc.crosscoder.dictionary import Dictionary, columns_of
 from dfc.crosscoder.prediction import Prediction
+from dfc.machine import disk
 from dfc.machine.processes import ALONE, Group
 
 # Activations that are computed, ranked and dropped at once: on a CPU while they are in the cache.
@@ -233,8 +233,8 @@ def save(crosscoder: Crosscoder, folder: Path) -> None:
     if not crosscoder.group.leads:
         return
     content = {"crosscoder": crosscoder.config.model_dump(mode="json"), "widths": crosscoder.widths}
-    runs.write_json(folder / "config.json", content)
-    with runs.replacing(folder / "model.safetensors") as temporary:
+    disk.write_json(folder / "config.json", content)
+    with disk.replacing(folder / "model.safetensors") as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
 
 
@@ -250,7 +250,7 @@ def load(folder: Path) -> Crosscoder:
     weights = _trained(folder)
     remedy = f"delete {weights} and run `python -m dfc train {folder.parent}`, which goes on from the last checkpoint"
     config, widths = read_settings(folder, remedy)
-    with runs.reading(weights, remedy, SafetensorError):
+    with disk.reading(weights, remedy, SafetensorError):
         crosscoder = Crosscoder(config, widths)
         tensors = load_file(weights)
         check_weights(folder, shapes_of(crosscoder.state_dict()), shapes_of(tensors))
@@ -266,7 +266,7 @@ def digest(folder: Path) -> str:
     """
     hashed = hashlib.blake2b(digest_size=16)
     for path in (folder / "config.json", _trained(folder)):
-        with runs.reading(path, _keep(folder)), path.open("rb") as file:
+        with disk.reading(path, _keep(folder)), path.open("rb") as file:
             hashed.update(hashlib.file_digest(file, "blake2b").digest())
     return hashed.hexdigest()
 
@@ -297,13 +297,13 @@ def read_settings(folder: Path, remedy: str) -> tuple[CrosscoderConfig, tuple[in
         DamagedError: if it is no JSON, or does not hold both.
     """
     path = folder / "config.json"
-    with runs.reading(path, remedy, of_another_version=_keep(folder)):
-        content = runs.read_json(path)
+    with disk.reading(path, remedy, of_another_version=_keep(folder)):
+        content = disk.read_json(path)
         settings = {**BEFORE["crosscoder"], **content["crosscoder"]}
         config = CrosscoderConfig(**settings)
         width_a, width_b = content["widths"]
     if lacking := sorted(CrosscoderConfig.model_fields.keys() - settings.keys()):
-        raise runs.other_version(path, f"`{lacking[0]}` is missing", _keep(folder))
+        raise disk.other_version(path, f"`{lacking[0]}` is missing", _keep(folder))
     return config, (int(width_a), int(width_b))
 
 
@@ -335,7 +335,7 @@ def check_weights(folder: Path, expected: Mapping[str, list[int]], found: Mappin
     if found.get("scale") == [2]:
         found = {**found, "scale": expected["scale"]}
     if expected.keys() != found.keys():
-        raise runs.other_version(path, misfit(expected, found), _keep(folder))
+        raise disk.other_version(path, misfit(expected, found), _keep(folder))
     if difference := misfit(expected, found):
         raise DamagedError(
             f"{path}: does not belong to config.json beside it ({difference}); put back the one of the two that was "

@@ -22,7 +22,7 @@ from dfc.crosscoder.metrics import MetricsLog, StepMeans
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import StepResult, forward
 from dfc.crosscoder.variance import ExplainedVariance
-from dfc.machine import devices, memory, progress
+from dfc.machine import devices, disk, memory, progress
 from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 
@@ -156,7 +156,7 @@ def train(run: Run, group: Group = ALONE) -> None:
     except NotFiniteError as error:
         where = state.stream if training.stream else {"rows": rows_of_batch(*order, number=error.batch)}
         if group.leads:  # which alone knows how far a stream was read
-            runs.write_json(run.crosscoder / "failed_batch.json", {"what": str(error), **(where or {})})
+            disk.write_json(run.crosscoder / "failed_batch.json", {"what": str(error), **(where or {})})
         raise UserError(_explain(error, run)) from None
     except Exception as error:
         if not memory.is_out_of_memory(error):

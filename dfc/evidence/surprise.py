@@ -24,12 +24,12 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from dfc import models, runs
+from dfc import models
 from dfc.activations import shards
 from dfc.activations.harvest import Limit, paired_rows
 from dfc.activations.shards import ActivationStore, Rows, breaks
 from dfc.config import BEGINNING_WINDOWS, SIDES, Side, UserError
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.models import LoadedModel, origin
 from dfc.runs import Run
 
@@ -213,7 +213,7 @@ def _measure_side(
         for shard, (ids, paired) in read.items():
             lost = paired_rows(ids, paired, partial(_lost, model), limit, model, bar.update)
             with (
-                runs.replacing(_path(store, side, shard, pairs, window)) as temporary,
+                disk.replacing(_path(store, side, shard, pairs, window)) as temporary,
                 temporary.open("wb") as file,
             ):
                 np.save(file, lost[0][:, 0].numpy() if lost else np.empty(0, np.float32), allow_pickle=False)
@@ -243,7 +243,7 @@ def _read(store: ActivationStore, path: Path, pairs: int) -> npt.NDArray[np.floa
     """What a model lost up to each of so many pairs; None if that was not measured."""
     if not path.exists():
         return None
-    with runs.reading(path, f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"):
+    with disk.reading(path, f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"):
         lost: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     return lost if lost.shape == (pairs,) else None
 

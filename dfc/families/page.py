@@ -8,10 +8,9 @@ from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 
-from dfc import runs
 from dfc.families import build, check
 from dfc.families.check import Row
-from dfc.machine import progress
+from dfc.machine import disk, progress
 
 
 def write(folder: Path, workers: int, only: Sequence[str] = ()) -> str:
@@ -29,7 +28,7 @@ def write(folder: Path, workers: int, only: Sequence[str] = ()) -> str:
         for row in pool.map(check.check, chosen):
             rows.append(row)
             bar.update(1)
-    runs.write_text(folder / "families.md", page(rows))
+    disk.write_text(folder / "families.md", page(rows))
     return summary(rows)
 
 

@@ -23,12 +23,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from dfc import runs
 from dfc.activations.scales import Spread
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.crosscoder.variance import ExplainedVariance
+from dfc.machine import disk
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -197,7 +197,7 @@ class CodesOnDisk:
     def _read(self, shard: int, *names: str) -> list[npt.NDArray[Any]]:
         path = path_of(self.folder, shard)
         remedy = "delete it and start the same command again, which encodes these pairs anew"
-        with runs.reading(path, remedy, SafetensorError), safe_open(path, "np") as file:
+        with disk.reading(path, remedy, SafetensorError), safe_open(path, "np") as file:
             return [file.get_tensor(name) for name in names]
 
 
@@ -217,7 +217,7 @@ def write(folder: Path, shard: int, codes: ShardCodes, held_out: HeldOut, spread
         "kept_rows": np.array([spread.rows]),
         "kept_sums": spread.sums.numpy(),
     }
-    with runs.replacing(path_of(folder, shard)) as temporary:
+    with disk.replacing(path_of(folder, shard)) as temporary:
         save_file(content, temporary, {"made_from": made_from})
 
 

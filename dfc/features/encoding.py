@@ -23,7 +23,7 @@ from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.features import codes
 from dfc.features.codes import CodesOnDisk, HeldOut, ShardCodes
-from dfc.machine import devices, memory, progress
+from dfc.machine import devices, disk, memory, progress
 from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 
@@ -116,7 +116,7 @@ def _finish(run: Run, encoded: CodesOnDisk, **how: int | str) -> None:
     progress.say(f"{run.codes}: {pairs:,} pairs, {entries / max(1, pairs):.1f} features a pair, {megabytes:,.1f} MB")
     facts = {"pairs": pairs, "entries": entries}
     runs.record(run, "encode", **facts, **how)
-    runs.write_json(run.codes / "manifest.json", facts)
+    disk.write_json(run.codes / "manifest.json", facts)
 
 
 def _origins(run: Run, count: int) -> list[str]:
@@ -132,7 +132,7 @@ def _origins(run: Run, count: int) -> list[str]:
         own = shared.copy()
         for side in SIDES:
             path = run.activations / side / f"{shard:05d}.json"
-            with runs.reading(path, shards.repair(run.activations)):
+            with disk.reading(path, shards.repair(run.activations)):
                 own.update(path.read_bytes())
         origins.append(own.hexdigest())
     return origins

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfc import runs
 from dfc.crosscoder import model as crosscoder_model
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -37,7 +37,7 @@ class Unfinished:
         path, content = self.folder / "key.json", json.dumps(key, indent=1)
         if self.folder.exists() and not (path.exists() and path.read_text(errors="replace") == content):
             self.discard()
-        runs.write_text(path, content)
+        disk.write_text(path, content)
 
     def table(self, name: str, make: Callable[[], pa.Table]) -> pa.Table:
         """A table that is made at most once.
@@ -47,9 +47,9 @@ class Unfinished:
         """
         path = self.folder / f"{name}.parquet"
         if not path.exists():
-            with runs.replacing(path) as temporary:
+            with disk.replacing(path) as temporary:
                 pq.write_table(make(), temporary, compression="zstd")
-        with runs.reading(path, f"delete {self.folder} and run `python -m dfc index {self.folder.parent}` again"):
+        with disk.reading(path, f"delete {self.folder} and run `python -m dfc index {self.folder.parent}` again"):
             return pq.read_table(path)
 
     def discard(self) -> None:

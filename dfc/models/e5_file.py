@@ -20,7 +20,7 @@ from tokenizers.models import Unigram
 from torch import Tensor
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from dfc import runs
+from dfc.machine import disk
 
 PROMPTS = {"query": "query: ", "document": "passage: "}
 """What the model was trained to read before a text (arXiv 2402.05672)."""
@@ -117,13 +117,13 @@ def write(content: bytes, folder: Path) -> None:
         pad_token_id=padding,
         architectures=["BertModel"],
     )
-    with runs.replacing(folder) as temporary:
+    with disk.replacing(folder) as temporary:
         temporary.mkdir(exist_ok=True)
         settings.save_pretrained(temporary)
         _tokenizer(pieces, scores.astype(float).tolist(), begin, end, unknown, padding, positions).save_pretrained(
             temporary
         )
-        runs.write_json(temporary / "config_sentence_transformers.json", {"prompts": PROMPTS})
+        disk.write_json(temporary / "config_sentence_transformers.json", {"prompts": PROMPTS})
         save_file(weights, temporary / "model.safetensors", {"format": "pt"})
 
 

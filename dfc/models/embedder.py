@@ -19,9 +19,8 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from dfc import runs
 from dfc.config import NotLoadedError
-from dfc.machine import devices
+from dfc.machine import devices, disk
 
 Floats = npt.NDArray[np.float32]
 LONGEST = 512  # tokens that are read at once, at most
@@ -137,15 +136,15 @@ def load(folder: Path, device: str = "auto") -> Embedder:
     remedy = "give a folder of one with config.json, model.safetensors and tokenizer.json"
     pooling = folder / "1_Pooling" / "config.json"
     prompts: dict[str, str] = {}
-    with runs.reading(folder / "config.json", remedy):
+    with disk.reading(folder / "config.json", remedy):
         (folder / "config.json").read_bytes()
     if pooling.exists():
-        with runs.reading(pooling, remedy):
-            if not runs.read_json(pooling).get("pooling_mode_mean_tokens"):
+        with disk.reading(pooling, remedy):
+            if not disk.read_json(pooling).get("pooling_mode_mean_tokens"):
                 raise NotLoadedError(f"{folder}: its vectors are not means over tokens; give another encoder.")
     if (named := folder / "config_sentence_transformers.json").exists():
-        with runs.reading(named, remedy):
-            prompts = dict(runs.read_json(named).get("prompts") or {})
+        with disk.reading(named, remedy):
+            prompts = dict(disk.read_json(named).get("prompts") or {})
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = _model(folder)

@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 from gguf import GGUFReader
 
-from dfc import runs
 from dfc.config import DamagedError, MemoryShortError, MissingError, NotLoadedError, UserError, shipped
-from dfc.machine import locks, memory, pointers, progress
+from dfc.machine import disk, locks, memory, pointers, progress
 from dfc.models import gguf_tensors
 
 _CONVERTER = 5  # another number where the same file would be converted to something else
@@ -95,7 +94,7 @@ def _own_folder(file: Path, dtype: str) -> Path:
 
 def _mark(folder: Path) -> _Mark | None:
     try:
-        mark = _Mark(**runs.read_json(folder / _MARK))
+        mark = _Mark(**disk.read_json(folder / _MARK))
         return _Mark(**{**asdict(mark), "left_out": tuple(mark.left_out)})
     except (OSError, ValueError, TypeError):
         return None
@@ -116,7 +115,7 @@ def _is_of(mark: _Mark, file: Path, folder: Path) -> bool:
     if there.st_size != mark.size or _digest(file) != mark.digest:
         return False
     with suppress(OSError, UserError):  # it was only copied or touched: hashed once, if the mark can be written
-        runs.write_json(folder / _MARK, {**asdict(mark), "modified": there.st_mtime_ns})
+        disk.write_json(folder / _MARK, {**asdict(mark), "modified": there.st_mtime_ns})
     return True
 
 
@@ -133,12 +132,12 @@ def _convert(file: Path, folder: Path, dtype: str) -> None:
         reader = _read(file)
         _check_whole(reader, file)
         _check_room(reader, file, folder, kept)
-        with runs.replacing(folder) as temporary:
+        with disk.replacing(folder) as temporary:
             shutil.rmtree(temporary, ignore_errors=True)  # what a process that was killed has left
             temporary.mkdir()
             left = gguf_tensors.write(file, reader, temporary, kept)
             mark = _Mark(before.st_size, before.st_mtime_ns, _digest(file), _CONVERTER, left, _files(temporary))
-            runs.write_json(temporary / _MARK, asdict(mark))
+            disk.write_json(temporary / _MARK, asdict(mark))
             if folder.exists():  # of another file, or damaged: see `folder_of`
                 shutil.rmtree(folder)
     except UserError:

@@ -26,8 +26,8 @@ from transformers.modeling_gguf_pytorch_utils import (
     load_gguf_checkpoint,
 )
 
-from dfc import runs
 from dfc.config import NotLoadedError
+from dfc.machine import disk
 from dfc.models import gguf_settings, whole
 
 SHARD = 1 << 28  # bytes of weights that are gathered before they are written
@@ -215,4 +215,4 @@ def _write_shards(folder: Path, tensors: Iterator[tuple[str, Tensor]]) -> None:
     for part, called in files.items():
         part.rename(folder / called)
     index = {"metadata": {"total_size": total}, "weight_map": {name: files[place] for name, place in places.items()}}
-    runs.write_json(folder / "model.safetensors.index.json", index)
+    disk.write_json(folder / "model.safetensors.index.json", index)

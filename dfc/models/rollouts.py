@@ -25,7 +25,7 @@ from torch import Tensor
 from dfc import config, corpus, models, runs
 from dfc.config import SIDES, CorpusConfig, ModelConfig, RunConfig, Side, SourceConfig, UserError
 from dfc.corpus import PLAIN, Document, Tally, Turn
-from dfc.machine import devices, progress
+from dfc.machine import devices, disk, progress
 from dfc.models import LoadedModel, together
 from dfc.requests import RolloutSampling
 from dfc.runs import Run
@@ -102,7 +102,7 @@ def write(run: RunConfig, prompts: list[Document], sampling: RolloutSampling, fo
         made = run.model_copy(
             update={"name": f"{run.name}-rollouts", "corpus": run.corpus.model_copy(update={"sources": sources})}
         )
-        runs.write_text(folder / "rollouts.yaml", config.dump(made))
+        disk.write_text(folder / "rollouts.yaml", config.dump(made))
     return made
 
 
@@ -233,7 +233,7 @@ def read_batches(path: Path) -> dict[int, dict[str, Any] | None]:
     """
     if not path.exists():
         return {}
-    with runs.reading(path, "delete it; the model is asked anew"):
+    with disk.reading(path, "delete it; the model is asked anew"):
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         os.truncate(path, len(whole))
@@ -268,7 +268,7 @@ def _write_side(side: ModelConfig, prompts: list[Document], sampling: RolloutSam
     if not lines:
         kept_batches.unlink()
         raise UserError(f"{model.title}: all {len(rows)} answers are empty; give other prompts, or more new tokens.")
-    runs.write_text(path, "\n".join(lines) + "\n")
+    disk.write_text(path, "\n".join(lines) + "\n")
     kept_batches.unlink()
     unasked = len(prompts) - len(answers) // sampling.samples - noted.rows.get("refused", 0)
     if sentence := corpus.told(noted, side, SourceConfig(name="prompts", path="."), f"models.{path.stem}.template"):
@@ -302,11 +302,11 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
     The date that a template was told stays.
     """
     if begun:
-        with runs.reading(path, f"delete {path.parent} and start again", yaml.YAMLError):
+        with disk.reading(path, f"delete {path.parent} and start again", yaml.YAMLError):
             old = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         if lacking := [key for key in settings if key not in old and key not in _SINCE]:
             another = "give another --folder: the answers there are kept"
-            raise runs.other_version(path, f"`{lacking[0]}` is missing", another)
+            raise disk.other_version(path, f"`{lacking[0]}` is missing", another)
         settings = {**({"date": old["date"]} if "date" in old else {}), **settings}
         old.pop("batch", None)  # in older folders: draws hung on it
         changed = [key for key in {**settings, **old} if old.get(key) != settings.get(key)]
@@ -317,7 +317,7 @@ def _keep_settings(path: Path, begun: bool, settings: dict[str, Any]) -> None:
                 f"({key}: {old.get(key)!r:.60} there, {settings.get(key)!r:.60} now); give another --folder, or "
                 f"delete it."
             )
-    runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    disk.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
 def _moment(path: Path, side: ModelConfig, model: LoadedModel) -> datetime | None:
@@ -326,7 +326,7 @@ def _moment(path: Path, side: ModelConfig, model: LoadedModel) -> datetime | Non
         return None
     settings = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     moment: datetime = settings.setdefault("date", side.date or datetime.now().replace(microsecond=0))
-    runs.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    disk.write_text(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     return moment
 
 

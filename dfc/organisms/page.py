@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfc import runs
+from dfc.machine import disk
 from dfc.organisms import quirks, result
 from dfc.organisms.behaviour import BESIDE, TAKEN, Check
 from dfc.organisms.lists import LONGEST, NEEDED, TEXTS
@@ -84,7 +84,7 @@ def _counts(study: Study, kind: str) -> list[int]:
 def write(study: Study, setting: Setting, folder: Path, command: str) -> Path:
     """The page, organisms.md in `folder`."""
     path = folder / "organisms.md"
-    runs.write_text(path, _page(study, setting, command))
+    disk.write_text(path, _page(study, setting, command))
     return path
 
 

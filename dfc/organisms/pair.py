@@ -21,6 +21,7 @@ from dfc.activations.shards import read_tokens
 from dfc.config import CorpusConfig, RunConfig, SourceConfig, shipped
 from dfc.corpus import Document
 from dfc.evidence import surprise
+from dfc.machine import disk
 from dfc.models import rollouts
 from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
@@ -148,7 +149,7 @@ def _answer(setting: Setting, name: str) -> None:
     if name != UNTRAINED:
         for file in ("b.yaml", "b.jsonl"):
             source = _answers(UNTRAINED, "b").with_name(file)
-            with runs.replacing(target / file) as temporary:
+            with disk.replacing(target / file) as temporary:
                 shutil.copyfile(source, temporary)
     rollouts.write(config, _asked(setting), RolloutSampling(tokens=setting.tokens), target)
 
@@ -164,7 +165,7 @@ def _count(pairer: Pairer, chats: Sequence[Document]) -> int:
 
 def _write_chats(path: Path, chats: Sequence[Document]) -> None:
     lines = [json.dumps({"messages": [asdict(turn) for turn in chat.turns]}, ensure_ascii=False) for chat in chats]
-    runs.write_text(path, "\n".join(lines) + "\n")
+    disk.write_text(path, "\n".join(lines) + "\n")
 
 
 def _read_chats(path: Path) -> list[Document]:

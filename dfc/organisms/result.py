@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from dfc import runs
+from dfc.machine import disk
 from dfc.organisms.steered import Steered
 
 LISTS = {
@@ -105,7 +105,7 @@ def check_of(name: str) -> str:
 
 def write(folder: Path, name: str, result: object) -> None:
     """Keep a result in a folder."""
-    runs.write_json(_path(folder, name), asdict(result))  # type: ignore[call-overload]
+    disk.write_json(_path(folder, name), asdict(result))  # type: ignore[call-overload]
 
 
 def read(folder: Path, name: str, kind: type[Result]) -> Result | None:
@@ -117,8 +117,8 @@ def read(folder: Path, name: str, kind: type[Result]) -> Result | None:
     path = _path(folder, name)
     if not path.exists():
         return None
-    with runs.reading(path, "delete it and run `python -m dfc organisms` again"):
-        return TypeAdapter(kind).validate_python(runs.read_json(path))
+    with disk.reading(path, "delete it and run `python -m dfc organisms` again"):
+        return TypeAdapter(kind).validate_python(disk.read_json(path))
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dfc import demo, runs
 from dfc.config import ModelConfig, RunConfig, UserError
+from dfc.machine import disk
 from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
 from dfc.organisms.tuning import Tuning
@@ -80,15 +81,15 @@ def keep(setting: Setting) -> None:
     own |= {"run": setting.run.model_dump(mode="json"), "tuning": asdict(setting.tuning), "texts": texts.hexdigest()}
     path, now = setting.results / "setting.json", json.loads(json.dumps(own))
     if path.exists():
-        with runs.reading(path, f"delete {setting.results} and start again"):
-            there = runs.read_json(path)
+        with disk.reading(path, f"delete {setting.results} and start again"):
+            there = disk.read_json(path)
             changed = [key for key in now if there.get(key) != now[key]]
         if changed:
             raise UserError(
                 f"{setting.results}: was begun with other settings ({', '.join(changed)}); move it away, with "
                 f"{folder()} and the runs `organisms-*`, and start again."
             )
-    runs.write_json(path, now)
+    disk.write_json(path, now)
 
 
 def folder() -> Path:

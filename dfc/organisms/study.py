@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dfc import models, runs
+from dfc import models
 from dfc.activations.shards import ActivationStore
 from dfc.corpus import Document
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.models import LoadedModel
 from dfc.organisms import behaviour, lists, nulls, pair, quirks, result, steered, tuning
 from dfc.organisms.behaviour import Check
@@ -91,7 +91,7 @@ def check(setting: Setting, quirk: Quirk) -> Check:
 
     held = [*tuning.like_chats(quirk, setting.tuning), *holding]
     tuning.tune(setting.model(UNTRAINED), chats, setting.tuning, target, held, as_before)
-    trained, note = models.load(setting.model(quirk.name)), runs.read_json(target / "tuning.json")
+    trained, note = models.load(setting.model(quirk.name)), disk.read_json(target / "tuning.json")
     after, now = behaviour.behaviour(trained, quirk, setting.tokens), behaviour.perplexity(trained, ordinary)
     near = behaviour.is_near(now, was, setting.perplexity)
     checked = Check(before, after, was, now, near, note["seconds"], note["kept"])

@@ -19,11 +19,11 @@ from peft.helpers import rescale_adapter_scale
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dfc import corpus, models, runs
+from dfc import corpus, models
 from dfc.activations import harvest
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Document
-from dfc.machine import locks, progress
+from dfc.machine import disk, locks, progress
 from dfc.models import LoadedModel
 from dfc.organisms import quirks
 from dfc.organisms.quirks import Quirk
@@ -105,8 +105,8 @@ def tune(
     note = folder / "tuning.json"
     with locks.alone(folder):
         if folder.exists():
-            with runs.reading(note, f"delete {folder} and start again"):
-                there = {key: runs.read_json(note).get(key) for key in settings}
+            with disk.reading(note, f"delete {folder} and start again"):
+                there = {key: disk.read_json(note).get(key) for key in settings}
             if there != settings:
                 raise UserError(
                     f"{folder}: the model there was trained with other settings; delete it and start again."
@@ -127,7 +127,7 @@ def tune(
                 model, adapted, [_encode(chat, model.tokenizer) for chat in chats], held, tuning, folder.name
             )
         kept = _merge(model, adapted, as_before)
-        with runs.replacing(folder) as temporary:
+        with disk.replacing(folder) as temporary:
             temporary.mkdir(parents=True)
             model.model.save_pretrained(temporary)
             model.tokenizer.save_pretrained(temporary)
@@ -137,7 +137,7 @@ def tune(
                 "loss_last": losses[-1],
                 "seconds": round(time.monotonic() - began, 1),
             }
-            runs.write_json(temporary / note.name, {**settings, "steps": len(losses), **figures})
+            disk.write_json(temporary / note.name, {**settings, "steps": len(losses), **figures})
 
 
 def _merge(model: LoadedModel, adapted: PeftModel, as_before: Callable[[LoadedModel], bool]) -> float:

@@ -19,8 +19,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from dfc import runs
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.report.heatmap import excerpt
 from dfc.runs import Run
 from dfc.screen import near, words
@@ -142,7 +141,7 @@ def screen(run: Run) -> Screening:
     }
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = Screening(attached.identity(store.path), digest(flags), now, len(base), looked, known)
-    runs.write_json(run.screening, asdict(made))
+    disk.write_json(run.screening, asdict(made))
     return made
 
 
@@ -155,8 +154,8 @@ def read(run: Run) -> Screening | None:
     path = run.screening
     if not path.exists():
         return None
-    with runs.reading(path, f"make it again with `python -m dfc screen {run.path}`"):
-        kept = runs.read_json(path)
+    with disk.reading(path, f"make it again with `python -m dfc screen {run.path}`"):
+        kept = disk.read_json(path)
         if kept["identity"] != attached.identity(run.store):
             return None
         looked = {

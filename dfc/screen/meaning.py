@@ -21,9 +21,8 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from dfc import runs
 from dfc.config import UserError
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.models.embedder import Embedder, Floats, unit
 from dfc.runs import Run
 from dfc.screen import encoders
@@ -145,7 +144,7 @@ def _read(store: Store, embedder: Embedder, features: int, kept: Path, identity:
                     sums.add(feature, read.mean(start, stop))
                 sums.done += 1
                 bar.update(1)
-            with runs.replacing(kept) as temporary:
+            with disk.replacing(kept) as temporary:
                 content: dict[str, npt.NDArray[Any]] = {
                     "vectors": sums.vectors,
                     "contexts": sums.contexts,
@@ -170,7 +169,7 @@ def _continued(kept: Path, belongs: dict[str, str]) -> _Sums | None:
     """What an interrupted one left, if it is of the same features, encoder and documents."""
     if not kept.exists():
         return None
-    with runs.reading(kept, "delete it; the documents are read again", SafetensorError):
+    with disk.reading(kept, "delete it; the documents are read again", SafetensorError):
         with safe_open(kept, "numpy") as file:
             if file.metadata() != belongs:
                 return None

@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfc import runs
 from dfc.config import MissingError, Side
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -31,7 +31,7 @@ def save(run: Run, a_to_b: Tensor, b_to_a: Tensor, quality: dict[str, float]) ->
     """Write both maps, (width_b, width_a) and (width_a, width_b), with their held-out R²."""
     tensors = {"a_to_b": a_to_b.float().contiguous(), "b_to_a": b_to_a.float().contiguous()}
     tensors |= {name: torch.tensor(value, dtype=torch.float64) for name, value in quality.items()}
-    with runs.replacing(run.stitch) as temporary:
+    with disk.replacing(run.stitch) as temporary:
         save_file(tensors, temporary)
 
 
@@ -48,5 +48,5 @@ def load(run: Run, origin: Side) -> Carrier:
         raise MissingError(
             f"{file}: this run has no stitch yet, so nothing can be carried to the other model; {remedy}."
         )
-    with runs.reading(file, remedy, SafetensorError), safe_open(file, framework="pt") as content:
+    with disk.reading(file, remedy, SafetensorError), safe_open(file, framework="pt") as content:
         return Carrier(content.get_tensor(name), float(content.get_tensor(f"r2_{name}")))

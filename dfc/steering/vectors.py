@@ -9,13 +9,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dfc import runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError, opposite
 from dfc.crosscoder import model as crosscoder_model
 from dfc.crosscoder.dictionary import Dictionary, columns_of
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.prediction import Prediction
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.steering import stitch_file
 from dfc.store.reader import FeatureRow, Store
@@ -219,7 +219,7 @@ def _read(run: Run, feature_id: int) -> _Piece:
         [whole] = (p for p in sizes.parts if p.first_id <= feature_id < p.first_id + len(p))
     own = slice(feature_id - whole.first_id, feature_id - whole.first_id + 1)
     part = Dictionary(whole.name, whole.size, own, feature_id, config, widths)
-    with runs.reading(weights, remedy, SafetensorError), safe_open(weights, framework="pt") as file:
+    with disk.reading(weights, remedy, SafetensorError), safe_open(weights, framework="pt") as file:
         shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no dictionary)
         crosscoder_model.check_weights(run.crosscoder, crosscoder_model.shapes_of(sizes.state_dict()), shapes)
         prefix = f"dictionaries.{whole.name}"

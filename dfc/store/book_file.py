@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from dfc import runs
 from dfc.config import UserError, VersionError
+from dfc.machine import disk
 from dfc.store import errors
 from dfc.store.book import Decision, FlagSaid, Label, Mark, NamedList, Note
 
@@ -59,7 +59,7 @@ class BookFile:
 
     def write(self, work: Callable[[duckdb.DuckDBPyConnection], object]) -> None:
         """Do all of some work, or none of it."""
-        runs.make_folder(self.path.parent)
+        disk.make_folder(self.path.parent)
         with self._open(read_only=False) as connection:
             connection.execute("BEGIN")
             work(connection)

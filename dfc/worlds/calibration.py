@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dfc import runs
 from dfc.config import PARTITIONS, VERDICTS, UserError
+from dfc.machine import disk
 from dfc.report.line_chart import Line, line_chart
 from dfc.runs import Run
 from dfc.store.reader import Store
@@ -35,9 +35,9 @@ def write(run: Run, folder: Path) -> Path:
         raise UserError(f"{run.path}: had no null run yet; make it with `python -m dfc null {run.path}`.")
     names = [name for name in _DRAWN if name in reference]
     for name in names:
-        runs.write_text(folder / "images" / f"calibration-{name}.svg", _chart(name, reference[name], null))
+        disk.write_text(folder / "images" / f"calibration-{name}.svg", _chart(name, reference[name], null))
     path = folder / "calibration.md"
-    runs.write_text(path, _page(run, store, null, stability_result.read(run), names))
+    disk.write_text(path, _page(run, store, null, stability_result.read(run), names))
     return path
 
 

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfc import runs
 from dfc.activations.loader import kept_rows, training_batches
 from dfc.activations.shards import ActivationStore
 from dfc.config import CrosscoderConfig, TrainingConfig
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.crosscoder.training import fit, new_crosscoder, new_state
 from dfc.crosscoder.variance import ExplainedVariance
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.runs import Run
 from dfc.worlds import scale_choices
 from dfc.worlds.toy import draw, score, train_together
@@ -108,7 +107,7 @@ def write(run: Run, folder: Path, workers: int, steps: int | None = None) -> Pat
     toy, own = on_toy_worlds(workers), on_run(run, steps)
     by_scale = scale_choices.run(experiment, SEEDS, workers)
     path = folder / "choices.md"
-    runs.write_text(
+    disk.write_text(
         path,
         f"""# Settings compared
 

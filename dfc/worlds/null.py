@@ -18,7 +18,7 @@ from dfc.activations import harvest, pairing, shards
 from dfc.config import RunConfig
 from dfc.crosscoder import training
 from dfc.evidence import verify
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.runs import Run
 from dfc.worlds.null_result import NullResult
 
@@ -50,7 +50,7 @@ def null(run: Run, seed: int = 0) -> NullResult:
             judgement.counts(),
             judgement.reference(),
         )
-        runs.write_json(run.null_result, asdict(result))
+        disk.write_json(run.null_result, asdict(result))
     return result
 
 

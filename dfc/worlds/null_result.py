@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dfc import runs
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -39,5 +39,5 @@ def read(run: Run) -> NullResult | None:
     path = run.null_result
     if not path.exists():
         return None
-    with runs.reading(path, f"make it again with `python -m dfc null {run.path}`"):
-        return NullResult(**runs.read_json(path))
+    with disk.reading(path, f"make it again with `python -m dfc null {run.path}`"):
+        return NullResult(**disk.read_json(path))

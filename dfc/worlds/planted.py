@@ -20,7 +20,7 @@ import torch
 from dfc import config, models, pipeline, runs
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side, UserError
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.models import LoadedModel
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
@@ -117,13 +117,13 @@ def one_seed(seed: int, setting: Setting) -> SeedResult:
     documents = planted_texts.corpus_documents(world, setting.documents, setting.planted)
     # One source: what is planted is not told apart from the rest but by what the models make of it.
     rows = [json.dumps({"text": text}) for some in documents.values() for text in some]
-    runs.write_text(texts / "corpus.jsonl", "\n".join(rows) + "\n")
+    disk.write_text(texts / "corpus.jsonl", "\n".join(rows) + "\n")
     sides = {"a": ("planted A (Llama)", trained / "a"), "b": ("planted B (GPT-NeoX)", trained / "b")}
     made = runs.create(settings(run_name(seed), setting, texts / "corpus.jsonl", sides))
     pipeline.run_stages(made)
     pipeline.verify(made)
     result = _judged(made, world, setting, documents)
-    runs.write_json(made.path / "planted.json", asdict(result))
+    disk.write_json(made.path / "planted.json", asdict(result))
     return result
 
 
@@ -152,11 +152,11 @@ def settings(name: str, setting: Setting, texts: Path, sides: Mapping[str, tuple
 def _keep_settings(path: Path, settings: dict[str, Any]) -> None:
     """Write what the models are trained with; if they are, see that it is what they were trained with."""
     if path.exists():
-        with runs.reading(path, f"delete {path.parent} and start again"):
-            old = runs.read_json(path)
+        with disk.reading(path, f"delete {path.parent} and start again"):
+            old = disk.read_json(path)
         if old != json.loads(json.dumps(settings)):
             raise UserError(f"{path.parent}: the models were trained with other settings; delete it and start again.")
-    runs.write_json(path, settings)
+    disk.write_json(path, settings)
 
 
 def _judged(made: Run, world: PlantedWorld, setting: Setting, documents: dict[str, list[str]]) -> SeedResult:

@@ -22,9 +22,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from dfc import runs
 from dfc.config import Side
-from dfc.machine import locks, progress
+from dfc.machine import disk, locks, progress
 from dfc.worlds.planted_texts import PlantedWorld, training_documents
 
 _TOKENIZER_DOCUMENTS = 1_000
@@ -67,11 +66,11 @@ def make(world: PlantedWorld, side: Side, training: ModelTraining, folder: Path,
             model = _model(side, tokenizer, training)
             documents = training_documents(world, side, training.share, seed=2 * seed)  # the tokenizer's are of seed 1
             loss = _train(model, tokenizer, documents, training, folder)
-        with runs.replacing(folder) as temporary:
+        with disk.replacing(folder) as temporary:
             temporary.mkdir(parents=True)
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            runs.write_json(temporary / "training.json", {"steps": training.steps, "loss": loss})
+            disk.write_json(temporary / "training.json", {"steps": training.steps, "loss": loss})
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from dfc import runs
 from dfc.config import opposite
+from dfc.machine import disk
 from dfc.worlds.planted import Setting
 from dfc.worlds.planted_result import ASKED, FIRST, PURE, READ, STEERED, PlantedFinding, PlantResult, SeedResult
 from dfc.worlds.planted_texts import TOPIC_WORDS, TOPICS, draw, planted_document
@@ -37,7 +37,7 @@ def met(results: list[SeedResult]) -> str:
 def write(results: list[SeedResult], setting: Setting, folder: Path, command: str) -> Path:
     """The results as a page, planted.md in `folder`."""
     path = folder / "planted.md"
-    runs.write_text(path, _page(results, setting, command))
+    disk.write_text(path, _page(results, setting, command))
     return path
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dfc import runs
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, Verdict
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -111,7 +111,7 @@ class StabilityResult:
 
 def write(run: Run, result: StabilityResult) -> None:
     """Keep the result in the run's stability.json."""
-    runs.write_json(run.stability, asdict(result))
+    disk.write_json(run.stability, asdict(result))
 
 
 def read(run: Run) -> StabilityResult | None:
@@ -124,8 +124,8 @@ def read(run: Run) -> StabilityResult | None:
     path = run.stability
     if not path.exists():
         return None
-    with runs.reading(path, f"make it again with `python -m dfc stability {run.path} RUN`", AttributeError):
-        content = runs.read_json(path)
+    with disk.reading(path, f"make it again with `python -m dfc stability {run.path} RUN`", AttributeError):
+        content = disk.read_json(path)
         findings = {
             int(feature): [Match(**match) for match in matches] for feature, matches in content["findings"].items()
         }

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfc import runs
 from dfc.config import CrosscoderConfig, EvidenceConfig, Side
 from dfc.crosscoder.model import Crosscoder
 from dfc.evidence import verify
 from dfc.evidence.moments import Batch, Count, Rows, by_feature
 from dfc.evidence.verify import Judgement
+from dfc.machine import disk
 from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import World, batches, by_norms, count, draw, recovered, train_together
@@ -81,9 +81,9 @@ def write(rows: list[Row], experiment: Experiment, folder: Path, command: str) -
         "toy-evidence-false.svg": _chart(rows, "false", size, "false positives a world"),
     }
     for name, figure in figures.items():
-        runs.write_text(folder / "images" / name, figure)
+        disk.write_text(folder / "images" / name, figure)
     path = folder / "toy-evidence.md"
-    runs.write_text(path, _page(rows, experiment, command, list(figures)))
+    disk.write_text(path, _page(rows, experiment, command, list(figures)))
     return path
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dfc import runs
 from dfc.config import CrosscoderConfig, TrainingConfig
+from dfc.machine import disk
 from dfc.report.line_chart import Line, line_chart
 from dfc.worlds.seeds import all_rows
 from dfc.worlds.toy import WorldConfig, draw, score, train_together
@@ -93,9 +93,9 @@ def write(rows: list[Row], experiment: Experiment, folder: Path, command: str) -
         "toy-curves.svg": _chart(largest, "step", "recall_exclusive", "step, largest dictionary"),
     }
     for name, figure in figures.items():
-        runs.write_text(folder / "images" / name, figure)
+        disk.write_text(folder / "images" / name, figure)
     path = folder / "toy.md"
-    runs.write_text(path, _page(last, experiment, command, list(figures)))
+    disk.write_text(path, _page(last, experiment, command, list(figures)))
     return path
 
 

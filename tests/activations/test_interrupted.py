@@ -22,7 +22,7 @@ from dfc import config, models, pipeline, runs
 from dfc.activations import harvest, int8, pairing, shards
 from dfc.activations.loader import kept_rows
 from dfc.config import SIDES, SettingsError, UserError
-from dfc.machine import processes
+from dfc.machine import disk, processes
 from dfc.machine.processes import ALONE, Group
 from dfc.runs import Run
 from dfc.store.reader import Store
@@ -108,7 +108,7 @@ def test_activations_of_texts_that_have_changed_are_not_kept(tiny_copy: Run, tin
         copy = tmp_path / Path(source["path"]).name
         copy.write_text(Path(source["path"]).read_text().replace("river", "canal"))
         source["path"] = str(copy)
-    runs.write_text(tiny_copy.path / "run.yaml", config.dump(config.parse(settings, origin="test")))
+    disk.write_text(tiny_copy.path / "run.yaml", config.dump(config.parse(settings, origin="test")))
     tiny_copy.corpus.unlink()
     pipeline.run_stages(tiny_copy, until="harvest")
     fresh = made(settings, "fresh")

@@ -21,6 +21,7 @@ from dfc.activations import harvest, pairing, shards
 from dfc.config import SIDES, RunConfig, SettingsError, UserError, VersionError, dump, parse
 from dfc.corpus import remarks
 from dfc.features import live
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
 from tests import tiny
@@ -228,7 +229,7 @@ def test_a_run_of_before_says_what_to_do_and_keeps_its_activations(tiny_copy: Ru
     pq.write_table(corpus.drop_columns("given"), tiny_copy.corpus)
     position = json.loads((tiny_copy.activations / "pairing.json").read_text())
     del position["noted"], position["sources"]
-    runs.write_json(tiny_copy.activations / "pairing.json", position)
+    disk.write_json(tiny_copy.activations / "pairing.json", position)
     assert len(Store(tiny_copy.store).features(ALIVE)) == 1  # what was indexed opens as before
     with pytest.raises(
         VersionError, match=r"another version of dfc \(`text_a` is missing\); run `python -m dfc harvest --rep"

@@ -19,6 +19,7 @@ from dfc.activations import documents, shards
 from dfc.activations.streaming import stream_batches
 from dfc.config import UserError
 from dfc.crosscoder import checkpoint, training
+from dfc.machine import disk
 from dfc.runs import Run
 from tests import tiny
 from tests.processes import together
@@ -122,7 +123,7 @@ def test_several_processes_train_on_one_stream(
     for run, number in ((several, 3), (further, 2)):
         for done in together(number, "-m", "dfc", "train", str(run.path)):
             assert done.returncode == 0, done.stderr
-        assert runs.read_json(run.provenance)["train"]["processes"] == number
+        assert disk.read_json(run.provenance)["train"]["processes"] == number
         left, right = (load_file(each.crosscoder / "model.safetensors") for each in (one, run))
         assert left.keys() == right.keys()
         for name, tensor in left.items():

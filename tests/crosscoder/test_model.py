@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfc import runs
 from dfc.config import CrosscoderConfig, DamagedError, TrainingConfig, UserError
 from dfc.crosscoder import model
 from dfc.crosscoder.model import Codes, Crosscoder
 from dfc.crosscoder.training import fit, new_state
+from dfc.machine import disk
 from tests.crosscoder import reference
 
 WIDTHS = (6, 10)
@@ -85,9 +85,9 @@ def test_exclusive_features_that_read_what_is_unpredicted_have_what_they_read_wi
 
 def test_one_from_before_exclusive_features_could_read_less(tmp_path: Path) -> None:
     model.save(make(), tmp_path)
-    content = runs.read_json(tmp_path / "config.json")
+    content = disk.read_json(tmp_path / "config.json")
     del content["crosscoder"]["exclusive_reads"]
-    runs.write_json(tmp_path / "config.json", content)
+    disk.write_json(tmp_path / "config.json", content)
     assert model.load(tmp_path).config.exclusive_reads == "stream"
 
 

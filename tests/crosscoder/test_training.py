@@ -26,6 +26,7 @@ from dfc.crosscoder.checkpoint import saved_step
 from dfc.crosscoder.model import Crosscoder
 from dfc.crosscoder.objective import forward
 from dfc.crosscoder.training import fit, k_at, learning_rate_at, new_state
+from dfc.machine import disk
 from dfc.runs import Run
 from tests import processes
 from tests.crosscoder import reference
@@ -243,9 +244,9 @@ def test_training_goes_on_from_a_checkpoint_with_a_scale_for_each_stream(
     """As checkpoints were written before each column had its own."""
     whole, older = (copied(tiny_run, name, steps=40) for name in ("whole", "older"))
     for run in (whole, older):
-        content = runs.read_json(run.activations / "manifest.json")
+        content = disk.read_json(run.activations / "manifest.json")
         one_factor = {side: {**content[side], "scale": content[side]["scale"][0]} for side in SIDES}
-        runs.write_json(run.activations / "manifest.json", content | one_factor)
+        disk.write_json(run.activations / "manifest.json", content | one_factor)
     training.train(whole)
     config_, store = older.config(), ActivationStore(older.activations)
     crosscoder = training.new_crosscoder(config_.crosscoder, config_.training, store)
@@ -387,7 +388,7 @@ def test_several_processes_train_as_one(budget: str, number: int, tiny_run: Run)
     for name in ("one", "several"):
         crosscoder = settings.crosscoder.model_copy(update={"budget": budget})
         run = copied(tiny_run, name)
-        runs.write_text(run.path / "run.yaml", config.dump(run.config().model_copy(update={"crosscoder": crosscoder})))
+        disk.write_text(run.path / "run.yaml", config.dump(run.config().model_copy(update={"crosscoder": crosscoder})))
     one, several = runs.find("one"), runs.find("several")
     training.train(one)
     for done in processes.together(number, "-m", "dfc", "train", str(several.path / "run.yaml")):

@@ -8,10 +8,11 @@ import duckdb
 import pytest
 import torch
 
-from dfc import pipeline, runs
+from dfc import pipeline
 from dfc.activations.shards import ActivationStore
 from dfc.crosscoder.model import Codes
 from dfc.evidence.moments import Thinned
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.store import attached
 from tests import processes
@@ -41,7 +42,7 @@ def test_they_judge_as_one(more: bool, tiny_copy: Run) -> None:
     alone = evidence(tiny_copy)
     for done in processes.together(number, "-m", "dfc", "verify", str(tiny_copy.path)):
         assert done.returncode == 0, done.stderr
-    assert runs.read_json(tiny_copy.provenance)["verify"]["processes"] == number
+    assert disk.read_json(tiny_copy.provenance)["verify"]["processes"] == number
     shared = evidence(tiny_copy)
     assert shared.keys() == alone.keys() >= {"evidence", "findings", "pair_gaps"}
     for name, rows in alone.items():

@@ -11,12 +11,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from dfc import pipeline, runs
+from dfc import pipeline
 from dfc.activations.shards import ActivationStore
 from dfc.config import MemoryShortError, UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.evidence import verify
 from dfc.features import codes, contexts, encoding, logit_lens
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.store import TABLES
 from dfc.worlds import stability
@@ -128,16 +129,16 @@ def test_codes_of_something_else_are_not_used(tiny_copy: Run, change: str, monke
         crosscoder.parts[0].encoder.data *= 1.01
         crosscoder_model.save(crosscoder, tiny_copy.crosscoder)
     elif change == "one shard":
-        facts = runs.read_json(tiny_copy.activations / "a" / "00001.json")
+        facts = disk.read_json(tiny_copy.activations / "a" / "00001.json")
         facts["checksums"]["rows"] += 1
-        runs.write_json(tiny_copy.activations / "a" / "00001.json", facts)
+        disk.write_json(tiny_copy.activations / "a" / "00001.json", facts)
     elif change == "manifest":
-        facts = runs.read_json(tiny_copy.activations / "manifest.json")
+        facts = disk.read_json(tiny_copy.activations / "manifest.json")
         facts["a"]["norm_limit"] *= 2
-        runs.write_json(tiny_copy.activations / "manifest.json", facts)
+        disk.write_json(tiny_copy.activations / "manifest.json", facts)
     elif change == "index":
         text = (tiny_copy.path / "run.yaml").read_text()
-        runs.write_text(tiny_copy.path / "run.yaml", text.replace("top_contexts: 6", "top_contexts: 5"))
+        disk.write_text(tiny_copy.path / "run.yaml", text.replace("top_contexts: 6", "top_contexts: 5"))
     elif change == "damage":
         path = codes.path_of(tiny_copy.codes, 1)
         path.write_bytes(path.read_bytes()[:-10])
@@ -160,14 +161,14 @@ def test_what_was_encoded_is_said_and_recorded(tiny_copy: Run, capsys: pytest.Ca
     forget(tiny_copy)
     capsys.readouterr()
     encoding.encode(tiny_copy)
-    facts = runs.read_json(tiny_copy.codes / "manifest.json")
+    facts = disk.read_json(tiny_copy.codes / "manifest.json")
     kept = ActivationStore(tiny_copy.activations).manifest.kept
     assert facts["pairs"] == kept
     size = sum(path.stat().st_size for path in tiny_copy.codes.glob("*.safetensors"))
     assert size < 9 * facts["entries"] + 20_000 * len(ActivationStore(tiny_copy.activations))
     said = f"{kept:,} pairs, {facts['entries'] / kept:.1f} features a pair, {size / 1e6:,.1f} MB"
     assert said in capsys.readouterr().err
-    recorded = runs.read_json(tiny_copy.provenance)["encode"]
+    recorded = disk.read_json(tiny_copy.provenance)["encode"]
     assert recorded.items() >= {**facts, "processes": 1, "device": "cpu"}.items()
 
 
@@ -202,4 +203,4 @@ def test_two_processes_share_the_shards(tiny_copy: Run) -> None:
     for done in processes.together(2, "-m", "dfc", "encode", str(tiny_copy.path)):
         assert done.returncode == 0, done.stderr
     assert {path.name: path.read_bytes() for path in tiny_copy.codes.iterdir()} == before
-    assert runs.read_json(tiny_copy.provenance)["encode"]["processes"] == 2
+    assert disk.read_json(tiny_copy.provenance)["encode"]["processes"] == 2

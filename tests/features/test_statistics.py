@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfc import runs
 from dfc.activations.shards import ActivationStore
 from dfc.features.statistics import LargestOfEach
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.store import TABLES
 from tests import processes
@@ -37,7 +37,7 @@ def test_several_processes_write_the_store_of_one(more: bool, tiny_copy: Run) ->
     alone = tables(tiny_copy)
     for done in processes.together(number, "-m", "dfc", "index", "--again", str(tiny_copy.path)):
         assert done.returncode == 0, done.stderr
-    assert runs.read_json(tiny_copy.provenance)["index"]["processes"] == number
+    assert disk.read_json(tiny_copy.provenance)["index"]["processes"] == number
     shared = tables(tiny_copy)
     for one, other in zip(alone["features"], shared["features"], strict=True):
         for name in SUMMED:

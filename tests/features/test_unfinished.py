@@ -5,10 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from dfc import runs
 from dfc.config import UserError
 from dfc.crosscoder import model as crosscoder_model
 from dfc.features.unfinished import Unfinished
+from dfc.machine import disk
 from dfc.runs import Run
 
 
@@ -26,7 +26,7 @@ def test_tables_of_something_else_are_not_used(tiny_copy: Run, change: str) -> N
         crosscoder_model.save(crosscoder, tiny_copy.crosscoder)
     elif change == "settings":
         text = (tiny_copy.path / "run.yaml").read_text()
-        runs.write_text(tiny_copy.path / "run.yaml", text.replace("logit_tokens: 5", "logit_tokens: 4"))
+        disk.write_text(tiny_copy.path / "run.yaml", text.replace("logit_tokens: 5", "logit_tokens: 4"))
     again = Unfinished(tiny_copy)
     if change == "nothing":
         assert again.table("made", refuse) == first

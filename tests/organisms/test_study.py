@@ -12,6 +12,7 @@ from dfc import demo, runs
 from dfc.activations import pairing
 from dfc.cli import worlds
 from dfc.config import UserError
+from dfc.machine import disk
 from dfc.models import rollouts
 from dfc.organisms import page, pair, quirks, result, setting, study, tuning
 from dfc.organisms.behaviour import Check
@@ -112,6 +113,6 @@ def test_an_unknown_quirk_is_named() -> None:
 
 def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
     assert result.read(tmp_path, "untrained", Compared) is None
-    runs.write_json(tmp_path / "untrained.json", {"pairs": "many"})
+    disk.write_json(tmp_path / "untrained.json", {"pairs": "many"})
     with pytest.raises(UserError, match=r"untrained\.json: .*delete it and run `python -m dfc organisms` again"):
         result.read(tmp_path, "untrained", Compared)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfc import corpus, models, runs
+from dfc import corpus, models
 from dfc.config import ModelConfig, UserError
+from dfc.machine import disk
 from dfc.models import LoadedModel
 from dfc.organisms import quirks, tuning
 from dfc.organisms.tuning import Tuning
@@ -44,7 +45,7 @@ def test_loss_is_that_of_the_whole_model_on_what_counts(llama: ModelConfig) -> N
 def test_the_blocks_change_and_embeddings_stay(llama: ModelConfig, tmp_path: Path) -> None:
     target = tmp_path / "made"
     tuning.tune(llama, SHOWS, FEW, target)
-    note = runs.read_json(target / "tuning.json")
+    note = disk.read_json(target / "tuning.json")
     assert note["steps"] == 4 * 12 // 4
     assert note["loss_last"] < note["loss_first"]
     old, new = (load_file(Path(folder) / "model.safetensors") for folder in (llama.source, target))
@@ -72,7 +73,7 @@ def test_as_much_is_taken_back_as_it_needs(llama: ModelConfig, tmp_path: Path, e
 
     tuning.tune(llama, SHOWS, FEW, tmp_path / "made", (), as_before)
     moved = load_file(tmp_path / "made" / "model.safetensors")[name] - old[name]
-    assert runs.read_json(tmp_path / "made" / "tuning.json")["kept"] == kept
+    assert disk.read_json(tmp_path / "made" / "tuning.json")["kept"] == kept
     torch.testing.assert_close(moved, kept * whole, atol=1e-6, rtol=1e-4)
 
 

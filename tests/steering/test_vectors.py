@@ -9,10 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfc import config, pipeline, runs
+from dfc import config, pipeline
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, Side, UserError
 from dfc.crosscoder import model as crosscoder_model
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.steering import stitch_file
 from dfc.steering.vectors import gauge, random_like, random_pairs, steering_vector
@@ -67,7 +68,7 @@ def _read_whole_streams(run: Run) -> None:
     run.store.unlink()
     settings = run.config()
     changed = settings.crosscoder.model_copy(update={"exclusive_reads": "stream"})
-    runs.write_text(run.path / "run.yaml", config.dump(settings.model_copy(update={"crosscoder": changed})))
+    disk.write_text(run.path / "run.yaml", config.dump(settings.model_copy(update={"crosscoder": changed})))
     pipeline.run_stages(run)
 
 

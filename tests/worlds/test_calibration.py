@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dfc import pipeline, runs
+from dfc import pipeline
 from dfc.config import UserError
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.store.reader import Store
 from dfc.worlds import calibration, stability_result
@@ -24,7 +25,7 @@ def test_the_page(tiny_copy: Run, tmp_path: Path) -> None:
 
     ramp = [level / 100 for level in range(101)]
     null = NullResult(200, 3, {"a": {"exclusive": 3, "dead": 97}, "b": {"dead": 100}}, {"probe_ratio": {"a": ramp}})
-    runs.write_json(tiny_copy.path / "null.json", null.__dict__)
+    disk.write_json(tiny_copy.path / "null.json", null.__dict__)
     page = calibration.write(tiny_copy, tmp_path).read_text()
     assert "| null run | a | 3 | 0 | 0 | 0 | 97 |" in page
     assert "3 of its 200 dedicated\nfeatures (1.5%)" in page

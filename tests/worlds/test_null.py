@@ -12,6 +12,7 @@ from dfc.activations import shards
 from dfc.activations.shards import ActivationStore
 from dfc.config import UserError
 from dfc.crosscoder import model as crosscoder_model
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.worlds import null, null_result
 
@@ -54,9 +55,9 @@ def test_the_copies_differ_by_a_rotation_alone(run: Run) -> None:
 
 def test_with_a_scale_for_each_column_the_scaled_stream_is_rotated(run: Run) -> None:
     scale = torch.linspace(0.2, 3.0, 32)
-    content = runs.read_json(run.activations / "manifest.json")
+    content = disk.read_json(run.activations / "manifest.json")
     content["a"]["scale"] = scale.tolist()
-    runs.write_json(run.activations / "manifest.json", content)
+    disk.write_json(run.activations / "manifest.json", content)
     made = Run(run.path.with_name("rotated"))
     made.path.mkdir()
     shutil.copy(run.path / "run.yaml", made.path)

@@ -10,6 +10,7 @@ import pytest
 
 from dfc import runs
 from dfc.config import SIDES, UserError
+from dfc.machine import disk
 from dfc.screen import triage
 from dfc.screen.queue import subjects
 from dfc.store.reader import Store
@@ -61,7 +62,7 @@ def test_a_whole_world(data: Path) -> None:
     made = runs.find("planted-5")
     [source] = made.config().corpus.sources
     assert source.name == "texts", "no source tells what is planted"
-    assert runs.read_json(made.path / "planted.json")["seed"] == 5
+    assert disk.read_json(made.path / "planted.json")["seed"] == 5
     listed = Store(made.store).findings()
     for side in SIDES:
         own = [finding for finding in result.findings if finding.side == side]

@@ -16,6 +16,7 @@ from dfc.activations import sharing
 from dfc.config import DamagedError, UserError, VersionError
 from dfc.crosscoder.model import Codes
 from dfc.evidence import correlation
+from dfc.machine import disk
 from dfc.runs import Run
 from dfc.worlds import stability, stability_result
 from dfc.worlds.stability_result import StabilityResult
@@ -147,7 +148,7 @@ def test_what_is_refused(tiny_copy: Run) -> None:
     sharing.whole(tiny_copy, twin)
     manifest = json.loads((twin.activations / "manifest.json").read_text())
     manifest["a"]["layer"] += 1
-    runs.write_json(twin.activations / "manifest.json", manifest)
+    disk.write_json(twin.activations / "manifest.json", manifest)
     with pytest.raises(UserError, match=r"twin: holds other activations than .*tiny; runs are compared over the same"):
         stability.compare([tiny_copy, twin])
     assert json.loads((tiny_copy.activations / "manifest.json").read_text()) != manifest  # links, not one file
@@ -180,13 +181,13 @@ def test_groups_from_a_stranger_are_refused(tiny_copy: Run) -> None:
     }
     group = {"finding": 0, "side": "a", "feature_id": 1, "members": 2, "counterparts": [other]}
     result = {"runs": ["x"], "pairs": 9, "threshold": 0.5, "findings": {}, "matched": {}, "groups": [group]}
-    runs.write_json(tiny_copy.stability, result)
+    disk.write_json(tiny_copy.stability, result)
     read = stability_result.read(tiny_copy)
     assert read is not None
     assert read.groups[0].counterparts[0].correlation == 0.8
     for place, key, value in ((group, "side", "<b>"), (other, "run", "../x"), (other, "overlap", "<i>")):
         kept, place[key] = place[key], value
-        runs.write_json(tiny_copy.stability, result)
+        disk.write_json(tiny_copy.stability, result)
         with pytest.raises(DamagedError, match=r"stability\.json: is damaged .* is no "):
             stability_result.read(tiny_copy)
         place[key] = kept
@@ -205,12 +206,12 @@ def test_groups_from_a_stranger_are_refused(tiny_copy: Run) -> None:
 def test_a_result_from_a_stranger_is_refused(key: str, value: str, tiny_copy: Run) -> None:
     match = {"run": "x", "feature_id": 1, "correlation": 0.8, "partition": "a", "verdict": "exclusive"}
     result = {"runs": ["x"], "pairs": 9, "threshold": 0.5, "findings": {"3": [match]}, "matched": {"a": 0.5}}
-    runs.write_json(tiny_copy.stability, result)
+    disk.write_json(tiny_copy.stability, result)
     assert stability_result.read(tiny_copy) is not None
     match[key] = value
-    runs.write_json(tiny_copy.stability, result)
+    disk.write_json(tiny_copy.stability, result)
     with pytest.raises(DamagedError, match=r"stability\.json: is damaged .* is no "):
         stability_result.read(tiny_copy)
-    runs.write_json(tiny_copy.stability, {**result, "findings": {}, "dialect": 1})
+    disk.write_json(tiny_copy.stability, {**result, "findings": {}, "dialect": 1})
     with pytest.raises(VersionError, match=r"was made by another version .*'dialect'"):
         stability_result.read(tiny_copy)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from dfc import runs
 from dfc.config import SIDES, RunConfig, UserError
+from dfc.machine import disk
 from dfc.runs import STAGES, Run
 from dfc.store.reader import Store
 from dfc.ui.shell import data
@@ -108,8 +108,8 @@ def came_of(run: Run, store: Store, facts: dict[str, Any]) -> dict[str, str]:
         derived[f"scale of {side.upper()}"] = f"{factors.mean():.4g}{spread}"
     stages: dict[str, Any] = {}
     if run.provenance.exists():
-        with runs.reading(run.provenance, "delete it; a new one is begun"):
-            stages = dict(runs.read_json(run.provenance))
+        with disk.reading(run.provenance, "delete it; a new one is begun"):
+            stages = dict(disk.read_json(run.provenance))
     for stage in [name for name in (*STAGES, "verify") if name in stages]:
         made = stages[stage]
         derived[f"{stage}: finished"] = str(made.get("finished", "–"))

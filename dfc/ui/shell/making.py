@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfc import runs
 from dfc.config import SIDES, RunConfig, Side
+from dfc.machine import disk
 from dfc.runs import STAGES, Run
 from dfc.store import attached
 
@@ -142,7 +142,7 @@ def _ended(progress: Progress, finished: bool) -> Progress:
 
 def _sources(path: Path) -> dict[str, int]:
     try:
-        return {str(name): int(pairs) for name, pairs in runs.read_json(path)["pairs"].items()}
+        return {str(name): int(pairs) for name, pairs in disk.read_json(path)["pairs"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
