@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -132,69 +131,6 @@ def weighted_sums(rows: Tensor, columns: Tensor, weights: Tensor, vectors: Tenso
         return vectors.new_zeros(count, vectors.shape[1])
     starts = torch.searchsorted(rows, torch.arange(count, device=rows.device))
     return embedding_bag(columns, vectors, starts, mode="sum", per_sample_weights=weights)
-
-
-class Summed(torch.autograd.Function):
-    """The sum over processes. Each computes the same loss of it, whose gradient is therefore that of each summand."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, group: Group) -> Tensor:
-        return group.sum(own)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-class Common(torch.autograd.Function):
-    """What all processes have alike, as each uses it for its own features: its gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(ctx: Any, common: Tensor, group: Group) -> Tensor:
-        ctx.group = group
-        return common.view_as(common)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.group.sum(gradients[0]), None
-
-
-class SparsePass(torch.autograd.Function):
-    """Encode and decode restricted to given entries; exact gradients for all weights, none for x.
-
-    With v = gain · W_enc[c] · (x[r] − b_pre) + b_enc[c] for each entry (r, c), gives Σ_c v · W_dec[c] for each row.
-    The values are not computed anew in the forward pass: the selection had them.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        pre_bias: Tensor,
-        encoder: Tensor,
-        bias: Tensor,
-        decoder: Tensor,
-        gain: float,
-        entries: Entries,
-    ) -> Tensor:
-        ctx.save_for_backward(x, pre_bias, encoder, decoder)
-        ctx.gain, ctx.entries = gain, entries
-        return weighted_sums(entries.rows, entries.columns, entries.values, decoder, len(x))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | float | None, ...]:
-        x, pre_bias, encoder, decoder = ctx.saved_tensors
-        gradient, entries, gain = gradients[0].contiguous(), ctx.entries, ctx.gain
-        by_value = products(entries, gradient, decoder)
-        order = argsort(entries.columns)
-        rows, columns, features = entries.rows[order], entries.columns[order], len(encoder)
-        by_decoder = weighted_sums(columns, rows, entries.values[order], gradient, features)
-        by_encoder = weighted_sums(columns, rows, by_value[order] * gain, x - pre_bias, features)
-        by_bias = torch.zeros(features, dtype=by_value.dtype, device=by_value.device).index_add_(
-            0, entries.columns, by_value
-        )
-        by_pre_bias = -gain * (by_bias @ encoder)
-        return None, by_pre_bias, by_encoder, by_bias, by_decoder, None, None
 
 
 def products(entries: Entries, left: Tensor, right: Tensor) -> Tensor:

@@ -17,16 +17,14 @@ from torch import Tensor
 
 from dfc.config import TrainingConfig
 from dfc.crosscoder.batch_topk import (
-    Common,
     Entries,
-    SparsePass,
-    Summed,
     exactly,
     largest_in_each_row,
     reaching,
 )
 from dfc.crosscoder.dictionary import Dictionary
 from dfc.crosscoder.model import Crosscoder
+from dfc.crosscoder.squared_error import squared_error
 
 _SAMPLED_ROWS = 64
 _DEAD_AT_ONCE = 4_096
@@ -75,21 +73,20 @@ def forward(
     """
     seen = crosscoder.seen(x)
     entries, thresholds = select(crosscoder, seen, k, dtype)
-    pre_bias = Common.apply(crosscoder.decoder_bias, crosscoder.group)
-    centred = x - crosscoder.decoder_bias
-    residual = centred - _decode(crosscoder, seen, pre_bias, entries)
-    loss = residual.square().sum() / len(x)
+    centred = x - crosscoder.decoder_bias.detach()
+    fixed = centred, seen, crosscoder.decoder_bias, crosscoder.parts
+    loss, residual = squared_error(centred, *fixed, entries, crosscoder.group)
     aux_loss = loss.new_zeros(())
     if training.aux_weight and crosscoder.group.total(int(dead.sum())):
         revived = _strongest_dead(crosscoder, seen, dead, training)
-        aux_loss = (residual.detach() - _decode(crosscoder, seen, pre_bias, revived)).square().sum() / len(x)
+        aux_loss, _ = squared_error(residual, *fixed, revived, crosscoder.group)
         if not bool(aux_loss.isfinite()):  # counts as 0 (arXiv 2602.11729), and so do its gradients
             aux_loss = loss.new_zeros(())
     return StepResult(
         loss,
         aux_loss,
-        centred.detach(),
-        residual.detach(),
+        centred,
+        residual,
         [chosen.columns for chosen in entries],
         thresholds,
     )
@@ -177,15 +174,3 @@ def _within(entries: Entries, part: Dictionary) -> Entries:
     """Those of a part, of entries with global ids, counted within it."""
     own = entries.take((entries.columns >= part.ids.start) & (entries.columns < part.ids.stop))
     return replace(own, columns=own.columns - part.first_id)
-
-
-def _decode(crosscoder: Crosscoder, seen: Tensor, pre_bias: Tensor, entries: list[Entries]) -> Tensor:
-    """Sum of all parts' and processes' contributions, without the decoder bias; differentiable in own weights."""
-    total = seen.new_zeros(len(seen), sum(crosscoder.widths))
-    for part, chosen in zip(crosscoder.parts, entries, strict=True):
-        bias = pre_bias[part.columns]
-        contribution = SparsePass.apply(
-            seen[:, part.reads], bias, part.encoder, part.bias, part.decoder, part.gain, chosen
-        )
-        total[:, part.columns] = total[:, part.columns] + contribution
-    return Summed.apply(total, crosscoder.group)

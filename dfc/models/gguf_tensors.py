@@ -17,7 +17,7 @@ import torch
 from gguf import GGUFReader, GGUFValueType, ReaderTensor
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.integrations.gguf.utils import is_gguf_arch_supported
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
@@ -28,17 +28,13 @@ from transformers.modeling_gguf_pytorch_utils import (
 
 from dfc import runs
 from dfc.config import NotLoadedError
-from dfc.models import gguf_scaling, whole
+from dfc.models import gguf_settings, whole
 
 SHARD = 1 << 28  # bytes of weights that are gathered before they are written
 WHOLE = 1 << 33  # bytes of a model that is one file, as transformers writes it
 _OF_TORCH = {"format": "pt"}
 _PART = 1 << 22  # bytes of a quantised tensor that are turned at a time
 _EMBEDDING = "token_embd.weight"
-_EXPERTS = {
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
-}
 _COPIES = 3  # of the largest tensor in float32, while it is turned
 _BESIDE = re.compile(r"nextn|rot_embd|rope_freqs")  # what says tokens ahead, and what follows from the settings
 
@@ -77,14 +73,13 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
     if _is_read_as_needed(reader):
         _write_whole(file, folder, dtype)
         settings = AutoConfig.from_pretrained(folder)
-        if gguf_scaling.carry_over(file, reader, settings):
+        if gguf_settings.carry_over(file, reader, settings):
             settings.save_pretrained(folder)
         return ()
     parsed = load_gguf_checkpoint(str(file))
     settings = AutoConfig.for_model(**parsed["config"])
     settings.dtype = dtype
-    _widen_experts(reader, settings)
-    gguf_scaling.turn(reader, settings)
+    gguf_settings.complete(reader, settings)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(settings)
     settings.architectures = [type(model).__name__]
@@ -92,12 +87,12 @@ def write(file: Path, reader: GGUFReader, folder: Path, dtype: torch.dtype) -> t
     factors = {
         tensor.name: _values(tensor).flatten().tolist()
         for tensor in reader.tensors
-        if tensor.name in gguf_scaling.TENSORS
+        if tensor.name in gguf_settings.TENSORS
     }
-    left = [] if not factors or gguf_scaling.divide(reader, settings, factors) else sorted(factors)
-    gguf_scaling.carry_over(file, reader, settings)
+    left = [] if not factors or gguf_settings.divide(reader, settings, factors) else sorted(factors)
+    gguf_settings.carry_over(file, reader, settings)
     settings.save_pretrained(folder)
-    processor = TENSOR_PROCESSORS.get(gguf_scaling.architecture(reader), TensorProcessor)(config=parsed["config"])
+    processor = TENSOR_PROCESSORS.get(gguf_settings.architecture(reader), TensorProcessor)(config=parsed["config"])
     names: dict[str, str] = get_gguf_hf_weights_map(model, processor)
     _write_shards(folder, _converted(reader, processor, names, dtype, left))
     if lost := [name for name in left if _block_of(name) >= 0 and not _BESIDE.search(name)]:
@@ -122,17 +117,9 @@ def on_disk(reader: GGUFReader, dtype: torch.dtype) -> int:
     return 2 * total if total <= WHOLE else total
 
 
-def _widen_experts(reader: GGUFReader, settings: PreTrainedConfig) -> None:
-    """Make a mixture's experts as wide as the header says; transformers leaves them as wide as the class's default."""
-    for key, name in _EXPERTS.items():
-        width = reader.fields.get(f"{gguf_scaling.architecture(reader)}.{key}")
-        if width is not None and hasattr(settings, name):
-            setattr(settings, name, int(width.contents()))
-
-
 def _is_read_as_needed(reader: GGUFReader) -> bool:
     """Whether transformers reads the tensors of this architecture one by one itself."""
-    return bool(is_gguf_arch_supported(gguf_scaling.architecture(reader)))
+    return bool(is_gguf_arch_supported(gguf_settings.architecture(reader)))
 
 
 def _write_whole(file: Path, folder: Path, dtype: torch.dtype) -> None:
@@ -171,7 +158,7 @@ def _converted(
         )
         if result.name in names:
             yield names[result.name], torch.from_numpy(np.ascontiguousarray(result.weights)).to(dtype)
-        elif result.name is not None and tensor.name not in gguf_scaling.TENSORS:
+        elif result.name is not None and tensor.name not in gguf_settings.TENSORS:
             left.append(tensor.name)
     yield from ((name, value.to(dtype)) for name, value in made.items())
 

@@ -33,7 +33,8 @@ OF_EXPERTS = 768  # as transformers has it, whatever the header says
 def write_gguf(
     path: Path,
     arch: str = "llama",
-    blocks: int = LAYERS,
+    blocks: int | None = None,
+    layers: int = LAYERS,
     beside: tuple[str, ...] = (),
     factors: Mapping[str, Sequence[float]] | None = None,
     header: dict[str, Any] | None = None,
@@ -41,14 +42,15 @@ def write_gguf(
 ) -> Path:
     """A tiny random model as a GGUF file, some of its tensors quantised.
 
-    `beside` names tensors that are surplus, `factors` are tensors by which the frequencies of positions are divided,
-    `header` holds further settings of the architecture, and a mixture's experts are `of_experts` wide.
+    It says that it has `layers`, and holds as many `blocks` if no other number is given. `beside` names tensors that
+    are surplus, `factors` are tensors by which the frequencies of positions are divided, `header` holds further
+    settings of the architecture, and a mixture's experts are `of_experts` wide.
     """
     tokenizer = tiny.byte_level_tokenizer()
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(layers)
     writer.add_feed_forward_length(2 * WIDTH)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS)
@@ -85,7 +87,7 @@ def write_gguf(
             writer.add_tensor(name, values)
 
     add("token_embd.weight", len(pieces), WIDTH, quantised=True)
-    for block in reversed(range(blocks)):  # the order is the file's own
+    for block in reversed(range(blocks or layers)):  # the order is the file's own
         attention = {"attn_qkv": 3, "attn_output": 1} if arch == "phi3" else dict.fromkeys(_ATTENTION, 1)
         for name, wide in attention.items():
             add(f"blk.{block}.{name}.weight", wide * WIDTH, WIDTH, quantised=True)
@@ -192,6 +194,16 @@ def test_experts_are_as_wide_as_the_header_says(tmp_path: Path, tiny_models: tup
     assert made.model.config.moe_intermediate_size == 64
     widths = [tensor.shape[1:] for name, tensor in made.model.state_dict().items() if name.endswith("down_proj")]
     assert widths == [(WIDTH, 64)] * LAYERS
+
+
+@pytest.mark.parametrize(("layers", "scalar"), [(LAYERS, 256), (62, WIDTH // HEADS)])
+def test_attention_of_the_largest_gemma_3_is_scaled_as_it_was_trained(
+    layers: int, scalar: int, tmp_path: Path, tiny_models: tuple[Path, Path]
+) -> None:
+    """No header says it; transformers 5.23 has 256 for all (findings/gguf_gemma_27b_attends_softer.sh)."""
+    file = write_gguf(tmp_path / "gemma.gguf", "gemma3", layers=layers)
+    made = models.load(config(file, tokenizer=str(tiny_models[0])))
+    assert made.model.model.layers[0].self_attn.scaling == scalar**-0.5
 
 
 def test_a_header_without_its_lists_has_all_else(file: Path) -> None:

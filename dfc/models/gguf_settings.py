@@ -1,7 +1,8 @@
-"""What a GGUF file says of positions, carried over into a model's settings where transformers leaves it out.
+"""What a GGUF file says of a model and transformers leaves out, put into the model's settings.
 
-How many dimensions of a head turn with them, and how they are scaled for long texts: by the header, or by a tensor of
-factors, of which some models have one for long texts and one for short ones.
+How wide its experts are, how its attention is scaled, how many dimensions of a head turn with positions, and how these
+are scaled for long texts: by the header, or by tensors of factors, of which some models have one for long texts and one
+for short ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from transformers import PreTrainedConfig
 
 from dfc.config import NotLoadedError
 
+_EXPERTS = {
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
+}
+_BY_HEADS = {("gemma2", 46), ("gemma3", 62)}  # the two of 27 billion weights, as llama.cpp tells them: by their blocks
 _AS_NAMED = {"factor": "factor", "yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
 _CHANGES_NOTHING = {"finetuned": (True, False), "attn_factor": (1.0,), "yarn_attn_factor": (1.0,)}
 _ORIGINAL = "original_context_length"
@@ -24,13 +30,23 @@ TENSORS = frozenset({_DIVIDED, _LONG, _SHORT})
 """Names of the tensors of factors."""
 
 
-def turn(reader: GGUFReader, settings: PreTrainedConfig) -> None:
+def complete(reader: GGUFReader, settings: PreTrainedConfig) -> None:
+    """Put what the header says, beside the scaling of positions, in the place of defaults of the model's class."""
+    for key, name in _EXPERTS.items():
+        if (width := _field(reader, key)) is not None and hasattr(settings, name):
+            setattr(settings, name, int(width))
+    if (architecture(reader), settings.num_hidden_layers) in _BY_HEADS:
+        settings.query_pre_attn_scalar = settings.hidden_size // settings.num_attention_heads
+    _turn(reader, settings)
+
+
+def _turn(reader: GGUFReader, settings: PreTrainedConfig) -> None:
     """Have as many dimensions of a head turn with positions as the header says, where the settings have a place."""
-    said = reader.fields.get(f"{architecture(reader)}.rope.dimension_count")
+    said = _field(reader, "rope.dimension_count")
     rope = getattr(settings, "rope_parameters", None)
     if said is None or not isinstance(rope, dict) or "partial_rotary_factor" not in rope:
         return
-    turning = int(said.contents())
+    turning = int(said)
     head = getattr(settings, "head_dim", None) or settings.hidden_size // settings.num_attention_heads
     share = turning / head
     if int(head * share) < turning:  # as models round it
@@ -110,14 +126,20 @@ def architecture(reader: GGUFReader) -> str:
     return str(reader.fields["general.architecture"].contents())
 
 
+def _field(reader: GGUFReader, key: str) -> Any:
+    """A setting of the architecture; None without."""
+    found = reader.fields.get(f"{architecture(reader)}.{key}")
+    return None if found is None else found.contents()
+
+
 def _said(reader: GGUFReader) -> dict[str, Any]:
     """What the header says of scaling, by the last parts of its keys."""
     begin = f"{architecture(reader)}.rope.scaling."
     found = {
         name.removeprefix(begin): reader.fields[name].contents() for name in reader.fields if name.startswith(begin)
     }
-    if "factor" not in found and (older := reader.fields.get(f"{architecture(reader)}.rope.scale_linear")) is not None:
-        found["factor"] = older.contents()
+    if "factor" not in found and (older := _field(reader, "rope.scale_linear")) is not None:
+        found["factor"] = older
     return found
 
 
