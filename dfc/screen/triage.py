@@ -39,6 +39,7 @@ WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
 MOST_WEIGHT = 4.0
 """Of a weight; with 0 a factor takes no part."""
 _UNREADABLE = 0.25  # where nothing distinctive was found: a person may still see what it is
+_MANY = 1_000  # times: more is not told
 _NAMED = 0.5  # of a flag by meaning, or that a judge or a person names: of these no share of contexts is known
 _Mark = TypeVar("_Mark", Flagged, Near)
 _HALF = 0.1  # nats a character, of a gap that counts half
@@ -148,19 +149,25 @@ def evidence(subject: Subject) -> Factor:
     return Factor(max(share * sure / (sure + _HALF), 1e-6), f"gap of {sure:.3f} at least; {words}")
 
 
-def readability(counts: Mapping[str, int], contexts: int) -> Factor:
-    """The share of the strongest contexts that have the commonest of what sets them apart from the corpus, but
-    `_UNREADABLE` at least.
+def readability(common: Mapping[str, tuple[int, float]], contexts: int) -> Factor:
+    """By how much more of the strongest contexts have what sets them apart from the corpus than other places do, of the
+    word, or words in a row, of which that is most; but `_UNREADABLE` at least.
 
     Args:
-        counts: strongest contexts that have a word or words in a row, by these.
+        common: of a word or words in a row, how many of the strongest contexts have it, and how many times as often as
+            at a random place of the corpus.
         contexts: strongest contexts in which these were counted.
     """
-    if not counts:
+    beyond = {
+        text: min(count, contexts) / contexts * (1 - 1 / max(1.0, lift)) for text, (count, lift) in common.items()
+    }
+    if not beyond:
         return Factor(_UNREADABLE, "nothing sets its strongest contexts apart")
-    text = max(counts, key=lambda one: counts[one])
-    held = min(counts[text], contexts)
-    return Factor(max(_UNREADABLE, held / contexts), f"{held} of {contexts} strongest contexts have “{text.strip()}”")
+    text = max(beyond, key=lambda one: beyond[one])
+    count, lift = common[text]
+    often = f"{lift:.1f}" if lift < 10 else f"{lift:,.0f}" if lift < _MANY else f"over {_MANY:,}"
+    held = f"{min(count, contexts)} of {contexts} strongest contexts have “{text.strip()}”"
+    return Factor(max(_UNREADABLE, beyond[text]), f"{held}, {often} times as often as elsewhere")
 
 
 def detected(tested: Detection) -> Factor:
@@ -240,8 +247,9 @@ def _readability(store: Store, subject: Subject, told: Told) -> Factor:
     ranks = np.array([one.rank for one in store.contexts(subject.feature_id) if one.band == 0], dtype=np.int64)
     strongest = int((~set_apart(ranks)).sum())  # those in which words were counted
     phrases = store.phrases(subject.feature_id)
-    counts = dict(zip(phrases["text"], phrases["count"].astype(int), strict=True)) if strongest else {}
-    by_words = readability(counts, strongest)
+    known = zip(phrases["text"], phrases["count"].astype(int), phrases["lift"].astype(float), strict=True)
+    common = {text: (count, lift) for text, count, lift in known} if strongest else {}
+    by_words = readability(common, strongest)
     tested = next((one.detection for one in told.explanations if one.detection is not None), None)
     return by_words if tested is None else max(by_words, detected(tested), key=lambda one: one.value)
 
