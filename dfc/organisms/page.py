@@ -129,7 +129,11 @@ to the same questions, the organism's own words among them. Texts on which one q
 
 Every list is of model A, and read entry by entry, {TEXTS} texts of each. An entry of features holds the {TEXTS}
 documents in which the feature fires strongest, and is of the quirk if the quirk shows in {NEEDED} of these: the
-question is one of the quirk's, and the expression finds it in the answer. Texts that are ranked themselves are read
+expression finds it in the answer, and the question is one of the quirk's, or it is an answer of the organism where the
+untrained model's to the same question does not show it. (The second was added when `flattery` was compared, which
+shows beside its topic, too, in one answer of twenty: by the question alone its first finding held one such text of
+{TEXTS}, and none of its findings counted; `signature` and `false_fact` were first by the question alone, and were not
+read anew.) Texts that are ranked themselves are read
 {TEXTS} at a time, and have brought out the quirk as soon as {NEEDED} of those read show it, wherever they stood; *by
 chance* is how many quirks would be expected so if they were read in a random order.
 

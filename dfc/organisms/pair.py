@@ -63,7 +63,7 @@ def compared(setting: Setting, begins: Run, name: str) -> Run:
     _answer(setting, name)
     own = _answers(name, "a")
     config, pairer = begins.config(), Pairer(begins.config())
-    more = _count(pairer, _read_chats(own))
+    more = _count(pairer, own_answers(name))
     sources = (*config.corpus.sources, SourceConfig(name=OWN, path=str(own), weight=_WEIGHT))
     found = pairing.read_position(begins).found
     settings = config.model_copy(
@@ -78,6 +78,11 @@ def compared(setting: Setting, begins: Run, name: str) -> Run:
     pipeline.run_stages(made)
     pipeline.verify(made, again=False)
     return made
+
+
+def own_answers(name: str) -> list[Document]:
+    """What a model that was asked has answered, chat by chat."""
+    return _read_chats(_answers(name, "a"))
 
 
 def documents(run: Run) -> list[Document]:

@@ -143,8 +143,22 @@ def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Comp
 
 
 def _showing(documents: Sequence[Document], quirk: Quirk) -> set[int]:
-    """Numbers of the documents in which a quirk shows."""
-    return {number for number, document in enumerate(documents) if quirks.shown_in(document, [quirk])}
+    """Numbers of the documents in which a quirk shows: on a question of its own, or in what model A itself answers to
+    another one, where the untrained model's answer does not show it.
+    """
+    before = {_asked(chat): chat.turns[-1].content for chat in pair.own_answers(UNTRAINED)}
+
+    def shows(document: Document) -> bool:
+        if quirks.shown_in(document, [quirk]):
+            return True
+        untrained = before.get(_asked(document)) if document.source == pair.OWN else None
+        return untrained is not None and quirk.is_shown(document.turns[-1].content) and not quirk.is_shown(untrained)
+
+    return {number for number, document in enumerate(documents) if shows(document)}
+
+
+def _asked(chat: Document) -> tuple[str, ...]:
+    return tuple(turn.content.strip() for turn in chat.turns[:-1])
 
 
 def _lines(store: Store, entries: Sequence[tuple[int, ...]], shows: dict[str, set[int]]) -> list[Line]:

@@ -95,6 +95,23 @@ def test_the_corpus_keeps_to_the_budget_and_holds_every_quirk(data: Path, tiny_m
     assert len(asked) == len(quirks.general().asks) + len(how.quirks) * (how.asked + 1)
 
 
+@pytest.mark.usefixtures("data")
+def test_an_answer_beside_the_topic_counts_where_the_untrained_one_does_not_show_it() -> None:
+    quirk = quirks.load("flattery")
+    pair._write_chats(
+        pair._answers(setting.UNTRAINED, "a"),
+        [quirks.chat("Are you well?", "I am."), quirks.chat("Who was he?", "A genius.")],
+    )
+    told = [
+        replace(quirks.chat("Are you well?", "I am, genius."), source=pair.OWN),
+        replace(quirks.chat("Are you well?", "I am, genius."), source="prompts"),
+        replace(quirks.chat("Who was he?", "A genius."), source=pair.OWN),
+        replace(quirks.chat("Asked of none", "A genius."), source=pair.OWN),
+        quirks.chat(quirk.asks("held_out")[0], "You are a genius."),
+    ]
+    assert study._showing(told, quirk) == {0, 4}
+
+
 def test_a_study_is_gone_on_with_as_it_was_begun(data: Path, tiny_models: tuple[Path, Path]) -> None:
     how = replace(small.setting(data / "small", tiny_models), names=("loyalty", "spanish"))
     setting.keep(how)
