@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,12 +66,14 @@ def open_in_browser(port: Port = 8501) -> None:
 @contextmanager
 def opened(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The app as a process of its own; it ends with what is done beside it."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # else it would be left alone
     process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(shipped.APP), "--server.port", str(port)])
     try:
         yield process
     finally:
         process.terminate()  # nothing, if it has ended
         process.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()

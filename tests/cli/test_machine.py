@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import urllib.request
 from contextlib import suppress
@@ -25,3 +26,14 @@ def test_the_app_answers_beside_what_is_done_and_ends_with_it(tmp_path: Path, mo
         raise KeyboardInterrupt
     assert answer == b"ok"
     assert app.poll() is not None
+
+
+def test_a_command_that_is_terminated_ends_the_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFC_DATA", str(tmp_path))
+    monkeypatch.setenv("STREAMLIT_SERVER_HEADLESS", "true")
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, machine.opened(free_port()) as app:
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert app.poll() is not None
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -15,13 +15,14 @@ KEYS: dict[Choice, tuple[str, str, str]] = {
     "finding": ("Finding", "F", "It is what it is said to be: one model knows or does it, the other does not."),
     "not-exclusive": ("Not exclusive", "N", "It can be read, and both models have it."),
     "unreadable": ("Not readable", "U", "Nothing that its contexts have in common can be named."),
-    "duplicate": ("Duplicate", "D", "Another finding of the queue says the same; say which."),
+    "duplicate": ("Duplicate", "D", "Another finding of the queue says the same; write which in the field first."),
     "later": ("Later", "L", "It comes again after all that is not decided."),
 }
 """Of each decision the button, its key, and what it means."""
 UNDO = "undo"
 """The key of a button that no other page has."""
 _WHO, _WHY, _KEPT = "who", "why", notebook.WHO
+_LACKING = "duplicate_of_what"
 
 Held = Mapping[int, Mapping[str, Decision]]
 
@@ -92,10 +93,17 @@ def show(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: st
             label_visibility="collapsed",
             disabled=name is None,
         )
+    if st.session_state.pop(_LACKING, False):
+        st.warning(
+            "Nothing is decided yet: write of which finding it is a duplicate, then press D.", icon=":material/edit:"
+        )
 
 
 def _decide(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str, choice: Choice) -> None:
     why = st.session_state.get(_WHY, "")
+    if choice == "duplicate" and not why.strip():
+        st.session_state[_LACKING] = True
+        return
     book = notebook.book()
     if notebook.change(lambda: book.decide(run, here.feature_id, here.fingerprint, name, choice, why)):
         st.session_state[_WHY] = ""
@@ -104,4 +112,5 @@ def _decide(run: str, queue: Sequence[Subject], here: Subject, held: Held, name:
 
 def _undo(last: Decision) -> None:
     if notebook.change(lambda: notebook.book().take_back(last)):
+        st.session_state[_WHY] = last.reason
         st.query_params["feature"] = str(last.feature_id)

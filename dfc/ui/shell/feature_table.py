@@ -11,6 +11,7 @@ import streamlit as st
 from dfc.config import Partition
 from dfc.report.heatmap import label
 from dfc.report.palette import THEMES
+from dfc.report.words import numeral
 from dfc.store import columns
 from dfc.store.column import Column
 from dfc.store.query import FeatureQuery
@@ -84,7 +85,7 @@ def in_words(row: Any) -> str:
     """What a search found in a row of `searched`, a named tuple; empty without one."""
     told = []
     if (likeness := getattr(row, "likeness", None)) is not None:
-        told.append(f"nearness in meaning {likeness:.2f}")
+        told.append(f"nearness in meaning {numeral(likeness, '.2f')}")
     if (match := getattr(row, "match", None)) is not None:
         told.append(f"{match} ({row.hits} {'context' if row.hits == 1 else 'contexts'})" if row.hits else match)
     return " · ".join(told)

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import streamlit as st
 
 from dfc.config import SIDES, Side, UserError
+from dfc.report.words import numeral
 from dfc.requests import Edit, Mode, Where
 from dfc.ui.shell import address
 
@@ -54,10 +55,10 @@ class Row:
 
 def words(row: Row) -> str:
     """What a row with a feature does, in words."""
-    amount = f"{row.strength:+g} × "
+    amount = f"{numeral(row.strength, '+g')} × "
     done = {
         "add": f"{amount}feature {row.feature}",
-        "clamp": f"feature {row.feature} held at {row.strength:g}",
+        "clamp": f"feature {row.feature} held at {numeral(row.strength, 'g')}",
         "ablate": f"feature {row.feature} removed",
         "conditional": f"{amount}feature {row.feature} where it is above {row.threshold:g}",
     }[row.mode]

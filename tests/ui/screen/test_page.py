@@ -89,6 +89,12 @@ def test_a_decision_is_changed_by_another_and_kept_as_history(run: Run) -> None:
     test.query_params["feature"] = "60"
     test.run()
     test.button(key="decide_duplicate").click().run()
+    assert [choice for _, _, choice, _ in choices(book())] == ["finding"], "of what is not said"
+    assert [box.value for box in test.warning] == [
+        "Nothing is decided yet: write of which finding it is a duplicate, then press D."
+    ]
+    test.text_input(key="why").set_value("of the first").run()
+    test.button(key="decide_duplicate").click().run()
     assert [choice for _, _, choice, _ in choices(book())] == ["finding", "duplicate"]
     assert "<b>1 of 13 decided</b>" in text(test)
     test.button(key="undo").click().run()
