@@ -78,9 +78,9 @@ def of(
         told = f"{told} {sentence(causal, names)}"
     exclusivity.weigh(likenesses, good, bad)
     told = " ".join([told, *map(exclusivity.sentence, likenesses)])
-    design = (
-        f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {evidence.verdict}."
-    )
+    both = ", though both may use it: one expects better what follows"
+    called = f"{evidence.verdict}{both if (partition, evidence.verdict) == ('shared', 'exclusive') else ''}"
+    design = f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {called}."
     means = verdict_means(evidence.verdict, facts, partition)
     measured_as = _MEASURED_AS.format(case.other) if turned else ""
     return Weighed(told, design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised), measured_as)

@@ -104,7 +104,8 @@ def unjudged(facts: Mapping[str, Any], run_name: str) -> str:
     again = f"`python -m dfc verify {run_name}`"
     if facts.get("stale"):
         return f"The evidence that lies here is of another training's features and left out: {again}, then reload."
-    return f"Not judged yet: {again} collects the evidence, then reload."
+    running = "Overview shows how far it is if it runs already"
+    return f"Not judged yet: {again} collects the evidence, then reload; {running}."
 
 
 def asked(facts: Mapping[str, Any]) -> str:

@@ -146,7 +146,8 @@ def test_findings_are_printed_or_given_as_json(data: Path) -> None:
     result = dfc("findings", "demo")
     assert (result.returncode, result.stdout.strip()) == (
         0,
-        "Not judged yet: python -m dfc verify demo collects the evidence, then reload.",
+        "Not judged yet: python -m dfc verify demo collects the evidence, then reload; Overview shows how far it is if "
+        "it runs already.",
     )
     find(run.store)
     result = dfc("findings", "demo", "--first", "2")

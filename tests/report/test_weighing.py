@@ -51,6 +51,10 @@ def test_all_that_is_strong_speaks_for_it() -> None:
     )
     assert "No feature of Gemma's own, and no shared one, correlates above 0.12 with it." in case.for_it
     assert case.design == "May act only in model A, by the dictionary's design; evidence: exclusive."
+    assert weighed(partition="shared").design == (
+        "May act in both models, by the dictionary's design; evidence: exclusive, though both may use it: one expects "
+        "better what follows."
+    )
 
 
 @pytest.mark.parametrize(
