@@ -26,6 +26,7 @@ BOUND = 8.0
 PROBE = Sampling(max_new_tokens=24, temperature=0.7, top_p=0.9)
 
 _DISTINCT = 0.25
+_IN_A_ROW = 16  # tokens: a text that begins well may end in the same few
 _UNNOTICED_KL = 1e-3  # nats, at the position that changes most
 _SMALL = 0.02  # of the stream's norm
 _WRITING = 0.8  # of a probe's time; the rest is measuring
@@ -127,8 +128,8 @@ def warnings(
     if _falls_apart(analysis.perplexity, baseline_perplexity, answer, baseline, BOUND):
         problems.append(
             f"the text falls apart: perplexity {analysis.perplexity:.3g} under the model left alone, "
-            f"{baseline_perplexity:.3g} for its own text, {distinct(answer.tokens):.0%} of its tokens distinct; "
-            f"try a smaller strength"
+            f"{baseline_perplexity:.3g} for its own text, {_least_distinct(answer):.0%} of its tokens distinct where "
+            f"fewest are; try a smaller strength"
         )
     return problems
 
@@ -161,4 +162,11 @@ def _reason(program: Program, analysis: Analysis) -> str:
 
 def _falls_apart(perplexity: float, baseline: float, answer: Answer, own: Answer, bound: float) -> bool:
     """Whether a text has become unlikely, or says the same again and again though the model's own does not."""
-    return perplexity > bound * baseline or distinct(answer.tokens) < min(_DISTINCT, distinct(own.tokens))
+    return perplexity > bound * baseline or _least_distinct(answer) < min(_DISTINCT, _least_distinct(own))
+
+
+def _least_distinct(answer: Answer) -> float:
+    """The smallest share of different tokens among any `_IN_A_ROW`; among all of fewer."""
+    tokens = answer.tokens
+    starts = range(max(1, len(tokens) - _IN_A_ROW + 1))
+    return min(distinct(tokens[start : start + _IN_A_ROW]) for start in starts)

@@ -81,7 +81,13 @@ FINE = Answer("abcd", [1, 2, 3, 4])
         (analysis(0, 0.1), torch.ones(3), FINE, "too small, 1.00% of the stream's norm"),
         (analysis(0, 5.0), torch.ones(3), FINE, "the feature acts at another site"),
         (analysis(probability=1e-4), torch.ones(3), FINE, "the text falls apart: perplexity 1e"),
-        (analysis(), torch.ones(3), Answer("aaaaaaaa", [1] * 8), "of its tokens distinct"),
+        (analysis(), torch.ones(3), Answer("aaaaaaaa", [1] * 8), "12% of its tokens distinct"),
+        (
+            analysis(),
+            torch.ones(3),
+            Answer("…", [*range(30), *([1, 2] * 10)]),
+            "12% of its tokens distinct where fewest",
+        ),
         (analysis(), torch.ones(3), Answer(), "ended its answer at once"),
         (
             replace(analysis(), off=np.array([0.0, 0.009, 0.3, 0.02])),

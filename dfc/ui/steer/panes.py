@@ -192,7 +192,7 @@ def _figures(pane: Pane, texts: Texts, on: bool, mute: int | None) -> str:
     if pane.found is not None and pane.tokens:
         perplexity = f"perplexity {pane.found.perplexity:,.3g}"
         if on:
-            perplexity += f" left alone, {pane.found.steered_perplexity:,.3g} steered"
+            perplexity += f" to the model left alone, {pane.found.steered_perplexity:,.3g} to the steered one"
         words += [perplexity, *([f"mean KL {pane.found.kl.mean():.2g}"] if on else [])]
     if mute is not None:
         words.append(f"feature {mute} never fires on this text")
