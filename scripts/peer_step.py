@@ -2,6 +2,7 @@
 
     git clone https://github.com/science-of-finetuning/crosscoder_learning peer
     git -C peer checkout b2363ed54590074ef4667ca6152094800a65f9aa
+    .venv/bin/python -m pip install einops        # which it imports, and nothing here does
     .venv/bin/python scripts/peer_step.py peer
 
 The peer is the `BatchTopKCrossCoderTrainer` of dictionary_learning, in the branch from which the crosscoders of
