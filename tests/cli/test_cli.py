@@ -208,7 +208,7 @@ def test_findings_are_printed_by_theme_once_it_is_known_what_they_mean(data: Pat
     find(run.store)
     refused = dfc("findings", "demo", "--themes")
     assert refused.returncode == 2
-    assert f"run `python -m dfc meaning {run.path}`" in refused.stderr
+    assert f"`python -m dfc meaning {run.path}` reads it" in refused.stderr
     mean(run.store, without=(160,))
     shown = dfc("findings", "demo", "--themes")
     assert shown.returncode == 0, shown.stderr

@@ -48,9 +48,9 @@ def test_shared_concepts_in_exclusive_partitions(world: World) -> None:
 def test_samples_are_held_out_as_said(world: World) -> None:
     rows = toy_evidence.sample(world, exact(world))
     found = list(rows.batches)
-    assert sum(len(batch.x) for batch in found) == rows.kept
-    assert sum(len(batch.x) for batch in found if batch.held_out) == rows.held_out == rows.kept // 4
-    assert len({int(number) for batch in found for number in batch.document}) == rows.kept
+    assert sum(len(batch.x) for batch in found) == rows.own.kept
+    assert sum(len(batch.x) for batch in found if batch.held_out) == rows.own.held_out == rows.own.kept // 4
+    assert len({int(number) for batch in found for number in batch.document}) == rows.own.kept
 
 
 def test_the_page(tmp_path: Path) -> None:
