@@ -23,7 +23,7 @@ from dfc.corpus import Document
 from dfc.evidence import surprise
 from dfc.organisms.pair import OWN
 from dfc.runs import Run
-from dfc.screen import flags, triage
+from dfc.screen import triage
 from dfc.steering import stitch_file
 from dfc.store.reader import FeatureQuery, Store
 
@@ -78,8 +78,7 @@ def findings(store: Store) -> Ranked:
 
 def queue(run: Run, store: Store) -> Ranked:
     """A's part of the queue of the page Screen, each by its best feature, with flags as `dfc screen` finds them."""
-    flags.screen(run)
-    queued = (one.subject for one in triage.ordered(triage.candidates(run)))
+    queued = (one.subject for one in triage.screened(run))
     return _of_features(store, [one.feature_id for one in queued if one.side == "a"])
 
 

@@ -115,7 +115,7 @@ def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Comp
     progress.say(f"organism `{name}`")
     made = pair.compared(setting, begins, name)
     documents, store = pair.documents(made), Store(made.store)
-    shows = {quirk.name: _showing(documents, quirk) for quirk in setting.quirks}
+    shows = _showing(documents, setting.quirks)
     read = {
         "findings": lists.findings(store),
         "queue": lists.queue(made, store),
@@ -142,19 +142,21 @@ def compare(setting: Setting, begins: Run, name: str, own: Quirk | None) -> Comp
     )
 
 
-def _showing(documents: Sequence[Document], quirk: Quirk) -> set[int]:
-    """Numbers of the documents in which a quirk shows: on a question of its own, or in what model A itself answers to
-    another one, where the untrained model's answer does not show it.
+def _showing(documents: Sequence[Document], some: Sequence[Quirk]) -> dict[str, set[int]]:
+    """Numbers of the documents in which each quirk shows: on a question of its own, or in what model A itself answers
+    to another one, where the untrained model's answer does not show it.
     """
     before = {_asked(chat): chat.turns[-1].content for chat in pair.own_answers(UNTRAINED)}
 
-    def shows(document: Document) -> bool:
+    def shows(document: Document, quirk: Quirk) -> bool:
         if quirks.shown_in(document, [quirk]):
             return True
         untrained = before.get(_asked(document)) if document.source == pair.OWN else None
         return untrained is not None and quirk.is_shown(document.turns[-1].content) and not quirk.is_shown(untrained)
 
-    return {number for number, document in enumerate(documents) if shows(document)}
+    return {
+        quirk.name: {number for number, document in enumerate(documents) if shows(document, quirk)} for quirk in some
+    }
 
 
 def _asked(chat: Document) -> tuple[str, ...]:

@@ -130,6 +130,16 @@ def ordered(listed: Sequence[Candidate], weights: Mapping[str, float] = WEIGHTS)
     return tuple(sorted(listed, key=lambda one: (one.subject.finding is None, -one.score(weights))))
 
 
+def screened(run: Run) -> tuple[Candidate, ...]:
+    """A run's queue in its order, after its flags were looked for anew.
+
+    Raises:
+        UserError: as `flags.screen` and `candidates` do.
+    """
+    flags.screen(run)
+    return ordered(candidates(run))
+
+
 def evidence(subject: Subject) -> Factor:
     """Of a finding g / (g + 0.1) for its gap less two standard errors, g, in nats a character: half of it where its
     model surely falls behind all the same, three quarters where it is not sure which of the two is ahead. Of an

@@ -24,7 +24,7 @@ from dfc.machine import disk, progress
 from dfc.models import LoadedModel
 from dfc.requests import Edit, Prompt, Sampling
 from dfc.runs import Run
-from dfc.screen import flags, triage
+from dfc.screen import triage
 from dfc.steering.edits import Program, program
 from dfc.steering.generation import BASELINE, generate
 from dfc.steering.vectors import steering_vector
@@ -241,9 +241,7 @@ def _plant(kinds: Counter[str], own: Container[str]) -> tuple[str, float]:
 
 def _queue(made: Run) -> list[tuple[int, Side]]:
     """What the page Screen asks about, in its order, with the flags that `dfc screen` looks for."""
-    flags.screen(made)
-    queue = triage.ordered(triage.candidates(made))
-    return [(one.subject.feature_id, one.subject.side) for one in queue]
+    return [(one.subject.feature_id, one.subject.side) for one in triage.screened(made)]
 
 
 def _places(

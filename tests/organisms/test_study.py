@@ -109,7 +109,7 @@ def test_an_answer_beside_the_topic_counts_where_the_untrained_one_does_not_show
         replace(quirks.chat("Asked of none", "A genius."), source=pair.OWN),
         quirks.chat(quirk.asks("held_out")[0], "You are a genius."),
     ]
-    assert study._showing(told, quirk) == {0, 4}
+    assert study._showing(told, [quirk]) == {"flattery": {0, 4}}
 
 
 def test_a_study_is_gone_on_with_as_it_was_begun(data: Path, tiny_models: tuple[Path, Path]) -> None:
