@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,8 +70,8 @@ class Beginnings:
         return int(self.counts.sum())
 
 
-def measure(run: Run, pairs: int, window: int) -> None:
-    """Run both models over the beginnings of documents, so many pairs in all, and write how surprised they are.
+def measure(run: Run, pairs: int, window: int, sides: Sequence[Side] = SIDES) -> None:
+    """Run models over the beginnings of documents, so many pairs in all, and write how surprised they are.
 
     What was measured before stays, as long as the same is asked for; what was measured for anything else goes.
 
@@ -78,13 +79,14 @@ def measure(run: Run, pairs: int, window: int) -> None:
         run: whose documents are paired and harvested.
         pairs: of all shards together, at most.
         window: pairs that are looked ahead.
+        sides: whose surprise is wanted.
 
     Raises:
         UserError: if a model does not load or is not the one that was harvested, or the activations are damaged.
     """
     store = ActivationStore(run.activations)
     first = [_beginnings(store, shard, pairs, window) for shard in range(len(store))]
-    for side in SIDES:
+    for side in sides:
         known = [_read(store, _path(store, side, shard, pairs, window), own.total) for shard, own in enumerate(first)]
         missing = {shard: own for shard, own in enumerate(first) if known[shard] is None}
         if missing:

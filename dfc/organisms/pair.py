@@ -34,7 +34,7 @@ _WEIGHT = 3.0  # of each of these sources: they run dry, and the others fill in
 
 
 def common(setting: Setting) -> Run:
-    """The run of the untrained model on what all have in common, harvested, and both models' surprise at it.
+    """The run of the untrained model on what all have in common, harvested, and model B's surprise at it.
 
     Raises:
         UserError: from a stage, or if a model does not load.
@@ -45,7 +45,8 @@ def common(setting: Setting) -> Run:
     made = runs.create(_settings(setting, "common", UNTRAINED, [(CHATS, chats), (OTHER, _answers(UNTRAINED, "b"))]))
     pipeline.run_stages(made, until="harvest")
     with made.lock():
-        surprise.measure(made, setting.run.evidence.surprise_pairs, setting.run.evidence.surprise_window)
+        evidence = setting.run.evidence
+        surprise.measure(made, evidence.surprise_pairs, evidence.surprise_window, ["b"])  # A is another in each run
     return made
 
 

@@ -56,6 +56,8 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
         return
     asked = address.whole(address.get(_THEME) or "")
     unfolded = asked if any(theme.key == asked for theme in made.themes) else None
+    if unfolded is None and (text := address.get(_THEME)):
+        address.unknown(_THEME, text)
     if made.places:
         figure = _picture(made, colouring, names, view.theme, unfolded)
         charts.select(figure, _PICTURE, "Picture of the findings by what they are about", _click)

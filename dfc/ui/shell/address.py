@@ -19,6 +19,7 @@ from dfc.store import query as queries
 from dfc.store.query import FeatureQuery
 from dfc.ui.shell import pages
 from dfc.ui.shell.notebook import Kept
+from dfc.ui.shell.text import plain
 
 FEATURE_PAGE = pages.script("feature")
 FINDINGS_PAGE = pages.script("findings")
@@ -41,8 +42,11 @@ _TEXTS = {
 """Filters of a query that are texts, by their names in a packed list."""
 LARGEST = 2**31 - 1
 """Of the numbers in an address: no feature, document or place in a list has a larger one."""
-_COUNTS = ("max_tokens", "seed", "sweep_limit", "sweep_top")
-"""Parameters that are bound to widgets for whole numbers."""
+_COUNTS = ("max_tokens", "seed", "sweep_limit", "sweep_top", "page", "themes")
+_MEASURES = ("temperature", "top_p")
+_SWITCHES = ("alive", "answered", "both", "chat", "control", "select", "sweep_control", "sweep_judge")
+"""Parameters that are bound to widgets: for whole numbers, for any, and for yes or no."""
+_TOLD = "told_unknown"
 
 
 @dataclass(frozen=True)
@@ -70,19 +74,42 @@ def whole(text: str) -> int | None:
     return int(text) if known else None
 
 
+def number(name: str) -> float | None:
+    """A number of the address; None where it has none, or anything else."""
+    try:
+        return float(get(name) or "")
+    except ValueError:
+        return None
+
+
+def unknown(name: str, text: str) -> None:
+    """Say, once in a session, what the address asks for that there is not; what is usual is shown in its place."""
+    told: set[tuple[str, str]] = st.session_state.setdefault(_TOLD, set())
+    if (name, text) not in told:
+        told.add((name, text))
+        asked = plain(f"“{name}={text:.40}”")
+        st.toast(f"The address asks for {asked}; there is no such thing here.", icon=":material/link_off:")
+
+
 def check() -> None:
-    """Streamlit drops what a widget cannot use, but fails on a whole number that a float cannot hold.
+    """Say what a widget cannot use, which Streamlit drops without a word; of a whole number that a float cannot hold
+    it makes a traceback.
 
     Raises:
         UserError: if the address has such a number.
     """
-    for name in _COUNTS:
+    for name in (*_COUNTS, *_MEASURES):
+        text = get(name) or "0"
         try:
-            endless = math.isinf(float(get(name) or 0))
+            endless = math.isinf(float(text))
         except ValueError:
+            unknown(name, text)
             continue
         if endless:
-            raise UserError(f"The address holds “{name}={get(name):.40}”, which is too large; take it out or lower it.")
+            raise UserError(f"The address holds “{name}={text:.40}”, which is too large; take it out or lower it.")
+    for name in _SWITCHES:
+        if (text := get(name) or "true").lower() not in ("true", "false"):
+            unknown(name, text)
 
 
 def feature_id() -> int | None:
@@ -152,8 +179,12 @@ def _flags(place: Place) -> dict[str, bool]:
 
 
 def place() -> Place | None:
-    """The list in the address; None where there is none or it makes no sense."""
-    return unpack(get("list") or "")
+    """The list in the address; None where there is none or, which is said, it makes no sense."""
+    text = get("list") or ""
+    known = unpack(text)
+    if text and known is None:
+        unknown("list", text)
+    return known
 
 
 def unpack(text: str) -> Place | None:

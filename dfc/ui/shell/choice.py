@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from dfc.ui.shell.text import plain
+from dfc.ui.shell import address
 
 Option = TypeVar("Option", bound=str)
 Label = Literal["visible", "collapsed"]
@@ -189,8 +189,7 @@ def _say_unknown(key: str, sent: Ids, options: Mapping[Option, str]) -> None:
     """Say what an address asks for that there is not."""
     for text in sent:
         if text and _meant((text,), options, several=False) is None:
-            asked = plain(f"“{key}={text:.40}”")
-            st.toast(f"The address asks for {asked}; there is no such thing here.", icon=":material/link_off:")
+            address.unknown(key, text)
 
 
 def _page() -> str:

@@ -120,6 +120,8 @@ def rows(own_side: Mapping[int, Side] | None = None) -> tuple[Row, ...]:
     if feature is None:
         return ()
     named = (address.get("side") or "").lower()
+    if named not in ("", *SIDES):
+        address.unknown("side", named)
     side: Sides = "b" if named == "b" else "a" if named == "a" else (own_side or {}).get(feature, "a")
     return (Row(feature, side, strength=_link_strength(address.get("strength"))),)
 
@@ -161,12 +163,17 @@ def _row(text: str) -> Row:
 
 
 def _link_strength(text: str | None) -> float:
-    """The strength that a link names; the default where it is no number of the slider."""
-    try:
-        strength = float(text or "")
-    except ValueError:
+    """The strength that a link names; the default where there is none or, which is said, it is none of the slider's."""
+    if not text:
         return Row.strength
-    return strength if abs(strength) <= STRENGTH else Row.strength
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = math.inf
+    if abs(strength) <= STRENGTH:
+        return strength
+    address.unknown("strength", text)
+    return Row.strength
 
 
 def _number(value: float) -> str:
