@@ -156,7 +156,8 @@ class Crosscoder(nn.Module):
     def refined(self, part: Dictionary, seen: Tensor, rough: Entries) -> Entries:
         """The same entries of a part, with activations and ranking values computed in float32."""
         centred = seen[:, part.reads] - self.decoder_bias[part.columns]
-        values = (part.gain * products(rough, centred, part.encoder) + part.bias[rough.columns]).relu_()
+        read = products(rough.rows, rough.columns, centred, part.encoder)
+        values = (part.gain * read + part.bias[rough.columns]).relu_()
         weight = part.rank_weight(self.config.rank_by)
         return replace(rough, values=values, scores=values if weight is None else values * weight[rough.columns])
 

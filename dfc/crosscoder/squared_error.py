@@ -95,12 +95,10 @@ def _by_weights(
     gain: float, entries: Entries, read: Tensor, gradient: Tensor, decoder: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of a part's encoder, encoder bias and decoder, shaped as these."""
-    by_value = products(entries, gradient, decoder)
-    order = argsort(entries.columns)
+    order = argsort(entries.columns)  # feature by feature, all is read from the rows, which stay in the cache
     rows, columns, features = entries.rows[order], entries.columns[order], len(decoder)
+    by_value = products(columns, rows, decoder, gradient)
     by_decoder = weighted_sums(columns, rows, entries.values[order], gradient, features)
-    by_encoder = weighted_sums(columns, rows, by_value[order] * gain, read, features)
-    by_bias = torch.zeros(features, dtype=by_value.dtype, device=by_value.device).index_add_(
-        0, entries.columns, by_value
-    )
+    by_encoder = weighted_sums(columns, rows, by_value * gain, read, features)
+    by_bias = torch.zeros(features, dtype=by_value.dtype, device=by_value.device).index_add_(0, columns, by_value)
     return by_encoder, by_bias, by_decoder

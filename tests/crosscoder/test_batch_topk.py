@@ -12,6 +12,7 @@ from dfc.crosscoder.batch_topk import (
     argsort,
     exactly,
     largest_in_each_row,
+    products,
     reaching,
     weighted_sums,
 )
@@ -81,7 +82,18 @@ def test_weighted_sums_with_empty_rows() -> None:
     assert weighted_sums(empty, empty, torch.zeros(0), vectors, 2).tolist() == [[0, 0], [0, 0]]
 
 
-@given(numbers=st.lists(st.integers(0, 9), max_size=30))
+def test_products_are_of_the_entries_alone() -> None:
+    left, right = torch.randn(4, 3), torch.randn(5, 3)
+    rows, columns = torch.tensor([1, 1, 3]), torch.tensor([4, 0, 2])
+    torch.testing.assert_close(products(rows, columns, left, right), (left @ right.T)[rows, columns])
+    empty = torch.zeros(0, dtype=torch.long)
+    assert products(empty, empty, left, right).tolist() == []
+
+
+_NUMBERS = st.integers(0, 9) | st.integers(2**16 - 2, 2**16 + 2)  # around what 16 bits hold
+
+
+@given(numbers=st.lists(st.integers(0, 9), max_size=30) | st.lists(_NUMBERS, max_size=30))
 def test_argsort_is_stable(numbers: list[int]) -> None:
     order = argsort(torch.tensor(numbers, dtype=torch.long)).tolist()
     assert order == sorted(range(len(numbers)), key=lambda i: (numbers[i], i))
