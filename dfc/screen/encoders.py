@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dfc import runs
+from dfc.report.words import capital
 from dfc.store import attached
 
 _ENCODER = "a model of 91 MB"
@@ -26,7 +27,7 @@ def lacking(store: Path, facts: Mapping[str, Any], run: str) -> str:
             "on where it was."
         )
     why = missing(facts, run)
-    return f"{why[0].upper()}{why[1:]}." if why else ""
+    return f"{capital(why)}." if why else ""
 
 
 def missing(facts: Mapping[str, Any], run: str) -> str:

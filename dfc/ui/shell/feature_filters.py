@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dfc.config import VERDICTS
-from dfc.report.words import unjudged, verdict_means
+from dfc.report.words import capital, unjudged, verdict_means
 from dfc.store import columns
 from dfc.store import query as queries
 from dfc.store.column import Column
@@ -62,7 +62,7 @@ class Range:
     @property
     def title(self) -> str:
         """Above the slider."""
-        return f"{self.column.words[0].upper()}{self.column.words[1:]}"
+        return capital(self.column.words)
 
     @property
     def steps(self) -> tuple[float, ...]:

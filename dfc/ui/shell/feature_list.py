@@ -9,12 +9,13 @@ import streamlit as st
 
 from dfc.config import Side
 from dfc.report.heatmap import called, context_html, excerpt
+from dfc.report.words import percent
 from dfc.store.reader import Context
 from dfc.ui.shell import data, links
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import verdict_badge
-from dfc.ui.shell.text import chips, one_in, percent
+from dfc.ui.shell.text import chips, one_in
 
 EXCERPT_BEFORE, EXCERPT_AFTER = 130, 70
 
