@@ -108,12 +108,10 @@ def bar(finding: Finding, longest: float) -> str:
 def _about(view: View, finding: Finding, feature: Any) -> str:
     """What is claimed, and on how much it stands."""
     words = findings.claim(finding)
-    dedicated = finding.partition != "shared"
-    verdict = (
-        f" {verdict_badge(finding.verdict, float(feature.confidence), view.theme, data.facts(view.store))}"
-        if dedicated
-        else ""
-    )
+    verdict = ""
+    if finding.partition != "shared":
+        score, facts = float(feature.confidence), data.facts(view.store)
+        verdict = f" {verdict_badge(finding.verdict, score, finding.partition, view.theme, facts)}"
     held_out = findings.held_out(finding)
     plainly = findings.amount(finding.plain_gap, finding.plain_error)
     spread = f'<span title="{escape(findings.SPREAD)}">{findings.spread(finding)}</span>'
