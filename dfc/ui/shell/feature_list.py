@@ -46,8 +46,8 @@ def row(view: View, feature: Any, context: Context | None, side: Side, place: Pl
 def _about(view: View, feature: Any) -> str:
     """What it is called, what the evidence says, where and how often it fires."""
     tokens = list(feature.peak_tokens)
-    badge = ""
-    if isinstance(feature.verdict, str):  # else it is not judged
+    badge, judged = "", isinstance(feature.verdict, str)
+    if judged:
         score, facts = float(feature.confidence), data.facts(view.store)
         badge = verdict_badge(feature.verdict, score, feature.partition, view.theme, facts)
     where = f"{percent(float(feature.specificity), 2)} on {escape(feature.main_source)} · " if feature.alive else ""
