@@ -274,11 +274,12 @@ def test_of_two_notebooks_the_mark_said_last_holds_though_it_was_added_first(not
     notebook.mark("demo", {3: "f", 4: "f"}, "list", "report", "early")
     other.mark("demo", {3: "f", 4: "f"}, "list", "report", "later")
     notebook.mark("demo", {3: "f"}, "list", "report", "last")
-    for one, another in ((notebook, other), (other, notebook)):
-        one.merge(another.export())
-    for one in (notebook, other):
-        assert [mark.note for number in (3, 4) for mark in one.feature("demo", number).marks] == ["last", "later"]
-    assert notebook.export() == other.export()
+    notebook.merge(other.export())
+    other.merge(notebook.export())
+    for book in (notebook, other):
+        assert [mark.note for number in (3, 4) for mark in book.feature("demo", number).marks] == ["last", "later"]
+    one, another = (Book.model_validate_json(book.export()).marks for book in (notebook, other))
+    assert one == another
 
 
 def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook) -> None:
