@@ -57,7 +57,9 @@ def folder_of(file: Path, dtype: str) -> Path:
     if (there := converted(file, dtype)) is not None:
         return there
     if not file.exists():
-        raise MissingError(f"models: {file}: no such GGUF file; the demo's two are fetched by `{shipped.DEMO_DATA}`.")
+        raise MissingError(
+            f"models: {file.absolute()}: no such GGUF file; the demo's two are fetched by `{shipped.DEMO_DATA}`."
+        )
     folder = _own_folder(file, dtype)
     if folder.exists() and _mark(folder) is None:
         raise UserError(

@@ -50,7 +50,8 @@ def show(view: View) -> None:
     queue, moved = order.fixed(view.run, listed, weights, arrived)
     subjects = [one.subject for one in queue]
     held = decided.standing(made, subjects)
-    _progress(held, subjects, name)
+    if not notebook.closed():
+        _progress(held, subjects, name)
     checks.show(view.run, queue)
     here = _here(queue, held, name)
     place = queue.index(here)

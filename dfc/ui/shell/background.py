@@ -6,6 +6,7 @@ A closed browser does not end it. What touches a model is imported by the thread
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -13,11 +14,13 @@ from typing import Generic, TypeVar
 import streamlit as st
 
 from dfc.machine import workers
-from dfc.ui.shell.text import failure, plain
+from dfc.ui.shell.text import duration, failure, plain
 
 KEPT = 8
 """Jobs of a kind that a process keeps; of those that are through, the eldest go first."""
 _STOP = "stop_job"
+_SURE = 3.0
+"""Seconds of counting before it is said how long the rest will take."""
 
 Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
@@ -40,6 +43,7 @@ class Job(Generic[Result]):
         result: what has come of it; None: nothing yet.
         problem: why it ended early, or what is approximate in it.
         finished: whether the thread is through.
+        began: when something was counted first, in seconds of `time.monotonic`, and how many there were then.
     """
 
     do: Callable[[Job[Result]], None]
@@ -51,12 +55,22 @@ class Job(Generic[Result]):
     problem: str | None = None
     finished: bool = False
     stopped: threading.Event = field(default_factory=threading.Event)
+    began: tuple[float, int] | None = None
 
     @property
     def told(self) -> str:
         """How far it is, in words."""
         counted = f"{self.done:,} of {self.total:,} {self.unit}" if self.total else ""
-        return " · ".join(part for part in (counted, self.words) if part)
+        left = f"about {duration(seconds)} left" if (seconds := self.left) else ""
+        return " · ".join(part for part in (counted, left, self.words) if part)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that it will still take at the rate so far; None before that is known, and at the end."""
+        if self.finished or self.began is None or self.done >= self.total:
+            return None
+        lasted, counted = time.monotonic() - self.began[0], self.done - self.began[1]
+        return (self.total - self.done) * lasted / counted if counted > 0 and lasted > _SURE else None
 
     def tell(self, words: str | None = None, done: int | None = None, total: int | None = None) -> None:
         """Say how far the work is; what is not given stays.
@@ -67,6 +81,8 @@ class Job(Generic[Result]):
         self.words = self.words if words is None else words
         self.done = self.done if done is None else done
         self.total = self.total if total is None else total
+        if self.began is None and self.total:
+            self.began = time.monotonic(), self.done
         if self.stopped.is_set() or workers.ENDING.is_set():
             raise StoppedError
 

@@ -15,7 +15,7 @@ from dfc.runs import STAGES, Run
 from dfc.ui.shell import charts, data, making
 from dfc.ui.shell.look import section, side_name
 from dfc.ui.shell.making import Progress
-from dfc.ui.shell.text import STAGE_TITLES, count
+from dfc.ui.shell.text import STAGE_TITLES, count, duration
 
 EVERY, SILENT = 4.0, 300.0
 """Seconds after which a run that is not finished is looked at again; and without a word after which it may be dead."""
@@ -116,7 +116,7 @@ def _stage(progress: Progress, done: bool, current: bool) -> str:
     words = f"{progress.stage} · {'done' if done else 'missing' if current else 'after that'}"
     bar = ""
     if current and progress.done:
-        left = "" if progress.left is None else f", about {_duration(progress.left)} left"
+        left = "" if progress.left is None else f", about {duration(progress.left)} left"
         rate = "" if progress.rate is None else f" · {_rate(progress.rate)} {progress.unit} a second{left}"
         words = f"{count(progress.done)} of {count(progress.total)} {progress.unit}{rate}"
         bar = f'<span class="dfc-bar"><i style="width:{100 * progress.share:.1f}%"></i></span>'
@@ -129,15 +129,8 @@ def _heard(written: float | None, otherwise: str) -> str:
         return "Nothing has been written yet."
     ago = max(0.0, time.time() - written)
     asleep = "" if ago < SILENT else f": if it is not running any more, {otherwise}"
-    return f"Something was written {_duration(ago)} ago{asleep}."
+    return f"Something was written {duration(ago)} ago{asleep}."
 
 
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-
-
-def _duration(seconds: float) -> str:
-    """So many seconds, minutes or hours, as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -45,34 +45,34 @@ def book() -> Notebook:
 
 def marks(run: str | None = None) -> pd.DataFrame:
     """Every mark (of one run), a row each."""
-    if st.session_state.get(_CLOSED):
+    if closed():
         return pd.DataFrame(columns=list(Mark.__dataclass_fields__))
     return _marks(str(book().path), stamp(), run)
 
 
 def notes(run: str | None = None) -> tuple[Note, ...]:
     """Every note (of one run), the latest first."""
-    return () if st.session_state.get(_CLOSED) else _notes(str(book().path), stamp(), run)
+    return () if closed() else _notes(str(book().path), stamp(), run)
 
 
 def decisions(run: str | None = None) -> tuple[Decision, ...]:
     """Every decision (of one run), the latest first."""
-    return () if st.session_state.get(_CLOSED) else _decisions(str(book().path), stamp(), run)
+    return () if closed() else _decisions(str(book().path), stamp(), run)
 
 
 def lists() -> tuple[str, ...]:
     """Names of all lists."""
-    return () if st.session_state.get(_CLOSED) else _lists(str(book().path), stamp())
+    return () if closed() else _lists(str(book().path), stamp())
 
 
 def cover(name: str) -> NamedList:
     """What stands above the report of a list."""
-    return NamedList(name, "") if st.session_state.get(_CLOSED) else _cover(str(book().path), stamp(), name)
+    return NamedList(name, "") if closed() else _cover(str(book().path), stamp(), name)
 
 
 def feature(run: str, feature_id: int) -> Remarks:
     """All that is kept about one feature."""
-    if st.session_state.get(_CLOSED):
+    if closed():
         return Remarks()
     return _feature(str(book().path), stamp(), run, feature_id)
 
@@ -108,6 +108,11 @@ def narrow(run: str, query: FeatureQuery, kept: Kept) -> FeatureQuery:
         return query
     first, *others = map(dict.fromkeys, asked)
     return replace(query, ids=tuple(identity for identity in first if all(identity in other for other in others)))
+
+
+def closed() -> bool:
+    """Whether it could not be read: what pages show of it is nothing, and not what is kept."""
+    return bool(st.session_state.get(_CLOSED))
 
 
 def change(work: Callable[[], object]) -> bool:

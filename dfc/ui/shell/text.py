@@ -53,6 +53,13 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
+def duration(seconds: float) -> str:
+    """So many seconds, minutes or hours, as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
 def chips(tokens: list[str]) -> str:
     """Tokens as a row of HTML chips, escaped."""
     return "".join(f'<span class="dfc-chip">{html.escape(label(token[:40]))}</span>' for token in tokens)

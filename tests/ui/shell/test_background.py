@@ -28,6 +28,21 @@ def test_it_tells_how_far_it_is_and_keeps_what_comes_of_it() -> None:
     assert (job.told, job.result, job.problem, job.finished) == ("3 of 3 texts", "3 counted", None, True)
 
 
+def test_it_says_how_long_the_rest_will_take_once_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 10.0
+    monkeypatch.setattr(background.time, "monotonic", lambda: now)
+    job: Job[str] = Job(count, "texts")
+    job.tell("", 2, 12)
+    assert (job.told, job.left) == ("2 of 12 texts", None)
+    now = 11.0
+    job.tell(done=7)
+    assert job.told == "7 of 12 texts"  # one second is too little to go by
+    now = 20.0
+    assert job.told == "7 of 12 texts · about 10 s left"
+    job.tell(done=12)
+    assert job.told == "12 of 12 texts"
+
+
 def test_stopped_it_ends_where_it_tells_and_keeps_what_it_has() -> None:
     def asked(job: Job[str]) -> None:
         job.stopped.set()

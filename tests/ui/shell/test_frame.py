@@ -22,7 +22,7 @@ from tests.ui.folders import (
     make_old_run,
     make_run,
 )
-from tests.ui.pages import OVERVIEW, PAGES, ROOT, calm, parameter, text, visit
+from tests.ui.pages import FEATURE, NORMS, OVERVIEW, PAGES, ROOT, STEER, TABLE, calm, parameter, text, visit
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -135,3 +135,24 @@ def test_a_page_is_a_room_a_script_and_a_line(data: Path, tmp_path: Path, monkey
     test.query_params["run"] = "demo"
     assert "extra of demo" in text(calm(test.run()))
     assert "Extra" in [link.label for link in test.sidebar.get("page_link")]
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "said"),
+    [
+        (TABLE, {"page": "abc", "alive": "maybe"}, ["page=abc", "alive=maybe"]),
+        (TABLE, {"page": "9999"}, ["page=9999"]),
+        (FEATURE, {"feature": "3", "list": "garbage"}, ["list=garbage"]),
+        (NORMS, {"region": "garbage"}, ["region=garbage"]),
+        (STEER, {"feature": "3", "side": "z", "strength": "1e9"}, ["side=z", "strength=1e9"]),
+        (STEER, {"seed": "-1", "temperature": "hot", "top_p": "7"}, ["seed=-1", "temperature=hot", "top_p=7"]),
+        (STEER, {"feature": "3", "side": "B", "strength": "-2", "max_tokens": "12", "chat": "False"}, []),
+    ],
+    ids=str,
+)
+def test_what_an_address_cannot_mean_is_said(page: str, link: dict[str, str], said: list[str], finished: Path) -> None:
+    test = calm(visit(page, run="demo", **link))
+    assert {toast.value.replace("\\", "") for toast in test.toast} == {
+        f"The address asks for “{one}”; there is no such thing here." for one in said
+    }
+    assert not test.run().toast
