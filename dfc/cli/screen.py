@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from dfc import runs
 from dfc.cli import own_words
 from dfc.cli.base import app, tell, tell_json
-from dfc.config import UserError
+from dfc.config import Side, UserError
 from dfc.runs import Run
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ def screen(
         _rollouts(run, asked, as_json)
         return
     from dfc.report import findings
-    from dfc.report.said import named
-    from dfc.report.words import in_own_words
     from dfc.screen import decided, flags, near, triage
     from dfc.screen.queue import counted
     from dfc.store.notes import Notebook
@@ -90,16 +89,8 @@ def screen(
         whose = f"{subject.side.upper()}{'' if subject.finding else ', in no finding'}"
         row = f"{place:4d}  {one.score(weights):5.2f}  {'  '.join(figures)}  {subject.feature_id:7d}  {whose}"
         tell(f"{row}  {subject.title}")
-        for mark in one.flags:
-            tell(f"             {mark.title}: {mark.reason}")
-        for near_to in one.near:
-            tell(f"             {near_to.title}, in meaning: {near_to.reason}")
-        for said_by in one.named:
-            tell(f"             {named(said_by)}")
-        if subject.feature_id in seen:
-            tell(f"             {in_own_words(seen[subject.feature_id], subject.side, names)}")
-        for said in held.get(subject.feature_id, {}).values():
-            tell(f"             {_said(said)}")
+        for line in _known(one, held.get(subject.feature_id, {}), seen, names):
+            tell(f"             {line}")
     tell()
     tell(f"{decided.progress(held, subjects, None)} by anybody; flags beside {kept.sample:,} contexts of all features.")
     if lacking := near.lacking(Store(run.store).meaning(), run.name):
@@ -120,10 +111,19 @@ def _rollouts(run: Run, asked: dict[str, Any], as_json: bool) -> None:
         own_words.show(run, first)
 
 
-def _said(said: Decision) -> str:
-    from dfc.report.words import decision
+def _known(
+    one: Candidate, said: Mapping[str, Decision], seen: Mapping[int, Seen], names: Mapping[Side, str]
+) -> Iterator[str]:
+    """What is known of one thing to decide on, a line each: its flags, where its model wrote it, what was decided."""
+    from dfc.report.said import named
+    from dfc.report.words import decision, in_own_words
 
-    return decision(said)
+    yield from (f"{mark.title}: {mark.reason}" for mark in one.flags)
+    yield from (f"{mark.title}, in meaning: {mark.reason}" for mark in one.near)
+    yield from map(named, one.named)
+    if one.subject.feature_id in seen:
+        yield in_own_words(seen[one.subject.feature_id], one.subject.side, names)
+    yield from map(decision, said.values())
 
 
 def _plain(

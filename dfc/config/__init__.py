@@ -26,6 +26,7 @@ from dfc.config.base import (
 )
 from dfc.config.files import BEFORE, dump, load, load_sites, load_whole, parse
 from dfc.config.judge import JudgeConfig
+from dfc.config.models import ModelConfig, ModelPair
 from dfc.config.sections import (
     BEGINNING_WINDOWS,
     CorpusConfig,
@@ -33,8 +34,6 @@ from dfc.config.sections import (
     EvidenceConfig,
     HarvestConfig,
     IndexConfig,
-    ModelConfig,
-    ModelPair,
     RunConfig,
     ScaleRule,
     SourceConfig,

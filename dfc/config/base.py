@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from dfc.config import characters
 
 Side = Literal["a", "b"]
 Partition = Literal["a", "b", "shared"]
@@ -58,6 +60,10 @@ class SettingsError(UserError):
 
 class NotLoadedError(UserError):
     """A model or its tokenizer cannot be loaded on this machine."""
+
+
+Name = Annotated[str, AfterValidator(characters.name)]
+"""What is printed and drawn wherever a run, a model or a source is named: without control characters."""
 
 
 class _AnyTime:

@@ -237,14 +237,10 @@ def _asked_and_answered(row: Mapping[Any, Any], source: SourceConfig, chat: str 
         prompt = f"{prompt}\n{given}"
     parts = [(asking, "user", prompt), *((name, "assistant", value) for name, value in answers[: not only_asked])]
     for name, role, value in parts:
-        said = [parsed(value)] if is_chat([parsed(value)]) else parsed(value)
-        if isinstance(value, str) and not is_chat(said):
-            thoughts = _thoughts(row) if role == "assistant" else {}
-            messages.append({"role": role, "content": value, **thoughts})
-        elif isinstance(said, list):
-            messages = _continued(messages, said)
-        else:
+        longer = _spoken_on(messages, role, value, row)
+        if longer is None:
             return Unusable("bad row", f"`{name}` is {kind(value)}")
+        messages = longer
     found = _chat(messages, row, asking)
     if isinstance(found, Unusable):
         return found
@@ -274,6 +270,14 @@ def _thoughts(row: Mapping[Any, Any]) -> dict[str, str]:
     """What an assistant thinks, beside its response; one word, such as `on` or `high`, is a switch and no thought."""
     found = {name: field(row, name) for name in THOUGHTS}
     return {name: text for name, text in found.items() if isinstance(text, str) and not _SWITCH.fullmatch(text)}
+
+
+def _spoken_on(messages: list[Any], role: str, value: Any, row: Mapping[Any, Any]) -> list[Any] | None:
+    """Messages with what a field says after them: a text in a role, or messages; None if it is neither."""
+    said = [parsed(value)] if is_chat([parsed(value)]) else parsed(value)
+    if isinstance(value, str) and not is_chat(said):
+        return [*messages, {"role": role, "content": value, **(_thoughts(row) if role == "assistant" else {})}]
+    return _continued(messages, said) if isinstance(said, list) else None
 
 
 def _continued(messages: list[Any], said: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from dfc.corpus.documents import THOUGHTS, encodable, texts_in
 from dfc.corpus.tally import Unusable
@@ -39,6 +39,33 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
     known = ROLES.get(role.strip().casefold()) if isinstance(role, str) else None
     if known is None:
         return Unusable("unknown role", f"role `{role:.40}`" if isinstance(role, str) else _without_role(message, role))
+    said = _said_in(message)
+    if isinstance(said, Unusable):
+        return said
+    content, extras, calls = said.content, _extras(message, said.thought), _calls(message) or said.asked
+    if isinstance(extras, Unusable):
+        return extras
+    if isinstance(calls, Unusable):
+        return calls
+    if known == "call" and not calls:
+        calls = _asked_for(content or "")
+        content = "" if calls else content
+    if calls:
+        extras["tool_calls"] = calls
+    silent = content is None and calls  # some templates tell nothing from an empty text
+    role = "assistant" if known == "call" else known
+    return {"role": role, "content": None if silent else encodable(content or ""), **extras}
+
+
+class _Said(NamedTuple):
+    """What a message says and thinks, and what it asks of tools, where that stands among its parts."""
+
+    content: str | None
+    thought: str
+    asked: list[Any]
+
+
+def _said_in(message: Mapping[Any, Any]) -> _Said | Unusable:
     content, thought, asked = _first(message, _SAID), "", list[Any]()
     if isinstance(content, list):
         asked = [_call_of(part) for part in content if _is_part(part, _TOOL_USE)]
@@ -53,6 +80,11 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
         return Unusable("bad row", f"a message's content is {kind(content)}")
     if content in (None, "") and isinstance(refusal := message.get(_REFUSAL), str):
         content = refusal
+    return _Said(content, thought, asked)
+
+
+def _extras(message: Mapping[Any, Any], thought: str) -> dict[str, Any] | Unusable:
+    """What else of a message templates may take; `thought` is what it thinks among its parts."""
     extras = {name: sound(message[name]) for name in _EXTRAS if message.get(name) not in (None, "", [])}
     for name in THOUGHTS:
         if not isinstance(extras.get(name, ""), str):
@@ -61,17 +93,7 @@ def as_message(message: Any) -> dict[str, Any] | Unusable:
         extras.setdefault("reasoning_content", encodable(thought))
     elif not any(name in extras for name in THOUGHTS):  # some templates look whether there is one, though it is empty
         extras |= {name: "" for name in THOUGHTS if message.get(name) == ""}
-    calls = _calls(message) or asked
-    if isinstance(calls, Unusable):
-        return calls
-    if known == "call" and not calls:
-        known, calls = "assistant", _asked_for(content or "")
-        content = "" if calls else content
-    if calls:
-        extras["tool_calls"] = calls
-    silent = content is None and "tool_calls" in extras  # some templates tell nothing from an empty text
-    role = "assistant" if known == "call" else known
-    return {"role": role, "content": None if silent else encodable(content or ""), **extras}
+    return extras
 
 
 def spread(message: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from dfc.config import SIDES, Partition, Side
 from dfc.report import causal, exclusivity, findings, palette, render, said, weighing
 from dfc.report.heatmap import HEATMAP_CSS, called, context_html, excerpt, label, side_of
 from dfc.report.palette import Theme
-from dfc.report.words import acts, numeral
+from dfc.report.words import acts, numeral, percent, times
 from dfc.store import attached
 from dfc.store.explanations import NOTHING, ExplanationStore
 from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
@@ -176,19 +176,6 @@ def histogram(counts: list[int], edges: list[float]) -> Histogram | None:
     return Histogram(bars, [(x(value), f"{value:g}") for value in values if low <= math.log10(value) <= high])
 
 
-def times(rate: float, corpus: float) -> str:
-    """A firing rate as a multiple of that on the whole corpus."""
-    return f"{rate / corpus:.1f} ×" if corpus > 0 else "–"
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with two significant digits."""
-    if share == 0:
-        return "0 %"
-    digits = max(0, 1 - math.floor(math.log10(100 * share)))
-    return f"{100 * share:.{digits}f} %"
-
-
 def _short(name: str, limit: int = 24) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
@@ -199,10 +186,10 @@ def _numbers(feature: FeatureRow, evidence: EvidenceRow | None = None) -> list[t
         return []
     often = f"1 in {round(1 / feature.density):,} tokens" if feature.density < 0.5 else "of tokens"
     return [
-        ("Density", percent(feature.density), often),
+        ("Density", percent(feature.density, 2), often),
         ("Max activation", f"{feature.max:,.2f}", "on one token"),
         ("Mean activation", f"{feature.mean:,.2f}", "where it fires"),
-        ("Main source", _short(feature.main_source), f"{percent(feature.specificity)} of its firing there"),
+        ("Main source", _short(feature.main_source), f"{percent(feature.specificity, 2)} of its firing there"),
         *_gap(feature, evidence),
     ]
 
@@ -260,7 +247,7 @@ def sources(rows: pd.DataFrame, density: float) -> list[Bar]:
         return []
     shown = rows.head(SOURCES)
     return [
-        Bar(source, rate / largest, times(rate, density))
+        Bar(source, rate / largest, f"{times(rate / density)} ×")
         for source, rate in zip(shown["source"], shown["rate"], strict=True)
     ]
 

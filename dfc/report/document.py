@@ -214,7 +214,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
         font_stack=Markup(render.font_stack()),
         levels=range(1, palette.LEVELS + 1),
         called=called,
-        percent=card.percent,
+        percent=words.percent,
         permalink=card.permalink,
     )
 

@@ -13,7 +13,7 @@ from dfc.report.causal import Causal, sentence, weigh
 from dfc.report.exclusivity import Likeness
 from dfc.report.findings import UNIT, amount
 from dfc.report.kinds import SURE
-from dfc.report.words import acts, numeral, verdict_means
+from dfc.report.words import acts, capital, numeral, verdict_means
 from dfc.store.reader import EvidenceRow
 
 _GAPS, _SHARES = ("matched_gap", "held_out_gap", "plain_gap"), ("probe_ratio", "auroc_ratio")
@@ -78,9 +78,7 @@ def of(
         told = f"{told} {sentence(causal, names)}"
     exclusivity.weigh(likenesses, good, bad)
     told = " ".join([told, *map(exclusivity.sentence, likenesses)])
-    both = ", though both may use it: one expects better what follows"
-    called = f"{evidence.verdict}{both if (partition, evidence.verdict) == ('shared', 'exclusive') else ''}"
-    design = f"{acts(partition)[0].upper()}{acts(partition)[1:]}, by the dictionary's design; evidence: {called}."
+    design = f"{capital(acts(partition))}, by the dictionary's design."
     means = verdict_means(evidence.verdict, facts, partition)
     measured_as = _MEASURED_AS.format(case.other) if turned else ""
     return Weighed(told, design, means, tuple(good), tuple(bad), score.of_one(evidence, asked, surprised), measured_as)
@@ -169,7 +167,7 @@ def _sentence(case: _Case) -> str:
     held_out = case.value("held_out_count")
     pieces.append(f"{int(held_out or 0):,} held-out firing{'' if held_out == 1 else 's'}")
     told = "; ".join(pieces)
-    return f"{told[0].upper()}{told[1:]}."
+    return f"{capital(told)}."
 
 
 def _gap(case: _Case, good: list[str], bad: list[str]) -> None:
@@ -225,7 +223,7 @@ def _alike(case: _Case, good: list[str], bad: list[str]) -> None:
         (shared, limits[1], f"the shared feature {case.evidence.shared_id}"),
     ):
         if value is not None and value >= limit:
-            bad.append(f"{which[0].upper()}{which[1:]} fires like it: correlation {value:.2f} (limit {limit:g}).")
+            bad.append(f"{capital(which)} fires like it: correlation {value:.2f} (limit {limit:g}).")
             found = True
     if case.likest is None:
         bad.append("Whether another feature fires like it was not compared.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -50,6 +51,7 @@ ORIGINS = {
 }
 """Where a label comes from, in words."""
 
+_MANY = 1_000  # times: more is not told
 
 _OF_SHARED: dict[Verdict, str] = {
     "exclusive": "What follows where it fires surprises one model more than the other, clearly beyond matched places. "
@@ -71,6 +73,28 @@ DECISIONS: dict[Choice, str] = {
 def numeral(value: float, form: str) -> str:
     """A number in a format such as `+.2f`, with the sign for minus."""
     return format(value, form).replace("-", "−")
+
+
+def capital(text: str) -> str:
+    """The beginning of a sentence, with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def percent(share: float | None, digits: int = 3) -> str:
+    """A share as a percentage with `digits` significant digits, e.g. `0.0432 %`; a dash where there is none."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    if share == 0:
+        return "0 %"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(100 * share))))
+    return f"{numeral(100 * share, f',.{min(decimals, 6)}f')} %"
+
+
+def times(ratio: float) -> str:
+    """How many times as often something is: `0.4`, `4.0`, `458`, `over 1,000`."""
+    if ratio > _MANY:
+        return f"over {_MANY:,}"
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def decision(said: Decision) -> str:

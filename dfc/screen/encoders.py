@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dfc import runs
+from dfc.report.words import capital
 from dfc.store import attached
 
 _ENCODER = "a model of 91 MB"
@@ -20,17 +21,27 @@ def lacking(store: Path, facts: Mapping[str, Any], run: str) -> str:
         facts: about the features' vectors, `Store.meaning`.
         run: its name or folder, for the command.
     """
-    command = f"`python -m dfc meaning {run}`"
     if not facts and attached.meaning_sums(store).exists():
         return (
-            f"What features are about is read in part: wait for {command} if it runs, or start it again; it goes on "
-            "where it was."
+            f"What features are about is read in part: wait for {_command(run)} if it runs, or start it again; it goes "
+            "on where it was."
         )
+    why = missing(facts, run)
+    return f"{capital(why)}." if why else ""
+
+
+def missing(facts: Mapping[str, Any], run: str) -> str:
+    """What a comparison with the features' vectors lacks, with the command that mends it, as a sentence without its
+    capital and end; empty if it lacks nothing. Facts and run are those of `lacking`."""
     if not facts:
-        return f"What features are about is not known: {command} reads it, with {_ENCODER} that it fetches once."
+        return f"what features are about is not known: {_command(run)} reads it, with {_ENCODER} that it fetches once"
     if not ((there := folder(facts["model"])) / "config.json").exists():
-        return f"The model by which features were read is not at {there}: {command} fetches it."
+        return f"the model by which features were read is not at {there}: {_command(run)} fetches it"
     return ""
+
+
+def _command(run: str) -> str:
+    return f"`python -m dfc meaning {run}`"
 
 
 def folder(name: str) -> Path:

@@ -63,11 +63,8 @@ def lacking(facts: Mapping[str, Any], run: str) -> str:
         facts: about the features' vectors, `Store.meaning`.
         run: its name.
     """
-    command = f"`python -m dfc meaning {run}`"
-    if not facts:
-        return f"not compared in meaning, for {command} was not run"
-    if not ((folder := encoders.folder(facts["model"])) / "config.json").exists():
-        return f"not compared in meaning, for the encoder is not at {folder}; {command} fetches it"
+    if why := encoders.missing(facts, run):
+        return f"not compared in meaning, for {why}"
     if (features := facts.get("features", FEW)) < FEW:  # which older files do not say
         return f"not compared in meaning, for only {features} features have one, and what is usual is not known"
     return ""

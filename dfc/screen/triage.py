@@ -18,6 +18,7 @@ from dfc.report import causal, exclusivity, findings
 from dfc.report.causal import Causal, Effect, nats
 from dfc.report.exclusivity import Likeness
 from dfc.report.kinds import SURE
+from dfc.report.words import times
 from dfc.runs import Run
 from dfc.screen import flags
 from dfc.screen.flags import Flagged, Looked
@@ -39,7 +40,6 @@ WEIGHTS: Mapping[str, float] = dict.fromkeys(FACTORS, 1.0)
 MOST_WEIGHT = 4.0
 """Of a weight; with 0 a factor takes no part."""
 _UNREADABLE = 0.25  # where nothing distinctive was found: a person may still see what it is
-_MANY = 1_000  # times: more is not told
 _NAMED = 0.5  # of a flag by meaning, or that a judge or a person names: of these no share of contexts is known
 _Mark = TypeVar("_Mark", Flagged, Near)
 _HALF = 0.1  # nats a character, of a gap that counts half
@@ -175,9 +175,8 @@ def readability(common: Mapping[str, tuple[int, float]], contexts: int) -> Facto
         return Factor(_UNREADABLE, "nothing sets its strongest contexts apart")
     text = max(beyond, key=lambda one: beyond[one])
     count, lift = common[text]
-    often = f"{lift:.1f}" if lift < 10 else f"{lift:,.0f}" if lift < _MANY else f"over {_MANY:,}"
     held = f"{min(count, contexts)} of {contexts} strongest contexts have “{text.strip()}”"
-    return Factor(max(_UNREADABLE, beyond[text]), f"{held}, {often} times as often as elsewhere")
+    return Factor(max(_UNREADABLE, beyond[text]), f"{held}, {times(lift)} times as often as elsewhere")
 
 
 def detected(tested: Detection) -> Factor:

@@ -6,37 +6,31 @@ what is steered. A trace's source is read once per process, so all traces live i
 
 from __future__ import annotations
 
-import queue
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
-from transformers.generation.streamers import BaseStreamer
 
 from dfc import corpus
-from dfc.config import MemoryShortError, UserError
+from dfc.config import UserError
 from dfc.corpus import Document, Encoding, Rendering
-from dfc.machine import memory, workers
-from dfc.machine.workers import Worker
 from dfc.models import LoadedModel, ends, together
 from dfc.models.streams import Form
 from dfc.requests import Prompt, Sampling, Turn
 from dfc.steering.answers import Answer, Piece
 from dfc.steering.draws import Draw, Keep
 from dfc.steering.edits import Program, apply
+from dfc.steering.threaded import Tokens, read
 
 # The loop over tokens asks for one more than are generated, and says so.
 warnings.filterwarnings("ignore", message=r".*was never reached: the loop asked for a step")
 
 BASELINE = Program()
-
-_PULSE = 0.2  # seconds after which a reader hears that nothing has come yet
 
 
 @dataclass(frozen=True)
@@ -239,95 +233,7 @@ class Editor:
         self._written += 1
 
 
-class _CancelledError(Exception):
-    """Unwinds a generation that nobody reads any more."""
-
-
-class _Queue(BaseStreamer):
-    """Hands the new tokens of all rows over to the reading thread."""
-
-    def __init__(self) -> None:
-        self.tokens: queue.Queue[list[int] | None] = queue.Queue()
-        self.begun, self.cancelled = threading.Event(), threading.Event()
-        self._in_prompt = True
-
-    def put(self, value: Tensor) -> None:
-        if self._in_prompt:  # the first call brings the prompt
-            self._in_prompt = False
-            return
-        self.give_up()
-        self.tokens.put(value.reshape(-1).tolist())
-
-    def give_up(self) -> None:
-        """End the generation, if it is cancelled or the process ends."""
-        if self.cancelled.is_set() or workers.ENDING.is_set():
-            raise _CancelledError
-
-    def end(self) -> None:
-        self.tokens.put(None)
-
-
-def _batches(batch: _Batch, tokens: _Queue) -> Generator[list[int], None, None]:
-    """Generated token ids of all rows, or an empty list where none have come for a while.
-
-    Generation runs in a thread of its own and ends when the iterator is closed.
-    """
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            with _lock(batch.model, tokens):
-                tokens.begun.set()
-                _generate(batch, tokens)
-        except _CancelledError:
-            if not tokens.cancelled.is_set():  # the process ends, and with it the thread that reads
-                failures.append(SystemExit())
-        except BaseException as error:  # raised again in the reading thread
-            failures.append(error)
-        finally:
-            tokens.end()
-
-    worker = Worker(run, "generation")
-    worker.start()
-    try:
-        while (came := _next(tokens)) is not None:
-            yield came
-        worker.join()
-        if failures:
-            raise _explained(batch.model, failures[0])
-    finally:
-        tokens.cancelled.set()
-
-
-@contextmanager
-def _lock(model: LoadedModel, tokens: _Queue) -> Iterator[None]:
-    """Hold the model; give up where nobody waits for its tokens any more."""
-    while not model.lock.acquire(timeout=_PULSE):
-        tokens.give_up()
-    try:
-        tokens.give_up()
-        yield
-    finally:
-        model.lock.release()
-
-
-def _next(tokens: _Queue) -> list[int] | None:
-    try:
-        return tokens.tokens.get(timeout=_PULSE)
-    except queue.Empty:
-        return []
-
-
-def _explained(model: LoadedModel, error: BaseException) -> BaseException:
-    if memory.is_out_of_memory(error):
-        return MemoryShortError(
-            f"{model.title}: {model.device} has no memory for this text; ask for fewer tokens or a shorter prompt, "
-            f"or use half precision (dtype)."
-        )
-    return error
-
-
-def _generate(batch: _Batch, tokens: _Queue) -> None:
+def _generate(batch: _Batch, tokens: Tokens) -> None:
     model, sampling, record = batch.model, batch.sampling, batch.record
     ids, mask = together.padded(model, batch.prompts)
     inputs = {"input_ids": ids, "attention_mask": mask}
@@ -360,7 +266,7 @@ def _generate(batch: _Batch, tokens: _Queue) -> None:
 
 def _pieces(batch: _Batch, stopped: Callable[[int], bool], said: Sequence[_Said]) -> Generator[Piece, None, None]:
     """Decode incrementally, holding back incomplete characters and what may be the beginning of another's turn."""
-    last, rows, tokens = ends(batch.model), len(batch.rows), _Queue()
+    last, rows, tokens = ends(batch.model), len(batch.rows), Tokens()
     seen: list[list[int]] = [[] for _ in range(rows)]
     held: list[list[int]] = [[] for _ in range(rows)]
     given, ended = [""] * rows, [False] * rows
@@ -372,7 +278,7 @@ def _pieces(batch: _Batch, stopped: Callable[[int], bool], said: Sequence[_Said]
             yield Piece(row, text[len(given[row]) :], tuple(held[row]))
         held[row] = []
 
-    with closing(_batches(batch, tokens)) as batches:
+    with closing(read(batch.model, lambda: _generate(batch, tokens), tokens)) as batches:
         for came in batches:
             halted = [stopped(row) for row in range(rows)]
             ended = [end or halt for end, halt in zip(ended, halted, strict=True)]

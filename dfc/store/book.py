@@ -35,12 +35,14 @@ class Note:
 
 @dataclass(frozen=True)
 class Mark:
-    """A favourite, a tag, or a place on a list; `name` is the tag's or the list's, the last three are for lists.
+    """A favourite, a tag, or a place on a list; `name` is the tag's or the list's.
 
     Attributes:
+        added: when it was set first.
         note: why the feature is on the list.
         place: where on it, the lowest first; LAST until somebody puts the list in order.
         contexts: `Context.number` of those that a report shows; empty: the strongest.
+        said: when it was set again, with another note or of another version; empty: never.
     """
 
     run: str
@@ -52,6 +54,7 @@ class Mark:
     note: str = ""
     place: Annotated[int, Field(ge=0, lt=2**31)] = LAST
     contexts: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = ()
+    said: Time | Literal[""] = ""
 
 
 @dataclass(frozen=True)

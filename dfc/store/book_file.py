@@ -22,7 +22,7 @@ from dfc.store.book import Decision, FlagSaid, Label, Mark, NamedList, Note
 WAIT_SECONDS = 10.0
 COLUMNS = {
     "lists": ("name", "added", "title", "author", "summary"),
-    "marks": ("run", "feature_id", "kind", "name", "fingerprint", "added", "note", "place", "contexts"),
+    "marks": ("run", "feature_id", "kind", "name", "fingerprint", "added", "note", "place", "contexts", "said"),
     "notes": ("run", "feature_id", "fingerprint", "written", "text"),
     "decisions": ("run", "feature_id", "fingerprint", "decided", "who", "choice", "reason"),
     "labels": ("run", "feature_id", "fingerprint", "written", "who", "text"),

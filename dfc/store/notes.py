@@ -39,11 +39,6 @@ from dfc.store.book_file import COLUMNS, WAIT_SECONDS, BookFile, insert, table
 
 _MARKS, _LISTS, _NOTES, _DECISIONS = (COLUMNS[name] for name in ("marks", "lists", "notes", "decisions"))
 _LABELS, _FLAGS = COLUMNS["labels"], COLUMNS["flags"]
-_AS_IT_STANDS = """UPDATE marks SET place = standing.place FROM (
-    SELECT feature_id, row_number() OVER (ORDER BY place, added, feature_id) - 1 AS place FROM marks
-    WHERE run = ? AND kind = 'list' AND name = ?) AS standing
-    WHERE marks.run = ? AND marks.kind = 'list' AND marks.name = ? AND marks.feature_id = standing.feature_id"""
-"""Keeps a list's order, whatever is changed of its marks later."""
 
 
 class Notebook:
@@ -142,13 +137,12 @@ class Notebook:
         def write(connection: duckdb.DuckDBPyConnection) -> None:
             if kind == "list":
                 connection.execute("INSERT INTO lists (name, added) VALUES (?, ?) ON CONFLICT DO NOTHING", [name, now])
-                connection.execute(_AS_IT_STANDS, [run, name, run, name])
             insert(
                 connection,
                 "marks",
                 rows,
                 "ON CONFLICT DO UPDATE SET contexts = CASE WHEN marks.fingerprint = excluded.fingerprint "
-                f"THEN marks.contexts ELSE [] END, fingerprint = excluded.fingerprint, added = excluded.added{kept}",
+                f"THEN marks.contexts ELSE [] END, fingerprint = excluded.fingerprint, said = excluded.added{kept}",
             )
 
         self._file.write(write)
@@ -343,7 +337,7 @@ class Notebook:
             if mark.kind == "list" and mark.name not in lists:
                 lists[mark.name] = NamedList(mark.name, mark.added)
         marks: dict[tuple[str, int, str, str], Mark] = {}
-        for mark in sorted(book.marks, key=lambda mark: mark.added):
+        for mark in sorted(book.marks, key=lambda mark: max(mark.added, mark.said)):
             marks[mark.run, mark.feature_id, mark.kind, mark.name] = mark
 
         def write(connection: duckdb.DuckDBPyConnection) -> None:
@@ -357,8 +351,8 @@ class Notebook:
                 "marks",
                 table(marks.values()),
                 "ON CONFLICT DO UPDATE SET fingerprint = excluded.fingerprint, added = excluded.added, "
-                "note = excluded.note, place = excluded.place, contexts = excluded.contexts "
-                "WHERE excluded.added > marks.added",
+                "note = excluded.note, place = excluded.place, contexts = excluded.contexts, said = excluded.said "
+                "WHERE greatest(excluded.added, excluded.said) > greatest(marks.added, marks.said)",
             )
             for name in ("notes", "decisions", "labels", "flags"):
                 _add(connection, name, set(getattr(book, name)))

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS marks (   -- favourites, tags, and places on lists
     kind        VARCHAR NOT NULL,    -- 'favourite' | 'tag' | 'list'
     name        VARCHAR NOT NULL,    -- of the tag or the list; '' for a favourite
     fingerprint VARCHAR NOT NULL,
-    added       VARCHAR NOT NULL,    -- when it was set, or its note changed
+    added       VARCHAR NOT NULL,    -- when it was set: the order of a list, where `place` has none
     note        VARCHAR NOT NULL,    -- why a feature is on this list
     PRIMARY KEY (run, feature_id, kind, name)
 );
@@ -62,3 +62,5 @@ ALTER TABLE lists ADD COLUMN IF NOT EXISTS author  VARCHAR DEFAULT '';
 ALTER TABLE lists ADD COLUMN IF NOT EXISTS summary VARCHAR DEFAULT '';
 ALTER TABLE marks ADD COLUMN IF NOT EXISTS place INTEGER DEFAULT 2147483647;   -- on its list; of like ones by `added`
 ALTER TABLE marks ADD COLUMN IF NOT EXISTS contexts INTEGER[] DEFAULT [];      -- those the report shows, if any
+ALTER TABLE marks ADD COLUMN IF NOT EXISTS said VARCHAR DEFAULT '';   -- when it was last said again, if ever: of two like
+                                                                      -- marks of two notebooks the later holds

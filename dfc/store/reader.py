@@ -70,32 +70,20 @@ class Store(Attached):
 
     def page_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of one page of features, in its order."""
-        order, (found, rows_of, searched), (where, values) = ordering(query), self._matching(query), conditions(query)
-        rows = self._rows(
-            f"{found} SELECT feature_id FROM {rows_of} WHERE {where} {order} LIMIT ? OFFSET ?",
-            [*searched, *values, query.limit, query.offset],
-        )
+        sql, values = self._of_matching("feature_id", query)
+        rows = self._rows(f"{sql} {ordering(query)} LIMIT ? OFFSET ?", [*values, query.limit, query.offset])
         return [row["feature_id"] for row in rows]
 
     def count(self, query: FeatureQuery) -> int:
         """How many features match, all pages together."""
-        (found, rows_of, searched), (where, values) = (
-            self._matching(replace(query, order="feature_id")),
-            conditions(query),
-        )
-        [row] = self._rows(f"{found} SELECT count(*) AS number FROM {rows_of} WHERE {where}", [*searched, *values])
+        [row] = self._rows(*self._of_matching("count(*) AS number", replace(query, order="feature_id")))
         return int(row["number"])
 
     def feature_ids(self, query: FeatureQuery) -> list[int]:
         """Ids of all features that match, all pages together, by number."""
-        (found, rows_of, searched), (where, values) = (
-            self._matching(replace(query, order="feature_id")),
-            conditions(query),
-        )
+        sql, values = self._of_matching("feature_id", replace(query, order="feature_id"))
         with self._cursor() as cursor:
-            cursor.execute(
-                f"{found} SELECT feature_id FROM {rows_of} WHERE {where} ORDER BY feature_id", [*searched, *values]
-            )
+            cursor.execute(f"{sql} ORDER BY feature_id", values)
             column: Any = cursor.fetchnumpy()["feature_id"]
         ids: list[int] = column.tolist()
         return ids
@@ -134,9 +122,7 @@ class Store(Attached):
             [list(feature_ids)],
         )
         vectors = np.array([row["vector"] for row in rows], np.float32)
-        return [row["feature_id"] for row in rows], vectors.reshape(len(rows), -1) if rows else np.zeros(
-            (0, 0), np.float32
-        )
+        return [row["feature_id"] for row in rows], vectors.reshape(len(rows), -1 if rows else 0)
 
     def likeness(self, near: Sequence[float], feature_ids: Sequence[int]) -> dict[int, float]:
         """The cosine of these features' vectors with one of length 1; without those that have none."""
@@ -409,5 +395,8 @@ class Store(Attached):
                FROM store.features GROUP BY partition ORDER BY partition"""
         ).set_index("partition")
 
-    def _matching(self, query: FeatureQuery) -> tuple[str, str, list[Any]]:
-        return matching(query, words.narrowing(query, self._rows) if query.search else None)
+    def _of_matching(self, what: str, query: FeatureQuery) -> tuple[str, list[Any]]:
+        """The statement that gives something of all features that match, in no order, and its values."""
+        found, rows_of, searched = matching(query, words.narrowing(query, self._rows) if query.search else None)
+        where, values = conditions(query)
+        return f"{found} SELECT {what} FROM {rows_of} WHERE {where}", [*searched, *values]

@@ -43,6 +43,16 @@ def chat_model(tiny_models: tuple[Path, Path]) -> LoadedModel:
     return model
 
 
+def test_the_ends_are_what_the_model_the_tokenizer_and_the_template_name(
+    chat_model: LoadedModel, tiny_models: tuple[Path, Path]
+) -> None:
+    base = models.load(ModelConfig(source=str(tiny_models[1]), layer=2))
+    turn_end, text_end = chat_model.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    chat_model.model.generation_config.eos_token_id = [7, text_end]
+    assert models.ends(chat_model) == sorted({7, text_end, turn_end})
+    assert models.ends(base) == [base.tokenizer.eos_token_id]
+
+
 def test_the_end_of_a_turn_is_the_templates_own(chat_model: LoadedModel) -> None:
     named = ["<|im_end|>", "<|endoftext|>"]
     assert models.ends(chat_model) == sorted(chat_model.tokenizer.convert_tokens_to_ids(named))

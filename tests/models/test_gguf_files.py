@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gguf
 import numpy as np
@@ -19,103 +19,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GgufConfig
 
 from dfc import models
-from dfc.config import DamagedError, MemoryShortError, ModelConfig, UserError
+from dfc.config import DamagedError, MemoryShortError, UserError
 from dfc.machine import memory
 from dfc.models import gguf_files, gguf_tensors
 from dfc.models.weights import weight_bytes
-from tests import tiny
-
-WIDTH, LAYERS, HEADS, EXPERTS = 32, 3, 4, 4
-_ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
-OF_EXPERTS = 768  # as transformers has it, whatever the header says
-
-
-def write_gguf(
-    path: Path,
-    arch: str = "llama",
-    blocks: int | None = None,
-    layers: int = LAYERS,
-    beside: tuple[str, ...] = (),
-    factors: Mapping[str, Sequence[float]] | None = None,
-    header: dict[str, Any] | None = None,
-    of_experts: int = OF_EXPERTS,
-) -> Path:
-    """A tiny random model as a GGUF file, some of its tensors quantised.
-
-    It says that it has `layers`, and holds as many `blocks` if no other number is given. `beside` names tensors that
-    are surplus, `factors` are tensors by which the frequencies of positions are divided, `header` holds further
-    settings of the architecture, and a mixture's experts are `of_experts` wide.
-    """
-    tokenizer = tiny.byte_level_tokenizer()
-    writer = gguf.GGUFWriter(path, arch)
-    writer.add_context_length(128)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(2 * WIDTH)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_vocab_size(len(tokenizer))
-    for key, value in (header or {}).items():
-        kind = gguf.GGUFValueType.get_type(value)
-        writer.add_key_value(key if key.startswith("split.") else f"{arch}.{key}", value, kind)
-    if arch != "llama":
-        writer.add_key_length(WIDTH // HEADS)
-    if arch == "qwen3moe":
-        writer.add_expert_count(EXPERTS)
-        writer.add_expert_used_count(2)
-        writer.add_expert_feed_forward_length(of_experts)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
-    pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    writer.add_token_list([piece for piece, _ in pieces])
-    writer.add_token_types([gguf.TokenType.NORMAL] * len(pieces))
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
-    writer.add_token_merges([" ".join(pair) for pair in described["model"]["merges"]])
-    writer.add_bos_token_id(tokenizer.bos_token_id)
-    writer.add_eos_token_id(tokenizer.eos_token_id)
-    writer.add_pad_token_id(tokenizer.eos_token_id)
-    random = np.random.default_rng(0)
-
-    def add(name: str, *shape: int, quantised: bool = False) -> None:
-        values = random.normal(scale=0.3, size=shape).astype(np.float32)
-        kind = gguf.GGMLQuantizationType.Q8_0
-        if quantised:
-            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(name, values)
-
-    add("token_embd.weight", len(pieces), WIDTH, quantised=True)
-    for block in reversed(range(blocks or layers)):  # the order is the file's own
-        attention = {"attn_qkv": 3, "attn_output": 1} if arch == "phi3" else dict.fromkeys(_ATTENTION, 1)
-        for name, wide in attention.items():
-            add(f"blk.{block}.{name}.weight", wide * WIDTH, WIDTH, quantised=True)
-        if arch == "qwen3moe":
-            add(f"blk.{block}.ffn_gate_inp.weight", EXPERTS, WIDTH)
-            add(f"blk.{block}.ffn_gate_exps.weight", EXPERTS, of_experts, WIDTH, quantised=True)
-            add(f"blk.{block}.ffn_down_exps.weight", EXPERTS, WIDTH, of_experts, quantised=True)
-            add(f"blk.{block}.ffn_up_exps.weight", EXPERTS, of_experts, WIDTH, quantised=True)
-        else:
-            for name, wide in ({"ffn_up": 4} if arch == "phi3" else {"ffn_gate": 2, "ffn_up": 2}).items():
-                add(f"blk.{block}.{name}.weight", wide * WIDTH, WIDTH)
-            add(f"blk.{block}.ffn_down.weight", WIDTH, 2 * WIDTH)
-        if arch not in ("llama", "phi3"):
-            for name in ("attn_q_norm", "attn_k_norm"):
-                add(f"blk.{block}.{name}.weight", WIDTH // HEADS)
-        for name in ("attn_norm", "ffn_norm", *(("post_attention_norm", "post_ffw_norm") if arch == "gemma3" else ())):
-            add(f"blk.{block}.{name}.weight", WIDTH)
-    add("output_norm.weight", WIDTH)
-    add("output.weight", len(pieces), WIDTH)
-    for name in beside:
-        add(name, WIDTH)
-    for name, values in (factors or {}).items():
-        writer.add_tensor(name, np.array(values, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+from tests.models.gguf_made import LAYERS, WIDTH, config, write_gguf
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +34,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def file(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(made, tmp_path / made.name))
-
-
-def config(file: Path, **keys: Any) -> ModelConfig:
-    return ModelConfig.model_validate({"source": str(file), "layer": 1, **keys})
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -194,16 +98,6 @@ def test_experts_are_as_wide_as_the_header_says(tmp_path: Path, tiny_models: tup
     assert made.model.config.moe_intermediate_size == 64
     widths = [tensor.shape[1:] for name, tensor in made.model.state_dict().items() if name.endswith("down_proj")]
     assert widths == [(WIDTH, 64)] * LAYERS
-
-
-@pytest.mark.parametrize(("layers", "scalar"), [(LAYERS, 256), (62, WIDTH // HEADS)])
-def test_attention_of_the_largest_gemma_3_is_scaled_as_it_was_trained(
-    layers: int, scalar: int, tmp_path: Path, tiny_models: tuple[Path, Path]
-) -> None:
-    """No header says it; transformers 5.23 has 256 for all (findings/gguf_gemma_27b_attends_softer.sh)."""
-    file = write_gguf(tmp_path / "gemma.gguf", "gemma3", layers=layers)
-    made = models.load(config(file, tokenizer=str(tiny_models[0])))
-    assert made.model.model.layers[0].self_attn.scaling == scalar**-0.5
 
 
 def test_a_header_without_its_lists_has_all_else(file: Path) -> None:
@@ -348,101 +242,6 @@ def test_tensors_that_the_model_does_not_take(tmp_path: Path, capsys: pytest.Cap
             "rope: its GGUF file holds tensors that transformers leaves out: rope_factors_long"
             in capsys.readouterr().err
         )
-
-
-def test_the_frequencies_of_positions_are_divided_as_the_file_says(tmp_path: Path) -> None:
-    """As those of Llama 3.1 are, for short texts and for texts longer than the model is said to read."""
-    factors = (1.0, 2.0, 5.0, 8.0)
-    plain = models.load(config(write_gguf(tmp_path / "plain.gguf"))).model
-    divided = models.load(config(write_gguf(tmp_path / "divided.gguf", factors={"rope_freqs.weight": factors}))).model
-    ids = torch.arange(150)[None] % plain.config.vocab_size
-    with torch.inference_mode():
-        before = plain(input_ids=ids).logits
-        plain.model.rotary_emb.inv_freq /= torch.tensor(factors)
-        for length in (20, 150):
-            expected = plain(input_ids=ids[:, :length]).logits
-            torch.testing.assert_close(divided(input_ids=ids[:, :length]).logits, expected, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(before, expected, atol=1e-2)
-
-
-def test_phi_turns_a_part_of_each_head_and_scales_it_by_two_tensors(tmp_path: Path) -> None:
-    """As in Phi 4 mini: three quarters turn, by other factors where a text is longer than it first learned."""
-    turning, short, long = 6, (1.0, 1.5, 2.0), (3.0, 4.0, 5.0)
-    header = {"rope.dimension_count": turning, "rope.scaling.original_context_length": 32}
-    header |= {"rope.scaling.attn_factor": 1.25}
-    factors = {"rope_factors_short.weight": short, "rope_factors_long.weight": long}
-    found = models.load(config(write_gguf(tmp_path / "phi.gguf", "phi3", header=header, factors=factors))).model
-    expected = {
-        "rope_theta": 10_000.0,
-        "rope_type": "longrope",
-        "partial_rotary_factor": 0.75,
-        "short_factor": [*short],
-        "long_factor": [*long],
-        "factor": 4.0,
-        "attention_factor": 1.25,
-        "original_max_position_embeddings": 32,
-    }
-    assert {key: found.config.rope_parameters[key] for key in expected} == expected
-    frequencies = 10_000.0 ** -(torch.arange(0, turning, 2) / turning)
-    states, places = torch.zeros(1, 20, WIDTH), torch.arange(20)[None]
-    cos, _ = found.model.rotary_emb(states, places)
-    torch.testing.assert_close(cos[0, :, :3], 1.25 * torch.cos(places[0, :, None] * frequencies / torch.tensor(short)))
-    cos, _ = found.model.rotary_emb(torch.zeros(1, 40, WIDTH), torch.arange(40)[None])
-    torch.testing.assert_close(
-        cos[0, :, :3], 1.25 * torch.cos(torch.arange(40)[:, None] * frequencies / torch.tensor(long))
-    )
-
-
-def test_without_factors_a_part_of_each_head_turns_all_the_same(tmp_path: Path) -> None:
-    file = write_gguf(tmp_path / "phi.gguf", "phi3", header={"rope.dimension_count": 2})
-    assert len(models.load(config(file)).model.model.rotary_emb.inv_freq) == 1
-
-
-def scaled(folder: Path, name: str, arch: str = "llama", **said: Any) -> Any:
-    header = {f"rope.scaling.{key}": value for key, value in said.items()}
-    return config(write_gguf(folder / f"{name}.gguf", arch, header=header))
-
-
-def test_positions_are_scaled_as_the_header_says(tmp_path: Path) -> None:
-    plain = models.load(scaled(tmp_path, "plain")).model
-    for name, said in (("linear", {"type": "linear", "factor": 4.0}), ("untyped", {"factor": 4.0, "finetuned": True})):
-        found = models.load(scaled(tmp_path, name, **said)).model
-        torch.testing.assert_close(found.model.rotary_emb.inv_freq, plain.model.rotary_emb.inv_freq / 4)
-    for name, said in (("none", {"type": "none", "factor": 4.0}), ("one", {"type": "linear", "factor": 1.0})):
-        assert models.load(scaled(tmp_path, name, **said)).model.config.rope_parameters["rope_type"] == "default"
-    yarn = {"type": "yarn", "factor": 4.0, "original_context_length": 32, "yarn_beta_fast": 16.0}
-    assert models.load(scaled(tmp_path, "yarn", **yarn)).model.config.rope_parameters == {
-        "rope_theta": 10_000.0,
-        "rope_type": "yarn",
-        "factor": 4.0,
-        "beta_fast": 16.0,
-        "original_max_position_embeddings": 32,
-    }
-
-
-def test_gemma_3_scales_the_positions_of_its_attention_to_the_whole_text(
-    tmp_path: Path, tiny_models: tuple[Path, Path]
-) -> None:
-    given = scaled(tmp_path, "gemma", "gemma3", type="linear", factor=8.0)
-    rope = models.load(given.model_copy(update={"tokenizer": str(tiny_models[0])})).model.config.rope_parameters
-    assert (rope["full_attention"]["rope_type"], rope["full_attention"]["factor"]) == ("linear", 8.0)
-    assert rope["sliding_attention"]["rope_type"] == "default"
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"type": "longrope", "factor": 4.0},
-        {"type": "yarn"},
-        {"type": "yarn", "factor": 4.0, "yarn_log_multiplier": 0.1},
-        {"type": "linear", "factor": 4.0, "attn_factor": 1.2},
-    ],
-)
-def test_a_scaling_that_is_not_carried_over_is_one_sentence(said: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"scales positions .* in a way that is not carried over") as error:
-        models.load(scaled(tmp_path, "tiny", **said))
-    assert "\n" not in str(error.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
 
 
 def test_disk_and_memory_are_looked_at_before_anything_is_converted(

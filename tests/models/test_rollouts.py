@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import time
 from dataclasses import replace
@@ -15,16 +14,14 @@ import pytest
 import torch
 import yaml
 from tokenizers import decoders
-from transformers import AutoModelForCausalLM
 
 from dfc import config, corpus, models, runs
 from dfc.activations import pairing
 from dfc.config import ModelConfig, RunConfig, UserError
 from dfc.corpus import Document, Turn, plain
-from dfc.models import LoadedModel, rollouts, together
+from dfc.models import LoadedModel, rollouts
 from dfc.requests import RolloutSampling
 from tests import processes, tiny
-from tests.models.test_families import FAMILIES, TOKENIZER
 from tests.processes import dfc
 
 GREEDY = RolloutSampling(tokens=12, temperature=0.0)
@@ -57,57 +54,6 @@ def model(request: pytest.FixtureRequest, run: RunConfig) -> LoadedModel:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def alone(model: LoadedModel, ids: list[int], tokens: int) -> list[int]:
-    """Greedy tokens by one forward pass over the whole sequence for each."""
-    sequence = list(ids)
-    with torch.no_grad():
-        for _ in range(tokens):
-            sequence.append(int(model.model(torch.tensor([sequence]), use_cache=False).logits[0, -1].argmax()))
-    return sequence[len(ids) :]
-
-
-def greedily(model: LoadedModel, prompts: list[list[int]], ends: list[int]) -> list[list[int]]:
-    return together.write(model, prompts, GREEDY, torch.zeros(len(prompts), GREEDY.tokens), ends)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_greedy_in_a_batch_equals_alone(family: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    folder = tiny.save(tmp_path, AutoModelForCausalLM.from_config(FAMILIES[family][1]), TOKENIZER)
-    model = models.load(ModelConfig(source=str(folder), layer=1))
-    prompts = [answer.ids for answer in rollouts.planned(model, PROMPTS, GREEDY)]
-    assert len({len(ids) for ids in prompts}) > 3
-    together = greedily(model, prompts, ends=[])
-    assert together == [alone(model, ids, GREEDY.tokens) for ids in prompts]
-
-
-def test_a_token_for_padding_without_a_vector(run: RunConfig, tmp_path: Path) -> None:
-    side = run.models.side("a")
-    shutil.copytree(side.source, tmp_path / "padded")
-    tiny.add_padding(tmp_path / "padded")
-    model = models.load(side.model_copy(update={"source": str(tmp_path / "padded")}))
-    prompts = [[5, 6, 7, 8], [9]]
-    assert greedily(model, prompts, ends=[]) == [alone(model, ids, GREEDY.tokens) for ids in prompts]
-
-
-def test_an_answer_stops_before_the_first_end(model: LoadedModel) -> None:
-    prompts = [answer.ids for answer in rollouts.planned(model, PROMPTS, GREEDY)]
-    whole = greedily(model, prompts, ends=[])
-    end = whole[0][3]
-    stopped = greedily(model, prompts, ends=[end])
-    assert stopped == [tokens[: tokens.index(end)] if end in tokens else tokens for tokens in whole]
-    assert len(stopped[0]) <= 3
-
-
-def test_the_ends_are_what_the_model_the_tokenizer_and_the_template_name(run: RunConfig) -> None:
-    chat_model, base = models.load(run.models.a), models.load(run.models.b)
-    turn_end, text_end = chat_model.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
-    chat_model.tokenizer.eos_token = "<|endoftext|>"
-    chat_model.model.generation_config.eos_token_id = [7, text_end]
-    assert models.ends(chat_model) == sorted({7, text_end, turn_end})
-    assert models.ends(base) == [base.tokenizer.eos_token_id]
 
 
 def test_a_batch_too_large_for_the_memory_is_answered_in_halves(

@@ -1,7 +1,8 @@
-"""Texts written together: the nucleus against sorting all, rows that leave, and how many fit into memory."""
+"""Texts written together: what each is alone, the nucleus, rows that leave, and how many fit into memory."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,48 @@ from tests.models.test_families import FAMILIES, TOKENIZER
 from tests.tiny import passes
 
 DRAWN = RolloutSampling(tokens=24, temperature=1.5, top_p=0.95)
+GREEDY = RolloutSampling(tokens=12, temperature=0.0)
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14], [15], [16, 17]]
+
+
+def token_by_token(model: LoadedModel, ids: list[int], tokens: int) -> list[int]:
+    """Greedy tokens by one forward pass over the whole sequence for each."""
+    sequence = list(ids)
+    with torch.no_grad():
+        for _ in range(tokens):
+            sequence.append(int(model.model(torch.tensor([sequence]), use_cache=False).logits[0, -1].argmax()))
+    return sequence[len(ids) :]
+
+
+def greedily(model: LoadedModel, prompts: list[list[int]], ends: list[int]) -> list[list[int]]:
+    return together.write(model, prompts, GREEDY, torch.zeros(len(prompts), GREEDY.tokens), ends)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_in_a_batch_equals_alone(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    folder = tiny.save(tmp_path, AutoModelForCausalLM.from_config(FAMILIES[family][1]), TOKENIZER)
+    model = models.load(ModelConfig(source=str(folder), layer=1))
+    assert len({len(ids) for ids in PROMPTS}) > 3
+    assert greedily(model, PROMPTS, ends=[]) == [token_by_token(model, ids, GREEDY.tokens) for ids in PROMPTS]
+
+
+def test_a_token_for_padding_without_a_vector(tiny_models: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(tiny_models[0], tmp_path / "padded")
+    tiny.add_padding(tmp_path / "padded")
+    model = models.load(ModelConfig(source=str(tmp_path / "padded"), layer=2))
+    prompts = [[5, 6, 7, 8], [9]]
+    assert greedily(model, prompts, ends=[]) == [token_by_token(model, ids, GREEDY.tokens) for ids in prompts]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_answer_stops_before_the_first_end(side: int, tiny_models: tuple[Path, Path]) -> None:
+    model = models.load(ModelConfig(source=str(tiny_models[side]), layer=1))
+    whole = greedily(model, PROMPTS, ends=[])
+    end = whole[0][3]
+    stopped = greedily(model, PROMPTS, ends=[end])
+    assert stopped == [tokens[: tokens.index(end)] if end in tokens else tokens for tokens in whole]
+    assert len(stopped[0]) <= 3
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 6.0])

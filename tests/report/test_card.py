@@ -17,10 +17,10 @@ from dfc.report.card import (
     feature_card_pdf,
     feature_card_png,
     histogram,
-    percent,
     permalink,
 )
 from dfc.report.palette import THEMES, Theme
+from dfc.report.words import percent
 from dfc.store.reader import FeatureQuery, Store
 
 VOID = {"meta", "br", "wbr"}
@@ -111,7 +111,7 @@ def test_card_says_what_the_store_says(store: Store) -> None:
         "may act only in model A",
         "it may not act here",
         "Not judged: may act only in model A, by the dictionary's design, which is no evidence.",
-        percent(feature.density),
+        percent(feature.density, 2),
         f"{feature.max:.3g}",
         feature.main_source,
         "2026-11-20",
@@ -207,11 +207,6 @@ def test_a_document_may_load_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     plain = render.to_png('<body><img width="50" height="50"></body>')
     assert render.to_png('<body><img width="50" height="50" src="file:///etc/hostname"></body>') == plain
     assert "may not load" in capfd.readouterr().err
-
-
-def test_percent_has_two_digits() -> None:
-    shares = (0.0, 1.2e-5, 0.0034, 0.05, 0.5, 1.0)
-    assert [percent(share) for share in shares] == ["0 %", "0.0012 %", "0.34 %", "5.0 %", "50 %", "100 %"]
 
 
 def test_histogram_spans_what_is_filled() -> None:

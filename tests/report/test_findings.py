@@ -248,11 +248,11 @@ def test_findings_stand_by_source_in_the_order_of_the_first_of_each(store: Store
 def test_the_card_states_the_verdict_the_score_and_a_caveat_no_more_than_the_evidence(store: Store) -> None:
     text = Page(feature_card_html(store, 60, "demo")).text
     assert "exclusive\u2002evidence score 0.90 of 1" in text
-    assert "May act only in model B, by the dictionary's design; evidence: exclusive." in text
+    assert "May act only in model B, by the dictionary's design." in text
     assert "is 0.290 ± 0.010 nats a character more surprised after it than" in text
     assert "no part in this feature" not in text
     assert "nly in model A" in Page(feature_card_html(store, 1, "demo")).text
-    assert "evidence: unclear" in Page(feature_card_html(store, 1, "demo")).text
+    assert "unclear\u2002evidence score" in Page(feature_card_html(store, 1, "demo")).text
 
 
 def test_the_report_s_pairs_are_those_of_its_sources(run: Run, tmp_path: Path) -> None:

@@ -50,11 +50,10 @@ def test_all_that_is_strong_speaks_for_it() -> None:
         "Qwen does better after it than in like texts: 0.126 ± 0.010 (0.03 and 2 standard errors are asked)."
     )
     assert "No feature of Gemma's own, and no shared one, correlates above 0.12 with it." in case.for_it
-    assert case.design == "May act only in model A, by the dictionary's design; evidence: exclusive."
-    assert weighed(partition="shared").design == (
-        "May act in both models, by the dictionary's design; evidence: exclusive, though both may use it: one expects "
-        "better what follows."
-    )
+    assert case.design == "May act only in model A, by the dictionary's design."
+    shared = weighed(partition="shared")
+    assert shared.design == "May act in both models, by the dictionary's design."
+    assert "Both may use it" in shared.means
 
 
 @pytest.mark.parametrize(

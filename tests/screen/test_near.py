@@ -12,7 +12,7 @@ import pytest
 from dfc import pipeline
 from dfc.models import embedder
 from dfc.runs import Run
-from dfc.screen import flags, meaning, near, triage, words
+from dfc.screen import encoders, flags, meaning, near, triage, words
 from dfc.screen.near import Near
 from dfc.screen.queue import subjects
 from dfc.store.reader import FeatureQuery, Store
@@ -107,11 +107,12 @@ def test_a_file_from_before_is_read_without_them(run: Run) -> None:
 
 def test_what_is_lacking_is_said_with_the_command(run: Run, encoder: Path) -> None:
     facts = Store(run.store).meaning()
-    assert near.lacking(facts, "demo") == "not compared in meaning, for `python -m dfc meaning demo` was not run"
+    assert near.lacking(facts, "demo").startswith("not compared in meaning, for what features are about is not known:")
+    assert encoders.lacking(run.store, facts, "demo").startswith("What features are about is not known: `python -m dfc")
     pipeline.meaning(run, encoder, "cpu")
     assert near.lacking(Store(run.store).meaning(), "demo") == ""
     shutil.rmtree(encoder)
-    assert f"the encoder is not at {encoder}; `python -m dfc meaning demo` fetches it" in near.lacking(
-        Store(run.store).meaning(), "demo"
+    assert near.lacking(Store(run.store).meaning(), "demo").endswith(
+        f", for the model by which features were read is not at {encoder}: `python -m dfc meaning demo` fetches it"
     )
     assert flags.screen(run).encoder == "", "by words alone"

@@ -346,6 +346,6 @@ def test_a_text_keeps_its_last_characters(model: LoadedModel, monkeypatch: pytes
     monkeypatch.setattr(model.tokenizer, "decode", decode)
     for tokens, text in (([101, 102], "˰"), ([101], ""), ([101, 102, 103], "˰ˑ")):
         batches = iter([[token] for token in tokens])
-        monkeypatch.setattr(generation, "_batches", lambda *_, batches=batches: (batch for batch in batches))
+        monkeypatch.setattr(generation, "read", lambda *_, batches=batches: (batch for batch in batches))
         [answer] = generate(model, PROMPT, Sampling(3), [BASELINE])
         assert (answer.text, answer.tokens) == (text, tokens)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfc.config import UserError
 from dfc.store.book import (
+    LAST,
     Book,
     Choice,
     Decision,
@@ -255,82 +251,6 @@ def test_what_is_no_export_is_refused_and_changes_nothing(notebook: Notebook, te
     assert notebook.export() == before
 
 
-def test_a_file_that_is_no_notebook(notebook: Notebook) -> None:
-    notebook.path.parent.mkdir()
-    notebook.path.write_bytes(b"this is no database" * 1_000)
-    for use in (lambda: notebook.feature("demo", 1), lambda: notebook.mark("demo", {1: "f"}, "favourite")):
-        with pytest.raises(UserError, match="is not a readable notebook"):
-            use()
-    assert notebook.path.read_bytes().startswith(b"this is no database")
-
-
-def test_a_later_version_is_left_alone(notebook: Notebook) -> None:
-    notebook.write("demo", 1, "f", "x")
-    with duckdb.connect(str(notebook.path)) as connection:
-        connection.execute("UPDATE book SET version = 9")
-    with pytest.raises(UserError, match="written as version 9, this program reads 1"):
-        notebook.write("demo", 1, "f", "y")
-
-
-def test_many_threads_lose_nothing(notebook: Notebook) -> None:
-    def work(number: int) -> None:
-        notebook.mark("demo", {number: "f"}, "list", "all", note=str(number))
-        notebook.mark("demo", {number: "f"}, "list", "all")
-        assert notebook.feature("demo", number).marks
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(12)))
-    assert sorted(notebook.marks()["note"], key=int) == [str(number) for number in range(12)]
-
-
-_WRITER = """
-import sys
-from pathlib import Path
-from typing import get_args
-from dfc.store.notes import Notebook
-for number in range(8):
-    Notebook(Path(sys.argv[1]), 60).write("demo", number, "f", f"{sys.argv[2]} {number}")
-"""
-
-
-def test_several_processes_lose_nothing(notebook: Notebook) -> None:
-    writers = [
-        subprocess.Popen([sys.executable, "-c", _WRITER, str(notebook.path), name], stderr=subprocess.PIPE)
-        for name in ("one", "two")
-    ]
-    for number in range(8):
-        notebook.write("demo", number, "f", f"here {number}")
-    for writer in writers:
-        assert writer.wait() == 0, writer.stderr and writer.stderr.read().decode()
-    expected = {f"{name} {number}" for name in ("one", "two", "here") for number in range(8)}
-    assert {note.text for note in notebook.notes()} == expected
-
-
-_HOLDER = """
-import duckdb, sys
-connection = duckdb.connect(sys.argv[1])
-print("open", flush=True)
-sys.stdin.read(1)
-"""
-
-
-def test_waits_for_another_program_and_says_so_when_it_takes_too_long(notebook: Notebook) -> None:
-    notebook.write("demo", 1, "f", "before")
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(notebook.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "open\n"
-    with pytest.raises(UserError, match="another program keeps the notebook open"):
-        Notebook(notebook.path, wait_seconds=0.1).notes()
-    waiting = threading.Thread(target=lambda: notebook.write("demo", 1, "f", "after"))
-    waiting.start()
-    holder.communicate("x")
-    waiting.join()
-    assert [note.text for note in notebook.notes()] == ["after", "before"]
-
-
 def test_a_reason_that_is_given_later_moves_nothing(notebook: Notebook) -> None:
     for feature in (5, 3, 9):
         notebook.mark("demo", {feature: "f"}, "list", "report")
@@ -343,6 +263,23 @@ def test_a_reason_that_is_given_later_moves_nothing(notebook: Notebook) -> None:
     notebook.mark("demo", {3: "f"}, "list", "report", "another why")
     notebook.mark("demo", {7: "f"}, "list", "report")
     assert notebook.marks("demo")["feature_id"].tolist() == [9, 1, 5, 3, 7]
+    moved = {
+        mark.feature_id: (mark.place, bool(mark.said)) for mark in Book.model_validate_json(notebook.export()).marks
+    }
+    assert moved == {9: (0, True), 1: (1, False), 5: (LAST, True), 3: (LAST, True), 7: (LAST, False)}
+
+
+def test_of_two_notebooks_the_mark_said_last_holds_though_it_was_added_first(notebook: Notebook) -> None:
+    other = Notebook(notebook.path.with_name("other.duckdb"))
+    notebook.mark("demo", {3: "f", 4: "f"}, "list", "report", "early")
+    other.mark("demo", {3: "f", 4: "f"}, "list", "report", "later")
+    notebook.mark("demo", {3: "f"}, "list", "report", "last")
+    notebook.merge(other.export())
+    other.merge(notebook.export())
+    for book in (notebook, other):
+        assert [mark.note for number in (3, 4) for mark in book.feature("demo", number).marks] == ["last", "later"]
+    one, another = (Book.model_validate_json(book.export()).marks for book in (notebook, other))
+    assert one == another
 
 
 def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook) -> None:
@@ -367,25 +304,3 @@ def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook)
     assert mark.contexts == ()  # which were those of another version
     with pytest.raises(UserError, match="The name has 201 characters"):
         notebook.describe_list("paper", "x" * 201, "", "")
-
-
-def test_a_notebook_from_before_is_read_and_loses_nothing(notebook: Notebook) -> None:
-    moment = "2026-11-01T10:00:00+00:00"
-    notebook.path.parent.mkdir(parents=True)
-    with duckdb.connect(str(notebook.path)) as connection:
-        connection.execute("CREATE TABLE book AS SELECT 1 AS version")
-        connection.execute("CREATE TABLE lists (name VARCHAR PRIMARY KEY, added VARCHAR NOT NULL)")
-        connection.execute(
-            """CREATE TABLE marks (run VARCHAR NOT NULL, feature_id INTEGER NOT NULL, kind VARCHAR NOT NULL,
-               name VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, added VARCHAR NOT NULL, note VARCHAR NOT NULL,
-               PRIMARY KEY (run, feature_id, kind, name))"""
-        )
-        connection.execute(
-            """CREATE TABLE notes (run VARCHAR NOT NULL, feature_id INTEGER NOT NULL, fingerprint VARCHAR NOT NULL,
-               written VARCHAR NOT NULL, text VARCHAR NOT NULL)"""
-        )
-        connection.execute("INSERT INTO lists VALUES ('report', ?)", [moment])
-        connection.execute("INSERT INTO marks VALUES ('demo', 3, 'list', 'report', 'f', ?, 'why')", [moment])
-    [mark] = notebook.feature("demo", 3).marks
-    assert mark == Mark("demo", 3, "list", "report", "f", moment, "why")
-    assert notebook.cover("report") == NamedList("report", moment)

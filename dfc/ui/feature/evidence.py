@@ -42,8 +42,9 @@ def show(view: View, feature: FeatureRow, evidence: EvidenceRow | None, names: d
     checked = causal.kept(view.store, [feature.feature_id]).get(feature.feature_id)
     alike = exclusivity.kept(view.store, [feature.feature_id]).get(feature.feature_id, ())
     weighed = weighing.of(evidence, feature.partition, facts, names, checked, alike)
+    badge = verdict_badge(evidence.verdict, evidence.confidence, feature.partition, view.theme, facts)
     st.html(
-        f'<div class="dfc-judged">{verdict_badge(evidence.verdict, evidence.confidence, view.theme, facts)}'
+        f'<div class="dfc-judged">{badge}'
         f'<div class="dfc-claim">{escape(weighed.sentence)}</div>'
         f'<div class="dfc-small">{escape(weighed.design)} {escape(weighed.means)}</div></div>'
     )

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dfc.config import SIDES
 from dfc.report.palette import Theme
-from dfc.report.words import ORIGINS
+from dfc.report.words import ORIGINS, percent
 from dfc.runs import Run
 from dfc.store import columns
 from dfc.store import query as queries
@@ -22,7 +22,7 @@ from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
 from dfc.ui.shell.orders import default_order, orders
-from dfc.ui.shell.text import chips, number, one_in, percent
+from dfc.ui.shell.text import chips, number, one_in
 
 PER_SIDE = 5
 _BACK = {

@@ -9,16 +9,16 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, Side
-from dfc.report.card import lens_notes, times
+from dfc.report.card import lens_notes
 from dfc.report.heatmap import label
-from dfc.report.words import numeral
+from dfc.report.words import numeral, percent, times
 from dfc.store import columns
 from dfc.store.reader import EvidenceRow, FeatureRow
 from dfc.ui.feature import evidence, finding, nearest, related, said
 from dfc.ui.shell import charts, data
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import side_name
-from dfc.ui.shell.text import number, percent, plain
+from dfc.ui.shell.text import number, plain
 
 LOGITS = 10
 _ENCODER = {"encoder_norm": "encoder norm", "encoder_decoder": "cosine of encoder and decoder"}
@@ -73,7 +73,7 @@ def _sources(table: pd.DataFrame, feature: FeatureRow) -> str:
         f'<span class="dfc-word">{escape(source)}</span>'
         f'<span class="dfc-bar" title="{percent(rate)} of its pairs, {pairs:,} pairs">'
         f'<i style="width:{100 * rate / top:.1f}%"></i><u style="left:{mark:.1f}%"></u></span>'
-        f'<span class="dfc-value">{times(rate, feature.density)}</span>'
+        f'<span class="dfc-value">{times(rate / feature.density)} ×</span>'
         for source, pairs, rate in zip(table["source"], table["count"], table["rate"], strict=True)
     )
     return f'<div class="dfc-bars dfc-{feature.partition}">{rows}</div>'
@@ -101,15 +101,11 @@ def _phrases(table: pd.DataFrame) -> None:
         rows = table[table["kind"] == kind].head(5)
         chips = "".join(
             f'<span class="dfc-chip" title="in {int(count)} contexts">{escape(label(text[:40]))} '
-            f'<span class="dfc-muted">{_lift(lift)}</span></span>'
+            f'<span class="dfc-muted">{times(lift)} ×</span></span>'
             for text, count, lift in zip(rows["text"], rows["count"], rows["lift"], strict=True)
         )
         if chips:
             st.html(f'<div class="dfc-small">{title}</div>{chips}')
-
-
-def _lift(value: float) -> str:
-    return f"{value:,.0f} ×" if value < 1_000 else "> 1,000 ×"
 
 
 def _norms(feature: FeatureRow, names: dict[Side, str]) -> str:

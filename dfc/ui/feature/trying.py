@@ -9,12 +9,13 @@ import streamlit as st
 
 from dfc.config import SIDES, UserError
 from dfc.report.heatmap import context_html
+from dfc.report.words import percent
 from dfc.store.reader import FeatureRow
 from dfc.ui.shell import address, readers, turns
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import side_name
 from dfc.ui.shell.readers import Prompt
-from dfc.ui.shell.text import number, percent
+from dfc.ui.shell.text import number
 
 if TYPE_CHECKING:
     from dfc.features.live import Reading

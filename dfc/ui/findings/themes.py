@@ -35,7 +35,7 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
     """Draw the themes; the command that makes them possible where what features mean is not known."""
     if (clicked := st.session_state.pop(_CLICKED, None)) is not None:
         st.switch_page(address.FEATURE_PAGE, query_params=address.feature_params(view.run.name, clicked, None))
-    with st.container(horizontal=True, vertical_alignment="top", gap="large"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         number = st.number_input(
             "Themes",
             1,

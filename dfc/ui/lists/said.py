@@ -61,7 +61,7 @@ def decisions(view: View, made: Sequence[Decision]) -> None:
 def _decision_html(one: Decision, fingerprint: str) -> str:
     """A decision in words, flagged if it was made about another version of the feature."""
     told, flag = words.decision(one), "" if one.fingerprint == fingerprint else notebook.EARLIER
-    return f'<div class="dfc-said">{escape(told[0].upper() + told[1:])}{flag}</div>'
+    return f'<div class="dfc-said">{escape(words.capital(told))}{flag}</div>'
 
 
 def _page(view: View, said: Sequence[Said], html: Callable[[Said, str], str]) -> None:

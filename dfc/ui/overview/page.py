@@ -9,13 +9,13 @@ import streamlit as st
 
 from dfc import corpus
 from dfc.config import PARTITIONS, SIDES, Side, opposite
-from dfc.report.words import numeral, whose
+from dfc.report.words import numeral, percent, whose
 from dfc.store.reader import FeatureQuery
 from dfc.ui.overview import findings, verdicts
 from dfc.ui.shell import address, charts, data, empty, feature_list, meaning
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import section, side_name
-from dfc.ui.shell.text import count, number, percent, plain, sentence
+from dfc.ui.shell.text import count, number, plain, sentence
 
 FOUND, FEW = 10, 3
 """Exclusive features that are shown of each model: without findings, and below them."""

@@ -10,11 +10,11 @@ import streamlit as st
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, EvidenceConfig, Partition, Side, Verdict
 from dfc.report.palette import Theme, verdict_marks
-from dfc.report.words import NULL_RUN, asked, unjudged, verdict_means, whose
+from dfc.report.words import NULL_RUN, asked, percent, unjudged, verdict_means, whose
 from dfc.ui.shell import data, null_run
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section, side_name, verdict_dot
-from dfc.ui.shell.text import count, percent
+from dfc.ui.shell.text import count
 from dfc.worlds.null_result import NullResult
 
 _LEAD = "That the dictionary lets one model alone use a feature does not make it a difference."

@@ -13,13 +13,14 @@ import streamlit as st
 from dfc.config import SIDES, Partition, Side, Verdict
 from dfc.report.heatmap import label, side_of
 from dfc.report.palette import ramp
+from dfc.report.words import percent
 from dfc.store.reader import FeatureRow
 from dfc.ui.prompt.token_strips import Span
 from dfc.ui.shell import choice, feature_rows
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section, side_name
 from dfc.ui.shell.readers import WHY
-from dfc.ui.shell.text import number, percent
+from dfc.ui.shell.text import number
 
 if TYPE_CHECKING:
     from dfc.features.live import Reading

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfc.config import SIDES, VERDICTS, Partition, Side
 from dfc.report.heatmap import Hue
-from dfc.report.words import PARTS, VERDICT_HELP
+from dfc.report.words import PARTS, VERDICT_HELP, percent
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui.prompt import listing, nats, reader, token_strips
 from dfc.ui.prompt.listing import Filters
@@ -19,7 +19,7 @@ from dfc.ui.prompt.token_strips import Span
 from dfc.ui.shell import address, choice, gap_key, links
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge
-from dfc.ui.shell.text import chips, number, one_in, percent
+from dfc.ui.shell.text import chips, number, one_in
 
 if TYPE_CHECKING:
     from dfc.features.expected import Expected

@@ -11,13 +11,13 @@ import streamlit as st
 from dfc import runs
 from dfc.config import PARTITIONS, SIDES, Partition
 from dfc.report.palette import run_marks
-from dfc.report.words import NULL_RUN, PARTS, RULES, unjudged
+from dfc.report.words import NULL_RUN, PARTS, RULES, percent, unjudged
 from dfc.ui.runs import recurring
 from dfc.ui.runs.summaries import Summary, differences, help_of, other_differences, summarise
 from dfc.ui.shell import charts, choice, meaning
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import section
-from dfc.ui.shell.text import count, percent, plain
+from dfc.ui.shell.text import count, plain
 
 MOST_AT_FIRST = 6
 DASHES = ("solid", "dash", "dot")

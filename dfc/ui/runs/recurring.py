@@ -11,14 +11,14 @@ import streamlit as st
 
 from dfc import runs
 from dfc.config import PARTITIONS, UserError
-from dfc.report.words import PARTS
+from dfc.report.words import PARTS, percent
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, FeatureRow, Store
 from dfc.ui.runs.summaries import Summary
 from dfc.ui.shell import address, data, feature_rows, links
 from dfc.ui.shell.frame import View, model_names
 from dfc.ui.shell.look import partition_badge, section
-from dfc.ui.shell.text import chips, count, number, percent
+from dfc.ui.shell.text import chips, count, number
 from dfc.worlds import stability_result
 from dfc.worlds.stability_result import Match, StabilityResult
 

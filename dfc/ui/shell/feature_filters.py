@@ -11,8 +11,8 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from dfc.config import VERDICTS
-from dfc.report.words import unjudged, verdict_means
+from dfc.config import VERDICTS, Verdict
+from dfc.report.words import capital, unjudged, verdict_means
 from dfc.store import columns
 from dfc.store import query as queries
 from dfc.store.column import Column
@@ -62,7 +62,7 @@ class Range:
     @property
     def title(self) -> str:
         """Above the slider."""
-        return f"{self.column.words[0].upper()}{self.column.words[1:]}"
+        return capital(self.column.words)
 
     @property
     def steps(self) -> tuple[float, ...]:
@@ -108,6 +108,17 @@ _CHOICES = {
 }
 _MORE = ("source", "fires_on", "role", "label", "tag", "on", "starred", "noted", "alive")
 """Keys of the filters that are folded away, beside the ranges."""
+_BOUND: Any = {"bind": "query-params", "on_change": paging.first}
+"""How widgets stand in the address; what they change begins at the first page."""
+_AS_IT_STANDS = (
+    "Finds features whose label, kept contexts or peak tokens hold this text as it stands, several words as one "
+    "phrase. Case does not matter."
+)
+_ORDERS = (
+    "Sorts all features, not this page alone: the highest figure first, ranks from the best, texts from A to Z; "
+    "reversed, the other way round. Features without the figure come last. Match with the search: where it stands as "
+    "whole words first; of these labels that hold it, then by the number of contexts that do, then what fires rarest."
+)
 
 
 def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys()) -> Filters:
@@ -121,55 +132,28 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
     """
     judged = not data.verdicts(view.store).empty
     at_another_run(_forget)
-    reset: Any = {"bind": "query-params", "on_change": paging.first}
     top = st.columns([4, 5], vertical_alignment="bottom", gap="medium")
     with top[0]:
         shown = choice.one_of("Show", titles, keys.show, on_change=paging.first)
     lacking = likeness.lacking(view)
     meant = not lacking and _is_on("meaning")
-    search = top[1].text_input(
-        "Search",
-        key="search",
-        icon=":material/search:",
-        placeholder="what it is about, in your words; any language"
-        if meant
-        else "words in labels, contexts or peak tokens; Chinese, too",
-        help=likeness.MEANS
-        if meant
-        else "Finds features whose label, kept contexts or peak tokens hold this text as it stands, several words as "
-        "one phrase. Case does not matter.",
-        bind="query-params",
-        on_change=_searched,
-        args=(keys.order,),
-    )
-    search, about = ("", (search or "").strip()) if meant else ((search or "").strip(), "")
+    asked = _search_box(top[1], meant, keys.order)
+    search, about = ("", asked) if meant else (asked, "")
     row = st.columns([4, 3, 2], vertical_alignment="bottom", gap="medium")
-    verdicts: list[Any] = []
-    if judged:
-        meanings = "\n".join(
-            f"- **{verdict}**: {verdict_means(verdict, data.facts(view.store))}" for verdict in VERDICTS
-        )
-        verdicts = row[0].multiselect(
-            "Verdict", VERDICTS, key="verdict", placeholder="any", help=f"What the evidence says.\n{meanings}", **reset
-        )
-    else:
-        row[0].caption(unjudged(data.facts(view.store), view.run.name))
+    verdicts = _verdicts(row[0], view, judged)
     with row[1]:
         order = choice.one_of_many(
             "Order by",
             orders(judged, bool(search), bool(about)),
             keys.order,
             first_order(search, about, first),
-            help="Sorts all features, not this page alone: the highest figure first, ranks from the best, texts from A "
-            "to Z; reversed, the other way round. Features without the figure come last. Match with the search: where "
-            "it stands as whole words first; of these labels that hold it, then by the number of contexts that do, "
-            "then what fires rarest.",
+            help=_ORDERS,
             on_change=paging.first,
         )
-    turned = row[2].toggle("reversed", key="rising", **reset)
+    turned = row[2].toggle("reversed", key="rising", **_BOUND)
     tools = st.container(horizontal=True, vertical_alignment="center", gap="small", key="tools")
     with tools:
-        folded, kept = _more(view, judged, reset)
+        limits, chosen, kept = _more(view, judged)
         st.toggle(
             "by meaning",
             key="meaning",
@@ -183,19 +167,48 @@ def draw(view: View, titles: Mapping[str, str], first: str, keys: Keys = Keys())
             "search strongest contexts alone",
             key="strongest",
             help="Leaves out what was found in weaker contexts, which every feature has of all kinds.",
-            **reset,
+            **_BOUND,
         )
-    limits, chosen = folded
     query = FeatureQuery(
         search=search,
         about=about,
         strongest=strongest,
-        verdicts=tuple(verdicts),
+        verdicts=verdicts,
         order=order,
         descending=turned == queries.begins_low(order),
         **chosen,
     ).ranged(**limits)
     return Filters(shown, query, kept, tools)
+
+
+def _search_box(place: DeltaGenerator, meant: bool, order: str) -> str:
+    """What is searched for: what features are about, if it is `meant`, else words as they stand."""
+    if meant:
+        example, says = "what it is about, in your words; any language", likeness.MEANS
+    else:
+        example, says = "words in labels, contexts or peak tokens; Chinese, too", _AS_IT_STANDS
+    text = place.text_input(
+        "Search",
+        key="search",
+        icon=":material/search:",
+        placeholder=example,
+        help=says,
+        bind="query-params",
+        on_change=_searched,
+        args=(order,),
+    )
+    return (text or "").strip()
+
+
+def _verdicts(place: DeltaGenerator, view: View, judged: bool) -> tuple[Verdict, ...]:
+    """Which verdicts are asked for, none for all; where nothing is judged, why."""
+    facts = data.facts(view.store)
+    if not judged:
+        place.caption(unjudged(facts, view.run.name))
+        return ()
+    meanings = "\n".join(f"- **{verdict}**: {verdict_means(verdict, facts)}" for verdict in VERDICTS)
+    said = f"What the evidence says.\n{meanings}"
+    return tuple(place.multiselect("Verdict", VERDICTS, key="verdict", placeholder="any", help=said, **_BOUND))
 
 
 def first_order(search: str, about: str, first: str) -> str:
@@ -214,39 +227,39 @@ def _searched(order: str) -> None:
         choice.put(order, queries.LIKENESS if _is_on("meaning") else queries.RELEVANCE)
 
 
-def _more(view: View, judged: bool, reset: Any) -> tuple[tuple[dict[str, Ends], dict[str, Any]], Kept]:
-    """What is folded away, with a count of what is set."""
+def _more(view: View, judged: bool) -> tuple[dict[str, Ends], dict[str, Any], Kept]:
+    """What is folded away, with a count of what is set: ranges, other fields of the query, what readers said."""
     run, facts = view.run.name, data.facts(view.store)
     active = sum(key in st.query_params for key in (*_MORE, *(entry.field for entry in ranges())))
     with st.popover(f"More filters ({active})" if active else "More filters", icon=":material/tune:", key="folded"):
         firing, said = st.columns(2, gap="large")
         with firing:
             st.markdown("**How it fires**")
-            limits = _ranges(False, reset)
+            limits = _ranges(False)
             chosen: dict[str, Any] = {}
             sources = list(facts.get("source_pairs") or {})
-            chosen["main_source"] = _one_of("Main source", sources, "source", reset)
-            chosen["source"] = _one_of("Fires more often on", sources, "fires_on", reset)
+            chosen["main_source"] = _one_of("Main source", sources, "source")
+            chosen["source"] = _one_of("Fires more often on", sources, "fires_on")
             roles = [role for role, pairs in (facts.get("role_pairs") or {}).items() if pairs]
-            chosen["role"] = _one_of("More often said by", roles, "role", reset)
+            chosen["role"] = _one_of("More often said by", roles, "role")
             chosen["alive_only"] = st.toggle(
-                "alive only", value=True, key="alive", help="Leave out features that never fired.", **reset
+                "alive only", value=True, key="alive", help="Leave out features that never fired.", **_BOUND
             )
         with said:
             if judged:
                 st.markdown("**What the evidence says**")
-                limits |= _ranges(True, reset)
+                limits |= _ranges(True)
             st.markdown("**What it is called, and what readers said**")
-            label = st.text_input("Label", key="label", placeholder="any", help=columns.meaning("label"), **reset)
+            label = st.text_input("Label", key="label", placeholder="any", help=columns.meaning("label"), **_BOUND)
             chosen["label"] = (label or "").strip()
-            tag = _one_of("Tag", list(notebook.names("tag", run)), "tag", reset)
-            on_list = _one_of("On the list", list(notebook.names("list", run)), "on", reset)
-            starred = st.toggle("favourites only", key="starred", **reset)
-            noted = st.toggle("with a note", key="noted", **reset)
-    return (limits, chosen), Kept(starred, noted, tag, on_list)
+            tag = _one_of("Tag", list(notebook.names("tag", run)), "tag")
+            on_list = _one_of("On the list", list(notebook.names("list", run)), "on")
+            starred = st.toggle("favourites only", key="starred", **_BOUND)
+            noted = st.toggle("with a note", key="noted", **_BOUND)
+    return limits, chosen, Kept(starred, noted, tag, on_list)
 
 
-def _ranges(judged: bool, reset: Any) -> dict[str, Ends]:
+def _ranges(judged: bool) -> dict[str, Ends]:
     """Sliders, and what they ask of the query."""
     chosen: dict[str, Ends] = {}
     for entry in (entry for entry in ranges() if columns.judged(entry.field) == judged):
@@ -257,7 +270,7 @@ def _ranges(judged: bool, reset: Any) -> dict[str, Ends]:
             format_func=entry.format,
             key=entry.field,
             help=columns.meaning(entry.field),
-            **reset,
+            **_BOUND,
         )
         asked = entry.chosen(ends)
         if asked is not None:
@@ -265,8 +278,8 @@ def _ranges(judged: bool, reset: Any) -> dict[str, Ends]:
     return chosen
 
 
-def _one_of(title: str, options: list[str], key: str, reset: Any) -> str | None:
-    return st.selectbox(title, options, index=None, placeholder="any", key=key, help=_CHOICES[key], **reset)
+def _one_of(title: str, options: list[str], key: str) -> str | None:
+    return st.selectbox(title, options, index=None, placeholder="any", key=key, help=_CHOICES[key], **_BOUND)
 
 
 def offer_to_clear(chosen: Filters, further: Mapping[str, str] = MappingProxyType({})) -> None:

@@ -9,12 +9,13 @@ import streamlit as st
 
 from dfc.config import Side
 from dfc.report.heatmap import called, context_html, excerpt
+from dfc.report.words import percent
 from dfc.store.reader import Context
 from dfc.ui.shell import data, links
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.look import verdict_badge
-from dfc.ui.shell.text import chips, one_in, percent
+from dfc.ui.shell.text import chips, one_in
 
 EXCERPT_BEFORE, EXCERPT_AFTER = 130, 70
 
@@ -45,8 +46,10 @@ def row(view: View, feature: Any, context: Context | None, side: Side, place: Pl
 def _about(view: View, feature: Any) -> str:
     """What it is called, what the evidence says, where and how often it fires."""
     tokens = list(feature.peak_tokens)
-    facts, judged = data.facts(view.store), isinstance(feature.verdict, str)
-    badge = verdict_badge(feature.verdict, float(feature.confidence), view.theme, facts) if judged else ""
+    badge, judged = "", isinstance(feature.verdict, str)
+    if judged:
+        score, facts = float(feature.confidence), data.facts(view.store)
+        badge = verdict_badge(feature.verdict, score, feature.partition, view.theme, facts)
     where = f"{percent(float(feature.specificity), 2)} on {escape(feature.main_source)} · " if feature.alive else ""
     return (
         f'<div class="dfc-{feature.partition}"><div class="dfc-about">{escape(called(feature.label))}</div>'

@@ -11,6 +11,7 @@ import streamlit as st
 from dfc.report import findings
 from dfc.report.findings import Finding
 from dfc.report.heatmap import called, context_html, excerpt
+from dfc.report.words import capital
 from dfc.store import columns
 from dfc.store.reader import Context
 from dfc.ui.shell import data, links
@@ -107,17 +108,15 @@ def bar(finding: Finding, longest: float) -> str:
 def _about(view: View, finding: Finding, feature: Any) -> str:
     """What is claimed, and on how much it stands."""
     words = findings.claim(finding)
-    dedicated = finding.partition != "shared"
-    verdict = (
-        f" {verdict_badge(finding.verdict, float(feature.confidence), view.theme, data.facts(view.store))}"
-        if dedicated
-        else ""
-    )
+    verdict = ""
+    if finding.partition != "shared":
+        score, facts = float(feature.confidence), data.facts(view.store)
+        verdict = f" {verdict_badge(finding.verdict, score, finding.partition, view.theme, facts)}"
     held_out = findings.held_out(finding)
     plainly = findings.amount(finding.plain_gap, finding.plain_error)
     spread = f'<span title="{escape(findings.SPREAD)}">{findings.spread(finding)}</span>'
     return (
-        f'<div class="dfc-claim">{escape(words[0].upper() + words[1:])}.{verdict}</div>'
+        f'<div class="dfc-claim">{escape(capital(words))}.{verdict}</div>'
         f'<div class="dfc-small"><span title="{escape(columns.meaning("held_out_gap"))}">held out {held_out}</span> · '
         f'<span title="{escape(columns.meaning("plain_gap"))}">plainly {plainly}</span> · '
         f"densest on {escape(finding.main_source)} · {spread} · feature {finding.feature_id}</div>"

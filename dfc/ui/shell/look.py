@@ -56,10 +56,11 @@ def side_name(side: Side, names: dict[Side, str]) -> str:
     return f'<span class="dfc-name dfc-{side}">{escape(names[side])}</span>'
 
 
-def verdict_badge(verdict: Verdict, score: float, theme: Theme, facts: Mapping[str, Any]) -> str:
+def verdict_badge(verdict: Verdict, score: float, partition: Partition, theme: Theme, facts: Mapping[str, Any]) -> str:
     """A feature's verdict with its evidence score, as HTML; `facts` are of its run."""
+    means = escape(verdict_means(verdict, facts, partition))
     return (
-        f'<span class="dfc-verdict" title="{escape(verdict_means(verdict, facts))}">{verdict_dot(verdict, theme)}'
+        f'<span class="dfc-verdict" title="{means}">{verdict_dot(verdict, theme)}'
         f"<b>{verdict}</b>&ensp;evidence score {score:.2f}</span>"
     )
 

@@ -27,7 +27,7 @@ def show(view: View, feature: int, side: Side) -> None:
     said = words.in_own_words(seen, side, model_names(view.config))
     st.html(
         '<div class="dfc-small" title="However weakly it fires; what counts is the difference between the models.">'
-        f"{escape(said[0].upper() + said[1:])}.</div>"
+        f"{escape(words.capital(said))}.</div>"
     )
     st.page_link(
         address.OWN_WORDS_PAGE,

@@ -13,6 +13,7 @@ from itertools import accumulate
 from dfc.config import UserError
 from dfc.machine import memory
 from dfc.report.heatmap import label, visible
+from dfc.report.words import capital, numeral
 from dfc.store.query import whole_words
 
 _log = logging.getLogger(__name__)
@@ -25,17 +26,6 @@ STAGE_TITLES = {
     "index": "Features described",
     "verify": "Surprise measured",
 }
-
-
-def percent(share: float | None, digits: int = 3) -> str:
-    """A share as a percentage with `digits` significant digits, e.g. `0.0432 %`."""
-    if share is None or not math.isfinite(share):
-        return "–"
-    if share == 0:
-        return "0 %"
-    value = share * 100
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(decimals, 6)}f} %"
 
 
 def one_in(share: float) -> str:
@@ -51,7 +41,7 @@ def number(value: float | None, decimals: int = 2) -> str:
     """A number with separators, or a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.{decimals}f}"
+    return numeral(value, f",.{decimals}f")
 
 
 def count(value: float | None) -> str:
@@ -98,7 +88,7 @@ def plain(text: str) -> str:
 
 def sentence(text: str) -> str:
     """A message with a capital letter, unless it begins with a path or a name."""
-    return text[:1].upper() + text[1:] if text.split(" ")[0].isalpha() else text
+    return capital(text) if text.split(" ")[0].isalpha() else text
 
 
 def failure(error: Exception, otherwise: str) -> str:

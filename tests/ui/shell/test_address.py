@@ -68,13 +68,6 @@ def test_a_filter_shows_what_it_asks(entry: filters.Range) -> None:
     assert len({entry.format(step) for step in entry.steps}) == len(entry.steps)
 
 
-@pytest.mark.parametrize(
-    ("share", "shown"), [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.00043217, "0.0432 %"), (float("nan"), "–")]
-)
-def test_percent(share: float, shown: str) -> None:
-    assert text.percent(share) == shown
-
-
 @pytest.mark.parametrize(("share", "shown"), [(0, "never"), (0.001, "1 in 1,000"), (0.9, "more often than not")])
 def test_one_in(share: float, shown: str) -> None:
     assert text.one_in(share) == shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfc.config import UserError
-from dfc.ui.shell.text import around, failure
+from dfc.ui.shell.text import around, failure, number
 
 
 def test_what_can_be_mended_says_so_and_anything_else_is_named_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -28,3 +28,8 @@ def test_what_can_be_mended_says_so_and_anything_else_is_named_and_logged(caplog
 )
 def test_what_is_shown_around_words(text: str, words: str, expected: str) -> None:
     assert around(text, words) == expected
+
+
+def test_a_number_has_separators_and_a_minus_sign() -> None:
+    assert [number(value) for value in (-1234.567, 0.5, None, float("nan"))] == ["−1,234.57", "0.50", "–", "–"]
+    assert number(-2.25, 1) == "−2.2"
