@@ -82,7 +82,7 @@ def exactly(candidates: Sequence[Entries], k: int, group: Group = ALONE) -> tupl
 
 
 def argsort(numbers: Tensor) -> Tensor:
-    """Stable order of whole numbers ≥ 0; numpy merges sorted runs, and sorts 16 bits, much faster than torch on a CPU."""
+    """Stable order of whole numbers ≥ 0; on a CPU numpy merges sorted runs, and sorts 16 bits, much faster."""
     if numbers.device.type == "cpu":
         whole = numbers.numpy()
         short = whole.astype(np.uint16) if whole.max(initial=0) < 1 << 16 else whole
