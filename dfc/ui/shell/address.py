@@ -99,13 +99,10 @@ def check() -> None:
         UserError: if the address has such a number.
     """
     for name in (*_COUNTS, *_MEASURES):
-        text = get(name) or "0"
-        try:
-            endless = math.isinf(float(text))
-        except ValueError:
+        text, value = get(name) or "", number(name)
+        if text and value is None:
             unknown(name, text)
-            continue
-        if endless:
+        elif value is not None and math.isinf(value):
             raise UserError(f"The address holds “{name}={text:.40}”, which is too large; take it out or lower it.")
     for name in _SWITCHES:
         if (text := get(name) or "true").lower() not in ("true", "false"):
