@@ -54,10 +54,8 @@ def show(view: View, found: tuple[Finding, ...], names: dict[Side, str]) -> None
     if made is None:
         st.info(encoders.lacking(view.store.path, {}, view.run.name), icon=":material/hub:")
         return
-    asked = address.whole(address.get(_THEME) or "")
-    unfolded = asked if any(theme.key == asked for theme in made.themes) else None
-    if unfolded is None and (text := address.get(_THEME)):
-        address.unknown(_THEME, text)
+    keys = {theme.key for theme in made.themes}
+    unfolded = address.meant(_THEME, lambda text: key if (key := address.whole(text)) in keys else None)
     if made.places:
         figure = _picture(made, colouring, names, view.theme, unfolded)
         charts.select(figure, _PICTURE, "Picture of the findings by what they are about", _click)

@@ -70,9 +70,7 @@ def _scatter(
     if placed.empty:
         st.html('<p class="dfc-muted">No feature has both decoder vectors: there is no cosine to draw.</p>')
         return
-    region = norm_region.unpack(address.get("region"))
-    if region is None and (text := address.get("region")):
-        address.unknown("region", text)
+    region = address.meant("region", norm_region.unpack)
     if region is not None and norms[norm_region.COLUMNS[region.chart][1]].isna().all():
         region = None  # what it was drawn in is not known of this run
     drawn = _thinned(placed)

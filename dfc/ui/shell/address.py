@@ -9,7 +9,9 @@ on what must stay.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import streamlit as st
@@ -20,6 +22,8 @@ from dfc.store.query import FeatureQuery
 from dfc.ui.shell import pages
 from dfc.ui.shell.notebook import Kept
 from dfc.ui.shell.text import plain
+
+T = TypeVar("T")
 
 FEATURE_PAGE = pages.script("feature")
 FINDINGS_PAGE = pages.script("findings")
@@ -74,14 +78,6 @@ def whole(text: str) -> int | None:
     return int(text) if known else None
 
 
-def number(name: str) -> float | None:
-    """A number of the address; None where it has none, or anything else."""
-    try:
-        return float(get(name) or "")
-    except ValueError:
-        return None
-
-
 def unknown(name: str, text: str) -> None:
     """Say, once in a session, what the address asks for that there is not; what is usual is shown in its place."""
     told: set[tuple[str, str]] = st.session_state.setdefault(_TOLD, set())
@@ -89,6 +85,35 @@ def unknown(name: str, text: str) -> None:
         told.add((name, text))
         asked = plain(f"“{name}={text:.40}”")
         st.toast(f"The address asks for {asked}; there is no such thing here.", icon=":material/link_off:")
+
+
+def meant(name: str, understand: Callable[[str], T | None]) -> T | None:
+    """What a parameter of the address stands for; None where there is none or, which is said, it stands for nothing.
+
+    Args:
+        name: of the parameter.
+        understand: what a text stands for, None if for nothing.
+    """
+    text = get(name) or ""
+    known = understand(text) if text else None
+    if text and known is None:
+        unknown(name, text)
+    return known
+
+
+def number(text: str) -> float | None:
+    """A number; None of any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def within(name: str, least: float, largest: float) -> None:
+    """Say so where the widget that is bound to a number of the address will not take it; once drawn, it has its own."""
+    value = meant(name, number) if name not in st.session_state else None
+    if value is not None and not least <= value <= largest:
+        unknown(name, get(name) or "")
 
 
 def check() -> None:
@@ -99,14 +124,11 @@ def check() -> None:
         UserError: if the address has such a number.
     """
     for name in (*_COUNTS, *_MEASURES):
-        text, value = get(name) or "", number(name)
-        if text and value is None:
-            unknown(name, text)
-        elif value is not None and math.isinf(value):
-            raise UserError(f"The address holds “{name}={text:.40}”, which is too large; take it out or lower it.")
+        value = meant(name, number)
+        if value is not None and math.isinf(value):
+            raise UserError(f"The address holds “{name}={get(name):.40}”, which is too large; take it out or lower it.")
     for name in _SWITCHES:
-        if (text := get(name) or "true").lower() not in ("true", "false"):
-            unknown(name, text)
+        meant(name, lambda text: {"true": True, "false": False}.get(text.lower()))
 
 
 def feature_id() -> int | None:
@@ -177,11 +199,7 @@ def _flags(place: Place) -> dict[str, bool]:
 
 def place() -> Place | None:
     """The list in the address; None where there is none or, which is said, it makes no sense."""
-    text = get("list") or ""
-    known = unpack(text)
-    if text and known is None:
-        unknown("list", text)
-    return known
+    return meant("list", unpack)
 
 
 def unpack(text: str) -> Place | None:

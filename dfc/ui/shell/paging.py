@@ -19,9 +19,7 @@ MARKED_ROWS = 20
 def choose(rows: int, page_rows: int) -> int:
     """Draw the choice of a page, if there are several, and give the one that is chosen, from 1."""
     pages = math.ceil(rows / page_rows)
-    asked = address.whole(address.get("page") or "")
-    if asked is not None and not 1 <= asked <= max(1, pages) and "page" not in st.session_state:
-        address.unknown("page", str(asked))
+    address.within("page", 1, max(1, pages))
     if pages <= 1:
         return 1
     if st.session_state.get("page", 1) > pages:

@@ -119,11 +119,9 @@ def rows(own_side: Mapping[int, Side] | None = None) -> tuple[Row, ...]:
     feature = address.feature_id()
     if feature is None:
         return ()
-    named = (address.get("side") or "").lower()
-    if named not in ("", *SIDES):
-        address.unknown("side", named)
-    side: Sides = "b" if named == "b" else "a" if named == "a" else (own_side or {}).get(feature, "a")
-    return (Row(feature, side, strength=_link_strength(address.get("strength"))),)
+    named: Side | None = address.meant("side", lambda text: next((one for one in SIDES if one == text.lower()), None))
+    side: Sides = named or (own_side or {}).get(feature, "a")
+    return (Row(feature, side, strength=_link_strength()),)
 
 
 def write(rows: Iterable[Row]) -> None:
@@ -162,18 +160,14 @@ def _row(text: str) -> Row:
     return Row(address.whole(feature), sides, mode, numbers[0], where, numbers[1])  # type: ignore[arg-type]
 
 
-def _link_strength(text: str | None) -> float:
-    """The strength that a link names; the default where there is none or, which is said, it is none of the slider's."""
-    if not text:
-        return Row.strength
-    try:
-        strength = float(text)
-    except ValueError:
-        strength = math.inf
-    if abs(strength) <= STRENGTH:
-        return strength
-    address.unknown("strength", text)
-    return Row.strength
+def _link_strength() -> float:
+    """The strength that a link names; the default where it names none of the slider's."""
+    named = address.meant("strength", lambda text: _on_slider(address.number(text)))
+    return Row.strength if named is None else named
+
+
+def _on_slider(strength: float | None) -> float | None:
+    return strength if strength is not None and abs(strength) <= STRENGTH else None
 
 
 def _number(value: float) -> str:

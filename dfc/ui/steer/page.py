@@ -152,8 +152,7 @@ def _number(
 ) -> N:
     """A number of the address; `limits` are its least, its largest and its usual value."""
     least, largest, usual = limits
-    if key not in st.session_state and (asked := address.number(key)) is not None and not least <= asked <= largest:
-        address.unknown(key, address.get(key) or "")
+    address.within(key, least, largest)
     value: N = column.number_input(label, least, largest, usual, step, key=key, bind="query-params", help=help)
     return value
 
