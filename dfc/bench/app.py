@@ -31,10 +31,17 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Visit:
-    """One page with the parameters of its address."""
+    """One page with the parameters of its address; or the page that is open already, and a button's key there."""
 
     page: str
     params: dict[str, str]
+    pressed: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        title = Path(self.page).stem.lstrip("0123456789_").replace("_", " ")
+        return f"{title}, {self.pressed.replace('_', ' ')}" if self.pressed else title
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,12 @@ def visit(data: str, features: int, rounds: int) -> Measured:
     test = AppTest.from_file(str(_ROOT / "app.py"), default_timeout=120)
 
     def open_page(at: Visit) -> float:
-        test.switch_page(at.page)
-        test.query_params.clear()
-        test.query_params.update(at.params)
+        if at.pressed:
+            test.button(at.pressed).click()
+        else:
+            test.switch_page(at.page)
+            test.query_params.clear()
+            test.query_params.update(at.params)
         started = time.perf_counter()
         test.run()
         seconds = time.perf_counter() - started
@@ -109,7 +119,7 @@ def visit(data: str, features: int, rounds: int) -> Measured:
     first = open_page(Visit("app.py", {"run": "large"}))
     times: dict[str, list[float]] = {}
     for at in visits(features, rounds):
-        times.setdefault(Path(at.page).stem.lstrip("0123456789_").replace("_", " "), []).append(1e3 * open_page(at))
+        times.setdefault(at.name, []).append(1e3 * open_page(at))
     return Measured(first, times, high_water())
 
 
@@ -122,6 +132,7 @@ def visits(features: int, rounds: int) -> Iterator[Visit]:
         feature = str(int(random.integers(features)))
         at = {"run": "large"}
         yield Visit("app.py", at)
+        yield Visit("pages/1_Findings.py", {**at, "page": str(number + 1)})
         yield Visit("pages/2_Exclusive_features.py", {**at, "page": str(number + 2)})
         yield Visit(
             "pages/2_Exclusive_features.py", {**at, "order": "density", "show": "shared", "page": str(number + 1)}
@@ -134,3 +145,8 @@ def visits(features: int, rounds: int) -> Iterator[Visit]:
         yield Visit("pages/6_Prompt.py", at)
         yield Visit("pages/7_Runs.py", at)
         yield Visit("pages/8_Lists.py", at)
+        yield Visit("pages/9_Contrast.py", at)
+        yield Visit("pages/9_Own_words.py", at)
+        yield Visit("pages/9_Screen.py", {**at, "who": "Ada"})
+        yield Visit("pages/9_Screen.py", {}, pressed="decide_finding")
+        yield Visit("pages/9_Screen.py", {}, pressed="next")

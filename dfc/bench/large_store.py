@@ -53,6 +53,8 @@ _DOCUMENT = 750  # tokens
 WORDS, CHARACTERS = 40_000, 8_000
 _PAIRS = 96_000_000  # that the facts speak of
 _EXCLUSIVE = 0.05  # of all features, in each model
+_APART = 128  # features from the first of a finding to the first of the next
+_MEMBERS = 5  # of a finding, at most
 _LISTS = {"histogram": 64, "quantiles": 6, "peak_tokens": 5, "counts": 48}  # lengths
 
 Ints = npt.NDArray[np.int64]
@@ -141,6 +143,7 @@ def _evidence(kinds: Callable[[str], Mapping[str, str]], features: int, seed: in
         for table, each in EVIDENCE_ROWS.items():
             yield table, _invented(random, table, kinds(table), tokens, ids, each, features)
     yield "reference", reference.table(reference.distributions(*_measures(random, features)))
+    yield "findings", _findings(random, kinds("findings"), tokens, features)
 
 
 def _texts(random: np.random.Generator, tokens: pa.StringArray, numbers: Ints) -> tuple[_Texts, pa.Table]:
@@ -248,6 +251,23 @@ def _measures(random: np.random.Generator, features: int) -> tuple[dict[str, Any
     return drawn, partitions, random.random(features) < 0.95
 
 
+def _findings(
+    random: np.random.Generator, columns: Mapping[str, str], tokens: pa.StringArray, features: int
+) -> pa.Table:
+    """A finding of every so many features: its first one and those after it."""
+    first = np.arange(0, features, _APART)
+    numbers, partition = first // _APART, _partition(first, features)
+    side = np.where(partition < len(SIDES), partition, numbers % len(SIDES))
+    known = {
+        "finding": numbers,
+        "side": pa.array(SIDES).take(pa.array(side)),
+        "members": np.minimum(1 + numbers % _MEMBERS, features - first),
+        "gap": np.sort(random.random(len(first)))[::-1],
+    }
+    table = _invented(random, "findings", columns, tokens, first, 1, features)
+    return pa.table({name: known.get(name, table[name]) for name in table.column_names})
+
+
 def _partition(feature: Ints, features: int) -> Ints:
     """Place in PARTITIONS of each feature's partition."""
     exclusive = int(_EXCLUSIVE * features)
@@ -277,6 +297,10 @@ def _invented(
             arrays[name] = feature
         elif name == "partition":
             arrays[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
+        elif name in ("finding", "place") and table == "evidence":
+            number, at = np.divmod(feature, _APART)
+            within = at <= number % _MEMBERS
+            arrays[name] = pa.array(number if name == "finding" else at, mask=~within)
         elif name == "rank":
             arrays[name] = place // step
         elif name == "least":  # of a distribution whose most is above 0

@@ -72,12 +72,15 @@ def _queries(store: Store, random: np.random.Generator) -> dict[str, tuple[float
     def some() -> list[int]:
         return random.integers(features, size=_LISTED).tolist()
 
+    def phrases(number: int) -> object:
+        return store.phrases([number])
+
     def page() -> None:
         number = one()
         store.feature(number)
         store.contexts(number)
         store.evidence(number)
-        for table in (store.logits, store.sources, store.roles, store.phrases, store.coactivations, store.neighbours):
+        for table in (store.logits, store.sources, store.roles, phrases, store.coactivations, store.neighbours):
             table(number)
 
     def searching() -> FeatureQuery:
@@ -90,7 +93,7 @@ def _queries(store: Store, random: np.random.Generator) -> dict[str, tuple[float
         store.logits,
         store.sources,
         store.roles,
-        store.phrases,
+        phrases,
         store.coactivations,
         store.neighbours,
         store.document,

@@ -182,7 +182,7 @@ def feature(
         "logits": records(store.logits(number)),
         "sources": records(store.sources(number)),
         "roles": records(store.roles(number)),
-        "phrases": records(store.phrases(number)),
+        "phrases": records(store.phrases([number]).drop(columns="feature_id")),
         "coactivations": records(store.coactivations(number)),
         "neighbours": records(store.neighbours(number)),
     }

@@ -72,7 +72,7 @@ def screen(
     kept = flags.screen(run)
     queue = triage.ordered(triage.candidates(run), weights)
     subjects = [one.subject for one in queue]
-    held = decided.standing(Notebook(runs.notebook_path()).decisions(run.name), subjects)
+    held = decided.standing(Notebook(runs.notebook_path()).read().of(run.name).decisions, subjects)
     seen = OwnWords(run.store).seen([(one.feature_id, one.side) for one in subjects])
     if as_json:
         tell_json([_plain(one, weights, held.get(one.subject.feature_id, {}), seen) for one in queue])

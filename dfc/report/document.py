@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import pandas as pd
 from markupsafe import Markup
 
 from dfc.config import PARTITIONS, SIDES, VERDICTS, Partition, Side, UserError
@@ -26,7 +25,7 @@ from dfc.report.weighing import Weighed
 from dfc.report.words import NULL_RUN, ORIGINS, PROBE, told_apart, verdict_means, whose
 from dfc.runs import Run
 from dfc.store import attached, columns
-from dfc.store.book import Decision, Mark, Note, Remarks
+from dfc.store.book import Note, Remarks
 from dfc.store.explanations import NOTHING, ExplanationStore, Told
 from dfc.store.notes import Notebook
 from dfc.store.reader import EvidenceRow, FeatureQuery, FeatureRow, Store
@@ -121,15 +120,13 @@ def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
     Raises:
         UserError: if there is no such list, or none of the run's features is on it.
     """
-    if name not in notebook.lists():
-        known = ", ".join(notebook.lists()) or "there are none yet"
+    kept = notebook.read().of(run_name)
+    if name not in kept.list_names:
+        known = ", ".join(kept.list_names) or "there are none yet"
         raise UserError(f"There is no list called “{name:.80}”; the lists are: {known}.")
-    marks: pd.DataFrame = notebook.marks(run_name)
-    chosen = marks[(marks["kind"] == "list") & (marks["name"] == name)].sort_values(["place", "added"], kind="stable")
-    if chosen.empty:
+    if not (features := kept.marked("list", name)):
         raise UserError(f"No feature of the run {run_name} is on the list “{name}”; put some on it in the app.")
-    cover = notebook.cover(name)
-    features = tuple(int(identity) for identity in chosen["feature_id"])
+    cover = kept.cover(name)
     return Chosen(cover.title or name, features, name, cover.author, cover.summary)
 
 
@@ -165,7 +162,7 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
     store = Store(run.store)
     models: Any = store.models()
     names: dict[Side, str] = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})
-    remarked = _remarked(notebook, run.name)
+    remarked = notebook.read().of(run.name).remarks()
     present = store.fingerprints(chosen.features)
     facts = store.facts()
     read = _Read(
@@ -222,26 +219,6 @@ def report_html(run: Run, chosen: Chosen, notebook: Notebook, null: NullRun | No
 def _variables(theme: palette.Theme) -> str:
     verdicts = "".join(f"--dfc-verdict-{name}:{colour};" for name, colour in palette.verdict_marks(theme).items())
     return palette.css_variables(theme) + verdicts + f"color-scheme:{theme};"
-
-
-def _remarked(notebook: Notebook, run_name: str) -> dict[int, Remarks]:
-    """What readers said of each feature, read at once."""
-    marks: dict[int, list[Mark]] = {}
-    for row in notebook.marks(run_name).itertuples(index=False):
-        mark = Mark(*row)
-        marks.setdefault(int(mark.feature_id), []).append(mark)
-    notes: dict[int, list[Note]] = {}
-    for note in notebook.notes(run_name):
-        notes.setdefault(note.feature_id, []).append(note)
-    decisions: dict[int, list[Decision]] = {}
-    for one in notebook.decisions(run_name):
-        decisions.setdefault(one.feature_id, []).append(one)
-    return {
-        identity: Remarks(
-            tuple(marks.get(identity, ())), tuple(notes.get(identity, ())), tuple(decisions.get(identity, ()))
-        )
-        for identity in marks.keys() | notes.keys() | decisions.keys()
-    }
 
 
 def _reason(remarks: Remarks | None, list_name: str | None) -> str:

@@ -54,7 +54,9 @@ def subjects(store: Store) -> tuple[Subject, ...]:
         further = _listed(store, exclusive, lacking + spoken_for)
         listed += [row for row in further if pd.isna(row["finding"])][:lacking]
     prints = store.fingerprints([int(row["feature_id"]) for row in listed])
-    return tuple(_subject(store, row, found.get(int(row["feature_id"])), prints) for row in listed)
+    members = store.members([one.finding for one in found.values()]).groupby("finding")["feature_id"]
+    of = {number: tuple(map(int, features.head(MEMBERS))) for number, features in members}
+    return tuple(_subject(row, found.get(int(row["feature_id"])), of, prints) for row in listed)
 
 
 def counted(listed: Sequence[Subject]) -> str:
@@ -73,18 +75,17 @@ def _listed(store: Store, query: FeatureQuery, most: int) -> list[dict[str, Any]
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _subject(store: Store, row: dict[str, Any], finding: Finding | None, prints: dict[int, str]) -> Subject:
+def _subject(
+    row: dict[str, Any], finding: Finding | None, members: dict[Any, tuple[int, ...]], prints: dict[int, str]
+) -> Subject:
     identity, partition = int(row["feature_id"]), row["partition"]
-    members: tuple[int, ...] = (identity,)
-    if finding is not None:
-        members = tuple(int(one) for one in store.members(finding.finding)["feature_id"].head(MEMBERS))
     return Subject(
         identity,
         side_of(partition) if finding is None else finding.side,
         partition,
         called(row["label"]),
         prints[identity],
-        members,
+        (identity,) if finding is None else members[finding.finding],
         float(row["confidence"]),
         finding,
     )

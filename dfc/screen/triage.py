@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import pandas as pd
 
 from dfc.report import causal, exclusivity, findings
@@ -110,6 +109,7 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
     steps = steering.latest_steps([one.feature_id for one in listed]) if steering.path.exists() else pd.DataFrame()
     best = [one.feature_id for one in listed]
     checked, alike = causal.kept(store, best), exclusivity.kept(store, best)
+    common = _common(store, best)
     found = []
     for one in listed:
         looked, said = None if kept is None else kept.of(one), told.get(one.feature_id, NOTHING)
@@ -117,7 +117,7 @@ def candidates(run: Run) -> tuple[Candidate, ...]:
         taken = None if check is None else check.of(one.side)
         factors = {
             "evidence": evidence(one),
-            "readability": _readability(store, one, said),
+            "readability": _readability(*common[one.feature_id], said),
             "flag": flag(looked, said),
             "effect": effect(_own(steps, one), taken),
         }
@@ -251,14 +251,24 @@ def _share(own: float, random: float) -> float:
     return (own - random) / (own + random) if own + random else 0.0
 
 
-def _readability(store: Store, subject: Subject, told: Told) -> Factor:
+def _common(store: Store, features: Sequence[int]) -> dict[int, tuple[dict[str, tuple[int, float]], int]]:
+    """What `readability` asks of each of these features."""
+    ranks, phrases = store.strongest_ranks(features), store.phrases(features)
+    counted = ranks["feature_id"][~set_apart(ranks["rank"].to_numpy())].value_counts()  # where words were counted
+    found: dict[int, tuple[dict[str, tuple[int, float]], int]] = {
+        one: ({}, int(counted.get(one, 0))) for one in features
+    }
+    columns = (phrases[name].tolist() for name in ("feature_id", "text", "count", "lift"))
+    for feature, text, count, lift in zip(*columns, strict=True):
+        common, contexts = found[feature]
+        if contexts:
+            common[text] = count, lift
+    return found
+
+
+def _readability(common: Mapping[str, tuple[int, float]], contexts: int, told: Told) -> Factor:
     """By words, or by a judge's explanation where that was tested and says more."""
-    ranks = np.array([one.rank for one in store.contexts(subject.feature_id) if one.band == 0], dtype=np.int64)
-    strongest = int((~set_apart(ranks)).sum())  # those in which words were counted
-    phrases = store.phrases(subject.feature_id)
-    known = zip(phrases["text"], phrases["count"].astype(int), phrases["lift"].astype(float), strict=True)
-    common = {text: (count, lift) for text, count, lift in known} if strongest else {}
-    by_words = readability(common, strongest)
+    by_words = readability(common, contexts)
     tested = next((one.detection for one in told.explanations if one.detection is not None), None)
     return by_words if tested is None else max(by_words, detected(tested), key=lambda one: one.value)
 

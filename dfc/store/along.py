@@ -46,11 +46,11 @@ def exchange(book: Notebook, runs: Iterable[Run]) -> list[str]:
     for run in runs:
         kept = ExplanationStore(run.explanations)
         try:
-            (labels, flags), own = book.said(run.name), kept.by_people()
+            written, own = book.read().of(run.name), kept.by_people()
             here = {_label(run.name, one) for one in own[0]}, {_flag(run.name, one) for one in own[1]}
-            if here[0] - {*labels} or here[1] - {*flags}:
+            if here[0] - {*written.labels} or here[1] - {*written.flags}:
                 book.keep(*here)
-            kept.take([_explanation(one) for one in labels], [_said(one) for one in flags])
+            kept.take([_explanation(one) for one in written.labels], [_said(one) for one in written.flags])
         except UserError as error:
             problems.append(str(error))
     return list(dict.fromkeys(problems))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -129,7 +129,11 @@ class Remarks:
 
 
 class Book(Section):
-    """The whole notebook as one JSON document."""
+    """The whole notebook, as at one moment, and as one JSON document.
+
+    As `Notebook.read` gives it, lists are in the order of their names, marks by kind and name, those of a list in its
+    order; notes and decisions, those that were changed later included, the latest first; labels and flags the earliest.
+    """
 
     format: Literal["dfc-notes"] = "dfc-notes"
     version: Literal[1] = 1
@@ -139,6 +143,39 @@ class Book(Section):
     decisions: tuple[Decision, ...] = ()
     labels: tuple[Label, ...] = ()
     flags: tuple[FlagSaid, ...] = ()
+
+    def of(self, run: str) -> Book:
+        """What is kept about one run, and all lists."""
+        kinds = {name: tuple(one for one in getattr(self, name) if one.run == run) for name in _OF_RUNS}
+        return self.model_copy(update=kinds)
+
+    def feature(self, run: str, feature_id: int) -> Remarks:
+        """What is kept about one feature."""
+        return self.of(run).remarks().get(feature_id, Remarks())
+
+    def marked(self, kind: Kind, name: str = "") -> tuple[int, ...]:
+        """Features that are favourites, have a tag, or stand on a list, in its order or as they were added."""
+        return tuple(one.feature_id for one in self.marks if one.kind == kind and one.name == name)
+
+    @property
+    def list_names(self) -> tuple[str, ...]:
+        """Of all lists, the empty ones too."""
+        return tuple(one.name for one in self.lists)
+
+    def cover(self, name: str) -> NamedList:
+        """What stands above the report of a list; empty where there is no such list."""
+        return next((one for one in self.lists if one.name == name), NamedList(name, ""))
+
+    def remarks(self) -> dict[int, Remarks]:
+        """What is kept about each feature, all of one run."""
+        found: dict[int, dict[str, list[Any]]] = {}
+        for kind in ("marks", "notes", "decisions"):
+            for one in getattr(self, kind):
+                found.setdefault(one.feature_id, {}).setdefault(kind, []).append(one)
+        return {feature: Remarks(**{kind: tuple(of) for kind, of in kinds.items()}) for feature, kinds in found.items()}
+
+
+_OF_RUNS = tuple(name for name in Book.model_fields if name not in ("format", "version", "lists"))
 
 
 def latest(decisions: Iterable[Decision]) -> tuple[Decision, ...]:

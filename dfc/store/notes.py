@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 
 from dfc.config import UserError
 from dfc.store.book import (
@@ -29,7 +28,6 @@ from dfc.store.book import (
     Mark,
     NamedList,
     Note,
-    Remarks,
     clean_line,
     clean_name,
     clean_text,
@@ -37,8 +35,15 @@ from dfc.store.book import (
 )
 from dfc.store.book_file import COLUMNS, WAIT_SECONDS, BookFile, insert, table
 
-_MARKS, _LISTS, _NOTES, _DECISIONS = (COLUMNS[name] for name in ("marks", "lists", "notes", "decisions"))
-_LABELS, _FLAGS = COLUMNS["labels"], COLUMNS["flags"]
+_ORDERS = {
+    "lists": "lower(name), name",
+    "marks": "kind, lower(name), name, place, added, feature_id, run",
+    "notes": "written DESC, feature_id, text, run",
+    "decisions": "decided DESC, feature_id, who, run",
+    "labels": "written, feature_id, who, run",
+    "flags": "written, feature_id, who, flag, run",
+}
+"""Of each table, the order in which `Book` has it."""
 
 
 class Notebook:
@@ -54,60 +59,19 @@ class Notebook:
         self.path = path
         self._file = BookFile(path, wait_seconds)
 
-    # -- reading
-
-    def feature(self, run: str, feature_id: int) -> Remarks:
-        """All that is kept about one feature."""
-        where, values = "WHERE run = ? AND feature_id = ?", [run, feature_id]
-        marks, notes, decisions = self._file.read(
-            (f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name", values),
-            (f"SELECT {', '.join(_NOTES)} FROM notes {where} ORDER BY written DESC, text", values),
-            (f"SELECT {', '.join(_DECISIONS)} FROM decisions {where} ORDER BY decided DESC, who", values),
+    def read(self) -> Book:
+        """All of it, in the order that `Book` says."""
+        lists, marks, notes, decisions, labels, flags = self._file.read(
+            *(f"SELECT {', '.join(COLUMNS[name])} FROM {name} ORDER BY {order}" for name, order in _ORDERS.items())
         )
-        return Remarks(
-            tuple(map(_mark, marks)), tuple(Note(*row) for row in notes), tuple(Decision(*row) for row in decisions)
+        return Book.model_construct(
+            lists=tuple(NamedList(*row) for row in lists),
+            marks=tuple(map(_mark, marks)),
+            notes=tuple(Note(*row) for row in notes),
+            decisions=tuple(Decision(*row) for row in decisions),
+            labels=tuple(Label(*row) for row in labels),
+            flags=tuple(FlagSaid(*row) for row in flags),
         )
-
-    def marks(self, run: str | None = None) -> pd.DataFrame:
-        """Every mark (of one run), a row each, with the attributes of `Mark`; those of a list in its order."""
-        where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
-        sql = (
-            f"SELECT {', '.join(_MARKS)} FROM marks {where} ORDER BY kind, lower(name), name, place, added, feature_id"
-        )
-        [rows] = self._file.read((sql, values))
-        return pd.DataFrame(rows, columns=list(_MARKS))
-
-    def notes(self, run: str | None = None) -> tuple[Note, ...]:
-        """Every note (of one run), the latest first."""
-        where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
-        sql = f"SELECT {', '.join(_NOTES)} FROM notes {where} ORDER BY written DESC, feature_id, text"
-        [rows] = self._file.read((sql, values))
-        return tuple(Note(*row) for row in rows)
-
-    def decisions(self, run: str | None = None) -> tuple[Decision, ...]:
-        """Every decision (of one run), those that were changed later included, the latest first."""
-        where, values = ("WHERE run = ?", [run]) if run is not None else ("", [])
-        sql = f"SELECT {', '.join(_DECISIONS)} FROM decisions {where} ORDER BY decided DESC, feature_id, who"
-        [rows] = self._file.read((sql, values))
-        return tuple(Decision(*row) for row in rows)
-
-    def said(self, run: str) -> tuple[tuple[Label, ...], tuple[FlagSaid, ...]]:
-        """What people called features of a run, and what they said of flags, the earliest first."""
-        labels, flags = self._file.read(
-            (f"SELECT {', '.join(_LABELS)} FROM labels WHERE run = ? ORDER BY written, feature_id, who", [run]),
-            (f"SELECT {', '.join(_FLAGS)} FROM flags WHERE run = ? ORDER BY written, feature_id, who", [run]),
-        )
-        return tuple(Label(*row) for row in labels), tuple(FlagSaid(*row) for row in flags)
-
-    def lists(self) -> tuple[str, ...]:
-        """Names of all lists, the empty ones too."""
-        [rows] = self._file.read(("SELECT name FROM lists ORDER BY lower(name), name", []))
-        return tuple(row[0] for row in rows)
-
-    def cover(self, name: str) -> NamedList:
-        """What stands above the report of a list; empty where there is no such list."""
-        [rows] = self._file.read((f"SELECT {', '.join(_LISTS)} FROM lists WHERE name = ?", [name]))
-        return NamedList(*rows[0]) if rows else NamedList(name, "")
 
     # -- writing
 
@@ -201,7 +165,7 @@ class Notebook:
 
     def take_back(self, decision: Decision) -> None:
         """Take one decision away: what the same person decided before holds again."""
-        where = " AND ".join(f"{column} = ?" for column in _DECISIONS)
+        where = " AND ".join(f"{column} = ?" for column in COLUMNS["decisions"])
         self._file.write(
             lambda connection: connection.execute(
                 f"DELETE FROM decisions WHERE {where}", list(asdict(decision).values())
@@ -282,7 +246,7 @@ class Notebook:
         new = clean_name(new)
         if new == name:
             return new
-        if new in self.lists():
+        if new in self.read().list_names:
             raise UserError(f"There is a list called “{new}” already; choose another name.")
 
         def write(connection: duckdb.DuckDBPyConnection) -> None:
@@ -305,22 +269,7 @@ class Notebook:
 
     def export(self) -> str:
         """The whole notebook as JSON, which `merge` takes."""
-        lists, marks, notes, decisions, labels, flags = self._file.read(
-            (f"SELECT {', '.join(_LISTS)} FROM lists ORDER BY name", []),
-            (f"SELECT {', '.join(_MARKS)} FROM marks ORDER BY ALL", []),
-            (f"SELECT {', '.join(_NOTES)} FROM notes ORDER BY ALL", []),
-            (f"SELECT {', '.join(_DECISIONS)} FROM decisions ORDER BY ALL", []),
-            (f"SELECT {', '.join(_LABELS)} FROM labels ORDER BY ALL", []),
-            (f"SELECT {', '.join(_FLAGS)} FROM flags ORDER BY ALL", []),
-        )
-        return Book(
-            lists=tuple(NamedList(*row) for row in lists),
-            marks=tuple(map(_mark, marks)),
-            notes=tuple(Note(*row) for row in notes),
-            decisions=tuple(Decision(*row) for row in decisions),
-            labels=tuple(Label(*row) for row in labels),
-            flags=tuple(FlagSaid(*row) for row in flags),
-        ).model_dump_json(indent=1)
+        return self.read().model_dump_json(indent=1)
 
     def merge(self, text: str) -> Book:
         """Add what `export` wrote, here or elsewhere; what is there stays, and of two like marks the later wins.
@@ -343,7 +292,7 @@ class Notebook:
         def write(connection: duckdb.DuckDBPyConnection) -> None:
             described = ", ".join(
                 f"{name} = CASE WHEN lists.{name} = '' THEN excluded.{name} ELSE lists.{name} END"
-                for name in _LISTS[2:]
+                for name in COLUMNS["lists"][2:]
             )
             insert(connection, "lists", table(lists.values()), f"ON CONFLICT DO UPDATE SET {described}")
             insert(
@@ -362,7 +311,7 @@ class Notebook:
 
 
 def _mark(row: Sequence[Any]) -> Mark:
-    values: dict[str, Any] = dict(zip(_MARKS, row, strict=True))
+    values: dict[str, Any] = dict(zip(COLUMNS["marks"], row, strict=True))
     return Mark(**values | {"contexts": tuple(values["contexts"])})
 
 
@@ -372,7 +321,7 @@ def _add(connection: duckdb.DuckDBPyConnection, name: str, entries: set[Any]) ->
 
 
 def _erase(connection: duckdb.DuckDBPyConnection, note: Note) -> None:
-    where = " AND ".join(f"{column} = ?" for column in _NOTES)
+    where = " AND ".join(f"{column} = ?" for column in COLUMNS["notes"])
     connection.execute(f"DELETE FROM notes WHERE {where}", list(asdict(note).values()))
 
 

@@ -194,7 +194,8 @@ class Store(Attached):
     def fingerprints(self, feature_ids: Sequence[int]) -> dict[int, str]:
         """Fingerprint of each of these features that the run has."""
         rows = self._rows(
-            "SELECT feature_id, fingerprint FROM store.features WHERE list_contains(?, feature_id) ORDER BY feature_id",
+            """SELECT feature_id, fingerprint FROM store.features
+               WHERE feature_id IN (SELECT unnest(?::INTEGER[])) ORDER BY feature_id""",
             [list(feature_ids)],
         )
         return {row["feature_id"]: row["fingerprint"] for row in rows}
@@ -218,6 +219,14 @@ class Store(Attached):
     def strongest_contexts(self, feature_ids: list[int]) -> dict[int, Context]:
         """The first context of each of several features."""
         return {feature: first for feature, [first] in self.first_contexts(feature_ids, 1).items()}
+
+    def strongest_ranks(self, feature_ids: Sequence[int]) -> pd.DataFrame:
+        """Which of their strongest contexts these features have: feature_id, rank."""
+        return self._frame(
+            """SELECT feature_id, rank FROM store.contexts
+               WHERE band = 0 AND feature_id IN (SELECT unnest(?::INTEGER[]))""",
+            [list(feature_ids)],
+        )
 
     def first_contexts(self, feature_ids: Sequence[int], number: int) -> dict[int, list[Context]]:
         """So many of the strongest contexts of each of these features, the strongest first."""
@@ -282,11 +291,13 @@ class Store(Attached):
             "SELECT role, count, rate FROM store.roles WHERE feature_id = ? ORDER BY rate DESC, role", [feature_id]
         )
 
-    def phrases(self, feature_id: int) -> pd.DataFrame:
-        """What its top contexts have in common: kind, rank, text, count, lift, the most distinctive of each first."""
+    def phrases(self, feature_ids: Sequence[int]) -> pd.DataFrame:
+        """What the top contexts of each have in common: feature_id, kind, rank, text, count, lift, the most distinctive
+        of each kind first."""
         return self._frame(
-            "SELECT kind, rank, text, count, lift FROM store.phrases WHERE feature_id = ? ORDER BY kind DESC, rank",
-            [feature_id],
+            """SELECT feature_id, kind, rank, text, count, lift FROM store.phrases
+               WHERE feature_id IN (SELECT unnest(?::INTEGER[])) ORDER BY feature_id, kind DESC, rank""",
+            [list(feature_ids)],
         )
 
     def coactivations(self, feature_id: int) -> pd.DataFrame:
@@ -326,12 +337,12 @@ class Store(Attached):
         """Features of which it was asked whether one model does better where they fire; 0 without surprise."""
         return int(self._rows("SELECT count(false_discovery) AS number FROM judged")[0]["number"])
 
-    def members(self, finding: int) -> pd.DataFrame:
-        """The features of a finding, the best first: feature_id, partition, label, matched_gap, matched_error."""
+    def members(self, findings: Sequence[int]) -> pd.DataFrame:
+        """The features of each, the best first: finding, feature_id, partition, label, matched_gap, matched_error."""
         return self._frame(
-            """SELECT feature_id, partition, label, matched_gap, matched_error FROM judged WHERE finding = ?
-               ORDER BY place""",
-            [finding],
+            """SELECT finding, feature_id, partition, label, matched_gap, matched_error FROM judged
+               WHERE finding IN (SELECT unnest(?::INTEGER[])) ORDER BY finding, place""",
+            [list(findings)],
         )
 
     def texts(self) -> pd.DataFrame:

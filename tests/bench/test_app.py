@@ -15,4 +15,11 @@ def test_every_page_is_visited_on_an_invented_run(tmp_path: Path, monkeypatch: p
     measured = app.visit(str(tmp_path), 40, 1)
     visited = [at.page for at in app.visits(40, 1)]
     assert sum(map(len, measured.times.values())) == len(visited)
-    assert {"Feature", "Decoder norms", "Exclusive features"} <= set(measured.times)
+    assert {
+        "Feature",
+        "Decoder norms",
+        "Exclusive features",
+        "Screen",
+        "Screen, next",
+        "Screen, decide finding",
+    } <= set(measured.times)

@@ -34,8 +34,11 @@ def test_every_table_is_filled(store: Store) -> None:
     assert not set(large_store.ROWS) - set(TABLES)
     assert not set(large_store.EVIDENCE_ROWS) - set(EVIDENCE_TABLES)
     rows = large_store.ROWS | large_store.EVIDENCE_ROWS
-    for table in (store.logits, store.sources, store.roles, store.phrases, store.coactivations, store.neighbours):
+    for table in (store.logits, store.sources, store.roles, store.coactivations, store.neighbours):
         assert len(table(7)) == rows[table.__name__]
+    assert len(store.phrases([7, 8])) == 2 * rows["phrases"]
+    [finding] = store.findings().itertuples()
+    assert store.members([finding.finding])["feature_id"].tolist() == [finding.feature_id] == [0]
     assert store.evidence(39) is not None
     found = store.reference()
     assert set(found) == {one.name for one in columns.EVIDENCE if one.kind == "FLOAT"}

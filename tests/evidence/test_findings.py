@@ -129,7 +129,7 @@ def test_a_run_has_its_findings_and_kinds_of_text_in_the_store(tiny_copy: Run, m
     for _, some in table.groupby(behind):
         assert (some["gap"] - findings.SURE * some["error"]).is_monotonic_decreasing
     for row in table.itertuples():
-        members = store.members(row.finding)
+        members = store.members([row.finding])
         assert len(members) == row.members
         assert members["feature_id"][0] == row.feature_id
         for feature in members["feature_id"].tolist():

@@ -44,9 +44,9 @@ def test_what_is_said_is_back_after_the_run_was_deleted(here: tuple[Run, Noteboo
     along.label(run, book, 3, PRINT, "Ada", "dates")
     along.label(run, book, 3, PRINT, "Ada", "datelines")
     along.flag(run, book, 3, PRINT, "Bo", "code", False)
-    labels, flags = book.said("demo")
-    assert [one.text for one in labels] == ["dates", "datelines"], "whatever was ever said"
-    assert [(one.flag, one.applies) for one in flags] == [("code", False)]
+    kept = book.read().of("demo")
+    assert [one.text for one in kept.labels] == ["dates", "datelines"], "whatever was ever said"
+    assert [(one.flag, one.applies) for one in kept.flags] == [("code", False)]
     shutil.rmtree(run.path)
     run.path.mkdir()
     assert along.exchange(book, [run]) == []
@@ -121,4 +121,4 @@ def test_a_run_that_cannot_be_read_is_named_and_the_others_are_done(here: tuple[
     ExplanationStore(run.explanations).label(3, PRINT, "Ada", "datelines")
     [problem] = along.exchange(book, [broken, run])
     assert str(broken.explanations) in problem
-    assert [one.text for one in book.said("demo")[0]] == ["datelines"]
+    assert [one.text for one in book.read().of("demo").labels] == ["datelines"]

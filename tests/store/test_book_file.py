@@ -26,7 +26,7 @@ def notebook(tmp_path: Path) -> Notebook:
 def test_a_file_that_is_no_notebook(notebook: Notebook) -> None:
     notebook.path.parent.mkdir()
     notebook.path.write_bytes(b"this is no database" * 1_000)
-    for use in (lambda: notebook.feature("demo", 1), lambda: notebook.mark("demo", {1: "f"}, "favourite")):
+    for use in (lambda: notebook.read().feature("demo", 1), lambda: notebook.mark("demo", {1: "f"}, "favourite")):
         with pytest.raises(UserError, match="is not a readable notebook"):
             use()
     assert notebook.path.read_bytes().startswith(b"this is no database")
@@ -44,11 +44,11 @@ def test_many_threads_lose_nothing(notebook: Notebook) -> None:
     def work(number: int) -> None:
         notebook.mark("demo", {number: "f"}, "list", "all", note=str(number))
         notebook.mark("demo", {number: "f"}, "list", "all")
-        assert notebook.feature("demo", number).marks
+        assert notebook.read().feature("demo", number).marks
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(12)))
-    assert sorted(notebook.marks()["note"], key=int) == [str(number) for number in range(12)]
+    assert sorted((mark.note for mark in notebook.read().marks), key=int) == [str(number) for number in range(12)]
 
 
 _WRITER = """
@@ -71,7 +71,7 @@ def test_several_processes_lose_nothing(notebook: Notebook) -> None:
     for writer in writers:
         assert writer.wait() == 0, writer.stderr and writer.stderr.read().decode()
     expected = {f"{name} {number}" for name in ("one", "two", "here") for number in range(8)}
-    assert {note.text for note in notebook.notes()} == expected
+    assert {note.text for note in notebook.read().notes} == expected
 
 
 _HOLDER = """
@@ -91,12 +91,12 @@ def test_waits_for_another_program_and_says_so_when_it_takes_too_long(notebook: 
     assert holder.stdout is not None
     assert holder.stdout.readline() == "open\n"
     with pytest.raises(UserError, match="another program keeps the notebook open"):
-        Notebook(notebook.path, wait_seconds=0.1).notes()
+        Notebook(notebook.path, wait_seconds=0.1).read()
     waiting = threading.Thread(target=lambda: notebook.write("demo", 1, "f", "after"))
     waiting.start()
     holder.communicate("x")
     waiting.join()
-    assert [note.text for note in notebook.notes()] == ["after", "before"]
+    assert [note.text for note in notebook.read().notes] == ["after", "before"]
 
 
 def test_a_notebook_from_before_is_read_and_loses_nothing(notebook: Notebook) -> None:
@@ -116,9 +116,9 @@ def test_a_notebook_from_before_is_read_and_loses_nothing(notebook: Notebook) ->
         )
         connection.execute("INSERT INTO lists VALUES ('report', ?)", [moment])
         connection.execute("INSERT INTO marks VALUES ('demo', 3, 'list', 'report', 'f', ?, 'why')", [moment])
-    [mark] = notebook.feature("demo", 3).marks
+    [mark] = notebook.read().feature("demo", 3).marks
     assert mark == Mark("demo", 3, "list", "report", "f", moment, "why")
-    assert notebook.cover("report") == NamedList("report", moment)
+    assert notebook.read().cover("report") == NamedList("report", moment)
 
 
 def test_a_list_of_before_keeps_its_order_whatever_is_said_of_it(notebook: Notebook) -> None:
@@ -133,15 +133,18 @@ def test_a_list_of_before_keeps_its_order_whatever_is_said_of_it(notebook: Noteb
                 "INSERT INTO marks VALUES ('demo', ?, 'list', 'report', 'f', ?, 'why', ?, [2])",
                 [feature, f"2026-11-01T{hour}:00:00+00:00", place],
             )
-    assert notebook.marks("demo")["feature_id"].tolist() == [5, 3, 9]
-    [before] = notebook.feature("demo", 9).marks
+    assert [one.feature_id for one in notebook.read().of("demo").marks] == [5, 3, 9]
+    [before] = notebook.read().feature("demo", 9).marks
     assert before == Mark("demo", 9, "list", "report", "f", "2026-11-01T10:00:00+00:00", "why", LAST, (2,))
     exported = notebook.export()
     notebook.mark("demo", {9: "f", 7: "f"}, "list", "report", "another")
-    assert notebook.marks("demo")["feature_id"].tolist() == [5, 3, 9, 7]
+    assert [one.feature_id for one in notebook.read().of("demo").marks] == [5, 3, 9, 7]
     old = json.loads(exported)
     for mark in old["marks"]:
         del mark["said"]
     notebook.merge(json.dumps(old))  # as an earlier version wrote it
-    assert [mark.note for number in (5, 9) for mark in notebook.feature("demo", number).marks] == ["why", "another"]
-    assert notebook.marks("demo")["feature_id"].tolist() == [5, 3, 9, 7]
+    assert [mark.note for number in (5, 9) for mark in notebook.read().feature("demo", number).marks] == [
+        "why",
+        "another",
+    ]
+    assert [one.feature_id for one in notebook.read().of("demo").marks] == [5, 3, 9, 7]

@@ -38,9 +38,9 @@ def notebook(tmp_path: Path) -> Notebook:
 
 
 def test_before_anything_is_written_there_is_no_file(notebook: Notebook) -> None:
-    assert notebook.feature("demo", 1).notes == ()
-    assert notebook.marks().empty
-    assert notebook.lists() == ()
+    assert notebook.read().feature("demo", 1).notes == ()
+    assert notebook.read().marks == ()
+    assert notebook.read().list_names == ()
     assert json.loads(notebook.export())["marks"] == []
     assert not notebook.path.exists()
 
@@ -50,11 +50,11 @@ def test_notes_are_a_history(notebook: Notebook) -> None:
     second = notebook.write("demo", 7, "f", "and names of officials")
     notebook.write("demo", 8, "g", "another feature")
     notebook.write("other", 7, "f", "another run")
-    assert notebook.feature("demo", 7).notes == (second, first)
+    assert notebook.read().feature("demo", 7).notes == (second, first)
     assert first.text == "Xinhua datelines \n mostly"
-    assert [note.text for note in notebook.notes("demo")] == ["another feature", second.text, first.text]
+    assert [note.text for note in notebook.read().of("demo").notes] == ["another feature", second.text, first.text]
     notebook.erase(first)
-    assert notebook.feature("demo", 7).notes == (second,)
+    assert notebook.read().feature("demo", 7).notes == (second,)
 
 
 def test_marks_are_set_once_and_taken_away(notebook: Notebook) -> None:
@@ -63,14 +63,14 @@ def test_marks_are_set_once_and_taken_away(notebook: Notebook) -> None:
         notebook.mark("demo", features, "favourite")
         notebook.mark("demo", features, "tag", "  the   Party ")
     notebook.mark("other", {1: "x"}, "tag", "the Party")
-    marks = notebook.marks("demo")
-    assert sorted(marks[marks["kind"] == "tag"]["feature_id"]) == [1, 2, 3]
-    assert set(marks[marks["kind"] == "tag"]["name"]) == {"the Party"}
+    marks = notebook.read().of("demo").marks
+    assert sorted(mark.feature_id for mark in marks if mark.kind == "tag") == [1, 2, 3]
+    assert {mark.name for mark in marks if mark.kind == "tag"} == {"the Party"}
     notebook.unmark("demo", [1, 3, 99], "tag", "the Party")
-    assert [mark.kind for mark in notebook.feature("demo", 1).marks] == ["favourite"]
-    assert [mark.name for mark in notebook.feature("demo", 2).of_kind("tag")] == ["the Party"]
-    assert notebook.feature("demo", 2).favourite
-    assert len(notebook.feature("other", 1).marks) == 1
+    assert [mark.kind for mark in notebook.read().feature("demo", 1).marks] == ["favourite"]
+    assert [mark.name for mark in notebook.read().feature("demo", 2).of_kind("tag")] == ["the Party"]
+    assert notebook.read().feature("demo", 2).favourite
+    assert len(notebook.read().feature("other", 1).marks) == 1
 
 
 def test_lists_are_begun_renamed_and_deleted(notebook: Notebook) -> None:
@@ -78,27 +78,27 @@ def test_lists_are_begun_renamed_and_deleted(notebook: Notebook) -> None:
     notebook.mark("demo", {1: "a", 2: "b"}, "list", "for the report", note="strong")
     notebook.mark("demo", {2: "b"}, "list", "for the report")  # its note stays
     notebook.mark("demo", {1: "a"}, "list", "for the report", note="weak after all")
-    assert notebook.lists() == ("for the report", "later")
-    assert [mark.note for mark in notebook.feature("demo", 2).marks] == ["strong"]
-    assert [mark.note for mark in notebook.feature("demo", 1).marks] == ["weak after all"]
+    assert notebook.read().list_names == ("for the report", "later")
+    assert [mark.note for mark in notebook.read().feature("demo", 2).marks] == ["strong"]
+    assert [mark.note for mark in notebook.read().feature("demo", 1).marks] == ["weak after all"]
     with pytest.raises(UserError, match="a list called “later” already"):
         notebook.rename_list("for the report", "later")
     notebook.rename_list("for the report", "for  the   paper")
-    assert notebook.lists() == ("for the paper", "later")
-    assert set(notebook.marks()["name"]) == {"for the paper"}
+    assert notebook.read().list_names == ("for the paper", "later")
+    assert {mark.name for mark in notebook.read().marks} == {"for the paper"}
     notebook.delete_list("for the paper")
-    assert notebook.lists() == ("later",)
-    assert notebook.marks().empty
+    assert notebook.read().list_names == ("later",)
+    assert notebook.read().marks == ()
 
 
 def test_what_was_said_of_another_version_is_known(notebook: Notebook) -> None:
     notebook.write("demo", 1, "old", "fires on dates")
     notebook.mark("demo", {1: "old"}, "tag", "dates")
-    assert not notebook.feature("demo", 1).of_other_version("old")
-    assert notebook.feature("demo", 1).of_other_version("new")
+    assert not notebook.read().feature("demo", 1).of_other_version("old")
+    assert notebook.read().feature("demo", 1).of_other_version("new")
     notebook.confirm("demo", 1, "new")
-    assert [mark.fingerprint for mark in notebook.feature("demo", 1).marks] == ["new"]
-    assert [note.fingerprint for note in notebook.feature("demo", 1).notes] == ["old"]
+    assert [mark.fingerprint for mark in notebook.read().feature("demo", 1).marks] == ["new"]
+    assert [note.fingerprint for note in notebook.read().feature("demo", 1).notes] == ["old"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -111,12 +111,12 @@ def test_hostile_text_is_kept_as_text(notebook: Notebook, text: str) -> None:
     notebook.write("demo", 1, "f", text)
     notebook.mark("demo", {1: "f"}, "tag", text)
     notebook.mark("demo", {1: "f"}, "list", text, note=text)
-    found = notebook.feature("demo", 1)
+    found = notebook.read().feature("demo", 1)
     assert [note.text for note in found.notes] == [kept]
     assert {mark.name for mark in found.marks} == {clean_name(text)}
     copy = Notebook(notebook.path.with_name("copy.duckdb"))
     copy.merge(notebook.export())
-    assert copy.feature("demo", 1) == found
+    assert copy.read().feature("demo", 1) == found
 
 
 def test_decisions_are_added_and_taken_back_and_nobodys_is_overwritten(notebook: Notebook) -> None:
@@ -124,8 +124,8 @@ def test_decisions_are_added_and_taken_back_and_nobodys_is_overwritten(notebook:
     notebook.decide("demo", 1, "f", "Bo", "unreadable")
     second = notebook.decide("demo", 1, "g", "Ada", "duplicate")
     assert (first.who, first.reason) == ("Ada", "clear")
-    assert notebook.decisions("null") == ()
-    found = notebook.feature("demo", 1)
+    assert notebook.read().of("null").decisions == ()
+    found = notebook.read().feature("demo", 1)
     assert [(one.who, one.choice) for one in found.decisions] == [
         ("Ada", "duplicate"),
         ("Bo", "unreadable"),
@@ -137,9 +137,9 @@ def test_decisions_are_added_and_taken_back_and_nobodys_is_overwritten(notebook:
     copy.decide("demo", 1, "f", "Cy", "later")
     copy.merge(notebook.export())
     copy.merge(notebook.export())
-    assert len(copy.decisions("demo")) == 4
+    assert len(copy.read().of("demo").decisions) == 4
     notebook.take_back(second)
-    assert [(one.who, one.choice) for one in latest(notebook.decisions("demo"))] == [
+    assert [(one.who, one.choice) for one in latest(notebook.read().of("demo").decisions)] == [
         ("Bo", "unreadable"),
         ("Ada", "finding"),
     ]
@@ -204,7 +204,7 @@ def test_export_and_import_round_trip(tmp_path: Path, book: Book) -> None:
     assert set(found.decisions) == set(book.decisions)
     assert set(found.labels) == set(book.labels)
     assert set(found.flags) == set(book.flags)
-    assert {one for run in ("demo", "null") for one in notebook.said(run)[0]} == set(book.labels)
+    assert {one for run in ("demo", "null") for one in notebook.read().of(run).labels} == set(book.labels)
     listed = {mark.name for mark in book.marks if mark.kind == "list"}
     assert {entry.name for entry in found.lists} == {entry.name for entry in book.lists} | listed
     before = notebook.export()
@@ -258,11 +258,11 @@ def test_a_reason_that_is_given_later_moves_nothing(notebook: Notebook) -> None:
         notebook.mark("demo", {feature: "f"}, "list", "report", "why")
     notebook.mark("demo", {1: "f"}, "list", "report")
     notebook.mark("demo", {9: "f"}, "list", "report", "why")
-    assert notebook.marks("demo")["feature_id"].tolist() == [5, 3, 9, 1]
+    assert [one.feature_id for one in notebook.read().of("demo").marks] == [5, 3, 9, 1]
     notebook.put_in_order("demo", "report", [9, 1])
     notebook.mark("demo", {3: "f"}, "list", "report", "another why")
     notebook.mark("demo", {7: "f"}, "list", "report")
-    assert notebook.marks("demo")["feature_id"].tolist() == [9, 1, 5, 3, 7]
+    assert [one.feature_id for one in notebook.read().of("demo").marks] == [9, 1, 5, 3, 7]
     moved = {
         mark.feature_id: (mark.place, bool(mark.said)) for mark in Book.model_validate_json(notebook.export()).marks
     }
@@ -277,7 +277,10 @@ def test_of_two_notebooks_the_mark_said_last_holds_though_it_was_added_first(not
     notebook.merge(other.export())
     other.merge(notebook.export())
     for book in (notebook, other):
-        assert [mark.note for number in (3, 4) for mark in book.feature("demo", number).marks] == ["last", "later"]
+        assert [mark.note for number in (3, 4) for mark in book.read().feature("demo", number).marks] == [
+            "last",
+            "later",
+        ]
     one, another = (Book.model_validate_json(book.export()).marks for book in (notebook, other))
     assert one == another
 
@@ -286,21 +289,21 @@ def test_a_list_is_put_in_order_described_and_given_contexts(notebook: Notebook)
     notebook.mark("demo", {1: "f", 2: "f", 3: "f"}, "list", "report")
     notebook.put_in_order("demo", "report", [3, 1])
     notebook.mark("demo", {0: "f"}, "list", "report")
-    assert notebook.marks("demo")["feature_id"].tolist() == [3, 1, 2, 0]
+    assert [one.feature_id for one in notebook.read().of("demo").marks] == [3, 1, 2, 0]
     notebook.describe_list("report", " Three   differences ", "An auditor", "One.\n\nTwo.")
-    assert notebook.cover("report").title == "Three differences"
+    assert notebook.read().cover("report").title == "Three differences"
     notebook.rename_list("report", "paper")
-    assert notebook.cover("paper").summary == "One.\n\nTwo."
-    assert notebook.cover("nobody") == NamedList("nobody", "")
+    assert notebook.read().cover("paper").summary == "One.\n\nTwo."
+    assert notebook.read().cover("nobody") == NamedList("nobody", "")
     notebook.show_contexts("demo", 3, "f", "paper", [2, 10_001])
     notebook.mark("demo", {3: "f"}, "list", "paper", note="why")
-    [mark] = notebook.feature("demo", 3).marks
+    [mark] = notebook.read().feature("demo", 3).marks
     assert (mark.contexts, mark.place, mark.note) == ((2, 10_001), 0, "why")
     elsewhere = Notebook(notebook.path.with_name("elsewhere.duckdb"))
     elsewhere.merge(notebook.export())
     assert elsewhere.export() == notebook.export()
     notebook.mark("demo", {3: "another"}, "list", "paper")
-    [mark] = notebook.feature("demo", 3).marks
+    [mark] = notebook.read().feature("demo", 3).marks
     assert mark.contexts == ()  # which were those of another version
     with pytest.raises(UserError, match="The name has 201 characters"):
         notebook.describe_list("paper", "x" * 201, "", "")

@@ -53,9 +53,9 @@ def test_many_rows_are_tagged_and_filtered_for(new_page: NewPage, server: str, f
     wait_until_idle(page)
     page.locator(".st-key-add_tag").get_by_role("button", name="Add").click()
     expect(page.get_by_text("3 features are now tagged “<b>党 & co”.")).to_be_visible()
-    marks = Notebook(folder / "notes.duckdb").marks("demo")
-    assert sorted(marks["feature_id"]) == [0, 2, 61]
-    assert set(marks["name"]) == {"<b>党 & co"}
+    marks = Notebook(folder / "notes.duckdb").read().of("demo").marks
+    assert sorted(mark.feature_id for mark in marks) == [0, 2, 61]
+    assert {mark.name for mark in marks} == {"<b>党 & co"}
 
     page.keyboard.press("Escape")
     open_page(page, f"{server}/Exclusive_features?run=demo&order=number&rising=true&tag=%3Cb%3E%E5%85%9A+%26+co")
@@ -85,14 +85,14 @@ def test_keys_star_and_read_on_but_leave_typing_alone(new_page: NewPage, server:
     page.keyboard.press("s")
     wait_until_idle(page)
     notebook = Notebook(folder / "notes.duckdb")
-    assert notebook.feature("demo", A_FEATURE + 1).favourite
+    assert notebook.read().feature("demo", A_FEATURE + 1).favourite
     page.get_by_role("button", name="Add a note").click()
     page.get_by_role("textbox", name="New note").click()
     page.keyboard.type("so this is said")
     page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Keep").click()
     expect(page.locator(".dfc-said").first).to_contain_text("so this is said")
-    found = notebook.feature("demo", A_FEATURE + 1)
+    found = notebook.read().feature("demo", A_FEATURE + 1)
     assert found.favourite
     assert [note.text for note in found.notes] == ["so this is said"]
     leave(page)
@@ -116,7 +116,7 @@ def test_a_note_is_kept_once_however_its_box_is_left(way: str, new_page: NewPage
     else:
         page.get_by_role("button", name=way).click()
     wait_until_idle(page)
-    notes = Notebook(folder / "notes.duckdb").notes("demo")
+    notes = Notebook(folder / "notes.duckdb").read().of("demo").notes
     assert [(note.feature_id, note.text) for note in notes] == [(A_FEATURE + 2, "fires on dates")]
     leave(page)
 

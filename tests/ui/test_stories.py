@@ -91,8 +91,8 @@ def test_a_feature_is_found_tagged_compared_and_shared(new_page: NewPage, server
     page.keyboard.press("Enter")
     wait_until_idle(page)
     page.keyboard.press("Escape")  # an open list hides the rest of the page from assistive technology
-    marks = Notebook(run.path.parent.parent / "notes.duckdb").marks("real")
-    assert marks[["feature_id", "name"]].to_numpy().tolist() == [[evidence.feature_id, "news"]]
+    marks = Notebook(run.path.parent.parent / "notes.duckdb").read().of("real").marks
+    assert [(mark.feature_id, mark.name) for mark in marks] == [(evidence.feature_id, "news")]
 
     fresh = open_page(new_page("dark"), page.url)
     expect(fresh.get_by_role("heading", name=f"Feature {evidence.feature_id} ")).to_be_visible()

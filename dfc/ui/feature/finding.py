@@ -38,7 +38,7 @@ def show(view: View, feature: FeatureRow, evidence: EvidenceRow | None, names: d
     query = FeatureQuery(
         partitions=PARTITIONS, finding=finding.finding, alive_only=False, order="place", descending=False
     )
-    rows: Any = view.store.members(finding.finding).head(OTHERS + 1).itertuples()
+    rows: Any = view.store.members([finding.finding]).head(OTHERS + 1).itertuples()
     with st.container(gap="xxsmall", key="others"):
         shown = [(place, row) for place, row in enumerate(rows) if row.feature_id != feature.feature_id][:OTHERS]
         for place, row in shown:

@@ -30,7 +30,7 @@ def show(view: View, feature: FeatureRow) -> None:
     with st.container(key="notes_panel"):
         if not notebook.opened():
             return
-        remarks = notebook.feature(run, identity)
+        remarks = notebook.read().feature(run, identity)
         star, tags, lists, notes = st.columns([3, 5, 5, 3], vertical_alignment="bottom", gap="small")
         star.button(
             "Favourite",

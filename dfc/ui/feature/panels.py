@@ -51,7 +51,7 @@ def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
     )
     st.html(_sources(view.store.sources(feature.feature_id), feature))
     _roles(view, feature, facts)
-    _phrases(view.store.phrases(feature.feature_id))
+    _phrases(view.store.phrases([feature.feature_id]))
     nearest.show(view, feature, names)
     related.show(view, feature)
     st.markdown(

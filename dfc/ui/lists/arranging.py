@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from dfc.report.findings import quoted
 from dfc.report.heatmap import side_of
-from dfc.store.book import LINE_LENGTH, TEXT_LENGTH
+from dfc.store.book import LINE_LENGTH, TEXT_LENGTH, Mark
 from dfc.ui.shell import notebook
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
@@ -23,7 +21,7 @@ _COVER = (
 
 def cover(name: str) -> None:
     """What stands above the list's report."""
-    kept = notebook.cover(name)
+    kept = notebook.read().cover(name)
     with st.expander(f"Report of {plain(name)}", icon=":material/title:"):
         for part, label, most in _COVER:
             key = f"{part}_{name}"
@@ -38,11 +36,11 @@ def _describe(name: str) -> None:
     notebook.change(lambda: notebook.book().describe_list(name, title, author, summary))
 
 
-def row(view: View, name: str, ordered: list[int], mark: Any, fingerprint: str) -> None:
+def row(view: View, name: str, ordered: list[int], mark: Mark, fingerprint: str) -> None:
     """Where a feature stands on its list, and which of its contexts the report shows."""
-    run, identity = view.run.name, int(mark.feature_id)
+    run, identity = view.run.name, mark.feature_id
     place = ordered.index(identity)
-    chosen = [int(number) for number in mark.contexts] if mark.fingerprint == fingerprint else []
+    chosen = list(mark.contexts) if mark.fingerprint == fingerprint else []
     shown = f"{len(chosen)} chosen" if chosen else "the strongest"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"arrange_{identity}"):
         for step, icon, words in ((-1, "arrow_upward", "Up"), (1, "arrow_downward", "Down")):
@@ -67,9 +65,9 @@ def _move(run: str, name: str, ordered: list[int], place: int, step: int) -> Non
     notebook.change(lambda: notebook.book().put_in_order(run, name, moved))
 
 
-def _pick(view: View, name: str, mark: Any, fingerprint: str, chosen: list[int]) -> None:
+def _pick(view: View, name: str, mark: Mark, fingerprint: str, chosen: list[int]) -> None:
     """A choice among the contexts of a feature."""
-    identity = int(mark.feature_id)
+    identity = mark.feature_id
     side = side_of(view.store.feature(identity).partition)
     words = {
         context.number: f"{context.peak:.3g}  {quoted(context, side)}" for context in view.store.contexts(identity)

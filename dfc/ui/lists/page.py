@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from dfc import corpus, runs
@@ -17,7 +16,7 @@ from dfc.report.heatmap import side_of
 from dfc.runs import Run
 from dfc.store import along
 from dfc.store import query as queries
-from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Kind, latest
+from dfc.store.book import NAME_LENGTH, TEXT_LENGTH, Book, Decision, Kind, Mark, Note, latest
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
 from dfc.ui.lists import arranging, said
@@ -67,20 +66,21 @@ def show(view: View) -> None:
     if not notebook.opened():
         return
     run = view.run.name
-    sizes: dict[str, int] = {FAVOURITES: len(notebook.members(run, "favourite"))}
+    kept = notebook.read(run)
+    sizes: dict[str, int] = {FAVOURITES: len(kept.marked("favourite"))}
     sizes |= {f"{LIST}{name}": size for name, size in notebook.names("list", run).items()}
     sizes |= {f"{TAG}{name}": size for name, size in notebook.names("tag", run).items()}
-    sizes |= {NOTES: len(notebook.notes(run)), DECISIONS: len(latest(notebook.decisions(run)))}
+    sizes |= {NOTES: len(kept.notes), DECISIONS: len(latest(kept.decisions))}
     if sum(sizes.values()) == 0 and len(sizes) == 3:
         _nothing()
     else:
         shown = _choose(sizes)
         if shown == NOTES:
-            said.notes(view, notebook.notes(run))
+            said.notes(view, kept.notes)
         elif shown == DECISIONS:
-            said.decisions(view, notebook.decisions(run))
+            said.decisions(view, kept.decisions)
         else:
-            _features(view, _marked(shown))
+            _features(view, kept, _marked(shown))
     _elsewhere(run)
     _along()
 
@@ -158,11 +158,9 @@ def _delete(name: str) -> None:
         st.session_state["sure"] = False
 
 
-def _features(view: View, chosen: Marked) -> None:
-    run = view.run.name
-    all_marks = notebook.marks(run)
-    rows: Any = all_marks[(all_marks["kind"] == chosen.kind) & (all_marks["name"] == chosen.name)]
-    marks = {int(row.feature_id): row for row in rows.itertuples()}
+def _features(view: View, kept: Book, chosen: Marked) -> None:
+    remarks = kept.remarks()
+    marks = {one.feature_id: one for one in kept.marks if (one.kind, one.name) == (chosen.kind, chosen.name)}
     fingerprints = view.store.fingerprints(list(marks))
     if not marks:
         st.html(
@@ -171,7 +169,7 @@ def _features(view: View, chosen: Marked) -> None:
         return
     query = FeatureQuery(alive_only=False, order="feature_id", descending=False)
     as_listed = replace(query, order=queries.LISTED)
-    ordered = [identity for identity in notebook.members(run, chosen.kind, chosen.name) if identity in fingerprints]
+    ordered = [identity for identity in marks if identity in fingerprints]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(
             f'<span class="dfc-small">{count(len(marks))} {"feature" if len(marks) == 1 else "features"}</span>',
@@ -185,7 +183,7 @@ def _features(view: View, chosen: Marked) -> None:
             help="The same features with all their figures, to sort, filter and download.",
         )
         st.space("stretch")
-        reporting.button(view, _report(run, chosen))
+        reporting.button(view, _report(kept, chosen))
     if chosen.kind == "list":
         arranging.cover(chosen.name)
     found_here = st.container()
@@ -201,25 +199,25 @@ def _features(view: View, chosen: Marked) -> None:
             with st.container(key=f"kept_{identity}"):
                 feature_list.row(view, feature, contexts.get(identity), side_of(feature.partition), place)
                 _said(view, marks[identity], fingerprints[identity], chosen)
-                said.latest_note(notebook.feature(run, identity).notes, fingerprints[identity])
+                said.latest_note(remarks[identity].notes, fingerprints[identity])
                 if chosen.kind == "list":
                     arranging.row(view, chosen.name, ordered, marks[identity], fingerprints[identity])
     for identity in sorted(set(marks) - set(fingerprints)):
         _said(view, marks[identity], None, chosen)
 
 
-def _report(run: str, chosen: Marked) -> Chosen:
+def _report(kept: Book, chosen: Marked) -> Chosen:
     """What is reported of what is shown."""
-    members = notebook.members(run, chosen.kind, chosen.name)
+    members = kept.marked(chosen.kind, chosen.name)
     if chosen.kind != "list":
         return Chosen(chosen.name or FAVOURITES.capitalize(), members)
-    cover = notebook.cover(chosen.name)
+    cover = kept.cover(chosen.name)
     return Chosen(cover.title or chosen.name, members, chosen.name, cover.author, cover.summary)
 
 
-def _said(view: View, mark: Any, fingerprint: str | None, chosen: Marked) -> None:
+def _said(view: View, mark: Mark, fingerprint: str | None, chosen: Marked) -> None:
     """What was said of a feature, to be changed, and the way off the list; without a fingerprint it is gone."""
-    run, identity = view.run.name, int(mark.feature_id)
+    run, identity = view.run.name, mark.feature_id
     key = f"gone_{identity}" if fingerprint is None else f"said_{identity}"
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=key):
         if fingerprint is None:
@@ -265,13 +263,10 @@ def _off(run: str, identity: int, chosen: Marked) -> None:
 def _elsewhere(run: str) -> None:
     """What is kept about other runs."""
     features: dict[str, set[int]] = {}
-    marks: pd.DataFrame = notebook.marks()
-    for name, identity in zip(marks["run"], marks["feature_id"], strict=True):
-        features.setdefault(str(name), set()).add(int(identity))
-    for note in notebook.notes():
-        features.setdefault(note.run, set()).add(note.feature_id)
-    for decision in notebook.decisions():
-        features.setdefault(decision.run, set()).add(decision.feature_id)
+    kept = notebook.read()
+    everything: list[Mark | Note | Decision] = [*kept.marks, *kept.notes, *kept.decisions]
+    for one in everything:
+        features.setdefault(one.run, set()).add(one.feature_id)
     others = {name: len(ids) for name, ids in sorted(features.items()) if name != run}
     if others:
         known = ", ".join(f"{plain(name)} ({count(size)})" for name, size in others.items())

@@ -48,7 +48,9 @@ def who(decisions: Sequence[Decision]) -> str | None:
     return next((one.who for one in decisions if one.who.casefold() == name.casefold()), name) or None
 
 
-def show(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str | None, made: list[Decision]) -> None:
+def show(
+    run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str | None, made: Sequence[Decision]
+) -> None:
     """Draw the buttons.
 
     Args:

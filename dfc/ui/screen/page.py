@@ -40,7 +40,7 @@ def show(view: View) -> None:
         lacking = findings.lacking(data.facts(view.store), data.tested(view.store), run)
         st.info(lacking, icon=":material/fact_check:")
         return
-    known, made = _flags(), notebook.decisions(run)
+    known, made = _flags(), notebook.read(run).decisions
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="screen_tools"):
         name = deciding.who(made)
         weights = _weights()
@@ -57,7 +57,7 @@ def show(view: View) -> None:
     place = queue.index(here)
     _controls(queue, place, moved)
     st.html(subject.title(view, here))
-    deciding.show(run, subjects, here.subject, held, name, list(made))
+    deciding.show(run, subjects, here.subject, held, name, made)
     _said(made, here.subject)
     subject.show(view, here, known, weights)
 

@@ -158,10 +158,11 @@ def _shown(view: View, table: pd.DataFrame) -> pd.DataFrame:
     if "histogram" in table:
         shown["histogram"] = pd.Series(_miniatures(table["histogram"].tolist()), table.index)
     shown["density"] *= 100
-    marks = notebook.marks(view.run.name)
-    marks = marks[marks["feature_id"].isin(table["feature_id"]) & marks["kind"].isin(["favourite", "tag"])]
-    words = marks["name"].where(marks["kind"] == "tag", "★").groupby(marks["feature_id"]).agg(" ".join).to_dict()
-    shown["marks"] = [words.get(identity, "") for identity in table["feature_id"]]
+    words: dict[int, list[str]] = {}
+    for one in notebook.read(view.run.name).marks:
+        if one.kind != "list":
+            words.setdefault(one.feature_id, []).append(one.name if one.kind == "tag" else "★")
+    shown["marks"] = [" ".join(words.get(identity, ())) for identity in table["feature_id"]]
     return shown
 
 

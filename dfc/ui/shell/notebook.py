@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from dfc import runs
 from dfc.config import UserError
-from dfc.store.book import Decision, Kind, Mark, NamedList, Note, Remarks
+from dfc.store.book import Book, Kind, Note
 from dfc.store.notes import Notebook
 from dfc.store.reader import FeatureQuery
 from dfc.ui.shell.text import plain, sentence
@@ -43,67 +43,34 @@ def book() -> Notebook:
     return Notebook(runs.notebook_path())
 
 
-def marks(run: str | None = None) -> pd.DataFrame:
-    """Every mark (of one run), a row each."""
+def read(run: str | None = None) -> Book:
+    """All that it holds (of one run, and all lists); nothing while it cannot be read."""
     if closed():
-        return pd.DataFrame(columns=list(Mark.__dataclass_fields__))
-    return _marks(str(book().path), stamp(), run)
-
-
-def notes(run: str | None = None) -> tuple[Note, ...]:
-    """Every note (of one run), the latest first."""
-    return () if closed() else _notes(str(book().path), stamp(), run)
-
-
-def decisions(run: str | None = None) -> tuple[Decision, ...]:
-    """Every decision (of one run), the latest first."""
-    return () if closed() else _decisions(str(book().path), stamp(), run)
-
-
-def lists() -> tuple[str, ...]:
-    """Names of all lists."""
-    return () if closed() else _lists(str(book().path), stamp())
-
-
-def cover(name: str) -> NamedList:
-    """What stands above the report of a list."""
-    return NamedList(name, "") if closed() else _cover(str(book().path), stamp(), name)
-
-
-def feature(run: str, feature_id: int) -> Remarks:
-    """All that is kept about one feature."""
-    if closed():
-        return Remarks()
-    return _feature(str(book().path), stamp(), run, feature_id)
+        return Book()
+    whole = _read(str(book().path), stamp())
+    return whole if run is None else whole.of(run)
 
 
 def names(kind: Kind, run: str | None = None) -> dict[str, int]:
     """Every tag, or list, and how many features (of one run) it holds, by name; empty lists too."""
-    marked = marks(run)
-    counts = dict.fromkeys(lists(), 0) if kind == "list" else {}
-    counts |= {str(name): int(size) for name, size in marked[marked["kind"] == kind].groupby("name").size().items()}
-    return dict(sorted(counts.items(), key=lambda item: item[0].lower()))
-
-
-def members(run: str, kind: Kind, name: str = "") -> tuple[int, ...]:
-    """Features of a run that are favourites, have a tag, or stand on a list: in the order in which they were added, or
-    that was given to the list."""
-    marked = marks(run)
-    chosen = marked[(marked["kind"] == kind) & (marked["name"] == name)].sort_values(["place", "added"], kind="stable")
-    return tuple(int(identity) for identity in chosen["feature_id"])
+    kept = read(run)
+    counts = Counter(one.name for one in kept.marks if one.kind == kind)
+    named = dict.fromkeys(kept.list_names, 0) if kind == "list" else {}
+    return dict(sorted((named | counts).items(), key=lambda item: item[0].lower()))
 
 
 def narrow(run: str, query: FeatureQuery, kept: Kept) -> FeatureQuery:
     """The query, narrowed to what readers marked as asked for, in their order."""
+    whole = read(run)
     asked: list[tuple[int, ...]] = []
     if kept.favourite:
-        asked.append(members(run, "favourite"))
+        asked.append(whole.marked("favourite"))
     if kept.tag is not None:
-        asked.append(members(run, "tag", kept.tag))
+        asked.append(whole.marked("tag", kept.tag))
     if kept.on_list is not None:
-        asked.append(members(run, "list", kept.on_list))
+        asked.append(whole.marked("list", kept.on_list))
     if kept.noted:
-        asked.append(tuple(note.feature_id for note in notes(run)))
+        asked.append(tuple(note.feature_id for note in whole.notes))
     if not asked:
         return query
     first, *others = map(dict.fromkeys, asked)
@@ -140,7 +107,7 @@ def opened() -> bool:
     text = st.session_state.pop(_PROBLEM, None)
     st.session_state[_CLOSED] = False
     try:
-        lists()
+        read()
     except UserError as error:
         st.session_state[_CLOSED] = True
         text = str(error)
@@ -175,31 +142,6 @@ def stamp() -> tuple[int, int]:
     return state.st_mtime_ns, state.st_size
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _marks(path: str, stamp: tuple[int, int], run: str | None) -> pd.DataFrame:
-    return Notebook(Path(path), _READ_SECONDS).marks(run)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _notes(path: str, stamp: tuple[int, int], run: str | None) -> tuple[Note, ...]:
-    return Notebook(Path(path), _READ_SECONDS).notes(run)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _decisions(path: str, stamp: tuple[int, int], run: str | None) -> tuple[Decision, ...]:
-    return Notebook(Path(path), _READ_SECONDS).decisions(run)
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _lists(path: str, stamp: tuple[int, int]) -> tuple[str, ...]:
-    return Notebook(Path(path), _READ_SECONDS).lists()
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _cover(path: str, stamp: tuple[int, int], name: str) -> NamedList:
-    return Notebook(Path(path), _READ_SECONDS).cover(name)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _feature(path: str, stamp: tuple[int, int], run: str, feature_id: int) -> Remarks:
-    return Notebook(Path(path), _READ_SECONDS).feature(run, feature_id)
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _read(path: str, stamp: tuple[int, int]) -> Book:
+    return Notebook(Path(path), _READ_SECONDS).read()

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfc.report import tables
 from dfc.report.document import Chosen
-from dfc.store.book import Kind
+from dfc.store.book import Kind, Remarks
 from dfc.store.reader import FeatureQuery, Store
 from dfc.ui.shell import downloads, notebook, reporting
 from dfc.ui.shell.frame import View
@@ -101,11 +101,11 @@ def table(store: Store, run: str, features: Sequence[int]) -> bytes:
         alive_only=False, ids=tuple(features), order="feature_id", descending=False, limit=max(1, len(features))
     )
     frame = store.features(query).drop(columns=["histogram", "fingerprint"], errors="ignore")
-    marks = notebook.book().marks(run)
-    frame["favourite"] = frame["feature_id"].isin(marks[marks["kind"] == "favourite"]["feature_id"])
-    for kind, column in (("tag", "tags"), ("list", "lists")):
-        names = marks[marks["kind"] == kind].groupby("feature_id")["name"].agg("; ".join).to_dict()
-        frame[column] = [names.get(identity, "") for identity in frame["feature_id"]]
+    remarks = notebook.book().read().of(run).remarks()
+    kept = [remarks.get(identity, Remarks()) for identity in frame["feature_id"]]
+    frame["favourite"] = [one.favourite for one in kept]
+    frame["tags"] = ["; ".join(mark.name for mark in one.of_kind("tag")) for one in kept]
+    frame["lists"] = ["; ".join(mark.name for mark in one.of_kind("list")) for one in kept]
     return tables.csv(frame)
 
 

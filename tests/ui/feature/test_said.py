@@ -54,7 +54,7 @@ def test_a_label_of_ones_own_stands_before_it(run: Run) -> None:
     test.text_input(key="labelled_by").set_value(" Ada ").run()
     calm(test.button(key="keep_label").click().run())
     assert Store(run.store).feature(BEST).label == "datelines"
-    assert [one.text for one in book().said("demo")[0]] == ["datelines"]
+    assert [one.text for one in book().read().of("demo").labels] == ["datelines"]
     assert '<p class="dfc-called" title="given by a person">datelines' in text(test)
     assert "some/model, a judge" in text(test), "what the judge said stays"
     assert Store(run.store).feature_ids(FeatureQuery(search="datelines")) == [BEST]
@@ -78,6 +78,9 @@ def test_a_judges_flags_stand_beside_those_by_words_and_a_person_may_refuse_them
         "china-censored": (False, "Ada"),
         "code": (True, "Ada"),
     }
-    assert {(one.flag, one.applies) for one in book().said("demo")[1]} == {("china-censored", False), ("code", True)}
+    assert {(one.flag, one.applies) for one in book().read().of("demo").flags} == {
+        ("china-censored", False),
+        ("code", True),
+    }
     assert "&lt;i&gt;Taiwan" not in text(test)
     assert test.multiselect(key=f"flags_of_{BEST}").value == ["code"]

@@ -146,7 +146,7 @@ def test_many_are_chosen_by_ticks(found: Path) -> None:
     next(box for box in test.checkbox if box.label == "Choose feature 150").check().run()
     assert "<b>1</b>" in text(calm(test))
     test.button(key="mark_favourite").click().run()
-    assert book().marks("demo")["feature_id"].tolist() == [150]
+    assert [one.feature_id for one in book().read().of("demo").marks] == [150]
     test.button(key="choose_all").click().run()
     assert "<b>13</b>" in text(calm(test))
     assert all(box.value for box in test.checkbox if box.label.startswith("Choose"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -57,10 +58,12 @@ class TestFeaturePanel:
         test.multiselect(key=f"lists_of_{A_FEATURE}").set_value(["for the report"]).run()
         test.text_input(key=f"reason_{A_FEATURE}_for the report").set_value("strong").run()
         test.text_area(key=f"new_note_{A_FEATURE}_0").set_value("Xinhua").run()
-        assert [note.text for note in notebook.feature("demo", A_FEATURE).notes] == ["Xinhua"], "kept without a button"
+        assert [note.text for note in notebook.read().feature("demo", A_FEATURE).notes] == ["Xinhua"], (
+            "kept without a button"
+        )
         test.text_area(key=f"new_note_{A_FEATURE}_0").set_value("Xinhua datelines").run()
         test.button(key="keep_note").click().run()
-        found = notebook.feature("demo", A_FEATURE)
+        found = notebook.read().feature("demo", A_FEATURE)
         assert [(mark.kind, mark.name, mark.note) for mark in found.marks] == [
             ("favourite", "", ""),
             ("list", "for the report", "strong"),
@@ -73,7 +76,7 @@ class TestFeaturePanel:
         test.button(key="star").click().run()
         test.multiselect(key=f"tags_of_{A_FEATURE}").set_value([]).run()
         test.button(key=f"erase_{found.notes[0].written}").click().run()
-        found = notebook.feature("demo", A_FEATURE)
+        found = notebook.read().feature("demo", A_FEATURE)
         assert [mark.kind for mark in found.marks] == ["list"]
         assert found.notes == ()
         calm(test)
@@ -88,7 +91,7 @@ class TestFeaturePanel:
         test = visit(FEATURE, run="demo", feature=str(A_FEATURE))
         for typed, kept in (("a thought", 1), ("  ", 0), ("another", 1)):
             test.text_area(key=f"new_note_{A_FEATURE}_0").set_value(typed).run()
-            assert len(notebook.feature("demo", A_FEATURE).notes) == kept
+            assert len(notebook.read().feature("demo", A_FEATURE).notes) == kept
         calm(test)
 
     def test_another_version_is_flagged_until_it_is_confirmed(self, notebook: Notebook) -> None:
@@ -97,7 +100,7 @@ class TestFeaturePanel:
         test = calm(visit(FEATURE, run="demo", feature=str(A_FEATURE)))
         assert text(test).count("earlier version") >= 2
         test.button(key="confirm").click().run()
-        found = notebook.feature("demo", A_FEATURE)
+        found = notebook.read().feature("demo", A_FEATURE)
         assert [mark.fingerprint for mark in found.marks] == [f"{A_FEATURE:016x}"]
         assert not [button for button in calm(test).button if button.key == "confirm"]
         assert "earlier version" in text(test)  # the note's, for good
@@ -120,7 +123,7 @@ class TestLists:
         test = visit(LISTS, run="demo")
         test.text_input(key="new_list").set_value("for the  report").run()
         test.button(key="begin").click().run()
-        assert notebook.lists() == ("for the report",)
+        assert notebook.read().list_names == ("for the report",)
         kept = calm(test).selectbox(key="kept")
         assert kept.options[kept.index] == "list: for the report"
         notebook.mark("demo", store(data).fingerprints([A_FEATURE, B_FEATURE]), "list", "for the report")
@@ -130,9 +133,9 @@ class TestLists:
         assert {f"Feature {A_FEATURE}", "open in the table"} <= set(links)
         assert "Feature 999 is no longer in this run: gone since" in text(test)
         test.text_input(key=f"note_for the report_{A_FEATURE}").set_value("strong").run()
-        assert [mark.note for mark in notebook.feature("demo", A_FEATURE).marks] == ["strong"]
+        assert [mark.note for mark in notebook.read().feature("demo", A_FEATURE).marks] == ["strong"]
         test.button(key="off_999").click().run()
-        assert len(notebook.marks("demo")) == 2
+        assert len(notebook.read().of("demo").marks) == 2
         test.text_input(key="name_for the report").set_value("for the paper").run()
         test.button(key="rename").click().run()
         kept = calm(test).selectbox(key="kept")
@@ -140,7 +143,7 @@ class TestLists:
         test.checkbox(key="sure").set_value(True).run()
         test.button(key="delete").click().run()
         calm(test)
-        assert notebook.lists() == ()
+        assert notebook.read().list_names == ()
 
     def test_a_list_is_put_in_order_and_described_for_its_report(self, data: Path, notebook: Notebook) -> None:
         notebook.mark("demo", store(data).fingerprints([A_FEATURE]), "list", "for the report")
@@ -150,7 +153,7 @@ class TestLists:
         assert test.button(key=f"up_{A_FEATURE}").disabled
         assert test.button(key="down_3").disabled
         test.button(key="up_3").click().run()
-        assert notebook.marks("demo")["feature_id"].tolist() == [3, A_FEATURE]
+        assert [one.feature_id for one in notebook.read().of("demo").marks] == [3, A_FEATURE]
         listed = [link.proto.label for link in calm(test).get("page_link") if link.proto.label.startswith("Feature ")]
         assert listed == ["Feature 3", f"Feature {A_FEATURE}"]
         link = next(link.proto for link in test.get("page_link") if link.proto.label == "Feature 3")
@@ -281,8 +284,8 @@ class TestSelection:
         test.selectbox(key="name_of_list").set_value("for the report").run()
         test.button(key="add_list").click().run()
         calm(test)
-        marks = notebook.marks("demo")
-        assert marks["kind"].value_counts().to_dict() == {"favourite": size, "tag": size, "list": size}
+        marks = notebook.read().of("demo").marks
+        assert Counter(mark.kind for mark in marks) == {"favourite": size, "tag": size, "list": size}
         test.button(key="choose_none").click().run()
         assert selection_of(test) == set()
         assert test.button(key="mark_favourite").disabled

@@ -33,12 +33,12 @@ def test_keys_decide_and_undo_but_leave_typing_alone(
     notebook = Notebook(folder / "notes.duckdb")
     page.keyboard.press("f")
     wait_until_idle(page)
-    assert notebook.decisions() == (), "nobody decides yet"
+    assert notebook.read().decisions == (), "nobody decides yet"
     page.locator(".st-key-who input").click()
     page.keyboard.type("Fnuld")
     page.keyboard.press("Enter")
     wait_until_idle(page)
-    assert notebook.decisions() == ()
+    assert notebook.read().decisions == ()
     assert "who=Fnuld" in page.url
     expect(page.locator(".st-key-deciding").get_by_role("button", name="Finding")).to_be_enabled()
     page.locator(".st-key-why input").click()
@@ -51,14 +51,14 @@ def test_keys_decide_and_undo_but_leave_typing_alone(
     page.keyboard.press("n")
     wait_until_idle(page)
     assert page.url != first
-    assert [(one.who, one.choice, one.reason) for one in notebook.decisions("demo")] == [
+    assert [(one.who, one.choice, one.reason) for one in notebook.read().of("demo").decisions] == [
         ("Fnuld", "not-exclusive", ""),
         ("Fnuld", "finding", "fun"),
     ]
     page.keyboard.press("z")
     wait_until_idle(page)
     assert page.url == first
-    assert [one.choice for one in notebook.decisions("demo")] == ["finding"]
+    assert [one.choice for one in notebook.read().of("demo").decisions] == ["finding"]
     page.keyboard.press("ArrowRight")
     wait_until_idle(page)
     assert page.url != first

@@ -39,14 +39,14 @@ def as_person(test: AppTest, name: str) -> AppTest:
 
 
 def choices(notebook: Notebook) -> list[tuple[int, str, str, str]]:
-    return [(one.feature_id, one.who, one.choice, one.reason) for one in reversed(notebook.decisions("demo"))]
+    return [(one.feature_id, one.who, one.choice, one.reason) for one in reversed(notebook.read().of("demo").decisions)]
 
 
 def test_who_decides_is_known_again_from_the_address(run: Run) -> None:
     again = calm(visit(SCREEN, run="demo", who="Ada"))
     assert again.text_input(key="who").value == "Ada"
     again.button(key="decide_finding").click().run()
-    assert [(one.who, one.choice) for one in book().decisions("demo")] == [("Ada", "finding")]
+    assert [(one.who, one.choice) for one in book().read().of("demo").decisions] == [("Ada", "finding")]
 
 
 def test_three_are_decided_found_again_and_one_is_taken_back(run: Run) -> None:

@@ -73,7 +73,7 @@ class TestHistory:
         identity = record(run, trial, {"b": {"steered": Answer("pushed")}})
         test = calm(visit(STEER, run="steer", more="History"))
         calm(test.button(key=f"note_{identity}").click().run())
-        [note] = Notebook(run.path.parent.parent / "notes.duckdb").feature("steer", B_FEATURE).notes
+        [note] = Notebook(run.path.parent.parent / "notes.duckdb").read().feature("steer", B_FEATURE).notes
         assert "“Old bridge”" in note.text
         assert "steered: pushed" in note.text
 
