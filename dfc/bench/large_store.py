@@ -256,16 +256,22 @@ def _findings(
 ) -> pa.Table:
     """A finding of every so many features: its first one and those after it."""
     first = np.arange(0, features, _APART)
-    numbers, partition = first // _APART, _partition(first, features)
-    side = np.where(partition < len(SIDES), partition, numbers % len(SIDES))
+    numbers = first // _APART
     known = {
         "finding": numbers,
-        "side": pa.array(SIDES).take(pa.array(side)),
+        "side": pa.array(SIDES).take(pa.array(_better(first, features))),
         "members": np.minimum(1 + numbers % _MEMBERS, features - first),
         "gap": np.sort(random.random(len(first)))[::-1],
     }
     table = _invented(random, "findings", columns, tokens, first, 1, features)
     return pa.table({name: known.get(name, table[name]) for name in table.column_names})
+
+
+def _better(feature: Ints, features: int) -> Ints:
+    """Place in SIDES of the model that does better where a feature of a finding fires: that of the finding's first."""
+    first = feature // _APART * _APART
+    partition = _partition(first, features)
+    return np.where(partition < len(SIDES), partition, first // _APART % len(SIDES))
 
 
 def _partition(feature: Ints, features: int) -> Ints:
@@ -299,8 +305,10 @@ def _invented(
             arrays[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
         elif name in ("finding", "place") and table == "evidence":
             number, at = np.divmod(feature, _APART)
-            within = at <= number % _MEMBERS
-            arrays[name] = pa.array(number if name == "finding" else at, mask=~within)
+            arrays[name] = pa.array(number if name == "finding" else at, mask=at > number % _MEMBERS)
+        elif name == "knows":
+            within = pa.array(feature % _APART <= feature // _APART % _MEMBERS)
+            arrays[name] = pc.if_else(within, pa.array(SIDES).take(pa.array(_better(feature, features))), "")
         elif name == "rank":
             arrays[name] = place // step
         elif name == "least":  # of a distribution whose most is above 0

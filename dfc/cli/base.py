@@ -9,6 +9,8 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -51,6 +53,16 @@ def _before(
     if threads_wanted is not None:
         os.environ[threads.VARIABLE] = str(threads_wanted)
     threads.asked()
+
+
+@contextmanager
+def until_stopped(said: str) -> Iterator[None]:
+    """Where somebody stops what a command does, say what became of it, and end as is usual for that."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.say(f"\n{said}")
+        raise typer.Exit(130) from None
 
 
 def main() -> None:

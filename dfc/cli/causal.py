@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfc import runs
-from dfc.cli.base import Features, app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json, until_stopped
 from dfc.config import SIDES
 
 if TYPE_CHECKING:
@@ -39,10 +39,11 @@ def causal(
         tell(f"{number:7d}  {store.feature(number).partition:<6}  {told.sentence(found, names)}")
 
     before = told.kept(store, chosen)
-    for number in check.measure(run, chosen, texts, positions):
-        before.pop(number, None)
-        if not as_json and (found := told.kept(store, [number]).get(number)):
-            show(number, found)
+    with until_stopped("causal: stopped; features that are done are kept, the same command goes on with the others"):
+        for number in check.measure(run, chosen, texts, positions):
+            before.pop(number, None)
+            if not as_json and (found := told.kept(store, [number]).get(number)):
+                show(number, found)
     if as_json:
         found_by = told.kept(store, chosen)
         tell_json([{"feature_id": one, **found_by[one].plain()} for one in chosen if one in found_by])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dfc import runs
-from dfc.cli.base import app, tell, tell_json
+from dfc.cli.base import app, tell, tell_json, until_stopped
 from dfc.machine import progress
 
 
@@ -39,12 +39,11 @@ def contrast(
     store = Store(run.store)
     opened = live.open_run(run, progress.say)
     total = len(first_set.documents) + len(second_set.documents)
-    try:
-        with progress.bar("reading prompts", total, "prompts") as bar:
-            read = [reading.read(opened, one, advance=bar.update) for one in (first_set, second_set)]
-    except KeyboardInterrupt:
-        progress.say("contrast: stopped; nothing was written")
-        raise typer.Exit(130) from None
+    with (
+        until_stopped("contrast: stopped; nothing was written"),
+        progress.bar("reading prompts", total, "prompts") as bar,
+    ):
+        read = [reading.read(opened, one, advance=bar.update) for one in (first_set, second_set)]
     found = reading.of(store, read[0], read[1], reading.in_common(first_set, second_set))
     result = told.plain(store, found, rate, first, toward)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dfc import demo, runs
-from dfc.cli.base import Features, app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json, until_stopped
 from dfc.config import SIDES, UserError
 from dfc.runs import Run
 
@@ -48,11 +48,13 @@ def exclusivity(
     strengths = tuple(dict.fromkeys(strength)) if strength else score.STRENGTHS
     setting = Setting(strengths, tuple(prompt_sets.read(prompts)), tokens)
     done = []
-    for number in score.measure(run, list(dict.fromkeys(chosen)), setting, _way(run, by, model)):
-        done.append(number)
-        if not as_json:
-            for one in told.kept(store, [number]).get(number, ()):
-                tell(f"{number:7d}  {store.feature(number).partition}  {told.sentence(one)}")
+    way = _way(run, by, model)
+    with until_stopped("exclusivity: stopped; batches of texts that are done are kept, the same command goes on"):
+        for number in score.measure(run, list(dict.fromkeys(chosen)), setting, way):
+            done.append(number)
+            if not as_json:
+                for one in told.kept(store, [number]).get(number, ()):
+                    tell(f"{number:7d}  {store.feature(number).partition}  {told.sentence(one)}")
     if as_json:
         found = told.kept(store, done)
         tell_json([{"feature_id": one, "ways": [way.plain() for way in found.get(one, ())]} for one in done])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfc import config, runs
-from dfc.cli.base import Features, app, tell, tell_json
+from dfc.cli.base import Features, app, tell, tell_json, until_stopped
 from dfc.config import JudgeConfig, UserError
 from dfc.machine import progress
 from dfc.runs import Run
@@ -94,6 +94,7 @@ def _explained(
     from dfc.asking.messages import who
     from dfc.screen import explain as explaining
     from dfc.screen import quotes, words
+    from dfc.store import beside
     from dfc.store.explanations import ExplanationStore
 
     kept, flags, state = ExplanationStore(run.explanations), words.load(), None
@@ -104,17 +105,15 @@ def _explained(
         progress.say(f"{without:,} of {len(gathered):,} features have no context, and are left out")
     if only_said:
         return None
+    beside.expect_writable(kept.path)
     with (
+        until_stopped("explain: stopped; what was answered is kept, the same command goes on"),
         closing(explaining.explain(kept, judge, gathered, flags, budget)) as steps,
         progress.bar("judge: features", len(gathered), "features") as bar,
     ):
-        try:
-            for state in steps:
-                bar.set_postfix_str(f"{budget.requests:,} requests, {budget.tokens:,} tokens", refresh=False)
-                bar.update(state.done - bar.n)
-        except KeyboardInterrupt:
-            progress.say("explain: stopped; what was answered is kept, the same command goes on")
-            raise typer.Exit(130) from None
+        for state in steps:
+            bar.set_postfix_str(f"{budget.requests:,} requests, {budget.tokens:,} tokens", refresh=False)
+            bar.update(state.done - bar.n)
     return state
 
 

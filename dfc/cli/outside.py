@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dfc import runs
-from dfc.cli.base import app, tell, tell_json
+from dfc.cli.base import app, tell, tell_json, until_stopped
 from dfc.config import SIDES, UserError
 from dfc.requests import RolloutSampling
 
@@ -42,7 +42,8 @@ def outside(
     store = Store(run.store)
     measured = check.Measured(measure, tuple(word or ()), regex)
     sampling = RolloutSampling(draws, tokens, temperature, top_p, seed)
-    check.measure(run, prompts, prompt_sets.read(prompts, limit), sampling, measured)
+    with until_stopped("outside: stopped; batches of answers that are done are kept, the same command goes on"):
+        check.measure(run, prompts, prompt_sets.read(prompts, limit), sampling, measured)
     [latest, *_] = told.kept(store)
     models: Any = store.models()
     names = told_apart(models["name"], {side: f"layer {models.loc[side, 'layer']}" for side in SIDES})

@@ -12,6 +12,7 @@ from dfc import runs
 from dfc.cli import own_words
 from dfc.cli.base import app, tell, tell_json
 from dfc.config import Side, UserError
+from dfc.machine import progress
 from dfc.runs import Run
 
 if TYPE_CHECKING:
@@ -69,10 +70,18 @@ def screen(
     from dfc.store.own_words import OwnWords
     from dfc.store.reader import Store
 
-    kept = flags.screen(run)
-    queue = triage.ordered(triage.candidates(run), weights)
+    try:
+        flags.screen(run)
+    except (UserError, OSError) as error:  # the queue is there all the same, where its findings can be read
+        progress.say(f"flags were not looked for anew: {error}")
+    try:
+        decisions = Notebook(runs.notebook_path()).read().of(run.name).decisions
+    except UserError as error:
+        decisions = ()
+        progress.say(f"decisions are left out: {error}")
+    kept, queue = flags.read(run), triage.ordered(triage.candidates(run), weights)
     subjects = [one.subject for one in queue]
-    held = decided.standing(Notebook(runs.notebook_path()).read().of(run.name).decisions, subjects)
+    held = decided.standing(decisions, subjects)
     seen = OwnWords(run.store).seen([(one.feature_id, one.side) for one in subjects])
     if as_json:
         tell_json([_plain(one, weights, held.get(one.subject.feature_id, {}), seen) for one in queue])
@@ -92,7 +101,8 @@ def screen(
         for line in _known(one, held.get(subject.feature_id, {}), seen, names):
             tell(f"             {line}")
     tell()
-    tell(f"{decided.progress(held, subjects, None)} by anybody; flags beside {kept.sample:,} contexts of all features.")
+    beside = "" if kept is None else f"; flags beside {kept.sample:,} contexts of all features"
+    tell(f"{decided.progress(held, subjects, None)} by anybody{beside}.")
     if lacking := near.lacking(Store(run.store).meaning(), run.name):
         tell(f"Flags were {lacking.replace('`', '')}.")
     for agreement in decided.agreements(held):

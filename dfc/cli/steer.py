@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +25,10 @@ def steer(
     name: Annotated[str, typer.Argument(metavar="RUN", help="a run's name or folder")],
     prompt: Annotated[str, typer.Option(help="what the models go on from")] = "What's on your mind?",
     features: Features = None,
-    side: Annotated[Literal["a", "b", "both"], typer.Option(help="which model is steered")] = "a",
+    side: Annotated[
+        Literal["a", "b", "both"] | None,
+        typer.Option(help="which model is steered; default: that of the feature, or of its finding, else A"),
+    ] = None,
     strength: Annotated[float, typer.Option(help="in units of the feature's largest activation")] = 2.0,
     mode: Annotated[Mode, typer.Option(help="what is done")] = "add",
     where: Annotated[Where, typer.Option(help="at which positions")] = "all",
@@ -93,7 +97,6 @@ def steer(
 
     sampling = Sampling(tokens, temperature, top_p, seed)
     asked = Prompt(prompt, chat, _chat(earlier, chat) if earlier is not None else ())
-    sides: tuple[Side, ...] = SIDES if side == "both" else (side,)
     if edits is not None:
         from dfc import corpus
 
@@ -101,13 +104,10 @@ def steer(
             content = corpus.decoded(edits.expanduser().read_bytes(), str(edits))
         chosen = edit_table.from_csv(run, content)
     else:
-        chosen = tuple(Edit(s, f, mode, strength, where, threshold) for f in features or () for s in sides)
+        pairs = [(s, f) for f in features or () for s in _asked(side, _own(run, f))]
         if top is not None:
-            chosen = tuple(
-                Edit(s, f, mode, strength, where, threshold)
-                for s in sides
-                for f in sweeps.exclusive_features(run, s, top)
-            )
+            pairs = [(s, f) for s in _asked(side, SIDES) for f in sweeps.exclusive_features(run, s, top)]
+        chosen = tuple(Edit(s, f, mode, strength, where, threshold) for s, f in pairs)
     if not chosen:
         raise UserError("steer: nothing is to be done; give --feature, --edits, or --top with --sweep.")
     if export is not None:
@@ -123,6 +123,21 @@ def steer(
         steered.proposals(run, chosen, asked, as_json)
     else:
         _trial(run, Trial(asked, chosen, sampling), as_json)
+
+
+def _asked(side: Literal["a", "b", "both"] | None, own: Sequence[Side]) -> Sequence[Side]:
+    """The models that are steered: its own, where none is asked for."""
+    if side is None:
+        return own
+    return SIDES if side == "both" else (side,)
+
+
+def _own(run: Run, feature: int) -> Sequence[Side]:
+    from dfc.report import findings
+    from dfc.store.reader import Store
+
+    store = Store(run.store)
+    return (findings.own_side(store, store.feature(feature)),)
 
 
 def _chat(path: Path, chat: bool) -> tuple[Turn, ...]:

@@ -149,5 +149,5 @@ _WORDS = {
     "refused": "chats that its template refuses, which it is not given",
     "spelled": "texts that spell out its special tokens, which are read as text",
     "unsure": "texts with special tokens of which it cannot be told whether a text spells them out",
-    "framed": "chats given as `User: …`, since it has no chat template",
+    "framed": "chats given as “User: …”, since it has no chat template",
 }

@@ -111,7 +111,7 @@ class Entry:
     @property
     def side(self) -> Side:
         """In whose tokens its contexts are shown."""
-        return side_of(self.feature.partition)
+        return side_of(self.feature.partition, self.evidence.knows if self.evidence else None)
 
 
 def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
@@ -265,7 +265,10 @@ def _entry(read: _Read, identity: int, remarks: Remarks, list_name: str | None) 
         words.decisions(remarks.decisions, feature.fingerprint),
         remarks.of_other_version(feature.fingerprint),
         card.groups(
-            store.contexts(identity), side_of(feature.partition), feature, _contexts(remarks, list_name, feature)
+            store.contexts(identity),
+            side_of(feature.partition, evidence.knows if evidence else None),
+            feature,
+            _contexts(remarks, list_name, feature),
         ),
         card.token_lists(logits),
         card.lens_notes(facts, store.models(), logits, feature.partition),

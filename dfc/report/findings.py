@@ -13,9 +13,9 @@ import pandas as pd
 
 from dfc.config import Partition, Side, Verdict, characters, opposite
 from dfc.report import words
-from dfc.report.heatmap import excerpt, visible
+from dfc.report.heatmap import excerpt, side_of, visible
 from dfc.report.kinds import SURE
-from dfc.store.reader import Context, EvidenceRow, Store
+from dfc.store.reader import Context, EvidenceRow, FeatureRow, Store
 
 UNIT = "nats a character"
 SPREAD = (
@@ -67,6 +67,12 @@ class Finding:
     plain_gap: float
     plain_error: float
     false_discovery: float
+
+
+def own_side(store: Store, feature: FeatureRow) -> Side:
+    """The model that a feature speaks of first, as `heatmap.side_of` has it."""
+    evidence = store.evidence(feature.feature_id) if feature.partition == "shared" else None
+    return side_of(feature.partition, evidence.knows if evidence else None)
 
 
 def of(store: Store) -> tuple[Finding, ...]:

@@ -53,9 +53,10 @@ line-height:1.65;color:var(--dfc-ink)}
 """Style of `context_html`; the colours come from `palette.css_variables(theme)`."""
 
 
-def side_of(partition: Partition) -> Side:
-    """In which model's tokens a feature is shown: in those of its own, a shared one in A's."""
-    return "b" if partition == "b" else "a"
+def side_of(partition: Partition, knows: Side | None = None) -> Side:
+    """In which model's tokens a feature is shown, and which it is steered in, unless somebody asks for the other: its
+    own; of a shared one that `knows`, which does better in the finding that it is part of, and else A."""
+    return (knows or "a") if partition == "shared" else partition
 
 
 def visible(token: str) -> str:

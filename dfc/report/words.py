@@ -99,7 +99,7 @@ def times(ratio: float) -> str:
 
 def decision(said: Decision) -> str:
     """What somebody decided, when and why, as plain text: `a finding, says Ada (2026-11-29): clear in all bands`."""
-    why = f": {said.reason}" if said.reason else ""
+    why = f": {said.reason.removesuffix('.')}" if said.reason else ""
     return f"{DECISIONS[said.choice]}, says {said.who} ({said.decided[:10]}){why}"
 
 

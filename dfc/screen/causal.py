@@ -24,6 +24,7 @@ from dfc.screen.queue import subjects
 from dfc.steering import ablation
 from dfc.steering.ablation import Passage
 from dfc.steering.vectors import SteeringVector, random_like, steering_vector
+from dfc.store import beside
 from dfc.store.effects import EffectStore
 from dfc.store.reader import Store
 
@@ -77,6 +78,7 @@ def measure(
         progress.say(f"{len(done)} of {len(features)} features were taken away before, and are not again")
     if not left:
         return
+    beside.expect_writable(kept.path)
     opened = live.open_run(run, progress.say)
     found = firings.documents(run, opened.crosscoder, left, texts)
     others = {side: opened.crosscoder.raw_vectors(side)[1].detach() for side in SIDES}

@@ -29,6 +29,7 @@ from dfc.steering.generation import BASELINE, Row
 from dfc.steering.prompt_sets import OPEN
 from dfc.steering.sweeps import scaled
 from dfc.steering.vectors import random_pairs
+from dfc.store import beside
 from dfc.store.effects import ALONE, EffectStore
 from dfc.store.reader import Store
 
@@ -145,6 +146,7 @@ def measure(run: Run, features: Collection[int], setting: Setting, way: Way) -> 
         if not row.alive:
             raise UserError(f"feature {feature} is dead: it never fires on this run's texts; choose one that is alive.")
         stitch_file.load(run, row.partition)  # refuses before anything is written
+    beside.expect_writable(kept.path)
     prints, config = store.fingerprints(list(features)), run.config()
     crosscoder = crosscoder_model.load(run.crosscoder)
     alone = _Whose(ALONE, "", None, lambda side, seed: BASELINE)

@@ -16,6 +16,7 @@ from dfc.report.outside import MEASURES
 from dfc.requests import RolloutSampling, pattern
 from dfc.runs import Run
 from dfc.steering import measures
+from dfc.store import beside
 from dfc.store.effects import ALONE, EffectStore
 
 
@@ -74,6 +75,7 @@ def measure(run: Run, name: str, prompts: Sequence[str], sampling: RolloutSampli
         UserError: if a model does not load, or no prompt was answered by both.
     """
     kept, settings = EffectStore(run.effects), run.config()
+    beside.expect_writable(kept.path)
     drawn = json.dumps({**_drawn(sampling), "place": "rollouts"})
     total = len(prompts) * sampling.samples * len(SIDES)
     with progress.bar("left alone", total, "answers") as bar:

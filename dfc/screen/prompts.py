@@ -74,7 +74,7 @@ def uploaded(name: str, content: bytes, answered: bool = False, limit: int | Non
             found = read(str(path), answered, limit)
         except UserError as error:
             raise UserError(str(error).replace(str(path), name)) from None
-    return PromptSet(name, found.documents, found.remarks)
+    return PromptSet(name, found.documents, tuple(one.replace(path.name, name) for one in found.remarks))
 
 
 def typed(name: str, text: str) -> PromptSet:

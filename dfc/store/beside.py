@@ -5,6 +5,7 @@ So neither the app's readers nor what writes in the background keeps the other w
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,17 @@ from dfc.store import errors
 
 _PATIENCE = 20.0  # seconds until another process has closed the file
 _one_at_a_time = threading.Lock()  # one process may not hold a file open for reading and for writing
+
+
+def expect_writable(path: Path) -> None:
+    """See that what is computed for a file can be kept in it, before it is computed.
+
+    Raises:
+        UserError: if not.
+    """
+    place = path if path.exists() else path.parent
+    if not os.access(place, os.W_OK):
+        raise UserError(f"{path}: cannot be written, so nothing is begun; see that you may write there.")
 
 
 @contextmanager

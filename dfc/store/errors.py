@@ -26,7 +26,8 @@ def explained(error: duckdb.Error, path: Path, what: str, remedy: str) -> UserEr
         return MemoryShortError(f"{path}: there is no memory to read it ({said:.200}); close other programs.")
     if any(words in said.lower() for words in _REFUSED):
         return UserError(
-            f"{path}: cannot be opened ({said:.200}); see that you may read it and that no other program writes it."
+            f"{path}: cannot be opened ({said:.200}); see that you may read and write it, and that "
+            "no other program writes it."
         )
     if "version number" in said or "newer version" in said:
         return VersionError(f"{path}: was written by another version of DuckDB ({said:.200}); install that version.")

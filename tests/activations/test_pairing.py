@@ -186,7 +186,7 @@ def test_what_models_were_given_otherwise_is_counted_and_said(
         r"the first at chats\.jsonl:2 \(role `tool`\)",
         r"tiny-llama: .*1 turns that its template leaves out or changes, which are not paired, the first at "
         r"document \d+ of `chats` \(role `reasoning`\).*",
-        r"tiny-gemma: 2 chats given as `User: …`, since it has no chat template, the first at document \d+ of `chats`; "
+        r"tiny-gemma: 2 chats given as “User: …”, since it has no chat template, the first at document \d+ of `chats`; "
         r"if it is a chat model, name a file with its template in `models\.b\.template`",
     ]
     manifest = json.loads((run.activations / "manifest.json").read_text(encoding="utf-8"))

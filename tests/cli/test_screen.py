@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
 
+from dfc.cli import app
+from dfc.machine import disk
 from dfc.models import embedder
 from dfc.models.embedder import unit
 from dfc.runs import Run
@@ -44,6 +49,23 @@ def test_the_queue_is_printed_with_flags_and_decisions(data: Path) -> None:
     assert all(set(one["factors"]) == {"evidence", "readability", "flag", "effect"} for one in told)
     assert any(mark["reason"] for one in told for mark in one["flags"])
     assert all(one["flags_near"] == [] for one in told)
+
+
+def test_the_queue_is_printed_where_flags_cannot_be_kept_and_decisions_not_be_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    find(make_run(data, features=200).store)
+    (data / "notes.duckdb").write_text("no notebook")
+    monkeypatch.setattr(disk, "write_json", refuse)
+    shown = CliRunner().invoke(app, ["screen", "demo"])
+    assert shown.exit_code == 0, shown.stderr
+    assert "flags were not looked for anew: " in shown.stderr
+    assert "decisions are left out: " in shown.stderr
+    assert "0 of 13 decided by anybody." in shown.stdout
+    assert (data / "notes.duckdb").read_text() == "no notebook"
 
 
 def test_a_run_that_is_not_judged_says_so(data: Path) -> None:

@@ -316,7 +316,7 @@ def test_what_a_template_refuses_is_counted_and_the_others_are_asked(
     assert (
         "tiny-llama: 1 chats that its template refuses, which it is not given, the first at prompt 1 (no snow)" in said
     )
-    assert "tiny-gemma: 3 chats given as `User: …`" in said
+    assert "tiny-gemma: 3 chats given as “User: …”" in said
     assert "name a file with its template in `models.b.template`" in said
     assert said.count("0 of 3 prompts left no room") == 2
 

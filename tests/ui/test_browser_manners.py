@@ -63,6 +63,15 @@ def test_arrow_keys_belong_to_what_has_the_focus(page: Page) -> None:
     assert "list=" not in page.url, "the table heard the key alone"
 
 
+def test_arrows_pressed_at_once_are_as_many_steps(page: Page) -> None:
+    for arrow, there in (("ArrowRight", "7 of 59 in the list"), ("ArrowLeft", "4 of 59 in the list")):
+        for _ in range(3):
+            page.keyboard.press(arrow)
+        expect(page.get_by_role("link", name=there)).to_be_visible()
+        wait_until_idle(page)
+        expect(page.get_by_role("link", name=there)).to_be_visible()
+
+
 def test_the_key_of_favourites_says_what_it_did(page: Page) -> None:
     for words in ("a favourite now", "no favourite any more"):
         page.keyboard.press("s")

@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dfc.config import SIDES, Side
-from dfc.report.heatmap import Hue, context_html, side_of
+from dfc.report import findings
+from dfc.report.heatmap import Hue, context_html
 from dfc.report.palette import ramp
 from dfc.store.reader import FeatureRow
 from dfc.ui.feature import document, gaps, trying
@@ -45,7 +46,7 @@ def show(view: View, feature: FeatureRow) -> None:
             "Tokens of",
             _TOKENS,
             "tokens",
-            side_of(feature.partition),
+            findings.own_side(view.store, feature),
             help="The same texts, cut into tokens as one model or the other sees them.",
         )
     sides = SIDES if tokens == "both" else (tokens,)

@@ -91,6 +91,7 @@ def _names(run: str, feature: FeatureRow, remarks: Remarks, kind: Kind, title: s
         list(dict.fromkeys([*notebook.names(kind), *mine])),
         key=key,
         accept_new_options=True,
+        select_all=False,  # else Enter takes all that match what was typed
         placeholder=invitation,
         help=_HELP[kind],
         on_change=_rename,

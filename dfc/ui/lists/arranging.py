@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dfc.report import findings
 from dfc.report.findings import quoted
-from dfc.report.heatmap import side_of
 from dfc.store.book import LINE_LENGTH, TEXT_LENGTH, Mark
 from dfc.ui.shell import notebook
 from dfc.ui.shell.frame import View
@@ -68,7 +68,7 @@ def _move(run: str, name: str, ordered: list[int], place: int, step: int) -> Non
 def _pick(view: View, name: str, mark: Mark, fingerprint: str, chosen: list[int]) -> None:
     """A choice among the contexts of a feature."""
     identity = mark.feature_id
-    side = side_of(view.store.feature(identity).partition)
+    side = findings.own_side(view.store, view.store.feature(identity))
     words = {
         context.number: f"{context.peak:.3g}  {quoted(context, side)}" for context in view.store.contexts(identity)
     }
@@ -79,6 +79,7 @@ def _pick(view: View, name: str, mark: Mark, fingerprint: str, chosen: list[int]
         list(words),
         key=key,
         format_func=lambda number: words[number],
+        select_all=False,  # else Enter takes all that match what was typed
         placeholder="the strongest, and one of each weaker quarter",
         on_change=_show_contexts,
         args=(view.run.name, identity, fingerprint, name, key),

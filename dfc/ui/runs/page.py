@@ -59,6 +59,7 @@ def show(view: View) -> None:
         default=_first(names, view.run.name),
         key="runs",
         bind="query-params",
+        select_all=False,  # else Enter takes all that match what was typed
         placeholder="Choose runs to compare",
         help="Those that are compared below, finished or not.",
     )

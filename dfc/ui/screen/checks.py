@@ -60,7 +60,8 @@ def show(run: Run, queue: Sequence[Candidate]) -> None:
     lacking = [one.subject.feature_id for one in queue[:FIRST] if one.checked is None]
     if not lacking:
         return
-    which = f"the first {len(queue[:FIRST])}" if len(lacking) == len(queue[:FIRST]) else f"{len(lacking)} of the first"
+    first = len(queue[:FIRST])
+    which = f"the first {first}" if len(lacking) == first else f"{len(lacking)} of the first {first}"
     st.button(
         f"Causal check of {which}",
         icon=":material/science:",

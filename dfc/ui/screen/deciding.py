@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
@@ -15,13 +16,13 @@ KEYS: dict[Choice, tuple[str, str, str]] = {
     "finding": ("Finding", "F", "It is what it is said to be: one model knows or does it, the other does not."),
     "not-exclusive": ("Not exclusive", "N", "It can be read, and both models have it."),
     "unreadable": ("Not readable", "U", "Nothing that its contexts have in common can be named."),
-    "duplicate": ("Duplicate", "D", "Another finding of the queue says the same; write which in the field first."),
+    "duplicate": ("Duplicate", "D", "Another entry of the queue says the same; write the number of its feature first."),
     "later": ("Later", "L", "It comes again after all that is not decided."),
 }
 """Of each decision the button, its key, and what it means."""
 UNDO = "undo"
 """The key of a button that no other page has."""
-_WHO, _WHY, _KEPT = "who", "why", notebook.WHO
+_WHO, _KEPT = "who", notebook.WHO
 _LACKING = "duplicate_of_what"
 
 Held = Mapping[int, Mapping[str, Decision]]
@@ -89,7 +90,8 @@ def show(
     with st.container(key=f"{manners.LEFT_BY_ENTER}_why"):
         st.text_input(
             "Why",
-            key=_WHY,
+            key=_why(here.feature_id),
+            persist_state="session",  # what was not kept with a decision waits where it was typed
             max_chars=TEXT_LENGTH,
             placeholder="why, kept with the decision; press Enter, then a key" if name else "give your name first",
             label_visibility="collapsed",
@@ -97,22 +99,29 @@ def show(
         )
     if st.session_state.pop(_LACKING, False):
         st.warning(
-            "Nothing is decided yet: write of which finding it is a duplicate, then press D.", icon=":material/edit:"
+            "Nothing is decided yet: write the number of the feature of which it is a duplicate, then press D.",
+            icon=":material/edit:",
         )
 
 
 def _decide(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str, choice: Choice) -> None:
-    why = st.session_state.get(_WHY, "")
-    if choice == "duplicate" and not why.strip():
+    why = st.session_state.get(_why(here.feature_id), "")
+    others = {str(one.feature_id) for one in queue if one != here}
+    if choice == "duplicate" and not others & set(re.findall(r"\d+", why)):
         st.session_state[_LACKING] = True
         return
     book = notebook.book()
     if notebook.change(lambda: book.decide(run, here.feature_id, here.fingerprint, name, choice, why)):
-        st.session_state[_WHY] = ""
+        st.session_state[_why(here.feature_id)] = ""
         st.query_params["feature"] = str(decided.following(held, queue, name, here.feature_id))
 
 
 def _undo(last: Decision) -> None:
     if notebook.change(lambda: notebook.book().take_back(last)):
-        st.session_state[_WHY] = last.reason
+        st.session_state[_why(last.feature_id)] = last.reason
         st.query_params["feature"] = str(last.feature_id)
+
+
+def _why(feature: int) -> str:
+    """The key of the field for why something is decided of a feature."""
+    return f"why_{feature}"

@@ -66,18 +66,14 @@ def _weights() -> Mapping[str, float]:
     """The weights of the factors, which stand in the address."""
     with st.popover("Weights", icon=":material/tune:"):
         st.caption("The score is the product of the factors, each to the power of its weight; 0 leaves it out.")
-        return {
-            name: st.number_input(
-                f"{name}: {asks}",
-                0.0,
-                triage.MOST_WEIGHT,
-                triage.WEIGHTS[name],
-                0.5,
-                key=f"weight_{name}",
-                bind="query-params",
+        found = {}
+        for name, asks in triage.FACTORS.items():
+            key = f"weight_{name}"
+            address.within(key, 0.0, triage.MOST_WEIGHT)
+            found[name] = st.number_input(
+                f"{name}: {asks}", 0.0, triage.MOST_WEIGHT, triage.WEIGHTS[name], 0.5, key=key, bind="query-params"
             )
-            for name, asks in triage.FACTORS.items()
-        }
+        return found
 
 
 def _subjects(view: View, known: Mapping[str, Flag]) -> None:

@@ -128,6 +128,7 @@ def _name_flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
         key=key,
         format_func=lambda name: flags[name].title,
         disabled=not who,
+        select_all=False,  # else Enter takes all that match what was typed
         placeholder="none of them" if who else "give your name first",
         help="What you say is kept with your name, and holds before what words and a judge say.",
         on_change=_say_flags,

@@ -208,7 +208,8 @@ def _verdicts(place: DeltaGenerator, view: View, judged: bool) -> tuple[Verdict,
         return ()
     meanings = "\n".join(f"- **{verdict}**: {verdict_means(verdict, facts)}" for verdict in VERDICTS)
     said = f"What the evidence says.\n{meanings}"
-    return tuple(place.multiselect("Verdict", VERDICTS, key="verdict", placeholder="any", help=said, **_BOUND))
+    how = {"select_all": False, **_BOUND}  # Enter would take all that match what was typed
+    return tuple(place.multiselect("Verdict", VERDICTS, key="verdict", placeholder="any", help=said, **how))
 
 
 def first_order(search: str, about: str, first: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dfc.config import Side
-from dfc.report.heatmap import side_of
-from dfc.store.reader import FeatureRow, Store
-from dfc.ui.shell import address, data
+from dfc.report import findings
+from dfc.store.reader import FeatureRow
+from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
 
@@ -24,7 +23,7 @@ def feature(run_name: str, identity: int, label: str | None = None, place: Place
 
 
 def steer(view: View, feature: FeatureRow, sweep: str | None = None) -> None:
-    """To steering the model that a feature is of; with a shared one the model whose finding it is in, if any's.
+    """To steering the model that a feature is of, or whose finding it is in.
 
     `sweep` is the set of prompts of a sweep that is ready to be run.
     """
@@ -34,13 +33,6 @@ def steer(view: View, feature: FeatureRow, sweep: str | None = None) -> None:
         label="Steer with it" if sweep is None else f"Steer with it: a sweep on “{sweep}”",
         icon=":material/explore:",
         query_params=address.feature_params(view.run.name, feature.feature_id)
-        | {"side": _steered(view.store, feature).upper()}
+        | {"side": findings.own_side(view.store, feature).upper()}
         | ready,
     )
-
-
-def _steered(store: Store, feature: FeatureRow) -> Side:
-    found = data.findings(store) if feature.partition == "shared" else ()
-    evidence = store.evidence(feature.feature_id) if found else None
-    sides = (one.side for one in found if evidence is not None and one.finding == evidence.finding)
-    return next(sides, side_of(feature.partition))

@@ -5,6 +5,7 @@ Streamlit pushes an entry into the browser's history for every parameter that a 
 the page; on a step back, an address half changed would be shown. Its keys of buttons are heard wherever the focus is.
 What is typed into a box is sent when the box is left, which a box that vanishes is not: by a step back, or with the
 popover around it by Escape. A tab that is closed says so before. Where keys are what a page is for, Enter leaves a box.
+Of clicks that come while a script runs Streamlit keeps one: arrows pressed meanwhile wait until their page is drawn.
 """
 
 from __future__ import annotations
@@ -37,6 +38,31 @@ export default function ({ data }) {
       const box = document.activeElement?.closest("[data-testid=stTextArea]");
       if (box?.querySelector("[data-testid=InputInstructions]")?.innerText.includes("Enter")) event.preventDefault();
     });
+    const runs = () => !document.querySelector("[data-test-script-state=notRunning]");
+    const waiting = [];
+    let stepping = false;
+    const await_page = (since, seen) => {  // a script that goes to another address runs again at once
+      const now = performance.now();
+      if (runs()) { setTimeout(await_page, 20, now, true); return; }
+      if (now - since < (seen ? 150 : 3000)) { setTimeout(await_page, 20, since, seen); return; }
+      stepping = false;
+      const key = waiting.shift();
+      for (const part of key ? ["keydown", "keyup"] : [])  // one held down would go with the next
+        document.body.dispatchEvent(new KeyboardEvent(part, { key, code: key, bubbles: true }));
+    };
+    window.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+      const held = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+      if (!step || held || event.target.closest(`input, textarea, ${moves}`)) return;
+      if (!stepping && !document.querySelector(`.st-key-${step} button:enabled`)) return;
+      if (stepping) {
+        event.stopImmediatePropagation();
+        if (!event.repeat && waiting.length < 20) waiting.push(event.key);
+      } else {
+        stepping = true;
+        await_page(performance.now(), false);
+      }
+    }, { capture: true });
     document.body.addEventListener("keydown", (event) => {  // before the document hears it, where buttons' keys are
       if (event.key.startsWith("Arrow") && event.target.closest(moves)) event.stopPropagation();
     });

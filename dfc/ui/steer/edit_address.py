@@ -104,6 +104,11 @@ def unpack(text: str) -> tuple[Row, ...]:
     return unpacked
 
 
+def named() -> bool:
+    """Whether the address says what is to be edited, be it nothing."""
+    return address.get("edits") is not None or address.get("feature") is not None
+
+
 def rows(own_side: Mapping[int, Side] | None = None) -> tuple[Row, ...]:
     """The edits in the address; a link of another page names one feature and, perhaps, a model.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -12,6 +13,7 @@ import streamlit as st
 from safetensors import SafetensorError, safe_open
 
 from dfc.config import Side, UserError, opposite
+from dfc.report import findings
 from dfc.runs import Run
 from dfc.store.reader import FeatureRow, Store
 from dfc.ui.shell import address, links
@@ -21,6 +23,7 @@ from dfc.ui.shell.text import chips, number, plain, sentence
 from dfc.ui.steer import edit_address, finding, propose
 from dfc.ui.steer.edit_address import MODES, STRENGTH, WHERES, Row
 
+_LEFT = "steer_edits_left"
 _WIDTHS = [3.1, 2.3, 2.5, 2.6, 4.4, 1.9]
 _HELP = {
     "feature": "The number of a feature in this run's dictionary.",
@@ -47,20 +50,25 @@ class Known:
 
 
 def rows(view: View) -> tuple[Row, ...]:
-    """The edits in the address.
+    """The edits in the address; where it names none, those that this session had here last.
 
     Raises:
         UserError: if the address cannot be understood.
     """
+    left = st.session_state.get(_LEFT)
+    if not edit_address.named() and left is not None and left[0] == view.run.name and left[1]:
+        edit_address.write(left[1])
+    found = _addressed(view)
+    st.session_state[_LEFT] = view.run.name, found
+    return found
+
+
+def _addressed(view: View) -> tuple[Row, ...]:
     identity = address.feature_id() if address.get("edits") is None and address.get("side") is None else None
     own: dict[int, Side] = {}
     if identity is not None:
-        try:
-            partition = view.store.feature(identity).partition
-        except UserError:
-            partition = "shared"
-        if partition != "shared":
-            own[identity] = partition
+        with suppress(UserError):  # of a feature that there is not, the row says so
+            own[identity] = findings.own_side(view.store, view.store.feature(identity))
     return edit_address.rows(own)
 
 

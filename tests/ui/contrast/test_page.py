@@ -49,6 +49,12 @@ def test_nothing_is_read_before_a_click(run: Run) -> None:
     assert [parameter(test, place) for place in ("one", "two")] == ["harmful", "harmless"], "for whoever gets it"
 
 
+def test_what_an_address_asks_for_and_is_not_there_is_not_read_as_something_else(run: Run) -> None:
+    test = calm(visit(CONTRAST, run="tiny", one="../../etc/passwd", two="harmless", asked="1"))
+    assert [box.value for box in test.main.selectbox] == ["harmful", "harmless"]
+    assert not work.JOBS._jobs
+
+
 def test_typed_sets_are_contrasted_and_stand_in_the_address(run: Run) -> None:
     test = calm(visit(CONTRAST, run="tiny", one="typed", two="typed"))
     assert test.button(key="contrast").disabled

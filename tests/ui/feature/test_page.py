@@ -152,6 +152,7 @@ def test_steering_begins_with_the_model_whose_finding_it_is(data: Path) -> None:
         find(run.store)
         with duckdb.connect(str(attached.evidence_path(run.store))) as connection:
             connection.execute("UPDATE findings SET side = ? WHERE finding = 0", [side])
+            connection.execute("UPDATE evidence SET knows = ? WHERE finding = 0", [side])
         for feature, expected in ((150, side), (0, "a"), (B_FEATURE, "b"), (SHARED_FEATURE + 2, "a")):
             links = calm(visit(FEATURE, run=side, feature=str(feature))).get("page_link")
             [link] = [link.proto for link in links if link.proto.label == "Steer with it"]

@@ -41,7 +41,7 @@ def test_what_was_not_read_as_it_stands_is_said(data: Path) -> None:
     words = text(calm(visit(OVERVIEW, run="demo")))
     assert f"Corpus source `{source}`: left out 3 rows without a usable" in words
     assert "the first at a.jsonl:7 (role `&lt;b&gt;`)" in words
-    assert "2 chats given as `User: …`, since it has no chat template" in words
+    assert "2 chats given as “User: …”, since it has no chat template" in words
 
 
 def test_what_each_partition_adds(data: Path) -> None:

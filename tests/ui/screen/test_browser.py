@@ -41,7 +41,7 @@ def test_keys_decide_and_undo_but_leave_typing_alone(
     assert notebook.read().decisions == ()
     assert "who=Fnuld" in page.url
     expect(page.locator(".st-key-deciding").get_by_role("button", name="Finding")).to_be_enabled()
-    page.locator(".st-key-why input").click()
+    page.locator(".st-key-left_by_enter_why input").click()
     page.keyboard.type("fun")
     page.keyboard.press("Enter")
     wait_until_idle(page)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import TextInput
 
 from dfc import pipeline
 from dfc.report import causal
@@ -38,6 +39,11 @@ def as_person(test: AppTest, name: str) -> AppTest:
     return calm(test.run())
 
 
+def reason(test: AppTest) -> TextInput:
+    """The field for why something is decided."""
+    return next(box for box in test.text_input if str(box.key).startswith("why_"))
+
+
 def choices(notebook: Notebook) -> list[tuple[int, str, str, str]]:
     return [(one.feature_id, one.who, one.choice, one.reason) for one in reversed(notebook.read().of("demo").decisions)]
 
@@ -59,10 +65,10 @@ def test_three_are_decided_found_again_and_one_is_taken_back(run: Run) -> None:
     assert first is None, "the first is shown whatever the order, and no choice of anybody's"
     seen = []
     for choice, why in (("finding", "党 <b>clear</b>"), ("unreadable", ""), ("later", "")):
-        test.text_input(key="why").set_value(why).run()
+        reason(test).set_value(why).run()
         test.button(key=f"decide_{choice}").click().run()
         seen.append(int(parameter(calm(test), "feature")))
-        assert test.text_input(key="why").value == ""
+        assert reason(test).value == ""
     made = choices(book())
     assert [(who, choice, why) for _, who, choice, why in made] == [
         ("Ada", "finding", "党 <b>clear</b>"),
@@ -91,14 +97,39 @@ def test_a_decision_is_changed_by_another_and_kept_as_history(run: Run) -> None:
     test.button(key="decide_duplicate").click().run()
     assert [choice for _, _, choice, _ in choices(book())] == ["finding"], "of what is not said"
     assert [box.value for box in test.warning] == [
-        "Nothing is decided yet: write of which finding it is a duplicate, then press D."
+        "Nothing is decided yet: write the number of the feature of which it is a duplicate, then press D."
     ]
-    test.text_input(key="why").set_value("of the first").run()
+    reason(test).set_value("of 60").run()
+    test.button(key="decide_duplicate").click().run()
+    assert len(choices(book())) == 1, "of itself"
+    other = next(one for one in triage.candidates(run) if one.subject.feature_id != 60).subject.feature_id
+    reason(test).set_value(f"of {other}").run()
     test.button(key="decide_duplicate").click().run()
     assert [choice for _, _, choice, _ in choices(book())] == ["finding", "duplicate"]
     assert "<b>1 of 13 decided</b>" in text(test)
     test.button(key="undo").click().run()
     assert "a finding, says Ada" in text(calm(test)).replace("\\", "")
+
+
+def test_a_reason_stays_with_what_it_was_written_of(run: Run) -> None:
+    test = as_person(visit(SCREEN, run="demo", feature="60"), "Ada")
+    reason(test).set_value("clear").run()
+    test.button(key="next").click().run()
+    assert reason(calm(test)).value == ""
+    test.button(key="decide_later").click().run()
+    assert [why for *_, why in choices(book())] == [""]
+    test.query_params["feature"] = "60"
+    assert reason(calm(test.run())).value == "clear"
+    test.button(key="decide_finding").click().run()
+    assert [why for *_, why in choices(book())] == ["", "clear"]
+
+
+def test_weights_that_cannot_be_are_said(run: Run) -> None:
+    test = calm(visit(SCREEN, run="demo", weight_flag="-9", weight_effect="xx"))
+    assert test.number_input(key="weight_flag").value == test.number_input(key="weight_effect").value == 1
+    said = " ".join(toast.value for toast in test.toast).replace("\\", "")
+    assert "weight_flag=-9" in said
+    assert "weight_effect=xx" in said
 
 
 def test_two_people_and_whether_they_agree(run: Run) -> None:

@@ -18,7 +18,7 @@ from dfc.ui.shell.text import plain
 from dfc.ui.steer import edit_address
 from dfc.ui.steer.edit_address import MODES, WHERES, Row, Sides
 from tests.ui.folders import A_FEATURE, B_FEATURE, DEAD_FEATURE, SHARED_FEATURE, make_run
-from tests.ui.pages import STEER, calm, parameter, text, visit
+from tests.ui.pages import FINDINGS, STEER, calm, parameter, text, visit
 
 NUMBERS = st.floats(-1e4, 1e4)
 ROWS = st.builds(
@@ -103,6 +103,17 @@ class TestAddress:
     def test_link_without_a_model_takes_the_features_own(self, feature: int, sides: str, finished: Path) -> None:
         test = calm(visit(STEER, run="demo", feature=str(feature)))
         assert test.selectbox(key="edit_0_sides").value == sides
+
+    def test_edits_are_there_again_after_another_page(self, finished: Path) -> None:
+        test = calm(visit(STEER, run="demo", feature=str(B_FEATURE), side="B", strength="-3.5"))
+        for page in (FINDINGS, STEER):
+            test.switch_page(page)
+            test.query_params.clear()
+            test.query_params["run"] = "demo"
+            calm(test.run())
+        assert test.number_input(key="edit_0_feature").value == B_FEATURE
+        assert test.selectbox(key="edit_0_sides").value == "b"
+        assert test.slider(key="edit_0_strength").value == -3.5
 
     @pytest.mark.parametrize("strength", ["nan", "inf", "1e999", "strong", "999"])
     def test_impossible_strength_falls_back(self, strength: str, finished: Path) -> None:
