@@ -226,7 +226,6 @@ def noted_in_words(noted: Mapping[Side, Tally], config: RunConfig) -> list[str]:
 
 
 def _furthest(table: pd.DataFrame) -> pd.DataFrame:
-    """The same, those first that tell the sets apart most."""
-    return table.loc[(table["auroc"] - 0.5).abs().sort_values(ascending=False, kind="stable").index].reset_index(
-        drop=True
-    )
+    """The same, those first that tell the sets apart most; of those that do alike, whose scores are furthest apart."""
+    far = table.assign(auroc=(table["auroc"] - 0.5).abs(), shift=table["shift"].abs())
+    return table.loc[far.sort_values(["auroc", "shift"], ascending=False, kind="stable").index].reset_index(drop=True)

@@ -109,6 +109,9 @@ def test_only_what_fires_often_enough_is_tested_and_all_tests_count() -> None:
     assert set(table.index[table["q"] <= 0.05]) == {7, 2_050}
     assert table.loc[7, ["first", "second", "auroc"]].tolist() == [20, 0, 1]
     assert table.loc[2_050, ["first", "second", "auroc"]].tolist() == [0, 20, 0]
+    assert table.loc[[7, 2_050], "shift"].tolist() == [1, -1]
+    means = dense[:size, 9].mean(), dense[size:, 9].mean()
+    assert table.loc[9, "shift"] == pytest.approx((means[0] - means[1]) / dense[:, 9].max())
     order = table["p"].rank(method="max")
     assert (table["q"] <= (table["p"] * len(table) / order).clip(upper=1) + 1e-12).all()
 
