@@ -85,7 +85,7 @@ def _subject(
         partition,
         called(row["label"]),
         prints[identity],
-        (identity,) if finding is None else members[finding.finding],
+        (identity,) if finding is None else members.get(finding.finding, (identity,)),
         float(row["confidence"]),
         finding,
     )

@@ -36,14 +36,20 @@ class _Kept:
     Attributes:
         page: on which it was drawn.
         chosen: ids of what is chosen; a click puts others here.
+        default: what was chosen as long as nobody chose: with another default, that is.
         written: values of the parameter that stand for it; none if it is the default.
         known: values that the browser may still send: all since it last sent what was written.
     """
 
     page: str
     chosen: Ids
+    default: Ids
     written: Ids
     known: frozenset[Ids]
+
+    def left(self, default: Ids) -> Ids:
+        """How it was left: where nobody chose, what is usual now."""
+        return default if self.chosen == self.default else self.chosen
 
 
 def one_of(
@@ -160,9 +166,9 @@ def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: boo
     ours = kept is not None and kept.page == page
     chosen: Ids | None
     if kept is not None and ours and not went_back and sent in kept.known:
-        chosen = kept.chosen
+        chosen = kept.left(default)
     elif kept is not None and not ours and not went_back and not sent:
-        chosen = kept.chosen  # as it was left when the page changed
+        chosen = kept.left(default)  # when the page changed
     else:
         chosen = _meant(sent, options, several)
         _say_unknown(key, sent, options)
@@ -178,7 +184,7 @@ def _prepare(key: str, options: Mapping[Option, str], default: Ids, several: boo
     known = {sent, written}
     if kept is not None and ours and not went_back and sent in kept.known and sent != kept.written:
         known |= kept.known
-    st.session_state[_KEPT + key] = _Kept(page, chosen, written, frozenset(known))
+    st.session_state[_KEPT + key] = _Kept(page, chosen, default, written, frozenset(known))
     # A value that is set anew would take back a click that is on its way.
     if key not in st.session_state or set(_ids(st.session_state[key])) != set(chosen):
         st.session_state[key] = list(chosen) if several else chosen[0] if chosen else None

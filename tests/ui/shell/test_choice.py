@@ -138,6 +138,25 @@ def test_clicks_write_ids_and_nothing_for_the_default() -> None:
     assert (shown(test), in_address(test)) == (ALL, {})
 
 
+def test_what_nobody_chose_is_what_is_usual_now() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from dfc.ui.shell import choice
+
+        sides = {"a": "A", "b": "B", "both": "both"}
+        st.code(choice.one_of("Tokens of", sides, "tokens", "a" if st.query_params["of"] == "a" else "b"))
+
+    def tokens(of: str) -> str:
+        test.query_params["of"] = of
+        return str(ran(test).code[0].value)
+
+    test = AppTest.from_function(page, default_timeout=30)
+    assert [tokens("a"), tokens("b"), tokens("a")] == ["a", "b", "a"]
+    test.segmented_control(key="tokens").set_value("both")
+    assert [tokens("a"), tokens("b")] == ["both", "both"]
+
+
 def test_another_address_is_followed() -> None:
     test = opened(by="max")
     test.query_params["by"] = "rare"
