@@ -91,6 +91,7 @@ def bench(
             "app",
             "meaning",
             "flags",
+            "e2e",
             "gpu",
         ],
         typer.Argument(help="what to measure"),
