@@ -17,7 +17,7 @@ from plotly.colors import sample_colorscale
 
 from dfc.config import PARTITIONS, VERDICTS, Partition, Side
 from dfc.report.palette import THEMES, Theme, verdict_marks
-from dfc.ui.shell.charts import empty_figure, escape
+from dfc.ui.shell.charts import escape, figure_of
 from dfc.ui.shell.norm_region import COLUMNS, Chart, Region
 
 Colouring = Literal["partition", "verdict", "density"]
@@ -78,34 +78,39 @@ def cosine_axes(norms: pd.DataFrame) -> Axes:
 
 def relative_norms(norms: pd.DataFrame, labels: dict[Partition, str], theme: Theme) -> go.Figure:
     """Histogram of ‖d_A‖ / (‖d_A‖ + ‖d_B‖), the count on a logarithmic axis; a line is the shared features' median."""
-    figure = empty_figure(theme, height=330)
+    bars: list[dict[str, Any]] = []
     relative = norms["relative_norm"].to_numpy()
     for partition in PARTITIONS:
         counts, _ = np.histogram(relative[(norms["partition"] == partition).to_numpy()], len(_BINS) - 1, (0.0, 1.0))
         filled = counts > 0
-        figure.add_bar(
-            x=((_BINS[:-1] + _BINS[1:]) / 2)[filled],
-            y=counts[filled],
-            width=0.023,
-            name=escape(labels[partition]),
-            marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
-            hovertemplate="%{y:,} features around %{x:.2f}<extra></extra>",
+        bars.append(
+            {
+                "type": "bar",
+                "x": ((_BINS[:-1] + _BINS[1:]) / 2)[filled],
+                "y": counts[filled],
+                "width": 0.023,
+                "name": escape(labels[partition]),
+                "marker": {"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
+                "hovertemplate": "%{y:,} features around %{x:.2f}<extra></extra>",
+            }
         )
-    shared = relative[(norms["partition"] == "shared").to_numpy()]
-    if len(shared):
-        line = {"color": THEMES[theme].ink, "width": 1.5, "dash": "dash"}
-        figure.add_vline(x=float(np.median(shared)), line=line, name=SHARED_MEDIAN, showlegend=True)
-    figure.update_layout(
-        barmode="stack",
-        legend=_LEGEND | {"traceorder": "normal"},
-        xaxis={
+    layout: dict[str, Any] = {
+        "barmode": "stack",
+        "legend": _LEGEND | {"traceorder": "normal"},
+        "xaxis": {
             "title": {"text": "relative norm: 0 only B, 1 only A"},
             "range": [-0.02, 1.02],
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
         },
-        yaxis={"type": "log", "title": {"text": "features (logarithmic)"}, "dtick": 1},
-    )
-    return figure
+        "yaxis": {"type": "log", "title": {"text": "features (logarithmic)"}, "dtick": 1},
+    }
+    shared = relative[(norms["partition"] == "shared").to_numpy()]
+    if len(shared):
+        middle = float(np.median(shared))
+        line = {"color": THEMES[theme].ink, "width": 1.5, "dash": "dash"}
+        ends = {"x0": middle, "x1": middle, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain"}
+        layout["shapes"] = [{"type": "line", **ends, "line": line, "name": SHARED_MEDIAN, "showlegend": True}]
+    return figure_of(theme, 330, bars, layout)
 
 
 def shared_median(norms: pd.DataFrame, axes: Axes) -> tuple[float, float] | None:
@@ -132,7 +137,7 @@ def scatter(
 
     A cross marks `middle`, the shared features' median.
     """
-    figure = empty_figure(theme, height=480)
+    traces: list[dict[str, Any]] = []
     across, up = (norms[column].to_numpy(np.float32) for column in axes.columns)
     ids = norms["feature_id"].to_numpy(np.int32)[:, None]
     selected = None if region is None else region.contains(norms)
@@ -142,45 +147,51 @@ def scatter(
     for name, rows, marker in _groups(norms, colouring, labels, theme):
         if not len(rows):
             continue
-        figure.add_scattergl(
-            x=across[rows],
-            y=up[rows],
-            mode="markers",
-            name=escape(name),
-            customdata=ids[rows],
-            text=words[codes[rows]],
-            marker={"size": 6, "line": {"width": 0}, **marker},
-            hovertemplate="<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
-            selectedpoints=None if selected is None else np.flatnonzero(selected[rows]),
-            showlegend=colouring != "density",
+        traces.append(
+            {
+                "type": "scattergl",
+                "x": across[rows],
+                "y": up[rows],
+                "mode": "markers",
+                "name": escape(name),
+                "customdata": ids[rows],
+                "text": words[codes[rows]],
+                "marker": {"size": 6, "line": {"width": 0}, **marker},
+                "hovertemplate": "<b>feature %{customdata[0]}</b>  %{text}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
+                "selectedpoints": None if selected is None else np.flatnonzero(selected[rows]),
+                "showlegend": colouring != "density",
+            }
         )
     if middle is not None:
         cross = {"symbol": "cross-thin", "size": 18, "line": {"color": THEMES[theme].ink, "width": 2.5}}
-        figure.add_scattergl(
-            x=[middle[0]],
-            y=[middle[1]],
-            mode="markers",
-            name=SHARED_MEDIAN,
-            marker=cross,
-            unselected={"marker": {"opacity": 1}},
-            hovertemplate=f"{SHARED_MEDIAN}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
-            showlegend=True,
+        traces.append(
+            {
+                "type": "scattergl",
+                "x": [middle[0]],
+                "y": [middle[1]],
+                "mode": "markers",
+                "name": SHARED_MEDIAN,
+                "marker": cross,
+                "unselected": {"marker": {"opacity": 1}},
+                "hovertemplate": f"{SHARED_MEDIAN}<br>%{{x:.3g}}, %{{y:.3g}}<extra></extra>",
+                "showlegend": True,
+            }
         )
     # Under the chart, whose tool bar lies over its head; those on top, which are drawn last, first.
     legend = _LEGEND | {"traceorder": "reversed", "y": 0, "yref": "container", "yanchor": "bottom"}
     line = {"color": THEMES[theme].muted, "width": 1.5, "dash": "dot"}
     shapes = region.shapes() if region is not None and region.chart == axes.chart else []
-    figure.update_layout(
-        legend=legend,
-        hovermode="closest",
-        dragmode="select",
-        margin={"b": 92},
-        newselection={"line": line},
-        selections=[shape | {"line": line} for shape in shapes],
-        xaxis={"title": {"text": escape(axes.x_title)}, "range": axes.x_range, "zeroline": True},
-        yaxis={"title": {"text": escape(axes.y_title)}, "range": axes.y_range, "zeroline": True},
-    )
-    return figure
+    layout = {
+        "legend": legend,
+        "hovermode": "closest",
+        "dragmode": "select",
+        "margin": {"b": 92},
+        "newselection": {"line": line},
+        "selections": [shape | {"line": line} for shape in shapes],
+        "xaxis": {"title": {"text": escape(axes.x_title)}, "range": axes.x_range, "zeroline": True},
+        "yaxis": {"title": {"text": escape(axes.y_title)}, "range": axes.y_range, "zeroline": True},
+    }
+    return figure_of(theme, 480, traces, layout)
 
 
 def _groups(

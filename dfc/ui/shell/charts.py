@@ -132,64 +132,82 @@ def over_steps(
 
 def histogram(counts: Sequence[int], edges: Sequence[float], partition: Partition, theme: Theme) -> go.Figure:
     """How strongly a feature fires, where it fires; the bins grow in even ratios."""
-    figure = empty_figure(theme, height=190)
     filled = [place for place, value in enumerate(counts) if value] or [0, len(counts) - 1]
     places = range(max(0, filled[0] - 1), min(len(counts), filled[-1] + 2))
-    figure.add_bar(
-        x=np.array(places),
-        y=np.array(counts[places.start : places.stop]),
-        marker={"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
-        customdata=np.array([f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in places]),
-        hovertemplate="%{y:,} pairs at %{customdata}<extra></extra>",
-    )
+    bars = {
+        "type": "bar",
+        "x": np.array(places),
+        "y": np.array(counts[places.start : places.stop]),
+        "marker": {"color": THEMES[theme].hue(partition).mark, "line": {"width": 0}},
+        "customdata": np.array([f"{edges[place]:.3g} to {edges[place + 1]:.3g}" for place in places]),
+        "hovertemplate": "%{y:,} pairs at %{customdata}<extra></extra>",
+    }
     ticks = list(places)[:: max(1, len(places) // 4)]
-    figure.update_layout(
-        xaxis={
+    layout = {
+        "xaxis": {
             "title": {"text": "activation, logarithmic"},
             "showgrid": False,
             "tickvals": [tick - 0.5 for tick in ticks],
             "ticktext": [f"{edges[tick]:.2g}" for tick in ticks],
         },
-        yaxis={"title": {"text": "pairs"}, "nticks": 4},
-        margin={"l": 44, "r": 4, "t": 6, "b": 38},
-        bargap=0.08,
-    )
-    return figure
+        "yaxis": {"title": {"text": "pairs"}, "nticks": 4},
+        "margin": {"l": 44, "r": 4, "t": 6, "b": 38},
+        "bargap": 0.08,
+    }
+    return figure_of(theme, 190, [bars], layout)
 
 
 def logits(counts: Sequence[int], least: float, most: float, side: Side, theme: Theme) -> go.Figure:
     """How many tokens a feature moves by how much; bins of equal width from the least logit to the largest."""
-    figure = empty_figure(theme, height=130)
     edges = np.linspace(least, most, len(counts) + 1)
-    figure.add_bar(
-        x=(edges[:-1] + edges[1:]) / 2,
-        y=np.asarray(counts),
-        width=edges[1] - edges[0],
-        marker={"color": THEMES[theme].hue(side).mark, "line": {"width": 0}},
-        customdata=np.array([f"{low:+.2f} to {high:+.2f}" for low, high in pairwise(edges.tolist())]),
-        hovertemplate="%{y:,} tokens at %{customdata}<extra></extra>",
-    )
-    figure.update_layout(
-        xaxis={"title": {"text": "logit"}, "showgrid": False, "nticks": 6},
-        yaxis={"title": {"text": "tokens"}, "type": "log", "dtick": 2, "range": [-0.3, np.log10(max(counts)) + 0.2]},
-        margin={"l": 44, "r": 4, "t": 4, "b": 34},
-        bargap=0,
-    )
-    return figure
+    bars = {
+        "type": "bar",
+        "x": (edges[:-1] + edges[1:]) / 2,
+        "y": np.asarray(counts),
+        "width": edges[1] - edges[0],
+        "marker": {"color": THEMES[theme].hue(side).mark, "line": {"width": 0}},
+        "customdata": np.array([f"{low:+.2f} to {high:+.2f}" for low, high in pairwise(edges.tolist())]),
+        "hovertemplate": "%{y:,} tokens at %{customdata}<extra></extra>",
+    }
+    up = {"title": {"text": "tokens"}, "type": "log", "dtick": 2, "range": [-0.3, np.log10(max(counts)) + 0.2]}
+    layout = {
+        "xaxis": {"title": {"text": "logit"}, "showgrid": False, "nticks": 6},
+        "yaxis": up,
+        "margin": {"l": 44, "r": 4, "t": 4, "b": 34},
+        "bargap": 0,
+    }
+    return figure_of(theme, 130, [bars], layout)
 
 
 def empty_figure(theme: Theme, height: int) -> go.Figure:
-    """An empty figure in the app's look."""
-    figure = go.Figure(_look(theme))  # a copy, ten times as fast as its making
-    figure.layout.height = height
-    return figure
+    """An empty figure in the app's look, to which traces are added."""
+    return figure_of(theme, height, [], {})
+
+
+def figure_of(theme: Theme, height: int, traces: Sequence[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
+    """A figure in the app's look, made at once: plotly checks all of it again with every later change.
+
+    Args:
+        theme: of the page.
+        height: in pixels.
+        traces: as plotly has them.
+        layout: what is otherwise than in the look, likewise.
+    """
+    return go.Figure({"data": traces, "layout": _merged(_look(theme), {"height": height, **layout})})
+
+
+def _merged(look: dict[str, Any], layout: dict[str, Any]) -> dict[str, Any]:
+    merged = look | layout
+    for name in look.keys() & layout.keys():
+        if isinstance(look[name], dict):
+            merged[name] = _merged(look[name], layout[name])
+    return merged
 
 
 @cache
-def _look(theme: Theme) -> go.Figure:
-    """The look alone; never to be changed."""
+def _look(theme: Theme) -> dict[str, Any]:
+    """The layout alone; never to be changed."""
     colours = THEMES[theme]
-    figure = go.Figure()
     axis = {
         "gridcolor": colours.line,
         "linecolor": colours.line,
@@ -199,18 +217,17 @@ def _look(theme: Theme) -> go.Figure:
         "automargin": True,
         "title": {"font": {"color": colours.muted, "size": 13}, "standoff": 8},
     }
-    figure.update_layout(
-        template="none",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": FONT, "color": colours.ink, "size": 13},
-        margin={"l": 48, "r": 8, "t": 34, "b": 44},
-        hoverlabel={"bgcolor": colours.raised, "bordercolor": colours.line, "font": {"color": colours.ink}},
-        legend={"font": {"size": 13}},
-        xaxis=axis,
-        yaxis=axis,
-    )
-    return figure
+    return {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "color": colours.ink, "size": 13},
+        "margin": {"l": 48, "r": 8, "t": 34, "b": 44},
+        "hoverlabel": {"bgcolor": colours.raised, "bordercolor": colours.line, "font": {"color": colours.ink}},
+        "legend": {"font": {"size": 13}},
+        "xaxis": axis,
+        "yaxis": axis,
+    }
 
 
 def _share_range(frame: pd.DataFrame) -> list[float]:
