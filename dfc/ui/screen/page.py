@@ -188,7 +188,7 @@ def _candidates(run: Run) -> tuple[Candidate, ...]:
     return _kept(str(run.path), (attached.stamp(run.store), states))
 
 
-@st.cache_data(max_entries=8, show_spinner="Reading the findings …")
+@st.cache_resource(max_entries=8, show_spinner="Reading the findings …")
 def _kept(path: str, stamp: object) -> tuple[Candidate, ...]:
     return triage.candidates(Run(Path(path)))
 

@@ -1,7 +1,7 @@
 """What views read again and again, kept while the file stays the same.
 
-Everything is keyed by path and by what the files were when they were read. Frames from `norms` are shared by
-all sessions: never change them.
+Everything is keyed by path and by what the files were when they were read. Settings, findings, quantiles and the frames
+of `norms` are shared by all sessions: never change them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,21 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dfc.config import RunConfig
 from dfc.report import findings as found
 from dfc.report.findings import Finding
 from dfc.runs import Run
 from dfc.store import attached, corpus
 from dfc.store.reader import FeatureQuery, Store
+
+
+def settings(run: Run) -> RunConfig:
+    """The settings that a run was made with.
+
+    Raises:
+        UserError: as `Run.config` does.
+    """
+    return _settings(str(run.path), _stamp(run.path / "run.yaml"))
 
 
 def norms(store: Store, alive_only: bool = False) -> pd.DataFrame:
@@ -100,6 +110,11 @@ def _stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _settings(path: str, stamp: object) -> RunConfig:
+    return Run(Path(path)).config()
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _norms(path: str, stamp: object, alive_only: bool) -> pd.DataFrame:
     if not alive_only:
@@ -133,12 +148,12 @@ def _verdicts(path: str, stamp: object) -> pd.DataFrame:
     return Store(Path(path)).verdicts()
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _reference(path: str, stamp: object) -> dict[str, dict[str, list[float]]]:
     return Store(Path(path)).reference()
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _findings(path: str, stamp: object) -> tuple[Finding, ...]:
     return found.of(Store(Path(path)))
 

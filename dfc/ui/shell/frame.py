@@ -64,7 +64,7 @@ def frame(title: str, about: str | None = None) -> Iterator[View]:
             empty.no_runs(runs.data_folder() / "runs")
             st.stop()
         run = _choose(all_runs)
-        run_config = run.config()
+        run_config = data.settings(run)
         if not run.done()["index"]:
             _legend(run_config)
             empty.unfinished(run, run_config, model_names(run_config), theme)
