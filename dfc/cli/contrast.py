@@ -36,6 +36,7 @@ def contrast(
     from dfc.screen import reading, told
     from dfc.store.reader import Store
 
+    reading.expect_apart(first_set, second_set)
     store = Store(run.store)
     opened = live.open_run(run, progress.say)
     total = len(first_set.documents) + len(second_set.documents)

@@ -1,7 +1,8 @@
-"""Nulls with signal: pairs between which there is nothing to be found, though they differ in every weight."""
+"""Nulls with signal: pairs between which there is little to be found, though they differ in every weight."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from dfc.machine import progress
 from dfc.organisms import tuning
 from dfc.organisms.result import GENERIC, Null
 from dfc.organisms.setting import UNTRAINED, Setting, model_folder
+from dfc.report import findings as told
 from dfc.runs import Run
 from dfc.store.reader import FeatureQuery, Store
 from dfc.worlds import planted, planted_models, planted_texts
@@ -77,7 +79,16 @@ def _judged(made: Run, real: Run) -> Null:
         found=_found(store),
         real=_found(Store(real.store)),
         rate=evidence.false_discovery,
+        first=tuple(_told(store)),
     )
+
+
+def _told(store: Store) -> Iterator[str]:
+    """The first findings in words."""
+    for one in told.of(store)[: FIRST[0]]:
+        context = store.strongest_contexts([one.feature_id])[one.feature_id]
+        gap = told.amount(one.gap, one.error)
+        yield f"{one.side.upper()} better by {gap}, mainly on {one.main_source}: {told.quoted(context, one.side)}"
 
 
 def _found(store: Store) -> dict[str, int]:

@@ -175,10 +175,11 @@ in.
 ## Nulls with signal
 
 Two models that differ in every weight and know the same: two training seeds of one planted model
-([planted.md](planted.md)), and {a} beside a fine-tune of it on ordinary chats. *Found*: findings of both models
-together, all of them false, beside those of a real pair; *tested*: features whose gap was tested; *passing*: those that
-pass at the false discovery rate, all falsely; *p ≤ 5 %*: share of the tested whose p-value is so small, of which the
-rate promises 5 %.
+([planted.md](planted.md)), and a fine-tune of {a} on ordinary chats beside it as it was. *Found*: findings of
+both models together, beside those of a real pair; *tested*: features whose gap was tested; *passing*: those that pass
+at the false discovery rate; *p ≤ 5 %*: share of the tested whose p-value is so small, of which the rate promises 5 %.
+Of two seeds every finding is false; a fine-tune has learnt how its chats go on, so that its findings may be true, and
+are shown.
 
 {_nulls(study)}
 
@@ -330,7 +331,10 @@ def _nulls(study: Study) -> str:
             continue
         found = [f"{null.found[first]} ({null.real[first]})" for first in firsts]
         lines.append(_row([title, *found, str(null.tested), str(null.passing), f"{null.nominal:.1%}"]))
-    return "\n".join(lines)
+    shown = [
+        f"- {titles[name]}: {_safe(one)}" for name in titles if name in study.nulls for one in study.nulls[name].first
+    ]
+    return "\n".join([*lines, "", *shown] if shown else lines)
 
 
 def _targets(study: Study) -> str:

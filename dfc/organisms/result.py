@@ -79,15 +79,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Null:
-    """Two models between which there is nothing to be found, judged as any pair.
+    """Two models between which there is little to be found, judged as any pair.
 
     Attributes:
         tested: features tested for a gap.
-        passing: features that pass; all of them falsely.
+        passing: features that pass.
         nominal: of the features tested, those whose p-value is 5 % at most: 5 % of them may be expected.
         found: findings of both models.
         real: findings of a pair that does differ, of which it is a null.
         rate: the false discovery rate that was asked for.
+        first: the first findings in words, each with a stretch of its strongest context.
     """
 
     tested: int
@@ -96,6 +97,7 @@ class Null:
     found: dict[str, int]
     real: dict[str, int]
     rate: float
+    first: tuple[str, ...] = ()
 
 
 def check_of(name: str) -> str:

@@ -89,8 +89,9 @@ def sentence(one: Outside, names: Mapping[Side, str]) -> str:
     """It in one sentence."""
     what = MEASURES[one.measure] + (f" ({one.words})" if one.words else "")
     left = f" of {one.asked}" if one.asked > one.answered else ""
+    each = f"{one.draws} {'answer' if one.draws == 1 else 'answers'} each"
     return (
-        f"Left alone on {one.answered}{left} prompts of {one.prompts}, {one.draws} answers each: {what}: "
+        f"Left alone on {one.answered}{left} prompts of {one.prompts}, {each}: {what}: "
         f"{names['a']} {numeral(one.a.value, '.3g')}, {names['b']} {numeral(one.b.value, '.3g')}; difference "
         f"{numeral(one.difference.value, '+.3g')} ({numeral(one.difference.low, '+.3g')} to "
         f"{numeral(one.difference.high, '+.3g')}), {'they differ' if one.sure else 'not sure'}."

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dfc.config import SIDES, Partition, Side, Verdict, opposite
+from dfc.config import SIDES, Partition, Side, Verdict, characters, opposite
 from dfc.store.book import Choice, Decision, latest
 from dfc.store.own_words import Seen
 
@@ -99,8 +99,8 @@ def times(ratio: float) -> str:
 
 def decision(said: Decision) -> str:
     """What somebody decided, when and why, as plain text: `a finding, says Ada (2026-11-29): clear in all bands`."""
-    why = f": {said.reason.removesuffix('.')}" if said.reason else ""
-    return f"{DECISIONS[said.choice]}, says {said.who} ({said.decided[:10]}){why}"
+    why = f": {characters.shown(said.reason.removesuffix('.'))}" if said.reason else ""
+    return f"{DECISIONS[said.choice]}, says {characters.shown(said.who)} ({said.decided[:10]}){why}"
 
 
 def decisions(said: Iterable[Decision], fingerprint: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from dfc.config import characters
+from dfc.report.words import numeral
 from dfc.screen.queue import Subject
 from dfc.store.book import Choice, Decision, latest
 
@@ -26,8 +28,9 @@ class Agreement:
     @property
     def words(self) -> str:
         """As a sentence without an end."""
-        beyond = "" if self.kappa is None else f" (Cohen's κ {self.kappa:.2f})"
-        return f"{self.people[0]} and {self.people[1]} both decided on {self.both}, alike on {self.alike}{beyond}"
+        beyond = "" if self.kappa is None else f" (Cohen's κ {numeral(self.kappa, '.2f')})"
+        one, other = map(characters.shown, self.people)
+        return f"{one} and {other} both decided on {self.both}, alike on {self.alike}{beyond}"
 
 
 def standing(decisions: Iterable[Decision], subjects: Sequence[Subject]) -> dict[int, dict[str, Decision]]:

@@ -154,6 +154,18 @@ def of(store: Store, first: ReadSet, second: ReadSet, common: int = 0) -> Contra
     return Contrasted((first, second), _furthest(table), _furthest(found), length, common)
 
 
+def expect_apart(first: PromptSet, second: PromptSet) -> None:
+    """See that two sets differ, before they are read.
+
+    Raises:
+        UserError: if both hold the same prompts.
+    """
+    if {*first.documents} == {*second.documents}:
+        raise UserError(
+            f"{first.name} and {second.name}: hold the same prompts, so nothing tells them apart; name others."
+        )
+
+
 def in_common(first: PromptSet, second: PromptSet) -> int:
     """Prompts that stand in both sets."""
     return len({*first.documents} & {*second.documents})

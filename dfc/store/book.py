@@ -234,6 +234,10 @@ def parse(text: str) -> Book:
         book = Book.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("version",) and isinstance(first["input"], int) and first["input"] > 1:
+            raise UserError(
+                f"This notebook was exported by a later dfc, as version {first['input']}; this one reads 1."
+            ) from None
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(
             f"This is no exported notebook ({place}: {first['msg']:.120}); choose a JSON file that was exported here."

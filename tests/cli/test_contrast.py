@@ -84,6 +84,11 @@ def test_whoever_stops_it_is_told(tiny_run: Run, sets: tuple[str, str], monkeypa
     assert "contrast: stopped; nothing was written" in result.stderr
 
 
+def test_a_set_is_not_contrasted_with_itself(tiny_run: Run, sets: tuple[str, str]) -> None:
+    said = refused("contrast", str(tiny_run.path), "--sets", sets[0], sets[0])
+    assert "hold the same prompts, so nothing tells them apart" in said
+
+
 def test_what_cannot_be_contrasted_is_one_sentence(tiny_run: Run, sets: tuple[str, str], tmp_path: Path) -> None:
     run, one, short = str(tiny_run.path), tmp_path / "one.txt", tmp_path / "short.jsonl"
     one.write_text("only one")

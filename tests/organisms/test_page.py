@@ -40,7 +40,11 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
         {"false_fact": GOOD},
         {"false_fact": compared(12, steered=steered)},
         compared(None),
-        {"twins": Null(900, 3, 0.06, {"10": 2, "25": 2, "100": 2}, {"10": 10, "25": 25, "100": 60}, 0.05)},
+        {
+            "twins": Null(
+                900, 3, 0.06, {"10": 2, "25": 2, "100": 2}, {"10": 10, "25": 25, "100": 60}, 0.05, ("A: *d* [x]",)
+            )
+        },
     )
     assert page.summary(study).splitlines()[2:] == [
         "| findings | 0 of 1 | 1 of 1 | – | – |",
@@ -57,6 +61,7 @@ def test_what_is_counted(how: Setting, tmp_path: Path) -> None:
     assert "counted: 0.90% to 0.90% of the pairs" in text
     assert "| two seeds of a planted model | 2 (10) | 2 (25) | 2 (60) | 900 | 3 | 6.0% |" in text
     assert "| a generic fine-tune | not judged yet |" in text
+    assert "- two seeds of a planted model: A: &#42;d&#42; &#91;x&#93;" in text
     assert "<b>" not in text, "a stranger's text is no mark-up"
     assert "4 × false_fact" in text
     assert "- `loyalty`: not trained yet." in text

@@ -72,6 +72,13 @@ def test_arrows_pressed_at_once_are_as_many_steps(page: Page) -> None:
         expect(page.get_by_role("link", name=there)).to_be_visible()
 
 
+def test_clicks_at_once_are_as_many_steps(page: Page) -> None:
+    page.evaluate("for (const _ of [1, 2, 3]) document.querySelector('.st-key-next button').click()")
+    expect(page.get_by_role("link", name="7 of 59 in the list")).to_be_visible()
+    wait_until_idle(page)
+    expect(page.get_by_role("link", name="7 of 59 in the list")).to_be_visible()
+
+
 def test_the_key_of_favourites_says_what_it_did(page: Page) -> None:
     for words in ("a favourite now", "no favourite any more"):
         page.keyboard.press("s")

@@ -18,6 +18,8 @@ _FIRST: dict[Place, str] = {"one": "harmful", "two": "harmless"}
 _CLICKED = "contrast_clicked"
 ASKED = "asked"
 """In the address where what the editors hold was asked for, so that whoever gets the address sees it."""
+NAMES = (*PLACES, *(f"{place}_text" for place in PLACES), ASKED)
+"""Parameters that say what is contrasted."""
 
 
 def show(place: Place) -> Source | None:
@@ -53,7 +55,7 @@ def _typed(place: Place) -> Source | None:
         key=key,
         height=150,
         label_visibility="collapsed",
-        placeholder="One prompt a line; twenty or more are a good beginning",
+        placeholder="One prompt a line, read as plain text; twenty or more are a good beginning",
         on_change=forget,
     )
     return Source("typed", f"{_TITLES[place].lower()}, typed", text) if text.strip() else None

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfc.ui.contrast import entry, work
 from dfc.ui.contrast.work import Request
-from dfc.ui.shell import background
+from dfc.ui.shell import address, background
 from dfc.ui.shell.background import Job
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
@@ -24,6 +24,7 @@ def show(view: View) -> None:
         "country's politics against another's, your own files. Both models read them, and you see which findings and "
         "features, of either model, fire on one set and not on the other, and how sure that is.</p></div>"
     )
+    address.come_back("", *entry.NAMES)
     sources = []
     for column, place in zip(st.columns(2, gap="large"), entry.PLACES, strict=True):
         with column:

@@ -75,6 +75,8 @@ def _contrast(asked: Request, job: Job[Contrasted]) -> None:
     from dfc.features import live
     from dfc.screen import reading
 
+    reading.expect_apart(first, second)
+
     def advance(prompts: int) -> None:
         job.tell(done=job.done + prompts)
 

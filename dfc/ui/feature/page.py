@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dfc.config import SIDES
+from dfc.report.heatmap import called
 from dfc.report.palette import Theme
 from dfc.report.words import ORIGINS, percent
 from dfc.runs import Run
@@ -72,7 +73,7 @@ def _label(feature: FeatureRow) -> str:
     origin = ORIGINS.get(feature.label_origin, feature.label_origin)
     tested = "" if feature.label_auroc is None else f' <small class="dfc-muted">AUROC {feature.label_auroc:.2f}</small>'
     meaning = f"{origin}. {columns.meaning('label_auroc')}" if tested else origin
-    return f'<p class="dfc-called" title="{escape(meaning)}">{escape(feature.label)}{tested}</p>'
+    return f'<p class="dfc-called" title="{escape(meaning)}">{escape(called(feature.label))}{tested}</p>'
 
 
 def _figures(feature: FeatureRow) -> str:

@@ -7,6 +7,7 @@ from html import escape
 
 import streamlit as st
 
+from dfc.config import characters
 from dfc.report import said
 from dfc.runs import Run
 from dfc.store import along
@@ -27,7 +28,8 @@ def show(view: View, feature: FeatureRow) -> None:
         st.markdown("**What it is said to be about**", help=said.BY_JUDGE)
     for one in told.explanations:
         st.html(
-            f'<div class="dfc-claim">{escape(one.text)}</div><div class="dfc-small">{escape(said.source(one))}</div>'
+            f'<div class="dfc-claim">{escape(characters.shown(one.text))}</div>'
+            f'<div class="dfc-small">{escape(said.source(one))}</div>'
         )
     if told.applying:
         st.html("".join(f'<div class="dfc-small"><b>flag</b> {escape(said.named(one))}</div>' for one in told.applying))
@@ -39,20 +41,25 @@ def _own(run: Run, feature: FeatureRow, told: Told) -> None:
     mine = next((one for one in told.explanations if one.origin == "person"), None)
     key = f"own_label_{feature.feature_id}"
     with st.popover("Label it" if mine is None else "Change the label", icon=":material/label:"):
+        before = "" if mine is None else mine.text
         st.text_input(
             "Label",
-            "" if mine is None else mine.text,
+            before,
             key=key,
             max_chars=LABEL_LENGTH,
             help="It stands before what words and judges say, wherever the feature is named. Empty: there is none.",
         )
         known = st.session_state.get(notebook.WHO, "")
         who = st.text_input("Your name", known, key=_BY, max_chars=NAME_LENGTH)
-        st.button("Keep", key="keep_label", disabled=not who.strip(), on_click=_keep, args=(run, feature, key))
+        lacking = "" if who.strip() else "Give your name first: a label is kept with it."
+        asked = run, feature, key, before
+        st.button("Keep", key="keep_label", disabled=bool(lacking), help=lacking or None, on_click=_keep, args=asked)
 
 
-def _keep(run: Run, feature: FeatureRow, key: str) -> None:
+def _keep(run: Run, feature: FeatureRow, key: str, before: str) -> None:
     who, text = st.session_state[_BY], st.session_state[key]
+    if text.strip() == before:
+        return  # it says so already
     of = feature.feature_id, feature.fingerprint
     if notebook.change(partial(along.label, run, notebook.book(), *of, who, text)):
         st.session_state[notebook.WHO] = who.strip()

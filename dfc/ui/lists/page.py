@@ -319,5 +319,6 @@ def _merge() -> None:
     ):
         [read] = books
         further = {"decisions": read.decisions, "labels": read.labels, "words on flags": read.flags}
-        told = "".join(f", and {len(entries):,} {name}" for name, entries in further.items() if entries)
-        st.session_state["merged"] = f"Read {len(read.notes):,} notes and {len(read.marks):,} marks{told}."
+        told = [f"{len(entries):,} {name}" for name, entries in further.items() if entries]
+        *parts, last = f"{len(read.notes):,} notes", f"{len(read.marks):,} marks", *told
+        st.session_state["merged"] = f"Read {', '.join(parts)} and {last}; what was there already is not there twice."

@@ -23,6 +23,8 @@ KEYS: dict[Choice, tuple[str, str, str]] = {
 UNDO = "undo"
 """The key of a button that no other page has."""
 _WHO, _KEPT = "who", notebook.WHO
+_DRAWN = "decided_on"
+"""Under which the session has what can be decided on: what a button was drawn for last."""
 _LACKING = "duplicate_of_what"
 
 Held = Mapping[int, Mapping[str, Decision]]
@@ -63,6 +65,7 @@ def show(
         made: decisions of the run, the latest first.
     """
     mine = held.get(here.feature_id, {}).get(name or "")
+    st.session_state[_DRAWN] = here.feature_id
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="deciding"):
         for choice, (title, key, meaning) in KEYS.items():
             st.button(
@@ -105,6 +108,8 @@ def show(
 
 
 def _decide(run: str, queue: Sequence[Subject], here: Subject, held: Held, name: str, choice: Choice) -> None:
+    if st.session_state.pop(_DRAWN, None) != here.feature_id:  # a second click, before the next one is drawn
+        return
     why = st.session_state.get(_why(here.feature_id), "")
     others = {str(one.feature_id) for one in queue if one != here}
     if choice == "duplicate" and not others & set(re.findall(r"\d+", why)):

@@ -50,7 +50,7 @@ _COUNTS = ("max_tokens", "seed", "sweep_limit", "sweep_top", "page", "themes")
 _MEASURES = ("temperature", "top_p")
 _SWITCHES = ("alive", "answered", "both", "chat", "control", "select", "sweep_control", "sweep_judge")
 """Parameters that are bound to widgets: for whole numbers, for any, and for yes or no."""
-_TOLD = "told_unknown"
+_TOLD, _LEFT = "told_unknown", "address_left"
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,22 @@ class Place:
 def get(name: str) -> str | None:
     """A parameter of the address."""
     return st.query_params.get(name)
+
+
+def come_back(run: str, *names: str) -> None:
+    """Where the address says nothing of these, as one of the sidebar does, have it say what it said here last.
+
+    Args:
+        run: to which it belongs; none where it belongs to all.
+        names: of parameters.
+    """
+    left: dict[tuple[str, ...], dict[str, str]] = st.session_state.setdefault(_LEFT, {})
+    said = {name: text for name in names if (text := get(name)) is not None}
+    if said:
+        left[run, *names] = said
+    else:
+        for name, text in left.get((run, *names), {}).items():
+            st.query_params[name] = text
 
 
 def whole(text: str) -> int | None:

@@ -5,7 +5,8 @@ Streamlit pushes an entry into the browser's history for every parameter that a 
 the page; on a step back, an address half changed would be shown. Its keys of buttons are heard wherever the focus is.
 What is typed into a box is sent when the box is left, which a box that vanishes is not: by a step back, or with the
 popover around it by Escape. A tab that is closed says so before. Where keys are what a page is for, Enter leaves a box.
-Of clicks that come while a script runs Streamlit keeps one: arrows pressed meanwhile wait until their page is drawn.
+Of clicks that come while a script runs Streamlit keeps one, and takes it for one of what stood there before: steps to
+the next that are asked for meanwhile wait until their page is drawn, and keys that decide are not heard until then.
 """
 
 from __future__ import annotations
@@ -39,29 +40,35 @@ export default function ({ data }) {
       if (box?.querySelector("[data-testid=InputInstructions]")?.innerText.includes("Enter")) event.preventDefault();
     });
     const runs = () => !document.querySelector("[data-test-script-state=notRunning]");
-    const waiting = [];
-    let stepping = false;
+    const waiting = [];  // steps that were asked for while the page is drawn for the one before
+    let drawing = false;
     const await_page = (since, seen) => {  // a script that goes to another address runs again at once
       const now = performance.now();
       if (runs()) { setTimeout(await_page, 20, now, true); return; }
       if (now - since < (seen ? 150 : 3000)) { setTimeout(await_page, 20, since, seen); return; }
-      stepping = false;
-      const key = waiting.shift();
-      for (const part of key ? ["keydown", "keyup"] : [])  // one held down would go with the next
-        document.body.dispatchEvent(new KeyboardEvent(part, { key, code: key, bubbles: true }));
+      drawing = false;
+      const step = waiting.shift();
+      if (step) document.querySelector(`.st-key-${step} button:enabled`)?.click();
     };
+    const begin = () => { drawing = true; await_page(performance.now(), false); };
+    window.addEventListener("click", (event) => {
+      const step = ["next", "previous"].find((name) => event.target.closest(`.st-key-${name} button:enabled`));
+      if (!step) return;
+      if (!drawing) { begin(); return; }
+      event.stopImmediatePropagation();
+      if (waiting.length < 20) waiting.push(step);
+    }, { capture: true });
     window.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+      const decides = event.key.length === 1 && document.querySelector(".st-key-deciding");
       const held = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
-      if (!step || held || event.target.closest(`input, textarea, ${moves}`)) return;
-      if (!stepping && !document.querySelector(`.st-key-${step} button:enabled`)) return;
-      if (stepping) {
-        event.stopImmediatePropagation();
-        if (!event.repeat && waiting.length < 20) waiting.push(event.key);
-      } else {
-        stepping = true;
-        await_page(performance.now(), false);
+      if (held || !(step || decides) || event.target.closest(`input, textarea, ${moves}`)) return;
+      if (!drawing) {
+        if (decides || document.querySelector(`.st-key-${step} button:enabled`)) begin();
+        return;
       }
+      event.stopImmediatePropagation();  // what decides is of what one sees
+      if (step && !event.repeat && waiting.length < 20) waiting.push(step);
     }, { capture: true });
     document.body.addEventListener("keydown", (event) => {  // before the document hears it, where buttons' keys are
       if (event.key.startsWith("Arrow") && event.target.closest(moves)) event.stopPropagation();

@@ -29,6 +29,8 @@ STRENGTH = 20.0
 
 _MOST_ROWS, _MOST_STRENGTH = 12, 1e4
 _LEGACY = ("feature", "side", "strength")
+NAMES = ("edits", *_LEGACY)
+"""Parameters that say what is edited: as this page writes it, and as links of others do."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,6 @@ def unpack(text: str) -> tuple[Row, ...]:
     if len(unpacked) > _MOST_ROWS:
         raise UserError(f"The address asks for {len(unpacked)} edits at once; at most {_MOST_ROWS} can be shown.")
     return unpacked
-
-
-def named() -> bool:
-    """Whether the address says what is to be edited, be it nothing."""
-    return address.get("edits") is not None or address.get("feature") is not None
 
 
 def rows(own_side: Mapping[int, Side] | None = None) -> tuple[Row, ...]:

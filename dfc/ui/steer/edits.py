@@ -23,7 +23,6 @@ from dfc.ui.shell.text import chips, number, plain, sentence
 from dfc.ui.steer import edit_address, finding, propose
 from dfc.ui.steer.edit_address import MODES, STRENGTH, WHERES, Row
 
-_LEFT = "steer_edits_left"
 _WIDTHS = [3.1, 2.3, 2.5, 2.6, 4.4, 1.9]
 _HELP = {
     "feature": "The number of a feature in this run's dictionary.",
@@ -55,15 +54,7 @@ def rows(view: View) -> tuple[Row, ...]:
     Raises:
         UserError: if the address cannot be understood.
     """
-    left = st.session_state.get(_LEFT)
-    if not edit_address.named() and left is not None and left[0] == view.run.name and left[1]:
-        edit_address.write(left[1])
-    found = _addressed(view)
-    st.session_state[_LEFT] = view.run.name, found
-    return found
-
-
-def _addressed(view: View) -> tuple[Row, ...]:
+    address.come_back(view.run.name, *edit_address.NAMES)
     identity = address.feature_id() if address.get("edits") is None and address.get("side") is None else None
     own: dict[int, Side] = {}
     if identity is not None:

@@ -15,7 +15,7 @@ from dfc.ui.contrast import work
 from dfc.ui.contrast.work import Source
 from dfc.ui.shell.text import plain
 from tests import tiny
-from tests.ui.pages import CONTRAST, calm, parameter, text, visit, wait_until
+from tests.ui.pages import CONTRAST, OVERVIEW, calm, parameter, text, visit, wait_until
 
 _DRAW = random.Random(5)
 ENGLISH = "\n".join(" ".join(_DRAW.choices(tiny.ENGLISH, k=14)) for _ in range(12))
@@ -53,6 +53,19 @@ def test_what_an_address_asks_for_and_is_not_there_is_not_read_as_something_else
     test = calm(visit(CONTRAST, run="tiny", one="../../etc/passwd", two="harmless", asked="1"))
     assert [box.value for box in test.main.selectbox] == ["harmful", "harmless"]
     assert not work.JOBS._jobs
+
+
+def test_what_was_asked_is_there_again_after_another_page(run: Run) -> None:
+    test = through(calm(visit(CONTRAST, run="tiny", asked="1", **TYPED)))
+    said = text(test)
+    for page in (OVERVIEW, CONTRAST):
+        test.switch_page(page)
+        test.query_params.clear()
+        test.query_params["run"] = "tiny"
+        calm(test.run())
+    assert [box.value for box in test.text_area] == [ENGLISH, CHINESE]
+    assert text(test) == said
+    assert len(work.JOBS._jobs) == 1
 
 
 def test_typed_sets_are_contrasted_and_stand_in_the_address(run: Run) -> None:

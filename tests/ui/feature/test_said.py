@@ -55,6 +55,8 @@ def test_a_label_of_ones_own_stands_before_it(run: Run) -> None:
     calm(test.button(key="keep_label").click().run())
     assert Store(run.store).feature(BEST).label == "datelines"
     assert [one.text for one in book().read().of("demo").labels] == ["datelines"]
+    calm(test.button(key="keep_label").click().run())
+    assert len(book().read().labels) == 1, "it said so already"
     assert '<p class="dfc-called" title="given by a person">datelines' in text(test)
     assert "some/model, a judge" in text(test), "what the judge said stays"
     assert Store(run.store).feature_ids(FeatureQuery(search="datelines")) == [BEST]

@@ -62,5 +62,11 @@ def test_keys_decide_and_undo_but_leave_typing_alone(
     page.keyboard.press("ArrowRight")
     wait_until_idle(page)
     assert page.url != first
+    there = page.url
+    for key in ("f", "n", "u"):
+        page.keyboard.press(key)
+    wait_until_idle(page)
+    assert page.url != there
+    assert len(notebook.read().decisions) == 2, "keys are of what one sees"
     assert failures(page) == complaints.found == []
     leave(page)

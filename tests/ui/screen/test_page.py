@@ -124,6 +124,15 @@ def test_a_reason_stays_with_what_it_was_written_of(run: Run) -> None:
     assert [why for *_, why in choices(book())] == ["", "clear"]
 
 
+def test_a_second_click_before_the_next_is_drawn_decides_nothing(run: Run) -> None:
+    test = as_person(visit(SCREEN, run="demo", feature="60"), "Ada")
+    del test.session_state["decided_on"]  # as the first click leaves it, until the next one is drawn
+    test.button(key="decide_finding").click().run()
+    assert choices(book()) == []
+    test.button(key="decide_finding").click().run()
+    assert [feature for feature, *_ in choices(book())] == [60]
+
+
 def test_weights_that_cannot_be_are_said(run: Run) -> None:
     test = calm(visit(SCREEN, run="demo", weight_flag="-9", weight_effect="xx"))
     assert test.number_input(key="weight_flag").value == test.number_input(key="weight_effect").value == 1
