@@ -22,6 +22,7 @@ from dfc.bench import large_store
 from dfc.bench.figures import Figure, high_water
 from dfc.machine import disk
 from dfc.runs import Run
+from dfc.screen import flags
 
 FEATURES = 131_072
 _ROOT = Path(__file__).parent.parent.parent
@@ -82,7 +83,7 @@ def run(features: int = FEATURES, rounds: int = _ROUNDS) -> list[Figure]:
 
 
 def invent(data: Path, features: int) -> Run:
-    """A run with a store of so many features and a training curve, as the demo's settings would make it."""
+    """A run with a store of so many features, flags and a training curve, as the demo's settings would make it."""
     settings = demo.settings()
     shape = settings.crosscoder.model_copy(update={"features": features})
     made = Run(data / "runs" / "large")
@@ -92,6 +93,7 @@ def invent(data: Path, features: int) -> Run:
     lines = [{"step": step, "loss": 1e5 / step, "fve_a": 0.8, "fve_b": 0.8} for step in range(50, 100_000, 50)]
     disk.write_text(made.metrics, "".join(json.dumps(line) + "\n" for line in lines))
     large_store.write(made.store, features)
+    flags.screen(made)
     return made
 
 

@@ -236,7 +236,7 @@ def test_import_merges_and_the_later_mark_wins(tmp_path: Path, one: Book, other:
         ("not json", "the file"),
         ("[]", "the file"),
         ('{"format": "other"}', "format"),
-        ('{"version": 2}', "version"),
+        ('{"version": "new"}', "version"),
         ('{"marks": [{"run": "demo"}]}', r"marks\.0\.feature_id"),
         ('{"notes": [{"run": "r", "feature_id": 99999999999}]}', r"notes\.0\.feature_id"),
         ('{"decisions": [{"run": "r", "feature_id": 1, "choice": "maybe"}]}', r"decisions\.0\.\w+"),
@@ -249,6 +249,11 @@ def test_what_is_no_export_is_refused_and_changes_nothing(notebook: Notebook, te
     with pytest.raises(UserError, match=rf"^This is no exported notebook \({place}"):
         notebook.merge(text)
     assert notebook.export() == before
+
+
+def test_an_export_of_a_later_version_says_so(notebook: Notebook) -> None:
+    with pytest.raises(UserError, match="exported by a later dfc, as version 2; this one reads 1"):
+        notebook.merge('{"version": 2}')
 
 
 def test_a_reason_that_is_given_later_moves_nothing(notebook: Notebook) -> None:

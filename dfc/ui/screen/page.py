@@ -12,6 +12,7 @@ from dfc.report import findings, words
 from dfc.runs import Run
 from dfc.screen import decided, flags, near, triage
 from dfc.screen import words as flag_words
+from dfc.screen.flags import Screening
 from dfc.screen.queue import Subject, counted
 from dfc.screen.triage import Candidate
 from dfc.screen.words import Flag
@@ -35,7 +36,7 @@ def show(view: View) -> None:
     notebook.opened()
     run = view.run.name
     arrived = deciding.UNDO not in st.session_state  # the state of a button goes with the page that draws it
-    listed = _candidates(view.run)
+    looked, listed = _kept(str(view.run.path), _stamp(view.run))
     if not listed:
         lacking = findings.lacking(data.facts(view.store), data.tested(view.store), run)
         st.info(lacking, icon=":material/fact_check:")
@@ -46,7 +47,7 @@ def show(view: View) -> None:
         weights = _weights()
         _subjects(view, known)
         st.space("stretch")
-        _look(view, listed, known)
+        _look(view, looked, listed, known)
     queue, moved = order.fixed(view.run, listed, weights, arrived)
     subjects = [one.subject for one in queue]
     held = decided.standing(made, subjects)
@@ -91,9 +92,9 @@ def _subjects(view: View, known: Mapping[str, Flag]) -> None:
             )
 
 
-def _look(view: View, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> None:
+def _look(view: View, kept: Screening | None, listed: Sequence[Candidate], known: Mapping[str, Flag]) -> None:
     """The button that looks for flags, where that was not done, with others, or by words alone."""
-    kept, facts = flags.read(view.run), likeness.facts_of(view.store)
+    facts = likeness.facts_of(view.store)
     lacking = sum(one.looked is None for one in listed)
     others = kept is not None and kept.asked != flags.digest(known)
     by_words = kept is not None and not near.lacking(facts, view.run.name) and kept.encoder != facts["digest"]
@@ -180,17 +181,19 @@ def _said(made: Sequence[Decision], here: Subject) -> None:
         st.markdown("  \n".join(plain(line) for line in lines))
 
 
-def _candidates(run: Run) -> tuple[Candidate, ...]:
-    """All that is to be decided on; read again only when a file has changed."""
+def _stamp(run: Run) -> object:
+    """Of the files that the queue is made of, as they are now."""
     states = tuple(
         path.stat().st_mtime_ns if path.exists() else 0 for path in (run.screening, run.steering, run.effects)
     )
-    return _kept(str(run.path), (attached.stamp(run.store), states))
+    return attached.stamp(run.store), states
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the findings …")
-def _kept(path: str, stamp: object) -> tuple[Candidate, ...]:
-    return triage.candidates(Run(Path(path)))
+def _kept(path: str, stamp: object) -> tuple[Screening | None, tuple[Candidate, ...]]:
+    """The flags that were found, and all that is to be decided on; read again only when a file has changed."""
+    run = Run(Path(path))
+    return flags.read(run), triage.candidates(run)
 
 
 def _flags() -> Mapping[str, Flag]:
