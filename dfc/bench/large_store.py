@@ -267,6 +267,12 @@ def _findings(
     return pa.table({name: known.get(name, table[name]) for name in table.column_names})
 
 
+def _member(feature: Ints) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """Number of the finding at or before each feature, its place from the first of it, and whether it is part of it."""
+    number, at = np.divmod(feature, _APART)
+    return number, at, at <= number % _MEMBERS
+
+
 def _better(feature: Ints, features: int) -> Ints:
     """Place in SIDES of the model that does better where a feature of a finding fires: that of the finding's first."""
     first = feature // _APART * _APART
@@ -304,11 +310,11 @@ def _invented(
         elif name == "partition":
             arrays[name] = pa.array(PARTITIONS).take(pa.array(_partition(feature, features)))
         elif name in ("finding", "place") and table == "evidence":
-            number, at = np.divmod(feature, _APART)
-            arrays[name] = pa.array(number if name == "finding" else at, mask=at > number % _MEMBERS)
+            number, at, within = _member(feature)
+            arrays[name] = pa.array(number if name == "finding" else at, mask=~within)
         elif name == "knows":
-            within = pa.array(feature % _APART <= feature // _APART % _MEMBERS)
-            arrays[name] = pc.if_else(within, pa.array(SIDES).take(pa.array(_better(feature, features))), "")
+            within = _member(feature)[-1]
+            arrays[name] = pc.if_else(pa.array(within), pa.array(SIDES).take(pa.array(_better(feature, features))), "")
         elif name == "rank":
             arrays[name] = place // step
         elif name == "least":  # of a distribution whose most is above 0

@@ -16,6 +16,7 @@ from dfc.machine import progress
 from dfc.runs import Run
 
 if TYPE_CHECKING:
+    from dfc.screen.flags import Screening
     from dfc.screen.triage import Candidate
     from dfc.store.book import Decision
     from dfc.store.own_words import Seen
@@ -71,15 +72,16 @@ def screen(
     from dfc.store.reader import Store
 
     try:
-        flags.screen(run)
+        kept: Screening | None = flags.screen(run)
     except (UserError, OSError) as error:  # the queue is there all the same, where its findings can be read
+        kept = flags.read(run)
         progress.say(f"flags were not looked for anew: {error}")
     try:
         decisions = Notebook(runs.notebook_path()).read().of(run.name).decisions
     except UserError as error:
         decisions = ()
         progress.say(f"decisions are left out: {error}")
-    kept, queue = flags.read(run), triage.ordered(triage.candidates(run), weights)
+    queue = triage.ordered(triage.candidates(run), weights)
     subjects = [one.subject for one in queue]
     held = decided.standing(decisions, subjects)
     seen = OwnWords(run.store).seen([(one.feature_id, one.side) for one in subjects])

@@ -89,7 +89,7 @@ def feature_card_html(store: Store, feature_id: int, run_name: str, theme: Theme
         UserError: if the run has no such feature.
     """
     feature, facts, evidence = store.feature(feature_id), store.facts(), store.evidence(feature_id)
-    side = side_of(feature.partition, evidence.knows if evidence else None)
+    side = side_of(feature.partition, evidence)
     kept = ExplanationStore(attached.explanations_path(store.path))
     told = kept.told({feature_id: feature.fingerprint}).get(feature_id, NOTHING)
     models: Any = store.models()

@@ -111,7 +111,7 @@ class Entry:
     @property
     def side(self) -> Side:
         """In whose tokens its contexts are shown."""
-        return side_of(self.feature.partition, self.evidence.knows if self.evidence else None)
+        return side_of(self.feature.partition, self.evidence)
 
 
 def of_list(notebook: Notebook, run_name: str, name: str) -> Chosen:
@@ -266,7 +266,7 @@ def _entry(read: _Read, identity: int, remarks: Remarks, list_name: str | None) 
         remarks.of_other_version(feature.fingerprint),
         card.groups(
             store.contexts(identity),
-            side_of(feature.partition, evidence.knows if evidence else None),
+            side_of(feature.partition, evidence),
             feature,
             _contexts(remarks, list_name, feature),
         ),

@@ -72,7 +72,7 @@ class Finding:
 def own_side(store: Store, feature: FeatureRow) -> Side:
     """The model that a feature speaks of first, as `heatmap.side_of` has it."""
     evidence = store.evidence(feature.feature_id) if feature.partition == "shared" else None
-    return side_of(feature.partition, evidence.knows if evidence else None)
+    return side_of(feature.partition, evidence)
 
 
 def of(store: Store) -> tuple[Finding, ...]:

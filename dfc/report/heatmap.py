@@ -16,7 +16,7 @@ from typing import Literal
 from dfc.config import PARTITIONS, SIDES, Partition, Side
 from dfc.config.characters import shown
 from dfc.report.palette import LEVELS, heat_level
-from dfc.store.reader import Context
+from dfc.store.reader import Context, EvidenceRow
 
 NEWLINE_COLUMNS = 30
 """What a line break costs of an excerpt's width: lines are the scarce thing on a card."""
@@ -53,10 +53,13 @@ line-height:1.65;color:var(--dfc-ink)}
 """Style of `context_html`; the colours come from `palette.css_variables(theme)`."""
 
 
-def side_of(partition: Partition, knows: Side | None = None) -> Side:
+def side_of(partition: Partition, evidence: EvidenceRow | None = None) -> Side:
     """In which model's tokens a feature is shown, and which it is steered in, unless somebody asks for the other: its
-    own; of a shared one that `knows`, which does better in the finding that it is part of, and else A."""
-    return (knows or "a") if partition == "shared" else partition
+    own; of a shared one that which does better in the finding that it is part of, by its evidence, and else A."""
+    if partition != "shared":
+        return partition
+    knows: Side | None = evidence.knows if evidence else None
+    return knows or "a"
 
 
 def visible(token: str) -> str:

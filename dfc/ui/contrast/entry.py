@@ -29,7 +29,7 @@ def show(place: Place) -> Source | None:
         _TYPED: "prompts of my own, typed",
         _FILE: "a file of my own",
     }
-    if (address.get(place) or _TYPED) not in sets:
+    if address.get(place) not in (None, *sets):
         forget()  # what stands in its place was not asked for
     chosen = choice.one_of_many(_TITLES[place], sets, place, _FIRST[place], on_change=forget, written=True)
     if chosen == _FILE:

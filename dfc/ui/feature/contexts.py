@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dfc.config import SIDES, Side
-from dfc.report import findings
 from dfc.report.heatmap import Hue, context_html
 from dfc.report.palette import ramp
 from dfc.store.reader import FeatureRow
@@ -36,7 +35,7 @@ _COLOURS: dict[Literal["activation", "gap"], str] = {
 _TOKENS: dict[Side | Literal["both"], str] = {"a": "A", "b": "B", "both": "both"}
 
 
-def show(view: View, feature: FeatureRow) -> None:
+def show(view: View, feature: FeatureRow, own: Side) -> None:
     """Draw the contexts, with the choice of the tokenisation above them."""
     contexts = view.store.contexts(feature.feature_id)
     trying.show(view, feature)
@@ -46,7 +45,7 @@ def show(view: View, feature: FeatureRow) -> None:
             "Tokens of",
             _TOKENS,
             "tokens",
-            findings.own_side(view.store, feature),
+            own,
             help="The same texts, cut into tokens as one model or the other sees them.",
         )
     sides = SIDES if tokens == "both" else (tokens,)

@@ -49,7 +49,7 @@ def show(view: View, feature: FeatureRow, evidence: EvidenceRow | None, names: d
         f'<div class="dfc-small">{escape(weighed.design)} {escape(weighed.means)}</div></div>'
     )
     st.html(_list("For", weighed.for_it) + _list("Against", weighed.against))
-    own_words.show(view, feature.feature_id, side_of(feature.partition, evidence.knows))
+    own_words.show(view, feature.feature_id, side_of(feature.partition, evidence))
     st.caption(f"Evidence score {evidence.confidence:.2f}", help=_SCORE)
     st.html(_factors(weighed))
     st.caption("Predicted from", help=PROBE)

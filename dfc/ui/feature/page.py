@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from dfc.config import SIDES
-from dfc.report.heatmap import called
+from dfc.config import SIDES, Side
+from dfc.report.heatmap import called, side_of
 from dfc.report.palette import Theme
 from dfc.report.words import ORIGINS, percent
 from dfc.runs import Run
@@ -43,8 +43,9 @@ def show(view: View) -> None:
         return
     feature = view.store.feature(identity)
     st.set_page_config(page_title=f"Feature {identity} · dfc")
-    names = model_names(view.config)
-    _controls(view, feature)
+    names, known = model_names(view.config), view.store.evidence(identity)
+    own = side_of(feature.partition, known)
+    _controls(view, feature, own)
     st.html(
         f'<div class="dfc-hero dfc-head dfc-{feature.partition}"><div><h1>Feature {identity} '
         f"{partition_badge(feature.partition, names)}</h1>{_label(feature)}"
@@ -61,9 +62,9 @@ def show(view: View) -> None:
         )
     left, right = st.columns([5, 3], gap="medium")
     with left:
-        contexts.show(view, feature)
+        contexts.show(view, feature, own)
     with right:
-        panels.show(view, feature, names)
+        panels.show(view, feature, known, names)
 
 
 def _label(feature: FeatureRow) -> str:
@@ -103,7 +104,7 @@ def _mostly(feature: FeatureRow) -> str:
     return f"{feature.main_source} ({percent(feature.specificity, 2)})" if feature.main_source else "–"
 
 
-def _controls(view: View, feature: FeatureRow) -> None:
+def _controls(view: View, feature: FeatureRow, own: Side) -> None:
     """Previous, next, steer and the card."""
     place = address.place()
     before, after, where = _neighbours(view, feature, place)
@@ -132,7 +133,7 @@ def _controls(view: View, feature: FeatureRow) -> None:
         else:
             _back(view, place, where)
         st.space("stretch")
-        links.steer(view, feature)
+        links.steer(view, feature.feature_id, own)
         with st.popover("Link", icon=":material/link:", help="The address of this feature, to be copied."):
             params = address.feature_params(view.run.name, feature.feature_id)
             st.code(f"{(st.context.url or '').split('?')[0]}?{urlencode(params)}", language=None, wrap_lines=True)

@@ -31,9 +31,8 @@ _MOVES = {
 """What its norms say, by whether they compare."""
 
 
-def show(view: View, feature: FeatureRow, names: dict[Side, str]) -> None:
+def show(view: View, feature: FeatureRow, known: EvidenceRow | None, names: dict[Side, str]) -> None:
     """Draw the panels, one under the other."""
-    known = view.store.evidence(feature.feature_id)
     said.show(view, feature)
     finding.show(view, feature, known, names)
     evidence.show(view, feature, known, names)

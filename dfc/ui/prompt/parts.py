@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dfc.config import SIDES, VERDICTS, Partition, Side
-from dfc.report.heatmap import Hue
+from dfc.report.heatmap import Hue, side_of
 from dfc.report.words import PARTS, VERDICT_HELP, percent
 from dfc.store.reader import Context, FeatureRow
 from dfc.ui.prompt import listing, nats, reader, token_strips
@@ -122,7 +122,7 @@ def about(view: View, feature: FeatureRow, known: pd.DataFrame) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         links.feature(view.run.name, feature.feature_id, "Open the feature")
-        links.steer(view, feature)
+        links.steer(view, feature.feature_id, side_of(feature.partition, evidence))
         st.button("Clear", icon=":material/close:", key="clear_feature", on_click=_clear)
 
 

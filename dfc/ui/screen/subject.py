@@ -91,7 +91,8 @@ def _links(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:
     with st.container(gap="xxsmall"):
         for place, member in enumerate(subject.members):
             links.feature(view.run.name, member, f"Feature {member}" + (", the best" if place == 0 else ""))
-        links.steer(view, view.store.feature(subject.feature_id), next(filter(None, sets), _PROMPTS))
+        own = findings.own_side(view.store, view.store.feature(subject.feature_id))
+        links.steer(view, subject.feature_id, own, next(filter(None, sets), _PROMPTS))
 
 
 def _flags(view: View, one: Candidate, flags: Mapping[str, Flag]) -> None:

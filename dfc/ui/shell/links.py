@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dfc.report import findings
-from dfc.store.reader import FeatureRow
+from dfc.config import Side
 from dfc.ui.shell import address
 from dfc.ui.shell.address import Place
 from dfc.ui.shell.frame import View
@@ -22,17 +21,12 @@ def feature(run_name: str, identity: int, label: str | None = None, place: Place
     )
 
 
-def steer(view: View, feature: FeatureRow, sweep: str | None = None) -> None:
-    """To steering the model that a feature is of, or whose finding it is in.
-
-    `sweep` is the set of prompts of a sweep that is ready to be run.
-    """
+def steer(view: View, identity: int, side: Side, sweep: str | None = None) -> None:
+    """To steering a model with a feature; `sweep` is the set of prompts of a sweep that is ready to be run."""
     ready = {} if sweep is None else {"more": "sweep", "sweep_set": sweep}
     st.page_link(
         address.STEER_PAGE,
         label="Steer with it" if sweep is None else f"Steer with it: a sweep on “{sweep}”",
         icon=":material/explore:",
-        query_params=address.feature_params(view.run.name, feature.feature_id)
-        | {"side": findings.own_side(view.store, feature).upper()}
-        | ready,
+        query_params=address.feature_params(view.run.name, identity) | {"side": side.upper()} | ready,
     )
