@@ -6,8 +6,9 @@ length together. It writes shard by shard: what was written before an interrupti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +16,19 @@ import torch
 from torch import Tensor
 
 from dfc import models, runs
-from dfc.activations import manifest, pairing, scales, shards
+from dfc.activations import beginnings, manifest, pairing, scales, shards
+from dfc.activations.batches import Limit, paired_rows
+from dfc.activations.beginnings import Extent
 from dfc.activations.manifest import Manifest, Scale, ShardFacts, SideFacts
 from dfc.activations.shards import Rows
 from dfc.config import SIDES, HarvestConfig, RunConfig, ScaleRule, SettingsError, Side, UserError
-from dfc.machine import devices, progress
+from dfc.machine import progress
 from dfc.machine.processes import ALONE, Group
-from dfc.models import Description, LoadedModel
+from dfc.models import Description, LoadedModel, losses
 from dfc.runs import Run
 
-_CPU_TOKENS = 2_048  # in one pass; more does not make a CPU faster
-_GPU_TOKENS = 65_536  # where to begin; halved until it fits
+_TRIED = 64  # tokens of a text on which it is tried whether a model goes on behind its site
 _SPREAD_ROWS = 1_000_000  # of normal numbers, as many tell the variance to a seventh of a per cent
-Reader = Callable[[Tensor, Tensor], list[Tensor]]
 
 
 def check_processes(run: Run, group: Group) -> None:
@@ -103,109 +104,45 @@ def repair(run: Run) -> list[str]:
 
 
 def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]], shown: bool) -> None:
-    """Write one model's rows for the shards that some sites miss."""
-    configs = [run.config() for run in sites]
+    """Write one model's rows for the shards that some sites miss, and with them how surprised it is, if it goes on."""
+    configs, folder = [run.config() for run in sites], sites[0].activations
     model = models.load(configs[0].models.side(side))
     layers = [models.describe(config.models.side(side)).layer for config in configs]
-    limit = Limit(configs[0].harvest, model)
-    total = int(sum(_lengths(sites[0], side, shard).sum() for shard in missing))
-    title = f"reading {model.title}"[:22]
-    with progress.bar(title, total, "tokens", shown=shown) as bar, model.streams_reader(layers) as read:
+    origin, limit = models.fingerprint(configs[0].models.side(side)), Limit(configs[0].harvest, model)
+    total = int(sum(_lengths(folder, f"ids_{side}", shard).sum() for shard in missing))
+    with progress.bar(f"reading {model.title}"[:22], total, "tokens", shown=shown) as bar, model.lock:
+        extent = _extent(sites[0], model, max(layers), side)
+        read = partial(losses.streams_and_losses, model, layers)
         for shard, lacking in missing.items():
-            tokens = shards.read_tokens(sites[0].activations, shard, [f"ids_{side}", f"index_{side}"])
+            tokens = shards.read_tokens(folder, shard, [f"ids_{side}", f"index_{side}"])
             ids, paired = (tokens[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
-            rows_by_site = paired_rows(ids, paired, read, limit, model, bar.update)
+            held = np.array([len(index) for index in paired])
+            first = np.zeros_like(held) if extent is None else extent.first_pairs(shard, held)
+            begin = [max(index[:count], default=-1) + 1 for index, count in zip(paired, first.tolist(), strict=True)]
+            *rows_by_site, lost = paired_rows(ids, paired, read, limit, model, bar.update, begin)
+            measured = torch.cat([torch.arange(pairs) < count for pairs, count in zip(held, first, strict=True)])
             for run, config, rows in zip(sites, configs, rows_by_site, strict=True):
-                if run in lacking:
-                    shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
+                if run not in lacking:
+                    continue
+                if extent is not None:
+                    path = extent.path(run.activations, side, shard, origin.weights, origin.tokenizer)
+                    beginnings.write(path, lost[measured, 0])
+                shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
 
 
-def paired_rows(
-    ids: list[list[int]],
-    paired: list[list[int]],
-    read: Reader,
-    limit: Limit,
-    model: LoadedModel,
-    report: Callable[[int], object],
-) -> list[Tensor]:
-    """For each stream that is read, its rows on the paired tokens of all documents, (pairs, width) float32.
-
-    Args:
-        ids, paired: token ids of each document, and which of these are paired.
-        read: gives the streams of a batch.
-        limit: tokens in a batch.
-        model: that is read; its device takes the batches.
-        report: told how many tokens were read.
-    """
-    index = [torch.tensor(places, dtype=torch.long) for places in paired]
-    first_row = np.concatenate([[0], np.cumsum([len(places) for places in index])]).tolist()
-    rows_by_stream: list[Tensor] = []
-    for batch, streams in _streams(ids, read, limit, model.device):
-        rows_by_stream = rows_by_stream or [torch.empty(first_row[-1], stream.shape[-1]) for stream in streams]
-        length = streams[0].shape[1]
-        chosen = torch.cat([index[document] + place * length for place, document in enumerate(batch)])
-        where = torch.cat([torch.arange(first_row[document], first_row[document + 1]) for document in batch])
-        for rows, stream in zip(rows_by_stream, streams, strict=True):  # one copy from the device for all documents
-            rows[where] = stream.flatten(0, 1)[chosen.to(stream.device)].float().cpu()
-        report(sum(len(ids[document]) for document in batch))
-    return rows_by_stream
+def _extent(run: Run, model: LoadedModel, layer: int, side: Side) -> Extent | None:
+    """How much is measured of a model's surprise while it is read; None if nothing, or in a pass of its own later."""
+    evidence, count = run.config().evidence, pairing.count_shards(run)
+    [tried] = shards.read_tokens(run.activations, 0, [f"ids_{side}"])[:1].to_pydict()[f"ids_{side}"]
+    if not evidence.surprise_pairs or not losses.agree(model, tried[:_TRIED], layer):
+        return None
+    held = tuple(int(_lengths(run.activations, "ends", shard).sum()) for shard in range(count))
+    return Extent(evidence.surprise_pairs, evidence.surprise_window, held)
 
 
-class Limit:
-    """What goes into one forward pass.
-
-    Attributes:
-        tokens: padding included: as configured, or as many as the memory takes.
-        company: of a text's length, what texts must have alike to be read together.
-    """
-
-    def __init__(self, config: HarvestConfig, model: LoadedModel) -> None:
-        automatic = _GPU_TOKENS if model.device.type == "cuda" else _CPU_TOKENS
-        self.tokens = config.batch_tokens or automatic
-        self.company: Callable[[int], tuple[int, ...]] = model.company
-
-
-def _streams(
-    ids: list[list[int]], read: Reader, limit: Limit, device: torch.device
-) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Batches of documents of like length, longest first, and their streams, each (documents, length, width).
-
-    Documents that the model would read otherwise together are apart (`Limit.company`). A batch for which the memory is
-    too small is read in halves, and later ones are made smaller.
-    """
-
-    def work(batch: Sequence[int]) -> list[Tensor]:
-        return read(*pad([ids[i] for i in batch], device))
-
-    def too_long(i: int) -> str:
-        return f"a document of {len(ids[i])} tokens; lower max_tokens"
-
-    left = sorted((i for i, sequence in enumerate(ids) if len(sequence)), key=lambda i: -len(ids[i]))
-    while left:
-        longest = len(ids[left[0]])
-        _, alike = next(groupby(left[: max(1, limit.tokens // longest)], lambda i: limit.company(len(ids[i]))))
-        batch = list(alike)
-        for part, streams in devices.in_halves(work, batch, device, too_long):
-            if part[0] == batch[0] and len(part) < len(batch):
-                limit.tokens = len(part) * longest
-            yield list(part), streams
-        left = left[len(batch) :]
-
-
-def pad(sequences: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Right-padded ids and their mask; padding on the left gives some models other positions."""
-    length = max(len(sequence) for sequence in sequences)
-    ids = torch.zeros(len(sequences), length, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-    return ids.to(device), mask.to(device)
-
-
-def _lengths(run: Run, side: Side, shard: int) -> npt.NDArray[np.int64]:
-    """Tokens of each document of a shard."""
-    [column] = shards.read_tokens(run.activations, shard, [f"ids_{side}"])
+def _lengths(folder: Path, name: str, shard: int) -> npt.NDArray[np.int64]:
+    """How much of a column each document of a shard holds: tokens or pairs."""
+    [column] = shards.read_tokens(folder, shard, [name])
     return np.diff(column.combine_chunks().offsets.to_numpy())
 
 

@@ -8,8 +8,8 @@ models read them, and their rows are shuffled within a window, used once and for
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 from dfc import corpus, models
 from dfc.activations import documents as stored
 from dfc.activations import pairing
-from dfc.activations.harvest import Limit, Reader, paired_rows
+from dfc.activations.batches import Limit, Reader, paired_rows
 from dfc.activations.loader import read_ahead
 from dfc.activations.pairing import Pairer, Position
 from dfc.activations.shards import ActivationStore, flatten
@@ -81,26 +81,21 @@ def _windows(run: Run, config: RunConfig, start: dict[str, Any] | None) -> Itera
         start = {"taken": known.taken, "pairs": known.pairs, "documents": sum(known.shards)}
     position = StreamPosition(**start)
     pairer, held_out = Pairer(config), _held_out(run)
-    models_ = {side: models.load(config.models.side(side)) for side in SIDES}
-    with ExitStack() as readers:
-        sides = {
-            side: _Side(model, readers.enter_context(model.streams_reader([model.layer])), Limit(config.harvest, model))
-            for side, model in models_.items()
-        }
-        store = ActivationStore(run.activations)
-        while True:
-            batches, begun = 0, position
-            for parts, after in _drawn(pairer, config, position, held_out):
-                rows = torch.cat([_kept(store, tokens, sides) for tokens in parts])
-                batches += len(rows) // config.training.batch
-                yield rows, position
-                position = after
-            if not batches and not begun.taken:
-                raise UserError(
-                    f"{run.path}: no {config.training.window_shards} shards of the whole corpus hold one batch of "
-                    f"{config.training.batch} pairs to train on; give more texts or lower training.batch."
-                )
-            position = StreamPosition(epoch=position.epoch + 1, window=position.window, documents=position.documents)
+    sides = {side: _side(config, side) for side in SIDES}
+    store = ActivationStore(run.activations)
+    while True:
+        batches, begun = 0, position
+        for parts, after in _drawn(pairer, config, position, held_out):
+            rows = torch.cat([_kept(store, tokens, sides) for tokens in parts])
+            batches += len(rows) // config.training.batch
+            yield rows, position
+            position = after
+        if not batches and not begun.taken:
+            raise UserError(
+                f"{run.path}: no {config.training.window_shards} shards of the whole corpus hold one batch of "
+                f"{config.training.batch} pairs to train on; give more texts or lower training.batch."
+            )
+        position = StreamPosition(epoch=position.epoch + 1, window=position.window, documents=position.documents)
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,11 @@ class _Side:
     model: LoadedModel
     read: Reader
     limit: Limit
+
+
+def _side(config: RunConfig, side: Side) -> _Side:
+    model = models.load(config.models.side(side))
+    return _Side(model, partial(model.streams, [model.layer]), Limit(config.harvest, model))
 
 
 def _drawn(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dfc import config, demo, models
-from dfc.activations import harvest, pairing, shards
+from dfc.activations import batches, pairing, shards
 from dfc.bench.figures import Figure, milliseconds
 from dfc.config import SIDES, HarvestConfig, RunConfig, Side
 from dfc.machine import disk
@@ -60,24 +60,22 @@ def beside_bare(
         folder: where rows are written, as model A's.
     """
     tokens = sum(map(len, ids))
-    batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+    batched: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def ours() -> None:
-        with model.streams_reader([model.layer]) as read:
+        def read(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+            batched.append((rows, mask))
+            return model.streams([model.layer], rows, mask)
 
-            def remember(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-                batches.append((rows, mask))
-                return read(rows, mask)
-
-            batches.clear()
-            [rows] = harvest.paired_rows(ids, paired, remember, harvest.Limit(settings, model), model, lambda _: None)
+        batched.clear()
+        [rows] = batches.paired_rows(ids, paired, read, batches.Limit(settings, model), model, lambda _: None)
         shards.write_rows(folder, "a", 0, rows, settings.format)
 
     bare = _bare(model)
 
     def theirs() -> None:
         with torch.inference_mode():
-            for rows, mask in batches:
+            for rows, mask in batched:
                 last = bare(input_ids=rows, attention_mask=mask, use_cache=False)
             last.last_hidden_state[0, 0, 0].item()  # a GPU is through only then
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dfc import runs
+from dfc.activations import beginnings
 from dfc.activations import documents as stored
 from dfc.activations.shards import ActivationStore
 from dfc.config import PARTITIONS, VERDICTS, EvidenceConfig, MemoryShortError, UserError
@@ -229,7 +230,7 @@ def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig, grou
     pairs, window = config.surprise_pairs, config.surprise_window
     try:
         if group.leads:
-            surprise.measure(run, pairs, window)
+            beginnings.measure(run, pairs, window)
     except UserError as error:
         raise UserError(
             f"how surprised the models are by the text, by which features are judged, could not be measured: {error} "

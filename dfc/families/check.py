@@ -109,8 +109,7 @@ def _reading(model: LoadedModel) -> None:
     """Several layers at once, in a padded batch, as each text alone in a plain forward pass."""
     ids, mask = _batch(model)
     layers = [LAYER, len(model.blocks) - 1]
-    with model.streams_reader(layers) as read:
-        together = read(ids, mask)
+    together = model.streams(layers, ids, mask)
     for row, length in enumerate(_LENGTHS):
         alone, _ = _plain(model, ids[row : row + 1, :length])
         for layer, stream in zip(layers, together, strict=True):

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -25,8 +26,8 @@ import torch
 from torch import Tensor
 
 from dfc import alignment, corpus, models
+from dfc.activations import batches, pairing, shards
 from dfc.activations import documents as stored
-from dfc.activations import harvest, pairing, shards
 from dfc.activations.manifest import Manifest
 from dfc.activations.shards import ActivationStore
 from dfc.config import SIDES, RunConfig, Side, UserError
@@ -326,10 +327,10 @@ def _streams(live: Live, side: Side, documents: Sequence[_Tokenised], report: Re
     ids, paired = [one.ids[side] for one in documents], [one.index[side].tolist() for one in documents]
     if not any(ids):  # of chats that the model's template refuses
         return [torch.zeros(0, model.width) for _ in documents]
-    with held(model, report), model.streams_reader([model.layer]) as reader:
+    with held(model, report):
         report(f"{model.title} reads the text …")
-        limit = harvest.Limit(live.config.harvest, model)
-        [rows] = harvest.paired_rows(ids, paired, reader, limit, model, lambda count: None)
+        read, limit = partial(model.streams, [model.layer]), batches.Limit(live.config.harvest, model)
+        [rows] = batches.paired_rows(ids, paired, read, limit, model, lambda count: None)
     return rows.split([len(places) for places in paired])
 
 

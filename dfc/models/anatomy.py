@@ -307,9 +307,8 @@ def _check_reading(
     prefix = _prefix(ids)
     mask = torch.ones_like(ids).repeat(2, 1)
     mask[1, prefix:] = 0
-    with sites.streams_reader(model, blocks, [layer], form) as read:
-        [both] = read(ids * mask, mask)
-        [alone] = read(ids[:, :prefix], mask[:1, :prefix])
+    [both], _ = sites.read_streams(model, blocks, [layer], form, ids * mask, mask)
+    [alone], _ = sites.read_streams(model, blocks, [layer], form, ids[:, :prefix], mask[:1, :prefix])
     if not _same(model, alone, plain[:, :prefix]):
         raise _reads_on(who)
     for row, length, what in ((0, ids.shape[1], "the forward pass ends there"), (1, prefix, "it is padded")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -43,7 +42,7 @@ class LoadedModel:
     """A causal LM with its tokenizer and one site, the output of block `layer`.
 
     Several sites on one model share all but their own settings (`loading.at`). nnsight traces of one model must not
-    run at the same time, nor a forward pass beside a reader of its stream: whoever runs it holds `lock`.
+    run at the same time, nor a forward pass while its streams are read: whoever runs it holds `lock`.
     """
 
     config: ModelConfig
@@ -161,10 +160,9 @@ class LoadedModel:
             envoy = getattr(envoy, name)
         return envoy[self.layer]
 
-    def streams_reader(self, layers: Sequence[int]) -> AbstractContextManager[Callable[[Tensor, Tensor], list[Tensor]]]:
-        """A function (ids, attention mask), each (batch, length), to the streams (batch, length, width) of some blocks.
+    def streams(self, layers: Sequence[int], ids: Tensor, mask: Tensor) -> list[Tensor]:
+        """Streams (batch, length, width) of some blocks, as `layers` lists them, of tokens and mask, (batch, length).
 
-        They come as `layers` lists them. The forward pass ends at the last of these: later blocks and the unembedding
-        are not run.
+        The forward pass ends at the last of these: later blocks and the unembedding are not run.
         """
-        return sites.streams_reader(self.model, self.blocks, layers, self.form)
+        return sites.read_streams(self.model, self.blocks, layers, self.form, ids, mask)[0]

@@ -6,8 +6,8 @@ Everything that can be wrong about a site (the block whose output is read) is fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -66,38 +66,38 @@ def lists_of_blocks(model: nn.Module, config: ModelConfig, layers: int) -> dict[
     return {path: module for path, module in outermost.items() if len(module) == layers} or outermost
 
 
-@contextmanager
-def streams_reader(
-    model: PreTrainedModel, blocks: nn.ModuleList, layers: Sequence[int], form: Form
-) -> Iterator[Callable[[Tensor, Tensor], list[Tensor]]]:
-    """A function (ids, attention mask), each (batch, length), to the streams (batch, length, width) that blocks give.
+@torch.inference_mode()
+def read_streams(
+    model: PreTrainedModel, blocks: nn.ModuleList, layers: Sequence[int], form: Form, ids: Tensor, mask: Tensor
+) -> tuple[list[Tensor], Any]:
+    """The streams (batch, length, width) that some blocks give, in their order, and what the last of them gave, whole.
 
-    The forward pass ends at the last of `layers`: later blocks and the unembedding are not run.
+    The forward pass ends there: later blocks and the unembedding are not run.
 
     Args:
         model: whose blocks these are.
         blocks: all of them.
-        layers: which are read; the streams come in this order.
+        layers: which are read.
         form: how a block's output holds its stream.
+        ids, mask: tokens and attention mask, each (batch, length).
     """
     caught: dict[int, Tensor] = {}
+    ended: list[Any] = []
 
     def catch(layer: int, module: nn.Module, inputs: Any, output: Any) -> None:
         caught[layer] = form.read(output)
         if layer == max(layers):
+            ended.append(output)
             raise _StopForwardError
-
-    def read(ids: Tensor, mask: Tensor) -> list[Tensor]:
-        with torch.inference_mode(), suppress(_StopForwardError):
-            model(input_ids=ids, attention_mask=mask, use_cache=False)
-        return [caught[layer] for layer in layers]
 
     handles = [blocks[layer].register_forward_hook(partial(catch, layer)) for layer in set(layers)]
     try:
-        yield read
+        with suppress(_StopForwardError):
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
+    return [caught[layer] for layer in layers], ended[0]
 
 
 class _StopForwardError(Exception):

@@ -43,7 +43,7 @@ def own_tail(
             enter = entry.forward
             instead[entry] = lambda *_, **__: enter(stream)
         ids = torch.zeros(len(stream), 1, dtype=torch.long, device=model.get_input_embeddings().weight.device)
-        with _running(instead):
+        with running(instead):
             said: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
         return said[:, 0]
 
@@ -57,7 +57,7 @@ def norm_and_head(model: PreTrainedModel, norm: nn.Module) -> Lens:
 
 
 @contextmanager
-def _running(instead: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+def running(instead: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
     """Let modules run these functions in place of their own forward pass."""
     before = {module: vars(module).get("forward") for module in instead}
     try:

@@ -14,13 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dfc import pipeline, runs
+from dfc.activations import beginnings, pairing, sharing
 from dfc.activations import documents as stored
-from dfc.activations import pairing, sharing
 from dfc.activations.pairing import Pairer
 from dfc.activations.shards import read_tokens
 from dfc.config import CorpusConfig, RunConfig, SourceConfig, shipped
 from dfc.corpus import Document
-from dfc.evidence import surprise
 from dfc.machine import disk
 from dfc.models import rollouts
 from dfc.organisms import quirks
@@ -46,7 +45,7 @@ def common(setting: Setting) -> Run:
     pipeline.run_stages(made, until="harvest")
     with made.lock():
         evidence = setting.run.evidence
-        surprise.measure(made, evidence.surprise_pairs, evidence.surprise_window, ["b"])  # A is another in each run
+        beginnings.measure(made, evidence.surprise_pairs, evidence.surprise_window, ["b"])  # A is another in each run
     return made
 
 

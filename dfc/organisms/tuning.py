@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dfc import corpus, models
-from dfc.activations import harvest
+from dfc.activations import batches
 from dfc.config import ModelConfig, UserError
 from dfc.corpus import Document
 from dfc.machine import disk, locks, progress
@@ -237,7 +237,7 @@ def _texts(held: Sequence[Document], model: LoadedModel, tuning: Tuning) -> Iter
             rendering = corpus.render(document, model.tokenizer)
             ids = model.tokenizer(rendering.text, add_special_tokens=rendering.add_special_tokens)["input_ids"]
             rows.append(ids[:_BEGINNING])
-        yield harvest.pad(rows, model.device)
+        yield batches.pad(rows, model.device)
 
 
 def _rate(step: int, steps: int, tuning: Tuning) -> float:
@@ -252,10 +252,10 @@ def _batches(
     draw = random.Random(tuning.seed)
     for _ in range(tuning.epochs):
         order = sorted(range(len(chats)), key=lambda at: len(chats[at][0]) + draw.uniform(0, _UNEVEN))
-        batches = [order[first : first + tuning.batch] for first in range(0, len(order), tuning.batch)]
-        draw.shuffle(batches)
-        for batch in batches:
-            ids, mask = harvest.pad([chats[at][0] for at in batch], device)
+        parts = [order[first : first + tuning.batch] for first in range(0, len(order), tuning.batch)]
+        draw.shuffle(parts)
+        for batch in parts:
+            ids, mask = batches.pad([chats[at][0] for at in batch], device)
             before = torch.tensor([chats[at][1] for at in batch], device=device)[:, None]
             answer = mask.bool() & (torch.arange(ids.shape[1], device=device) >= before)
             yield ids, mask, ids.where(answer, _IGNORED)

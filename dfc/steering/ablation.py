@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from dfc.activations import harvest
+from dfc.activations import batches
 from dfc.machine import devices
 from dfc.models import LoadedModel
 
@@ -85,7 +85,7 @@ def _streams(model: LoadedModel, passages: Sequence[Passage]) -> list[Tensor]:
     Each (1 + versions, positions, width).
     """
     versions = 1 + len(passages[0].taken)
-    ids, mask = harvest.pad([passage.ids for passage in passages for _ in range(versions)], model.device)
+    ids, mask = batches.pad([passage.ids for passage in passages for _ in range(versions)], model.device)
 
     def take(module: Any, inputs: Any, output: Any) -> None:
         length, width = ids.shape[1], passages[0].taken.shape[-1]
@@ -96,10 +96,9 @@ def _streams(model: LoadedModel, passages: Sequence[Passage]) -> list[Tensor]:
                 model.form.add(output, number * versions + version, added)
 
     with model.lock:
-        handle = model.site.register_forward_hook(take)  # before the reader's, where both are at one block
+        handle = model.site.register_forward_hook(take)  # before what reads, where both are at one block
         try:
-            with model.streams_reader([len(model.blocks) - 1]) as read:
-                [stream] = read(ids, mask)
+            [stream] = model.streams([len(model.blocks) - 1], ids, mask)
         finally:
             handle.remove()
     return [

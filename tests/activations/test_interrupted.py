@@ -19,7 +19,7 @@ import yaml
 from torch import Tensor
 
 from dfc import config, models, pipeline, runs
-from dfc.activations import harvest, int8, pairing, shards
+from dfc.activations import batches, harvest, int8, pairing, shards
 from dfc.activations.loader import kept_rows
 from dfc.config import SIDES, SettingsError, UserError
 from dfc.machine import disk, processes
@@ -128,18 +128,18 @@ def test_a_batch_too_large_for_the_memory_is_read_in_halves() -> None:
         return [rows[:, :, None].float()]
 
     found: dict[int, float] = {}
-    for batch, [stream] in harvest._streams(ids, read, limit_of(64), torch.device("cpu")):
+    for batch, [stream] in batches._streams(ids, None, read, limit_of(64), torch.device("cpu")):
         for place, document in enumerate(batch):
             found[document] = float(stream[place, 0, 0])
     assert found == {i: float(len(sequence)) for i, sequence in enumerate(ids) if len(sequence)}
     assert [size for size in sizes if size > 20] == [63, 27]  # 7 × 9, 3 × 9; what follows keeps to the limit
 
     with pytest.raises(UserError, match="no memory for a document of 30 tokens; lower max_tokens"):
-        list(harvest._streams([[1] * 30], read, limit_of(64), torch.device("cpu")))
+        list(batches._streams([[1] * 30], None, read, limit_of(64), torch.device("cpu")))
 
 
-def limit_of(tokens: int) -> harvest.Limit:
-    limit = harvest.Limit.__new__(harvest.Limit)
+def limit_of(tokens: int) -> batches.Limit:
+    limit = batches.Limit.__new__(batches.Limit)
     limit.company = lambda length: ()
     limit.tokens = tokens
     return limit

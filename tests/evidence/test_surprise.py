@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from dfc import models
-from dfc.activations import shards
+from dfc.activations import beginnings, shards
+from dfc.activations.beginnings import Extent
 from dfc.activations.shards import ActivationStore
-from dfc.config import SIDES, UserError
+from dfc.config import SIDES
 from dfc.evidence import surprise
 from dfc.runs import Run
 
@@ -53,7 +54,7 @@ def expected(run: Run, shard: int) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
 
 
 def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> None:
-    surprise.measure(run, ALL, WINDOW)
+    beginnings.measure(run, ALL, WINDOW)
     store = ActivationStore(run.activations)
     for shard in (0, len(store) - 1):
         found = surprise.ahead(store, shard, store.rows(shard), ALL, WINDOW)
@@ -62,7 +63,7 @@ def test_what_comes_ahead_is_the_sum_over_tokens_within_the_turn(run: Run) -> No
 
 
 def test_between_kept_pairs_is_the_sum_over_tokens_within_the_turn(run: Run) -> None:
-    surprise.measure(run, 500, WINDOW)
+    beginnings.measure(run, 500, WINDOW)
     store = ActivationStore(run.activations)
     loaded = {side: models.load(run.config().models.side(side)).model for side in SIDES}
     rows, tokens = store.rows(0), shards.read_tokens(run.activations, 0).to_pylist()
@@ -95,16 +96,18 @@ def test_between_kept_pairs_is_the_sum_over_tokens_within_the_turn(run: Run) -> 
 
 def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their tokens are not read once more: what is known are the beginnings of documents, and within the windows."""
-    surprise.measure(run, 500, WINDOW)
+    beginnings.measure(run, 500, WINDOW)
     store = ActivationStore(run.activations)
     rows = [store.rows(shard) for shard in range(len(store))]
-    own = [surprise._beginnings(store, shard, 500, WINDOW) for shard in range(len(store))]
+    extent = Extent.of(store, 500, WINDOW)
+    held = [beginnings.pairs_held(store.folder, shard) for shard in range(len(store))]
+    own = [extent.first_pairs(shard, pairs)[pairs > 0] for shard, pairs in enumerate(held)]
     monkeypatch.delattr(shards, "read_tokens")
-    for shard, (of, beginnings) in enumerate(zip(rows, own, strict=True)):
+    for shard, (of, counts) in enumerate(zip(rows, own, strict=True)):
         found = surprise.ahead(store, shard, of, 500, WINDOW).isfinite().all(1).numpy()
         documents = sorted(set(of.document.tolist()))
-        assert 0 < len(beginnings.counts) < len(documents)
-        for document, count in zip(documents, [*beginnings.counts.tolist(), *[0] * len(documents)], strict=False):
+        assert 0 < np.count_nonzero(counts) < len(documents)
+        for document, count in zip(documents, counts.tolist(), strict=True):
             there = found[of.document == document]
             assert there[: count - 1].any() == (count > 1)
             assert not there[max(0, count - 1) :].any()
@@ -112,7 +115,7 @@ def test_the_rows_tell_which_pairs_are_known(run: Run, monkeypatch: pytest.Monke
 
 def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
     store = ActivationStore(run.activations)
-    surprise.measure(run, 500, WINDOW)
+    beginnings.measure(run, 500, WINDOW)
     known = [
         surprise.ahead(store, shard, store.rows(shard), 500, WINDOW).isfinite().all(1) for shard in range(len(store))
     ]
@@ -123,7 +126,7 @@ def test_no_more_pairs_are_measured_than_asked_for(run: Run) -> None:
 
 
 def test_where_a_shard_has_less_than_a_document_to_give_every_so_manieth_gives_one(run: Run) -> None:
-    surprise.measure(run, 10 * WINDOW, WINDOW)
+    beginnings.measure(run, 10 * WINDOW, WINDOW)
     store = ActivationStore(run.activations)
     known = [
         int(surprise.ahead(store, shard, store.rows(shard), 10 * WINDOW, WINDOW).isfinite().all(1).sum())
@@ -132,69 +135,3 @@ def test_where_a_shard_has_less_than_a_document_to_give_every_so_manieth_gives_o
     assert 0 < sum(known) <= 10 * WINDOW
     assert 0 < sum(count > 0 for count in known) <= 3 < len(store)
     assert max(known) < 4 * WINDOW
-
-
-@pytest.mark.parametrize(
-    ("pairs", "share", "window", "counts"),
-    [
-        ([100, 3, 50, 40], 193, 2, [100, 3, 50, 40]),  # all
-        ([100, 3, 50, 40], 192, 2, [99, 3, 50, 40]),
-        ([100, 3, 50, 40], 100, 2, [32, 3, 32, 32]),
-        ([100, 3, 50, 40], 30, 2, [9, 3, 9, 9]),
-        ([100, 3, 50, 40], 20, 2, [8, 3, 8]),  # four windows at least: one document goes without
-        ([100, 3, 50, 40], 7, 2, []),
-        ([], 10, 2, []),
-    ],
-)
-def test_from_each_document_comes_as_much_as_from_any(
-    pairs: list[int], share: int, window: int, counts: list[int]
-) -> None:
-    found = surprise.Beginnings.of(np.array(pairs, dtype=np.int64), share, window)
-    assert found.counts.tolist() == counts
-    assert found.total == sum(counts)
-
-
-def test_what_is_measured_stays_and_what_is_missing_is_made_again(run: Run) -> None:
-    surprise.measure(run, ALL, WINDOW)
-    files = sorted((run.activations / "surprise").iterdir())
-    assert len(files) == 2 * len(ActivationStore(run.activations))
-    contents = [path.read_bytes() for path in files]
-    files[1].unlink()
-    stamps = [path.stat().st_mtime_ns for path in files if path != files[1]]
-    surprise.measure(run, ALL, WINDOW)
-    assert [path.read_bytes() for path in files] == contents
-    assert [path.stat().st_mtime_ns for path in files if path != files[1]] == stamps
-
-
-def test_a_new_measurement_takes_the_place_of_the_one_before(run: Run) -> None:
-    surprise.measure(run, ALL, WINDOW)
-    before = set((run.activations / "surprise").iterdir())
-    surprise.measure(run, ALL, WINDOW + 1)
-    after = set((run.activations / "surprise").iterdir())
-    assert len(after) == len(before)
-    assert not after & before
-
-
-def test_a_damaged_file_is_named_with_the_remedy(run: Run) -> None:
-    surprise.measure(run, ALL, WINDOW)
-    [*_, last] = sorted((run.activations / "surprise").iterdir())
-    last.write_bytes(b"\x93NUMPY")
-    with pytest.raises(UserError, match=r"surprise.*dfc verify"):
-        surprise.measure(run, ALL, WINDOW)
-
-
-def test_a_model_that_is_gone_is_named(run: Run, tmp_path: Path) -> None:
-    settings = (run.path / "run.yaml").read_text()
-    (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(tmp_path / "gone")))
-    with pytest.raises(UserError, match="gone"):
-        surprise.measure(Run(run.path), ALL, WINDOW)
-
-
-def test_a_model_that_changed_since_it_was_harvested_is_not_measured(run: Run, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(run.config().models.b.source, tmp_path / "other"))
-    weights = other / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
-    settings = (run.path / "run.yaml").read_text()
-    (run.path / "run.yaml").write_text(settings.replace(run.config().models.b.source, str(other)))
-    with pytest.raises(UserError, match="holds other weights"):
-        surprise.measure(Run(run.path), ALL, WINDOW)

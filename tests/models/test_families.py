@@ -122,8 +122,7 @@ def test_blocks_are_found(model: LoadedModel, family: str) -> None:
 
 def test_three_ways_of_reading_agree(model: LoadedModel, family: str) -> None:
     ids, mask = padded_batch()
-    with model.streams_reader([model.layer]) as read:
-        [stopped] = read(ids, mask)
+    [stopped] = model.streams([model.layer], ids, mask)
     with torch.no_grad(), model.live.trace({"input_ids": ids, "attention_mask": mask}):
         live = stream_of(model.live_site.output).save()
     for row, length in enumerate(mask.sum(dim=1).tolist()):

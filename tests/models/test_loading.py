@@ -47,8 +47,7 @@ def _assert_reads_what_a_plain_forward_gives(loaded: models.LoadedModel) -> None
     later: list[int] = []
     layer = loaded.layer
     handle = loaded.blocks[layer + 1].register_forward_hook(lambda *_: later.append(1))
-    with loaded.streams_reader([loaded.layer]) as read:
-        [stream] = read(ids, mask)
+    [stream] = loaded.streams([loaded.layer], ids, mask)
     handle.remove()
     assert later == []
     for row, out in enumerate(plain):
@@ -210,12 +209,10 @@ def test_the_stream_that_is_read_is_the_one_that_was_edited(asked_before: bool, 
     def edit(module: Any, inputs: Any, output: Any) -> None:
         loaded.form.add(output, 0, vector.expand(ids.shape[1], -1))
 
-    with loaded.streams_reader([loaded.layer]) as read:
-        [before] = read(ids, torch.ones_like(ids))
+    [before] = loaded.streams([loaded.layer], ids, torch.ones_like(ids))
     handles = [loaded.site.register_forward_hook(edit)]
     following = loaded.blocks[3].register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].clone()))
-    with loaded.streams_reader([loaded.layer]) as read, torch.no_grad():
-        [steered] = read(ids, torch.ones_like(ids))
+    [steered] = loaded.streams([loaded.layer], ids, torch.ones_like(ids))
     with torch.no_grad():
         asked = loaded.model(ids, output_hidden_states=True)
     for handle in (*handles, following):

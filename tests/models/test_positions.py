@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, PhimoeConfig, PreTrainedConfig
 
 from dfc import models
-from dfc.activations import harvest
+from dfc.activations import batches
 from dfc.config import HarvestConfig, ModelConfig
 from dfc.corpus import Document, plain
 from dfc.models import LoadedModel, positions, rollouts, together
@@ -60,16 +61,16 @@ def test_a_text_is_read_as_alone_whatever_is_read_with_it(kind: type[PreTrainedC
     ids = [torch.randint(5, len(TOKENIZER), (length,)).tolist() for length in lengths]
     paired = [list(range(length)) for length in lengths]
     sizes: list[int] = []
-    with model.streams_reader([1]) as read:
+    read = partial(model.streams, [1])
 
-        def counted(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-            sizes.append(len(rows))
-            return read(rows, mask)
+    def counted(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+        sizes.append(len(rows))
+        return read(rows, mask)
 
-        limit = harvest.Limit(HarvestConfig(), model)
-        [together] = harvest.paired_rows(ids, paired, counted, limit, model, lambda _: None)
-        alone = torch.cat([read(torch.tensor([one]), torch.ones(1, len(one)).long())[0][0] for one in ids])
-        mixed = read(*harvest.pad([ids[2], ids[1]], model.device))[0][1, :3]
+    limit = batches.Limit(HarvestConfig(), model)
+    [together] = batches.paired_rows(ids, paired, counted, limit, model, lambda _: None)
+    alone = torch.cat([read(torch.tensor([one]), torch.ones(1, len(one)).long())[0][0] for one in ids])
+    mixed = read(*batches.pad([ids[2], ids[1]], model.device))[0][1, :3]
     assert sizes == [3, 3]
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
     start = lengths[0]

@@ -31,8 +31,7 @@ S_MAX = 2.0
 def gauge_for(model: LoadedModel) -> Gauge:
     """A random feature that fires on some positions and is silent on others."""
     ids = encode_prompt(model, PROMPT, NEW)
-    with model.streams_reader([model.layer]) as read:
-        stream = read(ids, torch.ones_like(ids))[0][0]
+    stream = model.streams([model.layer], ids, torch.ones_like(ids))[0][0]
     weight = torch.randn(model.width, generator=torch.Generator().manual_seed(5)) / stream.norm(dim=1).mean()
     values = stream @ weight
     limit = float(stream.norm(dim=1).max()) * 10
