@@ -35,7 +35,7 @@ check: $(VENV)/.ready-dev
 	$(TESTS) -m "not real and not browser and not slow"
 
 bench: $(VENV)/.ready
-	for name in train align harvest index store app steer sweep rollouts e2e; do \
+	for name in train align harvest index verify store app steer sweep rollouts e2e; do \
 		$(RUN) -m dfc bench $$name --keep $(BUILD) || exit 1; done
 	$(RUN) -m dfc performance
 

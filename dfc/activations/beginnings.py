@@ -30,7 +30,7 @@ from dfc.activations.batches import Limit, paired_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import BEGINNING_WINDOWS, SIDES, Side, UserError
 from dfc.machine import disk, progress
-from dfc.models import losses, origin
+from dfc.models import LoadedModel, losses, origin
 from dfc.runs import Run
 
 Counts = npt.NDArray[np.int64]
@@ -144,6 +144,11 @@ def write(path: Path, lost: Tensor) -> None:
         np.save(file, lost.numpy(), allow_pickle=False)
 
 
+def plain_tokens(model: LoadedModel) -> int:
+    """How many tokens a plain pass may have, all of whose logits are there at once."""
+    return max(1, _LOGITS // model.model.config.get_text_config().vocab_size)
+
+
 def _measure_side(run: Run, store: ActivationStore, extent: Extent, side: Side, missing: dict[int, Counts]) -> None:
     config, facts = run.config(), store.manifest.side(side)
     if (weights := origin.weights(config.models.side(side))) != facts.weights:
@@ -159,7 +164,7 @@ def _measure_side(run: Run, store: ActivationStore, extent: Extent, side: Side, 
         tried = max((ids for documents, _ in texts.values() for ids in documents), key=len, default=[])[:_TRIED]
         lose = losses.by_words if losses.agree(model, tried) else losses.plain
         if lose is losses.plain:
-            limit.tokens = min(limit.tokens, max(1, _LOGITS // model.model.config.get_text_config().vocab_size))
+            limit.tokens = min(limit.tokens, plain_tokens(model))
 
         def lost(ids: Tensor, mask: Tensor) -> list[Tensor]:
             return [lose(model, ids, mask).cumsum(1)[..., None]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from dfc import config, demo, models
 from dfc.activations import batches, pairing, shards
 from dfc.bench.figures import Figure, milliseconds
-from dfc.config import SIDES, HarvestConfig, RunConfig, Side
+from dfc.config import SIDES, HarvestConfig, Side
 from dfc.machine import disk
 from dfc.models import LoadedModel
 from dfc.runs import Run
@@ -29,21 +30,29 @@ def run() -> list[Figure]:
     Raises:
         UserError: if the demo's models are not there.
     """
+    with paired_prompts() as made:
+        return [figure for side in SIDES for figure in _one_side(made, side)]
+
+
+@contextmanager
+def paired_prompts() -> Iterator[Run]:
+    """A run of the demo's models on its own prompts, paired, in a folder that is deleted afterwards.
+
+    Raises:
+        UserError: if the demo's models are not there.
+    """
     settings = demo.settings().model_dump(mode="json")
     settings["corpus"] |= {"pairs": _PAIRS, "sources": [{"name": "prompts", "path": "data/prompts/*.jsonl"}]}
     settings["harvest"]["shard_pairs"] = _PAIRS
-    figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         made = Run(Path(folder))
         disk.write_text(made.path / "run.yaml", config.dump(config.parse(settings, origin="bench harvest")))
         pairing.pair(made)
-        for side in SIDES:
-            figures += _one_side(made, made.config(), side)
-    return figures
+        yield made
 
 
-def _one_side(made: Run, settings: RunConfig, side: Side) -> list[Figure]:
-    table = shards.read_tokens(made.activations, 0)
+def _one_side(made: Run, side: Side) -> list[Figure]:
+    table, settings = shards.read_tokens(made.activations, 0), made.config()
     ids, paired = (table[f"{name}_{side}"].to_pylist() for name in ("ids", "index"))
     return beside_bare(models.load(settings.models.side(side)), ids, paired, settings.harvest, made.activations)
 

@@ -84,6 +84,7 @@ def bench(
             "align",
             "harvest",
             "index",
+            "verify",
             "steer",
             "sweep",
             "rollouts",

@@ -12,6 +12,7 @@ import streamlit as st
 from dfc.config import RunConfig, Side, shipped
 from dfc.report.palette import Theme
 from dfc.runs import STAGES, Run
+from dfc.store import attached
 from dfc.ui.shell import charts, data, making
 from dfc.ui.shell.look import section, side_name
 from dfc.ui.shell.making import Progress
@@ -97,15 +98,20 @@ def _so_far(run: Run, run_config: RunConfig, names: dict[Side, str], theme: Them
 
 
 def verifying(run: Run) -> None:
-    """Where `verify` is under way, how far it is; looked at every few seconds, and the page drawn when it ends."""
-    if making.verifying(run) is not None:
+    """Where evidence is still to come, how far it is, if that is known; looked at every few seconds.
+
+    The page is drawn anew when it is there.
+    """
+    if making.verifying(run) is not None or not attached.evidence_path(run.store).exists():
         st.fragment(_verified_so_far, run_every=EVERY)(run)
 
 
 def _verified_so_far(run: Run) -> None:
     progress = making.verifying(run)
     if progress is None:
-        st.rerun(scope="app")
+        if attached.evidence_path(run.store).exists():
+            st.rerun(scope="app")
+        return
     st.html(f'<ol class="dfc-stages">{_stage(progress, False, True)}</ol>')
     rest = "" if progress.done < progress.total else "What is left of it, the judging, shows nothing before its end. "
     st.caption(rest + _heard(progress.written, f"`python -m dfc verify {run.name}` goes on"))

@@ -113,15 +113,18 @@ def read(run: Run, config: RunConfig, lines: list[dict[str, Any]]) -> Making:
 
 
 def verifying(run: Run) -> Progress | None:
-    """How far `verify` has measured the models' surprise, in shards; None if it has ended, or nothing was measured.
+    """How far `verify` has measured the models' surprise, in shards; None if it has ended, or measured nothing.
 
-    What it does then leaves nothing before its end; where there was evidence before, that is not told from its end.
+    What was measured before there were features, `harvest` has measured. What `verify` does after measuring leaves
+    nothing before its end; where there was evidence before, that is not told from its end.
     """
     folder, evidence = run.activations / "surprise", attached.evidence_path(run.store)
     sides = [_latest(folder, side) for side in SIDES]
     done, total = sum(map(len, sides)), len(SIDES) * len(_times(run.activations / "tokens", ".parquet"))
     rate, last = _speed(sides, 1)
-    if last is None or (evidence.exists() and (done >= total or evidence.stat().st_mtime >= last)):
+    if last is None or (run.store.exists() and last < run.store.stat().st_mtime):
+        return None
+    if evidence.exists() and (done >= total or evidence.stat().st_mtime >= last):
         return None
     return Progress("verify", done, total, _UNITS["verify"], rate if done < total else None, last)
 

@@ -113,6 +113,9 @@ def test_verify_is_followed_while_it_measures(data: Path) -> None:
         surprise.mkdir(exist_ok=True)
         (surprise / f"{name}.npy").write_bytes(b"")
         os.utime(surprise / f"{name}.npy", (0, time.time() - ago))
+    os.utime(run.store, (0, time.time() + 5))
+    assert making.verifying(run) is None  # `harvest` has measured it
+    os.utime(run.store, (0, time.time() - 1_000))
     made = making.verifying(run)
     assert made is not None
     assert (made.done, made.total) == (3, 8)
