@@ -28,6 +28,7 @@ from dfc.models import Description, LoadedModel, losses
 from dfc.runs import Run
 
 _TRIED = 64  # tokens of a text on which it is tried whether a model goes on behind its site
+_TEXTS = 100  # the longest of so many
 _SPREAD_ROWS = 1_000_000  # of normal numbers, as many tell the variance to a seventh of a per cent
 
 
@@ -109,7 +110,7 @@ def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]
     model = models.load(configs[0].models.side(side))
     layers = [models.describe(config.models.side(side)).layer for config in configs]
     origin, limit = models.fingerprint(configs[0].models.side(side)), Limit(configs[0].harvest, model)
-    total = int(sum(_lengths(folder, f"ids_{side}", shard).sum() for shard in missing))
+    total = int(sum(_lengths(folder, side, shard).sum() for shard in missing))
     with progress.bar(f"reading {model.title}"[:22], total, "tokens", shown=shown) as bar, model.lock:
         extent = _extent(sites[0], model, max(layers), side)
         read = partial(losses.streams_and_losses, model, layers)
@@ -132,17 +133,17 @@ def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]
 
 def _extent(run: Run, model: LoadedModel, layer: int, side: Side) -> Extent | None:
     """How much is measured of a model's surprise while it is read; None if nothing, or in a pass of its own later."""
-    evidence, count = run.config().evidence, pairing.count_shards(run)
-    [tried] = shards.read_tokens(run.activations, 0, [f"ids_{side}"])[:1].to_pydict()[f"ids_{side}"]
-    if not evidence.surprise_pairs or not losses.agree(model, tried[:_TRIED], layer):
+    evidence, folder = run.config().evidence, run.activations
+    texts = shards.read_tokens(folder, 0, [f"ids_{side}"])[:_TEXTS].to_pydict()[f"ids_{side}"]
+    if not evidence.surprise_pairs or not losses.agree(model, max(texts, key=len)[:_TRIED], layer):
         return None
-    held = tuple(int(_lengths(run.activations, "ends", shard).sum()) for shard in range(count))
+    held = tuple(int(beginnings.pairs_held(folder, shard).sum()) for shard in range(pairing.count_shards(run)))
     return Extent(evidence.surprise_pairs, evidence.surprise_window, held)
 
 
-def _lengths(folder: Path, name: str, shard: int) -> npt.NDArray[np.int64]:
-    """How much of a column each document of a shard holds: tokens or pairs."""
-    [column] = shards.read_tokens(folder, shard, [name])
+def _lengths(folder: Path, side: Side, shard: int) -> npt.NDArray[np.int64]:
+    """Tokens of each document of a shard."""
+    [column] = shards.read_tokens(folder, shard, [f"ids_{side}"])
     return np.diff(column.combine_chunks().offsets.to_numpy())
 
 

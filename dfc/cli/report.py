@@ -25,6 +25,8 @@ def report(
     """Write features, with their evidence, contexts and what was said of them, into one HTML file."""
     if (listed is None) == (not features):
         raise UserError("report: say what is to be reported, either --list NAME or --feature N, and not both.")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{out}: a report is an HTML file; name it so, such as {out.name}.html.")
     run = runs.find(name)
     from dfc.report import document
     from dfc.store.notes import Notebook

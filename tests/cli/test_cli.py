@@ -135,10 +135,12 @@ def test_a_report_of_a_list(data: Path) -> None:
     alone = dfc("report", "demo", "--feature", "3", "--title", "One", "--out", str(out))
     assert alone.returncode == 0, alone.stderr
     assert "<h1>One</h1>" in out.read_text()
-    for wrong in (["demo"], ["demo", "--list", "x"], ["demo", "--list", "x", "--feature", "3"]):
+    other = ["demo", "--feature", "3", "--out", str(data / "report.pdf")]
+    for wrong in (["demo"], ["demo", "--list", "x"], ["demo", "--list", "x", "--feature", "3"], other):
         refused = dfc("report", *wrong)
         assert refused.returncode == 2
         assert refused.stderr.startswith("dfc: ")
+    assert "a report is an HTML file" in refused.stderr
 
 
 def test_findings_are_printed_or_given_as_json(data: Path) -> None:
