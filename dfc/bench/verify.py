@@ -13,7 +13,7 @@ from dfc.bench.harvest import paired_prompts
 from dfc.config import SIDES, HarvestConfig
 from dfc.models import LoadedModel, losses
 
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 def run() -> list[Figure]:
