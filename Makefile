@@ -46,14 +46,15 @@ package: $(VENV)/.ready
 	$(TRIED)/bin/python -m pip install --quiet dist/dfc-*.whl
 	cd $(TRIED) && bin/python $(CURDIR)/tests/installed.py
 
+# What is used is compiled when it is first imported: all that is installed would take longer than to install it.
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'dfc needs Python 3.11 or newer; name one with PYTHON=...')"
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --requirement requirements.txt
+	$(RUN) -m pip install --quiet --no-compile --requirement requirements.txt
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
-	$(RUN) -m pip install --quiet --requirement requirements-dev.txt
+	$(RUN) -m pip install --quiet --no-compile --requirement requirements-dev.txt
 	touch $@
 
 clean:
