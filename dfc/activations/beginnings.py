@@ -5,8 +5,10 @@ measured while a model is harvested, by going on from the site with what has bee
 that cannot be or where something else is asked for later. It is kept beside the activations, shard by shard:
 
     activations/surprise/
-        a-00000-5f1c09ab.npy    (pairs,) float32 nats that model A lost from a document's beginning to each of its pairs
-        b-00000-77d20e1f.npy    likewise; of the shard's beginnings, and of these weights, tokenizer and settings
+        a-00000-5f1c09ab.npz    (pairs,) float32 nats that model A lost from a document's beginning to each of its pairs
+        b-00000-77d20e1f.npz    likewise; of the shard's beginnings, and of these weights, tokenizer and settings
+
+An archive of one array, since it has a checksum of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +76,7 @@ class Extent:
     def path(self, folder: Path, side: Side, shard: int, weights: str, tokenizer: str) -> Path:
         """Where it is kept what a model lost, whose weights and tokenizer are given by their fingerprints."""
         of = zlib.crc32(f"{weights} {tokenizer} {self.pairs} {self.window}".encode())
-        return folder / "surprise" / f"{side}-{shard:05d}-{of:08x}.npy"
+        return folder / "surprise" / f"{side}-{shard:05d}-{of:08x}.npz"
 
     def _share(self, shard: int) -> int:
         """How many of all pairs a shard has to give.
@@ -109,7 +113,7 @@ def measure(run: Run, pairs: int, window: int, sides: Sequence[Side] = SIDES) ->
         if missing:
             _measure_side(run, store, extent, side, missing)
     current = {kept_at(store, extent, side, shard) for side in SIDES for shard in range(len(store))}
-    for path in set((store.folder / "surprise").glob("*.npy")) - current:
+    for path in set((store.folder / "surprise").glob("*.np?")) - current:
         path.unlink()
 
 
@@ -127,9 +131,22 @@ def read(store: ActivationStore, extent: Extent, side: Side, shard: int, pairs: 
     path = kept_at(store, extent, side, shard)
     if not path.exists():
         return None
-    with disk.reading(path, f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"):
-        lost: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+    remedy = f"delete {path.parent} and run `python -m dfc verify {store.folder.parent}`"
+    with disk.reading(path, remedy, BadZipFile), np.load(path, allow_pickle=False) as archive:
+        lost: npt.NDArray[np.float32] = archive["lost"]
     return lost if lost.shape == (pairs,) else None
+
+
+def unknown(store: ActivationStore, pairs: int, window: int) -> dict[Side, float]:
+    """The share of what was measured of each model that is no finite number, as where half precision overflows."""
+    extent = Extent.of(store, pairs, window)
+    counts = [int(extent.first_pairs(shard, pairs_held(store.folder, shard)).sum()) for shard in range(len(store))]
+    shares = dict.fromkeys(SIDES, 0.0)
+    for side in SIDES:
+        lost = [read(store, extent, side, shard, count) for shard, count in enumerate(counts)]
+        missed = sum(int((~np.isfinite(one)).sum()) for one in lost if one is not None)
+        shares[side] = missed / max(1, sum(counts))
+    return shares
 
 
 def kept_at(store: ActivationStore, extent: Extent, side: Side, shard: int) -> Path:
@@ -141,7 +158,26 @@ def kept_at(store: ActivationStore, extent: Extent, side: Side, shard: int) -> P
 def write(path: Path, lost: Tensor) -> None:
     """Keep what a model lost up to each of the pairs that are measured of a shard, (pairs,) float32."""
     with disk.replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, lost.numpy(), allow_pickle=False)
+        np.savez(file, lost=lost.numpy())
+
+
+def repair(run: Run) -> list[str]:
+    """Measure again what is damaged of a harvested run; what was found, file by file.
+
+    Raises:
+        UserError: if a model does not load, or the activations are damaged.
+    """
+    store, evidence, problems = ActivationStore(run.activations), run.config().evidence, list[str]()
+    extent = Extent.of(store, evidence.surprise_pairs, evidence.surprise_window)
+    for side, shard in product(SIDES, range(len(store))):
+        try:
+            read(store, extent, side, shard, 0)
+        except UserError as error:
+            problems.append(error.problem)
+            kept_at(store, extent, side, shard).unlink()
+    if problems:
+        measure(run, extent.pairs, extent.window)
+    return problems
 
 
 def plain_tokens(model: LoadedModel) -> int:

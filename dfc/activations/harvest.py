@@ -22,11 +22,13 @@ from dfc.activations.beginnings import Extent
 from dfc.activations.manifest import Manifest, Scale, ShardFacts, SideFacts
 from dfc.activations.shards import Rows
 from dfc.config import SIDES, HarvestConfig, RunConfig, ScaleRule, SettingsError, Side, UserError
-from dfc.machine import progress
+from dfc.machine import disk, progress
 from dfc.machine.processes import ALONE, Group
 from dfc.models import Description, LoadedModel, losses
 from dfc.runs import Run
 
+_ORIGIN = "origin.txt"
+"""Beside a model's rows, of what weights and tokenizer they are."""
 _TRIED = 64  # tokens of a text on which it is tried whether a model goes on behind its site
 _TEXTS = 100  # the longest of so many
 _SPREAD_ROWS = 1_000_000  # of normal numbers, as many tell the variance to a seventh of a per cent
@@ -66,6 +68,8 @@ def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
             for shard in range(count)[group.share(count)]
         }
         if any(missing.values()):
+            for run in sites:
+                _expect_same(run, side, count, group.leads)
             _harvest_side(sites, side, {shard: lacking for shard, lacking in missing.items() if lacking}, group.leads)
     group.wait()
     for run in sites if group.leads else ():
@@ -101,7 +105,7 @@ def repair(run: Run) -> list[str]:
             problems.append(error.problem)
     if problems or not run.done()["harvest"]:
         harvest([run])
-    return problems
+    return problems + beginnings.repair(run)
 
 
 def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]], shown: bool) -> None:
@@ -129,6 +133,37 @@ def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]
                     path = extent.path(run.activations, side, shard, origin.weights, origin.tokenizer)
                     beginnings.write(path, lost[measured, 0])
                 shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
+
+
+def _expect_same(run: Run, side: Side, count: int, leads: bool) -> None:
+    """See that a model is the one that wrote the shards that are there, and note it for those that come.
+
+    Raises:
+        UserError: if it is not.
+    """
+    model, folder = run.config().models.side(side), run.activations
+    origin, note = models.fingerprint(model), folder / side / _ORIGIN
+    is_there = any(shards.is_written(folder, side, shard) for shard in range(count))
+    before = _origin(folder, side) if is_there else None
+    if before is not None and before != [origin.weights, origin.tokenizer]:
+        now, then = (" / ".join(f"{one:.12}" for one in of) for of in ((origin.weights, origin.tokenizer), before))
+        raise UserError(
+            f"{model.source}: its weights or its tokenizer are others ({now}) than those by which part of "
+            f"{folder / side} was harvested ({then}); bring these back, or delete {run.path} and begin again."
+        )
+    if leads and before is None:
+        disk.write_text(note, f"{origin.weights}\n{origin.tokenizer}\n")
+
+
+def _origin(folder: Path, side: Side) -> list[str] | None:
+    """The fingerprints of weights and tokenizer by which rows were written; None where an older version wrote them."""
+    note = folder / side / _ORIGIN
+    if note.exists():
+        return note.read_text(encoding="utf-8").splitlines()
+    if (folder / "manifest.json").exists():
+        facts = manifest.read(folder).side(side)
+        return [facts.weights, facts.tokenizer]
+    return None
 
 
 def _extent(run: Run, model: LoadedModel, layer: int, side: Side) -> Extent | None:

@@ -171,7 +171,7 @@ def read_tokens(folder: Path, shard: int, columns: list[str] | None = None) -> p
     """
     path = tokens_path(folder, shard)
     with disk.reading(path, repair(folder)):
-        return pq.read_table(path, columns=columns)
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
 
 
 def read_shown(folder: Path, shard: int) -> pa.Table:
@@ -210,7 +210,7 @@ def write_tokens(folder: Path, shard: int, tokens: pa.Table) -> None:
             forget(folder, side, shard)
             (folder / "manifest.json").unlink(missing_ok=True)
     with disk.replacing(tokens_path(folder, shard)) as temporary:
-        pq.write_table(tokens, temporary, compression="zstd")
+        pq.write_table(tokens, temporary, compression="zstd", write_page_checksum=True)
 
 
 def write_rows(folder: Path, side: Side, shard: int, rows: Tensor, form: Format = "bfloat16") -> None:

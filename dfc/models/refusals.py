@@ -90,11 +90,18 @@ def _sentence(config: ModelConfig, what: str, error: Exception) -> str:
         return (
             f"{config.source}: transformers can make no model of its config.json ({why}); correct it there{otherwise}."
         )
+    if _names_a_place(config.source) and not Path(config.source).exists():
+        return f"{config.source}: nothing lies there (looked for in {Path.cwd()}); correct `source` of this model."
     otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
     return (
         f"{config.source}: its {what} could not be loaded ({first_line(error)}); "
         f"give the id of a causal language model on the hub, a local folder, or a GGUF file{otherwise}."
     )
+
+
+def _names_a_place(source: str) -> bool:
+    """Whether a source can be no id of the hub, which is `name` or `owner/name`."""
+    return source.startswith((".", "/", "~")) or source.count("/") > 1
 
 
 def _version(made_with: object) -> str:

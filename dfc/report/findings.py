@@ -308,6 +308,11 @@ def lacking(facts: Mapping[str, Any], tested: int, run_name: str) -> str:
         return f"An earlier version of dfc made this run's evidence, without findings of today's kind: {again} does."
     if tested:
         return f"There is no finding: {_tests(facts, tested)}, and none passed."
+    if facts.get("rule") == "probes" and not facts.get("evidence", {}).get("surprise_pairs", 1):
+        return (
+            "This run was judged without the models' surprise, by which findings are found, since its "
+            f"`evidence.surprise_pairs` is 0: set it in the run's run.yaml, and {again} measures it."
+        )
     if facts.get("rule") == "probes":
         return (
             "This run was judged without the models' surprise, by which findings are found: where both models are to "

@@ -132,7 +132,7 @@ def verifying(run: Run) -> Progress | None:
 def _latest(folder: Path, side: Side) -> list[float]:
     """When each file of a model was written, of those measured with the settings of the last one."""
     of: dict[str, list[float]] = {}
-    for ending in {path.name.rsplit("-", 1)[-1] for path in folder.glob(f"{side}-*.npy")}:
+    for ending in {path.name.rsplit("-", 1)[-1] for path in folder.glob(f"{side}-*.npz")}:
         of[ending] = _times(folder, f"-{ending}", f"{side}-")
     return max((times for times in of.values() if times), key=lambda times: times[-1], default=[])
 

@@ -111,8 +111,8 @@ def test_verify_is_followed_while_it_measures(data: Path) -> None:
     assert making.verifying(run) is None
     for name, ago in (("a-00000-old", 900), ("a-00000-new", 20), ("a-00001-new", 10), ("b-00000-his", 0)):
         surprise.mkdir(exist_ok=True)
-        (surprise / f"{name}.npy").write_bytes(b"")
-        os.utime(surprise / f"{name}.npy", (0, time.time() - ago))
+        (surprise / f"{name}.npz").write_bytes(b"")
+        os.utime(surprise / f"{name}.npz", (0, time.time() - ago))
     os.utime(run.store, (0, time.time() + 5))
     assert making.verifying(run) is None  # `harvest` has measured it
     os.utime(run.store, (0, time.time() - 1_000))
