@@ -106,7 +106,41 @@ def test_a_flipped_bit_is_found_by_its_checksum_and_only_that_shard_is_made_agai
     assert "no damaged files; the activations are whole" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", [cut, blank, lose])
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_damaged_surprise(damage: Callable[[Path], None], run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = sorted((run.activations / "surprise").iterdir())
+    before = kept[1].read_bytes()
+    damage(kept[1])
+    pipeline.repair(run)
+    assert f"{kept[1].name}: is damaged" in capsys.readouterr().err
+    assert len(kept[1].read_bytes()) == len(before)
+    capsys.readouterr()
+    pipeline.repair(run)
+    assert "no damaged files" in capsys.readouterr().err
+
+
+def test_a_harvest_goes_on_with_the_model_that_began_it_alone(run: Run, tmp_path: Path) -> None:
+    (run.activations / "b" / "00001.json").unlink()
+    (run.activations / "manifest.json").unlink()
+    source = Path(run.config().models.b.source)
+    other = Path(shutil.copytree(source, tmp_path / "other"))
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
+    settings = (run.path / "run.yaml").read_text()
+    (run.path / "run.yaml").write_text(settings.replace(str(source), str(other)))
+    with pytest.raises(UserError, match=r"its weights or its tokenizer are others .* than those by which part of"):
+        pipeline.run_stages(Run(run.path), until="harvest")
+    (run.path / "run.yaml").write_text(settings)
+    pipeline.run_stages(Run(run.path), until="harvest")
+
+
+@pytest.mark.parametrize("damage", [cut, blank, lose, flip])
 def test_damaged_tokens(damage: Callable[[Path], None], run: Run) -> None:
     before = files(run)
     damage(shards.tokens_path(run.activations, 1))

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -157,8 +157,9 @@ def kept_at(store: ActivationStore, extent: Extent, side: Side, shard: int) -> P
 
 def write(path: Path, lost: Tensor) -> None:
     """Keep what a model lost up to each of the pairs that are measured of a shard, (pairs,) float32."""
-    with disk.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, lost=lost.numpy())
+    array = ZipInfo("lost.npy")  # without the time, so that the same is written again
+    with disk.replacing(path) as temporary, ZipFile(temporary, "w") as archive, archive.open(array, "w") as file:
+        np.lib.format.write_array(file, lost.numpy(), allow_pickle=False)
 
 
 def repair(run: Run) -> list[str]:

@@ -111,6 +111,7 @@ def features(
 ) -> None:
     """List features, filtered, sorted, or searched by the words of their contexts."""
     run = runs.find(name)
+    from dfc.report import findings
     from dfc.store import query
     from dfc.store.reader import FeatureQuery, Store
 
@@ -118,6 +119,10 @@ def features(
     usual = query.RELEVANCE if search else "confidence" if store.facts().get("verified") else "specificity"
     if (by := order or usual) not in query.orders():
         raise UserError(f"features: there is no order `{by:.40}`; it is one of {', '.join(query.orders())}.")
+    if source is not None:
+        _known("source", [source], tuple(store.facts().get("source_pairs", {source: 0})))
+    if finding is not None:
+        _known("finding", [str(finding)], tuple(str(one.finding) for one in findings.of(store)))
     asked = FeatureQuery(
         partitions=_known("partition", partition, PARTITIONS) or PARTITIONS,
         search=search,
@@ -213,7 +218,8 @@ def _known(option: str, given: list[str] | None, known: tuple[Known, ...]) -> tu
         UserError: if another was.
     """
     if strange := [word for word in given or () if word not in known]:
-        raise UserError(f"features: there is no {option} `{strange[0]:.40}`; it is one of {', '.join(known)}.")
+        others = f"it is one of {', '.join(known)}" if known else "the run has none"
+        raise UserError(f"features: there is no {option} `{strange[0]:.40}`; {others}.")
     return tuple(word for word in known if word in (given or ()))
 
 

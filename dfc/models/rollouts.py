@@ -57,8 +57,20 @@ def read_prompts(path: str, limit: int | None = None, split: str = "train") -> l
     Raises:
         UserError: if there is nothing at the path, or nothing in it that can be asked.
     """
+    prompts, remarks = prompts_and_remarks(path, limit, split)
+    for remark in remarks:
+        progress.say(remark)
+    return prompts
+
+
+def prompts_and_remarks(path: str, limit: int | None, split: str = "train") -> tuple[list[Document], list[str]]:
+    """The same, and in sentences what is left out, or read otherwise than it stands there.
+
+    Raises:
+        UserError: as `read_prompts` does.
+    """
     usual = CorpusConfig.model_fields
-    prompts, remarks = corpus.read_prompts(
+    return corpus.read_prompts(
         path,
         lambda document: document.up_to_the_last(("user", PLAIN)),
         usual["max_characters"].default,
@@ -66,9 +78,6 @@ def read_prompts(path: str, limit: int | None = None, split: str = "train") -> l
         limit=limit,
         split=split,
     )
-    for remark in remarks:
-        progress.say(remark)
-    return prompts
 
 
 def write(run: RunConfig, prompts: list[Document], sampling: RolloutSampling, folder: Path) -> RunConfig:

@@ -71,10 +71,12 @@ class Beginnings:
     Attributes:
         documents: plain texts that are short, and chats up to a user's turn.
         left_out: how many of those drawn were not taken, by the reason.
+        remarks: what a file of prompts holds that was left out, or read otherwise than it stands there.
     """
 
     documents: tuple[Document, ...]
     left_out: dict[str, int]
+    remarks: tuple[str, ...] = ()
 
 
 def write(run: Run, asked: Asked) -> None:
@@ -108,7 +110,7 @@ def write(run: Run, asked: Asked) -> None:
             "beginnings": len(begun.documents),
             "left_out_beginnings": begun.left_out,
             "left_out": {side: _left_out(rows, side) for side in SIDES},
-            "remarks": noted_in_words(noted, opened.config),
+            "remarks": [*begun.remarks, *noted_in_words(noted, opened.config)],
         }
         _save(path, rows, facts)
         kept.unlink()
@@ -124,7 +126,10 @@ def beginnings(run: Run, asked: Asked) -> Beginnings:
     """
     if asked.prompts:
         path = prompt_sets.path_of(asked.prompts)
-        return Beginnings(tuple(rollouts.read_prompts(path, asked.beginnings)), {})
+        documents, remarks = rollouts.prompts_and_remarks(path, asked.beginnings)
+        for remark in remarks:
+            progress.say(remark)
+        return Beginnings(tuple(documents), {}, tuple(remarks))
     table, found, left_out = stored.read(run), dict[Document, None](), Counter[str]()
     for number in np.random.default_rng(asked.seed).permutation(len(table)).tolist():
         if len(found) == asked.beginnings:
@@ -215,12 +220,13 @@ def _batch(
     readings = live.read_together(opened, documents, again, leads=leads) if documents else []
     for (number, document), reading, lead in zip(whole.items(), readings, leads, strict=True):
         content = "".join(turn.content for turn in document.turns)
+        said, side = content[lead:], SIDES[number % len(SIDES)]
         made[number] = {
             "source": document.source,
             "chat": document.is_chat,
             "beginning": content[:lead],
-            "text": content[lead:],
-        } | _told_apart(reading, expected.expected(opened, reading), SIDES[number % len(SIDES)])
+            "text": said,
+        } | _told_apart(reading, expected.expected(opened, reading), side, said)
     return made
 
 
@@ -233,17 +239,18 @@ def _whole(begun: Document, row: dict[str, Any] | None) -> Document | None:
     return corpus.of_messages(begun.source, row["messages"], row.get("tools"))
 
 
-def _told_apart(reading: Reading, known: Expected, side: Side) -> dict[str, Any]:
+def _told_apart(reading: Reading, known: Expected, side: Side, said: str) -> dict[str, Any]:
     """How much better each model expected a continuation, piece by piece, where it tells most, and what fires in it."""
     gaps, pairs = known.gap, np.flatnonzero(reading.why != LEAD)
     characters = int(known.characters[np.isfinite(gaps)].sum())
     if characters < LEAST:
         return {"left_out": f"shorter than {LEAST} characters that both models are given alike"}
-    ends = reading.index["a"]
-    pieces = [
-        "".join(reading.tokens["a"][ends[pair - 1] + 1 if np.isfinite(gaps[pair]) else ends[pair] : ends[pair] + 1])
-        for pair in pairs.tolist()
-    ]
+    ends, pieces = reading.index["a"], list[str]()
+    for pair in pairs.tolist():
+        tokens = reading.tokens["a"][ends[pair - 1] + 1 if pair else 0 : ends[pair] + 1]
+        piece = "".join(tokens) if np.isfinite(gaps[pair]) else _end(tokens, said)
+        pieces.append(piece)
+        said = said.partition(piece)[2] if piece in said else said
     own = np.nan_to_num(gaps[pairs]) * (1 if side == "a" else -1)
     first, last = telling(own)
     place_of = {pair: place for place, pair in enumerate(pairs.tolist())}
@@ -263,6 +270,14 @@ def _told_apart(reading: Reading, known: Expected, side: Side) -> dict[str, Any]
             )
         ],
     }
+
+
+def _end(tokens: Sequence[str], said: str) -> str:
+    """Of some tokens, of which the first may be a template's, the longest end with which a text begins."""
+    ends = [end for first in range(len(tokens)) if (end := "".join(tokens[first:]))]
+    whole = (end for end in ends if said.startswith(end))
+    trimmed = (end for end in ends if said.lstrip().startswith(end.lstrip()))  # as templates and tokenizers do
+    return next(whole, None) or next(trimmed, tokens[-1])
 
 
 def telling(gaps: Any, most: int = PASSAGE) -> tuple[int, int]:

@@ -94,6 +94,8 @@ def test_one_feature(data: Path) -> None:
         (["features", "demo", "--order", "'; DROP"], "there is no order `'; DROP`; it is one of feature_id, "),
         (["features", "demo", "--partition", "c"], "there is no partition `c`; it is one of a, b, shared."),
         (["features", "demo", "--verdict", "true"], "there is no verdict `true`; it is one of exclusive, "),
+        (["features", "demo", "--source", "nosuch"], "there is no source `nosuch`; it is one of "),
+        (["features", "demo", "--finding", "99"], "there is no finding `99`; the run has none."),
         (["prompt", "demo"], "give one of --text TEXT, --chat FILE and --document NUMBER"),
     ],
 )

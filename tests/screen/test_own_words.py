@@ -55,14 +55,27 @@ def test_nats_a_character_are_those_of_what_follows_the_beginning(run: Run) -> N
     begun, text = "the river carried", " a boat under the old bridge while people watched and rain"
     opened = live.open_run(run)
     reading = live.read(opened, corpus.plain(begun + text), lead=len(begun))
-    made = own_words._told_apart(reading, expected.expected(opened, reading), "a")
+    made = own_words._told_apart(reading, expected.expected(opened, reading), "a", text)
     assert "".join(made["pieces"]) == text
     assert made["characters"] == len(text)
     for side in SIDES:
         assert made[f"nats_{side}"] * len(text) == pytest.approx(nats(run, side, begun + text, len(begun)), abs=1e-2)
     assert sum(made["gaps"]) == pytest.approx(len(text) * (made["nats_b"] - made["nats_a"]), abs=0.05)
     short = live.read(opened, corpus.plain(begun + text[:15]), lead=len(begun))
-    assert "shorter than 20" in own_words._told_apart(short, expected.expected(opened, short), "a")["left_out"]
+    assert "shorter than 20" in own_words._told_apart(short, expected.expected(opened, short), "a", "")["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said", "end"),
+    [
+        (["<|im_start|>", "assistant", "\n", "Tai", "wan"], "Taiwan is an island", "Taiwan"),
+        (["\n", "Bon", "jour"], "Bonjour", "Bonjour"),
+        ([" a", "b"], "ab", " ab"),
+        (["assistant", "x"], "y", "x"),
+    ],
+)
+def test_the_first_piece_of_an_answer_is_whole_without_the_template(tokens: list[str], said: str, end: str) -> None:
+    assert own_words._end(tokens, said) == end
 
 
 def test_both_go_on_and_are_scored_in_nats_a_character(run: Run) -> None:
@@ -134,7 +147,7 @@ def test_interrupted_it_goes_on_and_ends_the_same(run: Run, monkeypatch: pytest.
 def test_chats_of_a_file_are_answered_and_texts_gone_on_from(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     chat = {"messages": [{"role": "user", "content": "Will the old bridge carry a boat?"}]}
-    path.write_text("\n".join(map(json.dumps, [chat, {"text": "the river carried a boat under"}])))
+    path.write_text("\n".join(["{broken", *map(json.dumps, [chat, {"text": "the river carried a boat under"}])]))
     own_words.write(run, Asked(beginnings=5, tokens=24, prompts=str(path)))
     begun = {one.beginning: one.chat for one in all_of(run)}
     assert begun
@@ -147,6 +160,7 @@ def test_chats_of_a_file_are_answered_and_texts_gone_on_from(run: Run, tmp_path:
     )
     said = own_words_in_words(OwnWords(run.store).facts())
     assert said[0].startswith(f"2 beginnings of 5 asked for, from {path}; at most 24 tokens each")
+    assert any("left out 1 rows" in sentence and "prompts.jsonl:1" in sentence for sentence in said)
 
 
 def test_beginnings_are_short_and_whole_words_each_once(run: Run) -> None:

@@ -257,6 +257,9 @@ def _take(ending: str) -> None:
     except UserError as error:
         st.session_state[f"prompt_problem{ending}"] = str(error)
         return
+    if not said:
+        st.session_state[f"prompt_problem{ending}"] = "There is nothing to read: no message holds any words."
+        return
     if left_out:
         st.session_state[f"prompt_problem{ending}"] = f"{sentence(left_out)}."
     _fill(tuple(said), ending)

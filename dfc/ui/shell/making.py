@@ -91,7 +91,7 @@ def read(run: Run, config: RunConfig, lines: list[dict[str, Any]]) -> Making:
         "pair": Progress("pair", found, config.corpus.pairs, _UNITS["pair"], *_speed([tokens], size)),
         "harvest": Progress(
             "harvest",
-            min(2 * found, sum(map(len, sides)) * size),
+            sum(min(found, len(side) * size) for side in sides),  # the last shard of each is a part of one
             2 * found,
             _UNITS["harvest"],
             *_speed(sides, size),

@@ -9,6 +9,7 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from dfc.config import UserError
 from dfc.features import live
 from dfc.runs import Run
 from dfc.ui.contrast import work
@@ -108,6 +109,9 @@ def test_a_file_is_uploaded(run: Run) -> None:
     assert {document.turns[0].content for document in asked.documents} == {*ENGLISH.splitlines()}
     assert all(len(document.turns) == 1 for document in asked.documents)
     assert len(Source("file", "mine.jsonl", content).read(answered=True).documents[0].turns) == 2
+    with pytest.raises(UserError, match=r"^mine\.jsonl: .*mine\.jsonl") as refused:
+        Source("file", "mine.jsonl", b"").read(answered=False)
+    assert "prompts.jsonl" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

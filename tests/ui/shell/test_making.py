@@ -51,6 +51,15 @@ def test_a_stage_is_read_from_what_it_left(data: Path) -> None:
     assert made.written == pytest.approx(time.time(), abs=30)
 
 
+def test_a_model_of_which_all_is_read_is_half_of_both(data: Path) -> None:
+    run = make_half_run(data)
+    (run.activations / "manifest.json").unlink()
+    paired(run, SIZE // 2)  # a single shard, which is a part of one
+    files(run.activations / "a", ".json", 1, every=1)
+    harvest = read(run).stages["harvest"]
+    assert (harvest.done, harvest.total) == (SIZE // 2, SIZE)
+
+
 def test_training_goes_by_its_log(data: Path) -> None:
     run = make_half_run(data)
     run.metrics.write_text("".join(json.dumps({"step": 50 * n, "seconds": 25.0 * n}) + "\n" for n in range(1, 11)))
