@@ -64,8 +64,8 @@ def logit_lens(model: LoadedModel, side: Side, ids: Tensor, vectors: Tensor, tok
             part = slice(start, start + _AT_ONCE)
             direction = math.sqrt(vectors.shape[1]) * normalize(vectors[part])
             logits = model.unembed(direction.to(model.device, dtype)).float() - nothing
-            logits -= logits.mean(dim=1, keepdim=True)
             logits = logits.nan_to_num(0.0, 0.0, 0.0)  # half precision may leave some words without a number
+            logits -= logits.mean(dim=1, keepdim=True)
             for name, sign in (("promoted", 1), ("suppressed", -1)):
                 values, places = logits.topk(min(tokens, logits.shape[1]), dim=1, largest=sign > 0)
                 pieces.append(_table(side, name, ids[part], values.cpu(), places.cpu(), names))

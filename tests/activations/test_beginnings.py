@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from dfc import config, models, pipeline, runs
 from dfc.activations import beginnings
@@ -119,6 +120,19 @@ def test_a_new_measurement_takes_the_place_of_the_one_before(run: Run) -> None:
     after = set((run.activations / "surprise").iterdir())
     assert len(after) == len(before)
     assert not after & before
+
+
+def test_what_is_no_finite_number_is_counted(run: Run) -> None:
+    beginnings.measure(run, ALL, WINDOW)
+    store = ActivationStore(run.activations)
+    extent = Extent.of(store, ALL, WINDOW)
+    path = beginnings.kept_at(store, extent, "b", 0)
+    values = torch.from_numpy(lost(path).copy())
+    values[: len(values) // 2] = torch.nan
+    beginnings.write(path, values)
+    found = beginnings.unknown(store, ALL, WINDOW)
+    assert found["a"] == 0
+    assert found["b"] == pytest.approx(len(values) // 2 / sum(extent.shards))
 
 
 def test_a_damaged_file_is_named_with_the_remedy(run: Run) -> None:

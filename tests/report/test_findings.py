@@ -114,6 +114,7 @@ def test_by_which_rule_they_were_found() -> None:
             "7 features were tested, and none",
         ),
         ({"verified": True, "rule": "probes"}, 0, "judged without the models' surprise"),
+        ({"verified": True, "rule": "probes", "evidence": {"surprise_pairs": 0}}, 0, "`evidence.surprise_pairs` is 0"),
         ({"verified": True, "rule": "surprise", "outdated": True}, 7, "An earlier version of dfc made this run's"),
         ({"stale": True}, 0, "of another training's features and left out: `python -m dfc verify demo`"),
         ({"verified": True, "rule": "surprise", "evidence": {"false_discovery": 0.1}}, 0, "no feature fires in enough"),

@@ -116,6 +116,14 @@ class TestPage:
         ]
         assert "Pairs that count" in text(test)
 
+    @pytest.mark.parametrize("pasted", ['[{"role": "user"}]', '[{"role": "user", "content": ""}]', "[]"])
+    def test_messages_without_words_take_nothing_away(self, tiny: Run, pasted: str) -> None:
+        test = calm(visit(PROMPT, run="tiny", chat=json.dumps([["user", "Will it rain?"]])))
+        test.text_area(key="prompt_json").set_value(pasted)
+        calm(test.button(key="take").click().run())
+        assert [area.value for area in test.text_area][:1] == ["Will it rain?"]
+        assert test.warning
+
     def test_reading_puts_the_text_into_the_address(self, tiny: Run) -> None:
         test = calm(visit(PROMPT, run="tiny"))
         test.text_area[0].set_value(BRIDGE)
