@@ -18,6 +18,7 @@ from dfc.ui.shell import (
     choice,
     data,
     downloads,
+    empty,
     feature_filters,
     feature_table,
     finding_rows,
@@ -61,6 +62,7 @@ def show(view: View) -> None:
         st.caption(_rule(findings.settings(facts, tested)))
     else:
         st.info(findings.lacking(facts, tested, view.run.name), icon=":material/lightbulb:")
+        empty.verifying(view.run)
     texts.show(view, names)
 
 

@@ -19,7 +19,7 @@ from dfc.screen.words import Flag
 from dfc.store import attached
 from dfc.store.book import Decision
 from dfc.ui.screen import checks, deciding, order, subject
-from dfc.ui.shell import address, data, likeness, notebook
+from dfc.ui.shell import address, data, empty, likeness, notebook
 from dfc.ui.shell.frame import View
 from dfc.ui.shell.text import plain
 
@@ -40,6 +40,7 @@ def show(view: View) -> None:
     if not listed:
         lacking = findings.lacking(data.facts(view.store), data.tested(view.store), run)
         st.info(lacking, icon=":material/fact_check:")
+        empty.verifying(view.run)
         return
     known, made = _flags(), notebook.read(run).decisions
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="screen_tools"):
