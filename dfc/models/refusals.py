@@ -91,7 +91,10 @@ def _sentence(config: ModelConfig, what: str, error: Exception) -> str:
             f"{config.source}: transformers can make no model of its config.json ({why}); correct it there{otherwise}."
         )
     if _names_a_place(config.source) and not Path(config.source).exists():
-        return f"{config.source}: nothing lies there (looked for in {Path.cwd()}); correct `source` of this model."
+        return (
+            f"{config.source}: its {what} could not be loaded, since nothing lies there (looked for in {Path.cwd()}); "
+            f"correct `source` of this model."
+        )
     otherwise = "" if config.attention == "auto" else ", or leave `attention` at auto"
     return (
         f"{config.source}: its {what} could not be loaded ({first_line(error)}); "

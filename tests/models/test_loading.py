@@ -59,7 +59,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tiny_models: tuple[Path, Path], t
     llama = str(tiny_models[0])
     refused(r"there is no layer 6; its 6 blocks are 0 to 5 \(half way is 3\): set `layer`", source=llama, layer=6)
     refused(r"`blocks: model\.h` is not one of them; .* model\.layers \(6\)", source=llama, blocks="model.h")
-    refused("none: nothing lies there .looked for in .*; correct `source` of this model", source=str(tmp_path / "none"))
+    refused("none: its model could not be loaded, since nothing lies there .*; correct", source=str(tmp_path / "none"))
     refused("could not be loaded .* give the id of a causal language model", source="no-such-owner/none")
     refused("no such GGUF file", source=str(tmp_path / "none.gguf"))
     (tmp_path / "noise.gguf").write_bytes(b"GGUF" + b"\x00" * 50)
