@@ -61,7 +61,7 @@ def test_each_version_is_what_it_is_alone(model: LoadedModel) -> None:
 def test_nothing_taken_changes_nothing(model: LoadedModel) -> None:
     one = passage(model, 15, [5, 6], 0)
     [(_, (first, second))] = ablation.divergences(model, [Passage(one.ids, one.at, one.taken * 0)])
-    assert first == second == pytest.approx(0, abs=1e-6)
+    assert (first, second) == pytest.approx((0, 0), abs=1e-6)  # rows of a batch may differ in their last digits
 
 
 def test_texts_share_passes_and_logits_are_made_where_they_are_compared(model: LoadedModel) -> None:
