@@ -98,7 +98,12 @@ def verify(run: Run, again: bool = True, surprised: bool = True) -> None:
 
     with processes.joined() as group, ExitStack() as locks:
         # Asked for together, before the first begins to write.
-        if group.least(not again and bool(Store(run.store).facts().get("verified"))):
+        facts = Store(run.store).facts()
+        if group.least(not again and bool(facts.get("verified"))):
+            if group.leads and facts.get("evidence") != run.config().evidence.model_dump(mode="json"):
+                progress.say(
+                    f"verify: done with other settings; `python -m dfc verify {run.name}` takes up those of now"
+                )
             return
         from dfc.evidence import verify as evidence
 

@@ -226,12 +226,17 @@ def test_a_failed_write_leaves_the_old_store(run: Run, monkeypatch: pytest.Monke
     pipeline.verify(run)
 
 
-def test_thresholds_may_change_at_any_time(run: Run, data: Path) -> None:
+def test_thresholds_may_change_at_any_time(run: Run, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.verify(run)
     shutil.move(run.path, data / "runs" / "tiny")
+    pipeline.verify(runs.find("tiny"), again=False)
+    assert "other settings" not in capsys.readouterr().err
     settings = runs.find("tiny").config()
     stricter = settings.model_copy(update={"evidence": EvidenceConfig(min_firings=10**9)})
     made = runs.create(stricter)
     assert all(made.done().values())
+    pipeline.verify(made, again=False)
+    assert "done with other settings; `python -m dfc verify tiny` takes up those of now" in capsys.readouterr().err
     pipeline.verify(made)
     assert Store(made.store).count(FeatureQuery(alive_only=False, verdicts=("dead",))) == 64
 
