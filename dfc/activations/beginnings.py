@@ -34,13 +34,11 @@ from dfc.activations.batches import Limit, paired_rows
 from dfc.activations.shards import ActivationStore
 from dfc.config import BEGINNING_WINDOWS, SIDES, Side, UserError
 from dfc.machine import disk, progress
-from dfc.models import LoadedModel, losses, origin
+from dfc.models import losses, origin
 from dfc.runs import Run
 
 Counts = npt.NDArray[np.int64]
 """Pairs of each document, (documents,)."""
-_LOGITS = 2**26  # in one plain pass, 256 MB, unless a single document has more
-_TRIED = 64  # tokens of a text on which it is tried how losses can be computed
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def measure(run: Run, pairs: int, window: int, sides: Sequence[Side] = SIDES) ->
     """
     store = ActivationStore(run.activations)
     extent = Extent.of(store, pairs, window)
-    own = [extent.first_pairs(shard, pairs_held(store.folder, shard)) for shard in range(len(store))]
+    own = _first_pairs(store, extent)
     for side in sides:
         known = [read(store, extent, side, shard, counts.sum()) for shard, counts in enumerate(own)]
         missing = {shard: counts for shard, counts in enumerate(own) if known[shard] is None}
@@ -140,12 +138,12 @@ def read(store: ActivationStore, extent: Extent, side: Side, shard: int, pairs: 
 def unknown(store: ActivationStore, pairs: int, window: int) -> dict[Side, float]:
     """The share of what was measured of each model that is no finite number, as where half precision overflows."""
     extent = Extent.of(store, pairs, window)
-    counts = [int(extent.first_pairs(shard, pairs_held(store.folder, shard)).sum()) for shard in range(len(store))]
-    shares = dict.fromkeys(SIDES, 0.0)
+    totals = [int(counts.sum()) for counts in _first_pairs(store, extent)]
+    shares: dict[Side, float] = {}
     for side in SIDES:
-        lost = [read(store, extent, side, shard, count) for shard, count in enumerate(counts)]
+        lost = (read(store, extent, side, shard, total) for shard, total in enumerate(totals))
         missed = sum(int((~np.isfinite(one)).sum()) for one in lost if one is not None)
-        shares[side] = missed / max(1, sum(counts))
+        shares[side] = missed / max(1, sum(totals))
     return shares
 
 
@@ -181,9 +179,9 @@ def repair(run: Run) -> list[str]:
     return problems
 
 
-def plain_tokens(model: LoadedModel) -> int:
-    """How many tokens a plain pass may have, all of whose logits are there at once."""
-    return max(1, _LOGITS // model.model.config.get_text_config().vocab_size)
+def _first_pairs(store: ActivationStore, extent: Extent) -> list[Counts]:
+    """How many pairs of each document are measured, shard by shard."""
+    return [extent.first_pairs(shard, pairs_held(store.folder, shard)) for shard in range(len(store))]
 
 
 def _measure_side(run: Run, store: ActivationStore, extent: Extent, side: Side, missing: dict[int, Counts]) -> None:
@@ -198,10 +196,10 @@ def _measure_side(run: Run, store: ActivationStore, extent: Extent, side: Side, 
     total = sum(len(ids) for documents, _ in texts.values() for ids in documents)
     limit = Limit(config.harvest, model)
     with progress.bar(f"surprise of {model.title}"[:22], total, "tokens") as bar, model.lock:
-        tried = max((ids for documents, _ in texts.values() for ids in documents), key=len, default=[])[:_TRIED]
+        tried = max((ids for documents, _ in texts.values() for ids in documents), key=len, default=[])
         lose = losses.by_words if losses.agree(model, tried) else losses.plain
         if lose is losses.plain:
-            limit.tokens = min(limit.tokens, plain_tokens(model))
+            limit.tokens = min(limit.tokens, losses.plain_tokens(model))
 
         def lost(ids: Tensor, mask: Tensor) -> list[Tensor]:
             return [lose(model, ids, mask).cumsum(1)[..., None]]

@@ -6,7 +6,7 @@ length together. It writes shard by shard: what was written before an interrupti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +24,12 @@ from dfc.activations.shards import Rows
 from dfc.config import SIDES, HarvestConfig, RunConfig, ScaleRule, SettingsError, Side, UserError
 from dfc.machine import disk, progress
 from dfc.machine.processes import ALONE, Group
-from dfc.models import Description, LoadedModel, losses
+from dfc.models import Description, Fingerprint, LoadedModel, losses
 from dfc.runs import Run
 
 _ORIGIN = "origin.txt"
 """Beside a model's rows, of what weights and tokenizer they are."""
-_TRIED = 64  # tokens of a text on which it is tried whether a model goes on behind its site
-_TEXTS = 100  # the longest of so many
+_TEXTS = 100  # the longest of so many is the one on which it is tried whether a model goes on behind its site
 _SPREAD_ROWS = 1_000_000  # of normal numbers, as many tell the variance to a seventh of a per cent
 
 
@@ -61,20 +60,22 @@ def harvest(sites: Sequence[Run], group: Group = ALONE) -> None:
     """
     for run in sites:
         check_processes(run, group)
-    count = pairing.count_shards(sites[0])
+    count, both = pairing.count_shards(sites[0]), sites[0].config().models
+    fingerprints = {side: models.fingerprint(both.side(side)) for side in SIDES}  # weights are read whole: once for all
     for side in SIDES:
         missing = {
-            shard: [run for run in sites if not shards.is_written(run.activations, side, shard)]
+            shard: lacking
             for shard in range(count)[group.share(count)]
+            if (lacking := [run for run in sites if not shards.is_written(run.activations, side, shard)])
         }
-        if any(missing.values()):
+        if missing:
             for run in sites:
-                _expect_same(run, side, count, group.leads)
-            _harvest_side(sites, side, {shard: lacking for shard, lacking in missing.items() if lacking}, group.leads)
+                _expect_same(run, side, fingerprints[side], count, group.leads)
+            _harvest_side(sites, side, fingerprints[side], missing, group.leads)
     group.wait()
     for run in sites if group.leads else ():
         config = run.config()
-        manifest.write(run.activations, _manifest(run, config, count))
+        manifest.write(run.activations, _manifest(run, config, count, fingerprints))
         runs.record(run, "harvest", models=config.models.model_dump(mode="json"), processes=group.size)
 
 
@@ -108,12 +109,14 @@ def repair(run: Run) -> list[str]:
     return problems + beginnings.repair(run)
 
 
-def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]], shown: bool) -> None:
+def _harvest_side(
+    sites: Sequence[Run], side: Side, origin: Fingerprint, missing: dict[int, list[Run]], shown: bool
+) -> None:
     """Write one model's rows for the shards that some sites miss, and with them how surprised it is, if it goes on."""
     configs, folder = [run.config() for run in sites], sites[0].activations
     model = models.load(configs[0].models.side(side))
     layers = [models.describe(config.models.side(side)).layer for config in configs]
-    origin, limit = models.fingerprint(configs[0].models.side(side)), Limit(configs[0].harvest, model)
+    limit = Limit(configs[0].harvest, model)
     total = int(sum(_lengths(folder, side, shard).sum() for shard in missing))
     with progress.bar(f"reading {model.title}"[:22], total, "tokens", shown=shown) as bar, model.lock:
         extent = _extent(sites[0], model, max(layers), side)
@@ -135,14 +138,14 @@ def _harvest_side(sites: Sequence[Run], side: Side, missing: dict[int, list[Run]
                 shards.write_rows(run.activations, side, shard, rows, config.harvest.format)
 
 
-def _expect_same(run: Run, side: Side, count: int, leads: bool) -> None:
+def _expect_same(run: Run, side: Side, origin: Fingerprint, count: int, leads: bool) -> None:
     """See that a model is the one that wrote the shards that are there, and note it for those that come.
 
     Raises:
         UserError: if it is not.
     """
     model, folder = run.config().models.side(side), run.activations
-    origin, note = models.fingerprint(model), folder / side / _ORIGIN
+    note = folder / side / _ORIGIN
     is_there = any(shards.is_written(folder, side, shard) for shard in range(count))
     before = _origin(folder, side) if is_there else None
     if before is not None and before != [origin.weights, origin.tokenizer]:
@@ -170,7 +173,7 @@ def _extent(run: Run, model: LoadedModel, layer: int, side: Side) -> Extent | No
     """How much is measured of a model's surprise while it is read; None if nothing, or in a pass of its own later."""
     evidence, folder = run.config().evidence, run.activations
     texts = shards.read_tokens(folder, 0, [f"ids_{side}"])[:_TEXTS].to_pydict()[f"ids_{side}"]
-    if not evidence.surprise_pairs or not losses.agree(model, max(texts, key=len)[:_TRIED], layer):
+    if not evidence.surprise_pairs or not losses.agree(model, max(texts, key=len), layer):
         return None
     held = tuple(int(beginnings.pairs_held(folder, shard).sum()) for shard in range(pairing.count_shards(run)))
     return Extent(evidence.surprise_pairs, evidence.surprise_window, held)
@@ -182,7 +185,7 @@ def _lengths(folder: Path, side: Side, shard: int) -> npt.NDArray[np.int64]:
     return np.diff(column.combine_chunks().offsets.to_numpy())
 
 
-def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
+def _manifest(run: Run, config: RunConfig, count: int, fingerprints: Mapping[Side, Fingerprint]) -> Manifest:
     """Medians and outliers' limits from the norms of all rows, scales from these or from the rows that are kept."""
     skip_first = config.harvest.skip_first
     origins = [shards.flatten(shards.read_tokens(run.activations, shard)) for shard in range(count)]
@@ -202,7 +205,9 @@ def _manifest(run: Run, config: RunConfig, count: int) -> Manifest:
     target = float(np.sqrt(sum(model.width for model in described.values()) / 2))
     scale = {side: _scale(run, config.harvest.scale, side, norms[side], keep, target) for side in SIDES}
     a, b = (
-        _side_facts(config, side, described[side], float(np.median(norms[side])), limit, scale[side])
+        _side_facts(
+            config, side, fingerprints[side], described[side], float(np.median(norms[side])), limit, scale[side]
+        )
         for side, limit in zip(SIDES, limits, strict=True)
     )
     remarks = pairing.remarks(pairing.read_position(run))
@@ -244,10 +249,15 @@ def _drawn_rows(run: Run, side: Side, keep: list[npt.NDArray[np.bool_]]) -> Iter
 
 
 def _side_facts(
-    config: RunConfig, side: Side, described: Description, median: float, limit: float, scale: Scale
+    config: RunConfig,
+    side: Side,
+    origin: Fingerprint,
+    described: Description,
+    median: float,
+    limit: float,
+    scale: Scale,
 ) -> SideFacts:
     model = config.models.side(side)
-    origin = models.fingerprint(model)
     return SideFacts(
         name=model.title,
         source=model.source,

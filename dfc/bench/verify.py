@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 
 from dfc import models
-from dfc.activations import batches, beginnings, shards
+from dfc.activations import batches, shards
 from dfc.bench.figures import Figure, milliseconds
 from dfc.bench.harvest import paired_prompts
 from dfc.config import SIDES, HarvestConfig
@@ -41,23 +42,20 @@ def measure(model: LoadedModel, ids: list[list[int]], settings: HarvestConfig) -
     """
     tokens, begin = sum(map(len, ids)), list(map(len, ids))
 
-    def plain(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-        return [losses.plain(model, rows, mask)[..., None]]
-
-    def by_words(rows: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-        return [losses.by_words(model, rows, mask)[..., None]]
+    def whole(lose: Callable[..., torch.Tensor]) -> batches.Reader:
+        return lambda rows, mask: [lose(model, rows, mask)[..., None]]
 
     def rows_of(read: batches.Reader, few: bool = False, begin: list[int] | None = None) -> list[torch.Tensor]:
         limit = batches.Limit(settings, model)
         if few:
-            limit.tokens = beginnings.plain_tokens(model)
+            limit.tokens = losses.plain_tokens(model)
         places = [list(range(len(one))) for one in ids]
         return batches.paired_rows(ids, places, read, limit, model, lambda _: None, begin)
 
     times = milliseconds(
         {
-            "plain": lambda: rows_of(plain, few=True),
-            "by words": lambda: rows_of(by_words),
+            "plain": lambda: rows_of(whole(losses.plain), few=True),
+            "by words": lambda: rows_of(whole(losses.by_words)),
             "read": lambda: rows_of(partial(model.streams, [model.layer])),
             "both": lambda: rows_of(partial(losses.streams_and_losses, model, [model.layer]), begin=begin),
         },

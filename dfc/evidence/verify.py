@@ -237,8 +237,8 @@ def _what_follows(run: Run, store: ActivationStore, config: EvidenceConfig, grou
             f"To judge by probes and correlations alone: python -m dfc verify {run.name} --without-surprise"
         ) from error
     group.wait()
-    for side, share in beginnings.unknown(store, pairs, window).items():
-        if share and group.leads:
+    for side, share in beginnings.unknown(store, pairs, window).items() if group.leads else ():
+        if share:
             progress.say(
                 f"{store.manifest.side(side).name}: {share:.0%} of what was measured of its surprise is no finite "
                 f"number, and what follows there counts as unknown; harvest it anew with dtype bfloat16 or float32."

@@ -20,6 +20,8 @@ from transformers import PreTrainedModel
 from dfc.models import positions, sites, streams, unembedding
 from dfc.models.loaded import LoadedModel
 
+_TRIED = 64  # tokens of a text, on which it is tried how losses can be computed
+_PLAIN_LOGITS = 1 << 26  # in one plain pass, 256 MB, unless a single document has more
 _CPU_LOGITS = 1 << 22  # at once: 16 MB, of which a cache holds much
 _GPU_LOGITS = 1 << 28
 _PARTS = 3  # of a vocabulary, at least, so that a short text shows whether it can be taken apart
@@ -39,6 +41,11 @@ def plain(model: LoadedModel, ids: Tensor, mask: Tensor) -> Tensor:
     logits = model.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     lost = logits.logsumexp(-1) - logits.gather(-1, ids[:, 1:, None])[..., 0]
     return nn.functional.pad(lost, (1, 0))
+
+
+def plain_tokens(model: LoadedModel) -> int:
+    """How many tokens a plain pass may have, all of whose logits are there at once."""
+    return max(1, _PLAIN_LOGITS // model.model.config.get_text_config().vocab_size)
 
 
 @torch.inference_mode()
@@ -89,13 +96,14 @@ def agree(model: LoadedModel, ids: list[int], layer: int = -1) -> bool:
 
     Args:
         model: its lock is held.
-        ids: a few tokens.
+        ids: a text, of which the beginning is tried.
         layer: the block; -1: none.
     """
     if not isinstance(model.model.get_output_embeddings(), nn.Linear) or len(ids) < 2:
         return False
     if layer >= 0 and positions.changes(model.model.config):  # the beginning alone may be read otherwise
         return False
+    ids = ids[:_TRIED]
     text = torch.tensor([ids], device=model.device)
     mask = torch.ones_like(text)
     try:

@@ -73,7 +73,7 @@ def uploaded(name: str, content: bytes, answered: bool = False, limit: int | Non
         try:
             found = read(str(path), answered, limit)
         except UserError as error:
-            raise UserError(str(error).replace(str(path), name).replace(path.name, name)) from None
+            raise UserError(str(error).replace(str(path), path.name).replace(path.name, name)) from None
     return PromptSet(name, found.documents, tuple(one.replace(path.name, name) for one in found.remarks))
 
 

@@ -112,6 +112,9 @@ def test_a_file_is_uploaded(run: Run) -> None:
     with pytest.raises(UserError, match=r"^mine\.jsonl: .*mine\.jsonl") as refused:
         Source("file", "mine.jsonl", b"").read(answered=False)
     assert "prompts.jsonl" not in str(refused.value)
+    with pytest.raises(UserError, match=r"^my-prompts\.jsonl: ") as refused:
+        Source("file", "my-prompts.jsonl", b"").read(answered=False)
+    assert "my-my-" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
